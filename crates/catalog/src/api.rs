@@ -1,0 +1,66 @@
+//! The seam between roles: who needs the catalog holds a `dyn Catalog`.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use granary_common::{CatalogVersion, Result, WorkerId};
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+use crate::command::{CommandBody, Outcome};
+use crate::snapshot::Snapshot;
+
+/// Who holds a lease.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum LeaseHolder {
+    Worker {
+        worker: WorkerId,
+        incarnation: u64,
+    },
+    /// By the identity that it drew at its start.
+    Coordinator {
+        identity: String,
+    },
+}
+
+/// A renewal of a lease.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Heartbeat {
+    pub holder: LeaseHolder,
+    /// `host:port` that clients or peers reach the holder at.
+    pub address: String,
+    /// The lowest version that a running query of the holder has pinned.
+    pub lowest_pinned: Option<CatalogVersion>,
+}
+
+/// The answer to a heartbeat.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeartbeatReply {
+    /// For how long the lease holds from when the heartbeat was sent, in milliseconds.
+    pub lease_ms: u64,
+    /// Addresses of the coordinators whose leases hold.
+    pub coordinators: Vec<String>,
+}
+
+/// The catalog as workers and coordinators see it.
+#[async_trait]
+pub trait Catalog: Send + Sync + std::fmt::Debug {
+    /// The newest state that has reached this process; may lag behind others.
+    fn snapshot(&self) -> Arc<Snapshot>;
+
+    /// A state that holds everything acknowledged before the call, through anyone. Calls that wait
+    /// at the same moment share one round.
+    async fn read_latest(&self) -> Result<Arc<Snapshot>>;
+
+    /// Runs a command and returns what it brought about with its version; afterwards `snapshot`
+    /// is at or past that version.
+    ///
+    /// Kind `Unavailable`: certainly not done, run it again. Kind `DeadlineExceeded`: unknown.
+    async fn execute(&self, command: CommandBody) -> Result<(CatalogVersion, Outcome)>;
+
+    /// Renews a lease. A holder that cannot renew within its lease must stop relying on it.
+    async fn heartbeat(&self, heartbeat: Heartbeat) -> Result<HeartbeatReply>;
+
+    /// The version of `snapshot`, whenever it moves.
+    fn watch(&self) -> watch::Receiver<CatalogVersion>;
+}

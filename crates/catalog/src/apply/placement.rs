@@ -1,0 +1,99 @@
+//! Which workers get a new table's buckets: spread evenly, by counts, with ties broken by id.
+
+use std::collections::BTreeMap;
+
+use granary_common::{BucketIndex, Epoch, Error, Result, TableId, WorkerId};
+
+use crate::command::NewTable;
+use crate::model::{Bucket, WorkerState};
+use crate::snapshot::Snapshot;
+
+/// Buckets of a table that says nothing: the power of two at or above twice the workers, at least 4.
+pub(super) fn default_buckets(workers: usize) -> u32 {
+    (2 * workers as u32).next_power_of_two().max(4)
+}
+
+/// Places the buckets of a new table over the live workers.
+///
+/// Tables of one colocation group get the same workers bucket by bucket.
+pub(super) fn place(state: &Snapshot, id: TableId, table: &NewTable) -> Result<Vec<Bucket>> {
+    let mut load: BTreeMap<WorkerId, usize> = state
+        .workers
+        .values()
+        .filter(|worker| worker.state == WorkerState::Alive)
+        .map(|worker| (worker.id, 0))
+        .collect();
+    if load.is_empty() {
+        return Err(Error::unavailable(
+            "no worker is alive to hold the table's buckets; start one and try again",
+        ));
+    }
+    let count = table.buckets.unwrap_or_else(|| default_buckets(load.len()));
+    let leaders = match colocated_leaders(state, table, count)? {
+        Some(leaders) => leaders,
+        None => spread(state, &mut load, count),
+    };
+    Ok(leaders
+        .into_iter()
+        .enumerate()
+        .map(|(index, leader)| Bucket {
+            table: id,
+            index: BucketIndex(index as u32),
+            leader,
+            replicas: vec![leader],
+            in_sync: vec![leader],
+            in_sync_version: 1,
+            epoch: Epoch(1),
+        })
+        .collect())
+}
+
+fn colocated_leaders(
+    state: &Snapshot,
+    table: &NewTable,
+    count: u32,
+) -> Result<Option<Vec<WorkerId>>> {
+    let Some(group) = &table.colocation_group else { return Ok(None) };
+    let member = state
+        .tables
+        .values()
+        .filter(|member| member.table.dropped.is_none())
+        .find(|member| member.table.colocation_group.as_ref() == Some(group));
+    let Some(member) = member else { return Ok(None) };
+    if member.table.buckets != count {
+        return Err(Error::invalid(format!(
+            "colocation group '{group}' has {} buckets a table; write BUCKETS {}",
+            member.table.buckets, member.table.buckets
+        )));
+    }
+    Ok(Some(member.buckets.values().map(|bucket| bucket.leader).collect()))
+}
+
+/// Deals buckets in turn, beginning with the workers that hold the fewest.
+fn spread(state: &Snapshot, load: &mut BTreeMap<WorkerId, usize>, count: u32) -> Vec<WorkerId> {
+    let tables = state.tables.values().filter(|table| table.table.dropped.is_none());
+    for bucket in tables.flat_map(|table| table.buckets.values()) {
+        if let Some(held) = load.get_mut(&bucket.leader) {
+            *held += 1;
+        }
+    }
+    (0..count)
+        .filter_map(|_| {
+            let (worker, held) = load.iter_mut().min_by_key(|(worker, held)| (**held, **worker))?;
+            *held += 1;
+            Some(*worker)
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn default_bucket_counts() {
+        for (workers, buckets) in [(1, 4), (2, 4), (3, 8), (4, 8), (5, 16)] {
+            assert_eq!(default_buckets(workers), buckets, "{workers} workers");
+        }
+    }
+}

@@ -1,0 +1,100 @@
+use granary_common::{Error, Result, WorkerId};
+
+use super::Draft;
+use crate::command::Outcome;
+use crate::model::{PartIdRange, Worker, WorkerState};
+use crate::row::{Row, RowKey};
+
+/// Part ids that one lease may hold.
+const PART_IDS_MAX: u64 = 1 << 20;
+
+pub(super) fn register(
+    draft: &mut Draft,
+    identity: &str,
+    address: &str,
+    zone: &str,
+    software_version: &str,
+) -> Result<Outcome> {
+    let known = draft.next.workers.values().find(|worker| worker.identity == identity);
+    let (id, incarnation) = match known {
+        Some(worker) => (worker.id, worker.incarnation + 1),
+        None => {
+            let mut cluster = draft.cluster()?;
+            let id = WorkerId(cluster.next_worker_id);
+            cluster.next_worker_id += 1;
+            draft.put(Row::Cluster(cluster));
+            (id, 1)
+        }
+    };
+    draft.put(Row::Worker(Worker {
+        id,
+        identity: identity.to_owned(),
+        address: address.to_owned(),
+        zone: zone.to_owned(),
+        state: WorkerState::Alive,
+        incarnation,
+        software_version: software_version.to_owned(),
+    }));
+    expire_ranges(draft, id);
+    Ok(Outcome::WorkerRegistered { worker: id, incarnation })
+}
+
+/// Ranges of earlier incarnations end here: their unreferenced files may be swept, and a commit
+/// that still names one of their ids is refused.
+fn expire_ranges(draft: &mut Draft, worker: WorkerId) {
+    let held: Vec<u64> = draft
+        .next
+        .part_id_ranges
+        .values()
+        .filter(|range| range.worker == worker)
+        .map(|range| range.start)
+        .collect();
+    for start in held {
+        draft.delete(RowKey::PartIdRange(start));
+    }
+}
+
+pub(super) fn set_state(
+    draft: &mut Draft,
+    worker: WorkerId,
+    incarnation: u64,
+    state: WorkerState,
+) -> Result<Outcome> {
+    let mut row = find(draft, worker, incarnation)?;
+    if row.state != state {
+        row.state = state;
+        draft.put(Row::Worker(row));
+    }
+    Ok(Outcome::Done)
+}
+
+pub(super) fn lease_part_ids(
+    draft: &mut Draft,
+    worker: WorkerId,
+    incarnation: u64,
+    count: u64,
+) -> Result<Outcome> {
+    find(draft, worker, incarnation)?;
+    if count == 0 || count > PART_IDS_MAX {
+        return Err(Error::invalid(format!("lease 1 to {PART_IDS_MAX} part ids, not {count}")));
+    }
+    let mut cluster = draft.cluster()?;
+    let start = cluster.next_part_id;
+    cluster.next_part_id += count;
+    draft.put(Row::Cluster(cluster));
+    let range = PartIdRange { start, end: start + count, worker, incarnation };
+    draft.put(Row::PartIdRange(range.clone()));
+    Ok(Outcome::PartIdsLeased(range))
+}
+
+fn find(draft: &Draft, worker: WorkerId, incarnation: u64) -> Result<Worker> {
+    let row = draft.next.workers.get(&worker);
+    let row = row.ok_or_else(|| Error::not_found(format!("worker {worker} is not registered")))?;
+    if row.incarnation != incarnation {
+        return Err(Error::conflict(format!(
+            "worker {worker} has registered again since (incarnation {}, not {incarnation})",
+            row.incarnation
+        )));
+    }
+    Ok((**row).clone())
+}

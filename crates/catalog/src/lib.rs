@@ -1,0 +1,33 @@
+//! What exists: databases, tables, buckets, parts, workers, insert tokens.
+//!
+//! ```text
+//!   Command ──apply──► Transition { next Snapshot, changed rows, Outcome }
+//!                          │               │
+//!            pinned by queries        stored and streamed by `metadata`
+//! ```
+//!
+//! [`apply`] is a pure function: no clock, randomness or I/O; time and ids come in the command or
+//! from the state. [`Snapshot`] is immutable and cheap to clone, so a query holds the one that it
+//! was bound at. [`Catalog`] is the seam between roles.
+
+pub mod api;
+pub mod apply;
+pub mod codec;
+pub mod command;
+pub mod memory;
+pub mod model;
+pub mod row;
+pub mod snapshot;
+pub mod types;
+
+pub use api::{Catalog, Heartbeat, HeartbeatReply, LeaseHolder};
+pub use apply::{Transition, apply};
+pub use command::{
+    BucketWrite, Command, CommandBody, CommitInsert, InsertReceipt, NewPart, NewTable, Outcome,
+    TableWrite,
+};
+pub use memory::MemoryCatalog;
+pub use model::*;
+pub use row::{Change, Row, RowKey};
+pub use snapshot::{Snapshot, TableState};
+pub use types::ColumnType;

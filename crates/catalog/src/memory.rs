@@ -1,0 +1,71 @@
+//! The catalog in memory, without consensus: for tests of what stands on the trait.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use granary_common::{CatalogVersion, Clock, ClusterId, Error, Result};
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use crate::api::{Catalog, Heartbeat, HeartbeatReply};
+use crate::apply::apply;
+use crate::command::{Command, CommandBody, Outcome};
+use crate::snapshot::Snapshot;
+
+/// Applies commands one after the other to a snapshot that it holds.
+#[derive(Debug)]
+pub struct MemoryCatalog {
+    state: Mutex<Arc<Snapshot>>,
+    version: watch::Sender<CatalogVersion>,
+    clock: Arc<dyn Clock>,
+}
+
+impl MemoryCatalog {
+    /// An empty catalog of a cluster named `cluster`.
+    pub fn new(cluster: &str, clock: Arc<dyn Clock>) -> Result<Self> {
+        let catalog = Self {
+            state: Mutex::new(Arc::new(Snapshot::default())),
+            version: watch::channel(CatalogVersion(0)).0,
+            clock,
+        };
+        catalog.run(CommandBody::InitCluster { cluster: ClusterId(cluster.to_owned()) })?;
+        Ok(catalog)
+    }
+
+    fn run(&self, body: CommandBody) -> Result<(CatalogVersion, Outcome)> {
+        let command = Command { time_ms: self.clock.now_ms(), body };
+        let mut state = self.state.lock();
+        let version = CatalogVersion(state.version.0 + 1);
+        let transition = apply(&state, version, &command)?;
+        *state = Arc::new(transition.next);
+        drop(state);
+        self.version.send_replace(version);
+        Ok((version, transition.outcome))
+    }
+}
+
+#[async_trait]
+impl Catalog for MemoryCatalog {
+    fn snapshot(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.state.lock())
+    }
+
+    async fn read_latest(&self) -> Result<Arc<Snapshot>> {
+        Ok(self.snapshot())
+    }
+
+    async fn execute(&self, command: CommandBody) -> Result<(CatalogVersion, Outcome)> {
+        self.run(command)
+    }
+
+    async fn heartbeat(&self, heartbeat: Heartbeat) -> Result<HeartbeatReply> {
+        if heartbeat.address.is_empty() {
+            return Err(Error::invalid("a heartbeat carries the holder's address"));
+        }
+        Ok(HeartbeatReply { lease_ms: 10_000, coordinators: vec![heartbeat.address] })
+    }
+
+    fn watch(&self) -> watch::Receiver<CatalogVersion> {
+        self.version.subscribe()
+    }
+}

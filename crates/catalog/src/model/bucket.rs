@@ -1,0 +1,21 @@
+use granary_common::{BucketIndex, Epoch, TableId, WorkerId};
+use serde::{Deserialize, Serialize};
+
+/// A table's unit of placement.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bucket {
+    /// The table it belongs to.
+    pub table: TableId,
+    /// Its position in the table.
+    pub index: BucketIndex,
+    /// The replica that accepts writes and merges.
+    pub leader: WorkerId,
+    /// Every replica, the leader first.
+    pub replicas: Vec<WorkerId>,
+    /// The replicas that hold everything that is committed.
+    pub in_sync: Vec<WorkerId>,
+    /// Moves whenever `in_sync` does; a commit names the one that it was prepared under.
+    pub in_sync_version: u64,
+    /// Moves whenever the leader does.
+    pub epoch: Epoch,
+}

@@ -1,0 +1,145 @@
+use std::collections::BTreeMap;
+
+use granary_common::{CatalogVersion, ColumnId, DatabaseId, TableId};
+use serde::{Deserialize, Serialize};
+
+use crate::types::ColumnType;
+
+/// A database.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Database {
+    pub id: DatabaseId,
+    pub name: String,
+}
+
+/// The engines of the MergeTree family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum EngineKind {
+    MergeTree,
+}
+
+/// An engine with its arguments as written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableEngine {
+    pub kind: EngineKind,
+    /// Normalised arguments, for example the version column.
+    pub arguments: Vec<String>,
+}
+
+/// What fills a column that an insert leaves out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ColumnDefault {
+    /// `DEFAULT expr`; the text is bound by `sql`.
+    Expression(String),
+}
+
+/// Why a column exists.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ColumnRole {
+    /// Declared by the user.
+    Ordinary,
+    /// Holds the values of a key or partition expression that is not a plain column. Stored with
+    /// the part and hidden from users; computed by the coordinator, so that workers never see SQL.
+    KeyExpression(String),
+}
+
+/// A column, addressed by id in parts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Column {
+    pub id: ColumnId,
+    pub name: String,
+    pub column_type: ColumnType,
+    pub role: ColumnRole,
+    #[serde(default)]
+    pub default: Option<ColumnDefault>,
+    #[serde(default)]
+    pub comment: Option<String>,
+}
+
+impl Column {
+    /// Whether users see it.
+    pub fn is_visible(&self) -> bool {
+        self.role == ColumnRole::Ordinary
+    }
+}
+
+/// An expression of ORDER BY or PARTITION BY, and the column that holds its values.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyExpression {
+    /// The normalised text, for SHOW CREATE TABLE.
+    pub text: String,
+    pub column: ColumnId,
+}
+
+/// How rows find their bucket.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Distribution {
+    /// By the specified hash over these columns.
+    Hash(Vec<ColumnId>),
+    /// A whole inserted block goes to the next bucket.
+    Rotation,
+}
+
+/// A table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Table {
+    pub id: TableId,
+    pub database: DatabaseId,
+    pub name: String,
+    pub engine: TableEngine,
+    /// In declaration order, hidden ones last.
+    pub columns: Vec<Column>,
+    pub next_column_id: ColumnId,
+    /// The sort order of its parts.
+    pub order_by: Vec<KeyExpression>,
+    /// How many leading expressions of `order_by` the sparse primary index holds.
+    pub primary_key_len: usize,
+    pub partition_by: Vec<KeyExpression>,
+    pub distribution: Distribution,
+    /// Buckets, at least 1.
+    pub buckets: u32,
+    #[serde(default)]
+    pub colocation_group: Option<String>,
+    /// Known settings with their values as text, for example `index_granularity`.
+    pub settings: BTreeMap<String, String>,
+    #[serde(default)]
+    pub comment: Option<String>,
+    /// Moves when columns change.
+    pub schema_version: u64,
+    /// Moves when the set of its materialized views changes.
+    pub view_set_version: u64,
+    /// Moves when TRUNCATE and its like cut the table, so that an insert in flight is wholly before or after.
+    pub data_version: u64,
+    pub created: CatalogVersion,
+    /// The version that dropped it; its rows stay until the horizon passes.
+    #[serde(default)]
+    pub dropped: Option<CatalogVersion>,
+}
+
+impl Table {
+    /// Rows of a granule, unless the table sets `index_granularity`.
+    pub const DEFAULT_INDEX_GRANULARITY: usize = 8192;
+
+    /// The column of `id`.
+    pub fn column(&self, id: ColumnId) -> Option<&Column> {
+        self.columns.iter().find(|column| column.id == id)
+    }
+
+    /// Position of the column of `id` in `columns`.
+    pub fn column_position(&self, id: ColumnId) -> Option<usize> {
+        self.columns.iter().position(|column| column.id == id)
+    }
+
+    /// The columns that users see.
+    pub fn visible_columns(&self) -> impl Iterator<Item = &Column> {
+        self.columns.iter().filter(|column| column.is_visible())
+    }
+
+    /// Rows of a granule.
+    pub fn index_granularity(&self) -> usize {
+        self.settings
+            .get("index_granularity")
+            .and_then(|text| text.parse().ok())
+            .unwrap_or(Self::DEFAULT_INDEX_GRANULARITY)
+    }
+}

@@ -1,0 +1,94 @@
+//! The catalog as rows: what a change consists of, what is stored and what is streamed.
+
+use granary_common::{BucketIndex, DatabaseId, PartId, TableId, WorkerId};
+use serde::{Deserialize, Serialize};
+
+use crate::model::{
+    Bucket, Cluster, Database, InsertToken, Part, PartIdRange, StagedInsert, Table, Worker,
+};
+
+/// A row of the catalog.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Row {
+    Cluster(Cluster),
+    Database(Database),
+    Table(Table),
+    Bucket(Bucket),
+    Part(Part),
+    Worker(Worker),
+    PartIdRange(PartIdRange),
+    InsertToken(InsertToken),
+    StagedInsert(StagedInsert),
+}
+
+/// What identifies a row.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum RowKey {
+    Cluster,
+    Database(DatabaseId),
+    Table(TableId),
+    Bucket(TableId, BucketIndex),
+    Part(TableId, PartId),
+    Worker(WorkerId),
+    /// By its start.
+    PartIdRange(u64),
+    InsertToken(TableId, String),
+    StagedInsert(String),
+}
+
+impl Row {
+    /// The key of this row.
+    pub fn key(&self) -> RowKey {
+        match self {
+            Row::Cluster(_) => RowKey::Cluster,
+            Row::Database(row) => RowKey::Database(row.id),
+            Row::Table(row) => RowKey::Table(row.id),
+            Row::Bucket(row) => RowKey::Bucket(row.table, row.index),
+            Row::Part(row) => RowKey::Part(row.table, row.id),
+            Row::Worker(row) => RowKey::Worker(row.id),
+            Row::PartIdRange(row) => RowKey::PartIdRange(row.start),
+            Row::InsertToken(row) => RowKey::InsertToken(row.table, row.token.clone()),
+            Row::StagedInsert(row) => RowKey::StagedInsert(row.transaction.clone()),
+        }
+    }
+}
+
+impl RowKey {
+    /// The key's bytes in a store: a tag, then big-endian ids, so that a table's rows are adjacent
+    /// and rows are loaded after the rows that they refer to.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(24);
+        match self {
+            RowKey::Cluster => bytes.push(1),
+            RowKey::Database(id) => push(&mut bytes, 2, &[id.0]),
+            RowKey::Table(id) => push(&mut bytes, 3, &[id.0]),
+            RowKey::Bucket(table, index) => push(&mut bytes, 4, &[table.0, u64::from(index.0)]),
+            RowKey::Part(table, part) => push(&mut bytes, 5, &[table.0, part.0]),
+            RowKey::Worker(id) => push(&mut bytes, 6, &[id.0]),
+            RowKey::PartIdRange(start) => push(&mut bytes, 7, &[*start]),
+            RowKey::InsertToken(table, token) => {
+                push(&mut bytes, 8, &[table.0]);
+                bytes.extend_from_slice(token.as_bytes());
+            }
+            RowKey::StagedInsert(transaction) => {
+                push(&mut bytes, 9, &[]);
+                bytes.extend_from_slice(transaction.as_bytes());
+            }
+        }
+        bytes
+    }
+}
+
+fn push(bytes: &mut Vec<u8>, tag: u8, ids: &[u64]) {
+    bytes.push(tag);
+    for id in ids {
+        bytes.extend_from_slice(&id.to_be_bytes());
+    }
+}
+
+/// One row put or deleted.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Change {
+    Put(Row),
+    Delete(RowKey),
+}

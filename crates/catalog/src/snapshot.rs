@@ -1,0 +1,209 @@
+//! An immutable state of the catalog at one version.
+
+use std::sync::Arc;
+
+use granary_common::{BucketIndex, CatalogVersion, DatabaseId, PartId, TableId, WorkerId};
+use imbl::OrdMap;
+
+use crate::model::{
+    Bucket, Cluster, Database, InsertToken, Part, PartIdRange, StagedInsert, Table, Worker,
+};
+use crate::row::{Change, Row, RowKey};
+
+/// A table with what belongs to it. Persistent maps: a clone shares everything.
+#[derive(Clone, Debug)]
+pub struct TableState {
+    pub table: Arc<Table>,
+    pub buckets: OrdMap<BucketIndex, Arc<Bucket>>,
+    /// Every part whose files may still exist, removed ones included.
+    pub parts: OrdMap<PartId, Arc<Part>>,
+    /// Insert tokens by their text.
+    pub tokens: OrdMap<String, Arc<InsertToken>>,
+}
+
+impl TableState {
+    fn of(table: Table) -> Self {
+        Self {
+            table: Arc::new(table),
+            buckets: OrdMap::new(),
+            parts: OrdMap::new(),
+            tokens: OrdMap::new(),
+        }
+    }
+
+    /// The parts that a query at `version` sees.
+    pub fn visible_parts(&self, version: CatalogVersion) -> impl Iterator<Item = &Arc<Part>> {
+        self.parts.values().filter(move |part| part.visible_at(version))
+    }
+}
+
+/// The whole catalog at `version`. Cloning is cheap; nothing in it ever changes.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    pub version: CatalogVersion,
+    pub cluster: Option<Arc<Cluster>>,
+    pub databases: OrdMap<DatabaseId, Arc<Database>>,
+    pub tables: OrdMap<TableId, TableState>,
+    pub workers: OrdMap<WorkerId, Arc<Worker>>,
+    /// By their start.
+    pub part_id_ranges: OrdMap<u64, Arc<PartIdRange>>,
+    /// By transaction.
+    pub staged: OrdMap<String, Arc<StagedInsert>>,
+}
+
+impl Snapshot {
+    /// The database of exactly this name, else the only one that matches without case.
+    pub fn find_database(&self, name: &str) -> Option<&Arc<Database>> {
+        find_by_name(self.databases.values(), name, |database| &database.name)
+    }
+
+    /// The table of exactly this name, else the only one that matches without case.
+    pub fn find_table(&self, database: DatabaseId, name: &str) -> Option<&TableState> {
+        find_by_name(self.tables_of(database), name, |state| &state.table.name)
+    }
+
+    /// The tables of a database, dropped ones excluded.
+    pub fn tables_of(&self, database: DatabaseId) -> impl Iterator<Item = &TableState> {
+        self.tables.values().filter(move |state| {
+            state.table.database == database && state.table.dropped.is_none()
+        })
+    }
+
+    /// Whether files of this part must be kept: it is in the catalog, or staged, or its id may still
+    /// be committed by the incarnation that leased it.
+    pub fn may_reference_part(&self, part: PartId) -> bool {
+        let leased = self
+            .part_id_ranges
+            .range(..=part.0)
+            .next_back()
+            .is_some_and(|(_, range)| range.contains(part.0));
+        leased
+            || self.tables.values().any(|state| state.parts.contains_key(&part))
+            || self.staged.values().any(|insert| insert.parts.iter().any(|p| p.id == part))
+    }
+
+    /// This snapshot after `changes`, at `version`. Rows of a table that is not there are ignored,
+    /// since a table's deletion deletes what belongs to it.
+    pub fn with_changes(&self, version: CatalogVersion, changes: &[Change]) -> Snapshot {
+        let mut next = self.clone();
+        next.version = version;
+        for change in changes {
+            next.make(change);
+        }
+        next
+    }
+
+    /// Applies one change in place.
+    pub(crate) fn make(&mut self, change: &Change) {
+        match change {
+            Change::Put(row) => self.put(row.clone()),
+            Change::Delete(key) => self.delete(key),
+        }
+    }
+
+    fn put(&mut self, row: Row) {
+        match row {
+            Row::Cluster(row) => self.cluster = Some(Arc::new(row)),
+            Row::Database(row) => {
+                self.databases.insert(row.id, Arc::new(row));
+            }
+            Row::Table(row) => match self.tables.get_mut(&row.id) {
+                Some(state) => state.table = Arc::new(row),
+                None => {
+                    self.tables.insert(row.id, TableState::of(row));
+                }
+            },
+            Row::Bucket(row) => self.in_table(row.table, |state| {
+                state.buckets.insert(row.index, Arc::new(row));
+            }),
+            Row::Part(row) => self.in_table(row.table, |state| {
+                state.parts.insert(row.id, Arc::new(row));
+            }),
+            Row::InsertToken(row) => self.in_table(row.table, |state| {
+                state.tokens.insert(row.token.clone(), Arc::new(row));
+            }),
+            Row::Worker(row) => {
+                self.workers.insert(row.id, Arc::new(row));
+            }
+            Row::PartIdRange(row) => {
+                self.part_id_ranges.insert(row.start, Arc::new(row));
+            }
+            Row::StagedInsert(row) => {
+                self.staged.insert(row.transaction.clone(), Arc::new(row));
+            }
+        }
+    }
+
+    fn delete(&mut self, key: &RowKey) {
+        match key {
+            RowKey::Cluster => self.cluster = None,
+            RowKey::Database(id) => {
+                self.databases.remove(id);
+            }
+            RowKey::Table(id) => {
+                self.tables.remove(id);
+            }
+            RowKey::Bucket(table, index) => self.in_table(*table, |state| {
+                state.buckets.remove(index);
+            }),
+            RowKey::Part(table, part) => self.in_table(*table, |state| {
+                state.parts.remove(part);
+            }),
+            RowKey::InsertToken(table, token) => self.in_table(*table, |state| {
+                state.tokens.remove(token);
+            }),
+            RowKey::Worker(id) => {
+                self.workers.remove(id);
+            }
+            RowKey::PartIdRange(start) => {
+                self.part_id_ranges.remove(start);
+            }
+            RowKey::StagedInsert(transaction) => {
+                self.staged.remove(transaction);
+            }
+        }
+    }
+
+    fn in_table(&mut self, table: TableId, change: impl FnOnce(&mut TableState)) {
+        if let Some(state) = self.tables.get_mut(&table) {
+            change(state);
+        }
+    }
+
+    /// Every row, in an order in which they can be put one by one.
+    pub fn rows(&self) -> Vec<Row> {
+        let mut rows: Vec<Row> = Vec::new();
+        rows.extend(self.cluster.iter().map(|row| Row::Cluster((**row).clone())));
+        rows.extend(self.databases.values().map(|row| Row::Database((**row).clone())));
+        for state in self.tables.values() {
+            rows.push(Row::Table((*state.table).clone()));
+            rows.extend(state.buckets.values().map(|row| Row::Bucket((**row).clone())));
+            rows.extend(state.parts.values().map(|row| Row::Part((**row).clone())));
+            rows.extend(state.tokens.values().map(|row| Row::InsertToken((**row).clone())));
+        }
+        rows.extend(self.workers.values().map(|row| Row::Worker((**row).clone())));
+        rows.extend(self.part_id_ranges.values().map(|row| Row::PartIdRange((**row).clone())));
+        rows.extend(self.staged.values().map(|row| Row::StagedInsert((**row).clone())));
+        rows
+    }
+}
+
+fn find_by_name<'a, T>(
+    items: impl Iterator<Item = &'a T>,
+    name: &str,
+    name_of: impl Fn(&T) -> &str,
+) -> Option<&'a T> {
+    let mut alike = Vec::new();
+    for item in items {
+        if name_of(item) == name {
+            return Some(item);
+        }
+        if name_of(item).eq_ignore_ascii_case(name) {
+            alike.push(item);
+        }
+    }
+    match alike.as_slice() {
+        [only] => Some(only),
+        _ => None,
+    }
+}

@@ -1,0 +1,214 @@
+//! Column types: the vocabulary of ClickHouse, and how Arrow carries them.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use arrow_schema::{DataType, Field, Fields, TimeUnit};
+use granary_common::{Error, Result};
+use serde::{Deserialize, Serialize};
+
+/// A column's type. Stored as its spelling, which [`fmt::Display`] gives and [`FromStr`] reads.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum ColumnType {
+    Bool,
+    Int8,
+    Int16,
+    Int32,
+    Int64,
+    UInt8,
+    UInt16,
+    UInt32,
+    UInt64,
+    Float32,
+    Float64,
+    /// Precision to 76, scale up to the precision.
+    Decimal(u8, u8),
+    String,
+    /// Exactly this many bytes.
+    FixedString(u32),
+    Uuid,
+    Ipv4,
+    Ipv6,
+    /// Days since the epoch, 0001-01-01 to 9999-12-31.
+    Date,
+    /// Seconds, in a time zone for display.
+    DateTime(Option<String>),
+    /// Ticks of 10^-precision seconds, precision 0 to 9.
+    DateTime64(u8, Option<String>),
+    /// Names with their numbers, 8 bits wide.
+    Enum8(Vec<(String, i16)>),
+    /// Names with their numbers, 16 bits wide.
+    Enum16(Vec<(String, i16)>),
+    LowCardinality(Box<ColumnType>),
+    Nullable(Box<ColumnType>),
+    Array(Box<ColumnType>),
+    /// Elements, named or by position.
+    Tuple(Vec<(Option<String>, ColumnType)>),
+    Map(Box<ColumnType>, Box<ColumnType>),
+}
+
+impl ColumnType {
+    /// Whether NULL is a value of the type.
+    pub fn is_nullable(&self) -> bool {
+        match self {
+            ColumnType::Nullable(_) => true,
+            ColumnType::LowCardinality(inner) => inner.is_nullable(),
+            _ => false,
+        }
+    }
+
+    /// The type without `Nullable` and `LowCardinality` around it.
+    pub fn base(&self) -> &ColumnType {
+        match self {
+            ColumnType::Nullable(inner) | ColumnType::LowCardinality(inner) => inner.base(),
+            other => other,
+        }
+    }
+
+    /// The type with NULL as a value.
+    pub fn into_nullable(self) -> ColumnType {
+        match self {
+            ColumnType::LowCardinality(inner) => {
+                ColumnType::LowCardinality(Box::new(inner.into_nullable()))
+            }
+            already @ ColumnType::Nullable(_) => already,
+            other => ColumnType::Nullable(Box::new(other)),
+        }
+    }
+
+    /// How Arrow carries the values in plans. Strings are views, so that scans need not copy them;
+    /// an enum's values are its names.
+    pub fn arrow(&self) -> DataType {
+        match self {
+            ColumnType::Bool => DataType::Boolean,
+            ColumnType::Int8 => DataType::Int8,
+            ColumnType::Int16 => DataType::Int16,
+            ColumnType::Int32 => DataType::Int32,
+            ColumnType::Int64 => DataType::Int64,
+            ColumnType::UInt8 => DataType::UInt8,
+            ColumnType::UInt16 => DataType::UInt16,
+            ColumnType::UInt32 | ColumnType::Ipv4 => DataType::UInt32,
+            ColumnType::UInt64 => DataType::UInt64,
+            ColumnType::Float32 => DataType::Float32,
+            ColumnType::Float64 => DataType::Float64,
+            ColumnType::Decimal(p, s) if *p <= 38 => DataType::Decimal128(*p, *s as i8),
+            ColumnType::Decimal(p, s) => DataType::Decimal256(*p, *s as i8),
+            ColumnType::String
+            | ColumnType::Uuid
+            | ColumnType::Ipv6
+            | ColumnType::Enum8(_)
+            | ColumnType::Enum16(_) => DataType::Utf8View,
+            ColumnType::FixedString(_) => DataType::BinaryView,
+            ColumnType::Date => DataType::Date32,
+            ColumnType::DateTime(zone) => DataType::Timestamp(TimeUnit::Second, arrow_zone(zone)),
+            ColumnType::DateTime64(precision, zone) => {
+                DataType::Timestamp(time_unit(*precision), arrow_zone(zone))
+            }
+            ColumnType::LowCardinality(inner) | ColumnType::Nullable(inner) => inner.arrow(),
+            ColumnType::Array(inner) => DataType::List(Arc::new(inner.arrow_field("item"))),
+            ColumnType::Tuple(elements) => DataType::Struct(tuple_fields(elements)),
+            ColumnType::Map(key, value) => {
+                let entries = Fields::from(vec![
+                    Field::new("key", key.arrow(), false),
+                    value.arrow_field("value"),
+                ]);
+                let entries = Field::new("entries", DataType::Struct(entries), false);
+                DataType::Map(Arc::new(entries), false)
+            }
+        }
+    }
+
+    /// A field of this type.
+    pub fn arrow_field(&self, name: &str) -> Field {
+        Field::new(name, self.arrow(), self.is_nullable())
+    }
+}
+
+fn arrow_zone(zone: &Option<String>) -> Option<Arc<str>> {
+    zone.as_deref().map(Arc::from)
+}
+
+fn time_unit(precision: u8) -> TimeUnit {
+    match precision {
+        0 => TimeUnit::Second,
+        1..=3 => TimeUnit::Millisecond,
+        4..=6 => TimeUnit::Microsecond,
+        _ => TimeUnit::Nanosecond,
+    }
+}
+
+fn tuple_fields(elements: &[(Option<String>, ColumnType)]) -> Fields {
+    let field = |(place, (name, element)): (usize, &(Option<String>, ColumnType))| {
+        let name = name.clone().unwrap_or_else(|| (place + 1).to_string());
+        element.arrow_field(&name)
+    };
+    elements.iter().enumerate().map(field).collect()
+}
+
+impl fmt::Display for ColumnType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ColumnType::Decimal(p, s) => write!(f, "Decimal({p}, {s})"),
+            ColumnType::FixedString(length) => write!(f, "FixedString({length})"),
+            ColumnType::Uuid => f.write_str("UUID"),
+            ColumnType::Ipv4 => f.write_str("IPv4"),
+            ColumnType::Ipv6 => f.write_str("IPv6"),
+            ColumnType::DateTime(None) => f.write_str("DateTime"),
+            ColumnType::DateTime(Some(zone)) => write!(f, "DateTime({})", quoted(zone)),
+            ColumnType::DateTime64(p, None) => write!(f, "DateTime64({p})"),
+            ColumnType::DateTime64(p, Some(zone)) => {
+                write!(f, "DateTime64({p}, {})", quoted(zone))
+            }
+            ColumnType::Enum8(values) => write!(f, "Enum8({})", enum_values(values)),
+            ColumnType::Enum16(values) => write!(f, "Enum16({})", enum_values(values)),
+            ColumnType::LowCardinality(inner) => write!(f, "LowCardinality({inner})"),
+            ColumnType::Nullable(inner) => write!(f, "Nullable({inner})"),
+            ColumnType::Array(inner) => write!(f, "Array({inner})"),
+            ColumnType::Tuple(elements) => write!(f, "Tuple({})", tuple_elements(elements)),
+            ColumnType::Map(key, value) => write!(f, "Map({key}, {value})"),
+            plain => write!(f, "{plain:?}"),
+        }
+    }
+}
+
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"))
+}
+
+fn enum_values(values: &[(String, i16)]) -> String {
+    let texts: Vec<String> =
+        values.iter().map(|(name, number)| format!("{} = {number}", quoted(name))).collect();
+    texts.join(", ")
+}
+
+fn tuple_elements(elements: &[(Option<String>, ColumnType)]) -> String {
+    let text = |(name, element): &(Option<String>, ColumnType)| match name {
+        Some(name) => format!("{name} {element}"),
+        None => element.to_string(),
+    };
+    elements.iter().map(text).collect::<Vec<_>>().join(", ")
+}
+
+impl FromStr for ColumnType {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<ColumnType> {
+        reader::read(text)
+    }
+}
+
+impl Serialize for ColumnType {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for ColumnType {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<ColumnType, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+mod reader;

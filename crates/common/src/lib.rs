@@ -1,0 +1,18 @@
+//! The words that every crate shares: ids, error kinds, the clock, randomness, task ownership
+//! and units. Nothing here knows what a table is.
+
+pub mod clock;
+pub mod error;
+pub mod id;
+pub mod random;
+pub mod spawn;
+pub mod units;
+
+pub use clock::{Clock, SystemClock, TestClock};
+pub use error::{Error, ErrorKind, Result};
+pub use id::{
+    BucketIndex, CatalogVersion, ClusterId, ColumnId, DatabaseId, Epoch, NodeId, PartId, QueryId,
+    TableId, WorkerId,
+};
+pub use random::{Random, SystemRandom};
+pub use spawn::TaskOwner;

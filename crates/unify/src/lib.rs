@@ -1,0 +1,1 @@
+//! Names every external dependency of the workspace; see `Cargo.toml` for why. Contains no code.
