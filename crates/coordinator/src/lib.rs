@@ -1,1 +1,6 @@
-
+//! The coordinator.
+pub mod auth;
+pub mod config;
+pub mod insert;
+pub mod seal;
+pub mod session;

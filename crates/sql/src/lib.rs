@@ -1,1 +1,34 @@
+//! Text to statement, statement to logical plan or catalog command: the dialect, its types and its
+//! functions.
+//!
+//! ```text
+//!   text ──parse──► Statement ─┬─ Query ──bind_query──► LogicalPlan (DataFusion's)
+//!                              ├─ CreateTable ──create_table──► NewTable
+//!                              └─ Insert ──► rows ──RowProjection──► rows in the table's columns
+//! ```
+//!
+//! This crate never sees parts, workers or batches on the wire; it knows the catalog's snapshot
+//! and DataFusion's planner.
 
+pub mod bind;
+pub mod create_table;
+pub mod dialect;
+pub mod error;
+pub mod functions;
+pub mod insert;
+pub mod notice;
+pub mod settings;
+pub mod show;
+pub mod statement;
+pub mod types;
+
+pub use bind::{bind_insert_source, bind_query, parameter_types, with_parameters};
+pub use create_table::{TableSource, create_table, resolve_table};
+pub use dialect::GranaryDialect;
+pub use error::error_from_datafusion;
+pub use functions::GranaryFunctions;
+pub use insert::RowProjection;
+pub use notice::Notice;
+pub use settings::DialectSettings;
+pub use show::{DescribedColumn, describe, show_create_table};
+pub use statement::{CreateTable, Insert, Statement, TableName, parse};

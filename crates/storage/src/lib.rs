@@ -1,1 +1,31 @@
+//! Parts on volumes: how rows become immutable sorted files, and how those files answer scans.
+//!
+//! ```text
+//!   RecordBatch ─ write::write_block ─► sort ─► split by partition ─► part files on a Volume
+//!                                                                        │
+//!   batches ◄─ OpenPart::scan ◄─ OpenPart::prune ◄─ PartStore::open ◄────┘
+//! ```
+//!
+//! This crate sees columns by id and canonical values; it never sees SQL text. `vortex` is named
+//! only in [`part::format`].
 
+pub mod bucket_hash;
+pub mod filter;
+pub mod part;
+pub mod read;
+pub mod scalar;
+pub mod schema;
+pub mod sort_order;
+pub mod sweep;
+pub mod volume;
+pub mod write;
+
+pub use bucket_hash::{bucket_of, hash_columns};
+pub use filter::{CompareOp, Filter};
+pub use part::statistics::ColumnStatistics;
+pub use read::{OpenPart, PartRef, PartScan, PartStore, PartStoreOptions, Pruned};
+pub use scalar::{scalar_at, to_arrow_scalar};
+pub use schema::{PartColumn, PartSchema};
+pub use sweep::{SweptParts, sweep_orphans};
+pub use volume::{LocalStore, Volume, VolumeKind, Volumes};
+pub use write::{PartIds, WriteOptions, write_block};

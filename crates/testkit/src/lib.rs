@@ -1,1 +1,23 @@
+//! What the tests share: clusters of real processes, a Flight SQL and a BulkInsert client, the
+//! `.slt` runner, TPC-H data with stored answers, and the house rules.
+//!
+//! ```text
+//!   TestCluster ──► SqlClient (Flight SQL) ──► slt::run_file ──► ExpectedFailures
+//!               └─► bulk (BulkInsert)      ──► tpch::load, fault tests
+//! ```
 
+pub mod bulk;
+pub mod client;
+pub mod cluster;
+pub mod format;
+pub mod house_rules;
+pub mod join_data;
+pub mod paths;
+pub mod slt;
+pub mod tpch;
+
+pub use client::{SqlClient, SqlError};
+pub use cluster::{Mode, TestCluster};
+
+/// What a test returns when anything may go wrong.
+pub type TestResult<T = ()> = Result<T, Box<dyn std::error::Error + Send + Sync>>;

@@ -1,0 +1,149 @@
+//! Every setting of a statement: those of the query engine, those of inserts, and ClickHouse's
+//! that have no effect here, which are accepted with a notice.
+
+use std::collections::BTreeMap;
+
+use granary_common::{Error, Result};
+use granary_planner::QuerySettings;
+use granary_sql::{DialectSettings, Notice};
+
+/// Settings of inserts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InsertSettings {
+    /// Rows of a block: what is cut into buckets and written at once. 1024 to 16777216.
+    pub block_rows_max: u64,
+    /// Bytes of a block in memory. 1 MiB to 1 GiB.
+    pub block_bytes_max: u64,
+    /// The token that identifies the insert; empty: one is drawn.
+    pub token: String,
+}
+
+impl Default for InsertSettings {
+    fn default() -> Self {
+        Self { block_rows_max: 1 << 20, block_bytes_max: 64 << 20, token: String::new() }
+    }
+}
+
+/// What a statement runs under.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StatementSettings {
+    pub query: QuerySettings,
+    pub insert: InsertSettings,
+    /// What was accepted without effect.
+    pub notices: Vec<Notice>,
+}
+
+impl StatementSettings {
+    /// The settings that change what a statement means.
+    pub fn dialect(&self) -> DialectSettings {
+        DialectSettings { data_type_default_nullable: self.query.data_type_default_nullable }
+    }
+
+    /// Sets one setting. Kind `InvalidInput` for an unknown name or a value that does not fit.
+    pub fn set(&mut self, name: &str, value: &str) -> Result<()> {
+        let bounded = |from: u64, to: u64| {
+            let number = value.parse::<u64>().ok().filter(|n| (from..=to).contains(n));
+            number.ok_or_else(|| {
+                Error::invalid(format!("setting {name} is {from} to {to}, not '{value}'"))
+            })
+        };
+        match name.to_ascii_lowercase().as_str() {
+            BLOCK_ROWS => self.insert.block_rows_max = bounded(1 << 10, 1 << 24)?,
+            BLOCK_BYTES => self.insert.block_bytes_max = bounded(1 << 20, 1 << 30)?,
+            TOKEN => self.insert.token = value.to_owned(),
+            name if is_without_effect(name) => {
+                self.notices.push(Notice::new(format!("setting {name} has no effect here")));
+            }
+            _ => self.query = self.query.with(name, value)?,
+        }
+        Ok(())
+    }
+
+    /// Every setting with its value as text.
+    pub fn to_texts(&self) -> Result<BTreeMap<String, String>> {
+        let mut texts = self.query.to_texts()?;
+        texts.insert(BLOCK_ROWS.to_owned(), self.insert.block_rows_max.to_string());
+        texts.insert(BLOCK_BYTES.to_owned(), self.insert.block_bytes_max.to_string());
+        texts.insert(TOKEN.to_owned(), self.insert.token.clone());
+        Ok(texts)
+    }
+}
+
+const BLOCK_ROWS: &str = "insert_block_rows_max";
+const BLOCK_BYTES: &str = "insert_block_bytes_max";
+const TOKEN: &str = "insert_deduplication_token";
+
+/// Settings of ClickHouse that scripts carry along. Either Granary always behaves as they ask, or
+/// they tune what it does not have.
+const WITHOUT_EFFECT: [&str; 14] = [
+    "aggregate_functions_null_for_empty",
+    "distributed_foreground_insert",
+    "distributed_product_mode",
+    "insert_distributed_sync",
+    "insert_quorum",
+    "join_algorithm",
+    "join_use_nulls",
+    "max_bytes_before_external_group_by",
+    "max_bytes_in_join",
+    "max_rows_in_join",
+    "mutations_sync",
+    "output_format_json_quote_64bit_integers",
+    "prefer_localhost_replica",
+    "union_default_mode",
+];
+
+fn is_without_effect(name: &str) -> bool {
+    WITHOUT_EFFECT.contains(&name) || name.starts_with("allow_experimental_")
+}
+
+/// The settings of a session. Kind `InvalidInput` names the setting that does not fit.
+pub fn parse_settings(texts: &BTreeMap<String, String>) -> Result<StatementSettings> {
+    let mut settings = StatementSettings::default();
+    for (name, value) in texts {
+        settings.set(name, value)?;
+    }
+    Ok(settings)
+}
+
+/// Every setting with its default.
+pub fn known_settings() -> Result<BTreeMap<String, String>> {
+    StatementSettings::default().to_texts()
+}
+
+/// Whether there is such a setting.
+pub fn is_known(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    is_without_effect(&name) || known_settings().is_ok_and(|known| known.contains_key(&name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_are_checked_and_those_without_effect_say_so() {
+        let mut settings = StatementSettings::default();
+        settings.set("INSERT_BLOCK_ROWS_MAX", "4096").unwrap();
+        settings.set("max_threads", "2").unwrap();
+        settings.set("join_use_nulls", "1").unwrap();
+        assert_eq!(settings.insert.block_rows_max, 4096);
+        assert_eq!(settings.query.max_threads, 2);
+        assert_eq!(settings.notices.len(), 1);
+        for (name, value) in
+            [("insert_block_rows_max", "1"), ("insert_block_bytes_max", "x"), ("no_such", "1")]
+        {
+            let error = settings.set(name, value).unwrap_err();
+            assert!(error.message().contains(name), "{error}");
+        }
+    }
+
+    #[test]
+    fn every_setting_takes_its_default() {
+        let mut settings = StatementSettings::default();
+        for (name, value) in known_settings().unwrap() {
+            assert!(is_known(&name));
+            settings.set(&name, &value).unwrap();
+        }
+        assert_eq!(settings, StatementSettings::default());
+    }
+}

@@ -1,0 +1,23 @@
+//! The functions that plans may name, the same on every node: a coordinator plans with them and a
+//! worker decodes plans with them.
+
+use std::fmt::Debug;
+
+use datafusion::execution::SessionStateBuilder;
+
+/// Scalar, aggregate and window functions with their rewrites.
+pub trait FunctionSet: Debug + Send + Sync {
+    /// Adds the functions to a session that is being built. Called once for each session, on
+    /// coordinators and on workers.
+    fn register(&self, builder: SessionStateBuilder) -> SessionStateBuilder;
+}
+
+/// Only what DataFusion brings along.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct BuiltinFunctions;
+
+impl FunctionSet for BuiltinFunctions {
+    fn register(&self, builder: SessionStateBuilder) -> SessionStateBuilder {
+        builder
+    }
+}

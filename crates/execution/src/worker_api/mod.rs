@@ -1,0 +1,73 @@
+//! What coordinators and other workers ask of a worker, in the same process or over gRPC.
+
+mod directory;
+mod ipc;
+mod remote;
+
+use std::fmt::Debug;
+
+use arrow::record_batch::RecordBatch;
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+use granary_catalog::{NewPart, PartLocation};
+use granary_common::{BucketIndex, Result, WorkerId};
+use granary_storage::{PartRef, PartScan, PartSchema};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use url::Url;
+
+pub use directory::{CatalogDirectory, worker_url};
+pub use ipc::{IpcDecoder, IpcEncoder};
+pub use remote::{CLUSTER_HEADER, MESSAGE_BYTES_MAX, RemoteWorker, lazy_channel};
+
+/// Where and how a block becomes parts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WriteSpec {
+    /// Every column of the block, in this order.
+    pub schema: PartSchema,
+    /// The bucket that all rows belong to.
+    pub bucket: BucketIndex,
+    /// `Local` with the worker itself as the only copy, or the shared volume.
+    pub location: PartLocation,
+    /// Partitions that one block may touch; more is an error of kind `ResourceExhausted`.
+    pub partitions_per_block_max: usize,
+}
+
+/// One part to read for somebody else.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RemotePartScan {
+    /// The table's schema as the reader's snapshot has it.
+    pub schema: Arc<PartSchema>,
+    pub part: PartRef,
+    /// Columns, filter, rows, order and limit.
+    pub scan: PartScan,
+}
+
+/// A worker.
+#[async_trait]
+pub trait WorkerApi: Debug + Send + Sync {
+    /// Sorts a block of one bucket, splits it by partition, writes its parts and syncs them.
+    /// Nothing is visible until the parts are committed.
+    ///
+    /// Kinds: `InvalidInput` for a block that does not fit the schema, `ResourceExhausted` for too
+    /// many partitions or a full disk, `Unavailable` for a worker that is away or leaving.
+    async fn write_block(&self, spec: WriteSpec, block: RecordBatch) -> Result<Vec<NewPart>>;
+
+    /// Reads one part. Dropping the stream stops the reading.
+    async fn scan_part(
+        &self,
+        scan: RemotePartScan,
+    ) -> Result<BoxStream<'static, Result<RecordBatch>>>;
+}
+
+/// The way to every worker.
+pub trait WorkerDirectory: Debug + Send + Sync {
+    /// A handle on `worker`. Kind `Unavailable` when it is not alive.
+    fn api(&self, worker: WorkerId) -> Result<Arc<dyn WorkerApi>>;
+
+    /// Where `worker` listens. Kind `Unavailable` when it is not alive.
+    fn url(&self, worker: WorkerId) -> Result<Url>;
+
+    /// The workers that are given work now, in the order of their ids, with where they listen.
+    fn live(&self) -> Vec<(WorkerId, Url)>;
+}

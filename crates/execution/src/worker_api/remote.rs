@@ -1,0 +1,148 @@
+//! A worker over gRPC.
+
+use std::time::Duration;
+
+use arrow::record_batch::RecordBatch;
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::{self, BoxStream};
+use futures::{StreamExt, TryStreamExt};
+use granary_catalog::{NewPart, codec};
+use granary_common::{ClusterId, Error, Result};
+use granary_proto::internal::worker_client::WorkerClient;
+use granary_proto::internal::{
+    ScanPartRequest, ScanPartResponse, WriteBlockRequest, write_block_request,
+};
+use tonic::Request;
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::transport::{Channel, Endpoint};
+use url::Url;
+
+use super::{IpcDecoder, IpcEncoder, RemotePartScan, WorkerApi, WriteSpec};
+use crate::error::from_peer_status;
+
+/// The header of every internal request: the cluster that the caller belongs to.
+pub const CLUSTER_HEADER: &str = "granary-cluster-id";
+/// Bytes of an internal message at most.
+pub const MESSAGE_BYTES_MAX: usize = 64 << 20;
+/// How long to try to reach a worker.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// A silent connection is probed after this time, and given up after as much again.
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
+/// Flow-control windows, so that bulk data is not slowed down by round trips.
+const WINDOW_BYTES: u32 = 8 << 20;
+
+/// A channel to a worker that connects when it is first used, and again when it broke.
+pub fn lazy_channel(url: &Url) -> Result<Channel> {
+    let endpoint = Endpoint::from_shared(url.to_string())
+        .map_err(|error| Error::invalid(format!("'{url}' is not a worker's URL: {error}")))?;
+    Ok(endpoint
+        .connect_timeout(CONNECT_TIMEOUT)
+        .http2_keep_alive_interval(KEEP_ALIVE)
+        .keep_alive_timeout(KEEP_ALIVE)
+        .keep_alive_while_idle(true)
+        .initial_connection_window_size(WINDOW_BYTES)
+        .initial_stream_window_size(WINDOW_BYTES)
+        .tcp_nodelay(true)
+        .connect_lazy())
+}
+
+/// Speaks to one worker.
+#[derive(Clone, Debug)]
+pub struct RemoteWorker {
+    client: WorkerClient<Channel>,
+    cluster: Option<MetadataValue<Ascii>>,
+    url: Url,
+}
+
+impl RemoteWorker {
+    /// A handle on the worker at `url`; connects when it is used. Must run inside a runtime.
+    pub fn new(url: &Url, cluster: Option<ClusterId>) -> Result<Self> {
+        let client = WorkerClient::new(lazy_channel(url)?)
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(MESSAGE_BYTES_MAX);
+        let cluster = cluster.and_then(|cluster| cluster.0.parse().ok());
+        Ok(Self { client, cluster, url: url.clone() })
+    }
+
+    fn request<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        if let Some(cluster) = &self.cluster {
+            request.metadata_mut().insert(CLUSTER_HEADER, cluster.clone());
+        }
+        request
+    }
+
+    fn failed(&self, doing: &str, status: &tonic::Status) -> Error {
+        from_peer_status(status).context(format!("{doing} on the worker at {}", self.url))
+    }
+}
+
+fn ipc_message(chunk: Bytes) -> WriteBlockRequest {
+    WriteBlockRequest { message: Some(write_block_request::Message::ArrowIpc(chunk)) }
+}
+
+/// The messages that carry `spec` and `block`.
+fn write_messages(spec: &WriteSpec, block: &RecordBatch) -> Result<Vec<WriteBlockRequest>> {
+    let spec = serde_json::to_vec(spec)
+        .map_err(|error| Error::internal(format!("cannot encode a write: {error}")))?;
+    let spec = write_block_request::Message::Spec(spec.into());
+    let mut messages = vec![WriteBlockRequest { message: Some(spec) }];
+    let mut encoder = IpcEncoder::new(&block.schema())?;
+    messages.extend(encoder.encode(block)?.into_iter().map(ipc_message));
+    messages.extend(encoder.finish()?.into_iter().map(ipc_message));
+    Ok(messages)
+}
+
+#[async_trait]
+impl WorkerApi for RemoteWorker {
+    async fn write_block(&self, spec: WriteSpec, block: RecordBatch) -> Result<Vec<NewPart>> {
+        let messages = write_messages(&spec, &block)?;
+        drop(block);
+        let mut client = self.client.clone();
+        let response = client
+            .write_block(self.request(stream::iter(messages)))
+            .await
+            .map_err(|status| self.failed("writing rows", &status))?;
+        codec::decode(&response.into_inner().parts)
+    }
+
+    async fn scan_part(
+        &self,
+        scan: RemotePartScan,
+    ) -> Result<BoxStream<'static, Result<RecordBatch>>> {
+        let scan = serde_json::to_vec(&scan)
+            .map_err(|error| Error::internal(format!("cannot encode a scan: {error}")))?;
+        let mut client = self.client.clone();
+        let response = client
+            .scan_part(self.request(ScanPartRequest { scan: scan.into() }))
+            .await
+            .map_err(|status| self.failed("reading a part", &status))?;
+        let this = self.clone();
+        let chunks = response
+            .into_inner()
+            .map_err(move |status| this.failed("reading a part", &status));
+        Ok(batches(chunks.boxed()))
+    }
+}
+
+/// Decodes chunks as they come; a chunk is asked for only when its batches are wanted.
+fn batches(
+    chunks: BoxStream<'static, Result<ScanPartResponse>>,
+) -> BoxStream<'static, Result<RecordBatch>> {
+    let state = Some((chunks, IpcDecoder::default()));
+    let decoded = stream::try_unfold(state, async |state| {
+        let Some((mut chunks, mut decoder)) = state else { return Ok(None) };
+        match chunks.try_next().await? {
+            Some(chunk) => {
+                let batches = decoder.decode(chunk.arrow_ipc)?;
+                Ok(Some((batches, Some((chunks, decoder)))))
+            }
+            None => {
+                decoder.finish()?;
+                Ok(None::<(Vec<RecordBatch>, _)>)
+            }
+        }
+    });
+    decoded.map_ok(|batches| stream::iter(batches.into_iter().map(Ok))).try_flatten().boxed()
+}

@@ -1,0 +1,161 @@
+//! A connection to a coordinator, as the shell, the loader and the demo use it.
+
+mod bulk;
+mod session;
+mod statement;
+
+use std::time::Duration;
+
+use arrow_flight::error::FlightError;
+use arrow_flight::flight_service_client::FlightServiceClient;
+use arrow_flight::sql::client::FlightSqlServiceClient;
+use granary_common::{Error, Result};
+use granary_proto::status::from_status;
+use granary_proto::v1::bulk_insert_client::BulkInsertClient;
+use tonic::transport::Endpoint;
+
+pub use bulk::{Batches, Progress};
+pub use session::SessionChannel;
+pub use statement::{Answer, stream_error};
+
+/// A batch of a result must fit; coordinators cut theirs far smaller.
+const MESSAGE_BYTES_MAX: usize = 256 << 20;
+const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+
+/// Whom to connect to, and as whom.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ConnectOptions {
+    /// Coordinator to connect to, for example http://host:7420; instead of --host and --port.
+    #[arg(long, env = "GRANARY_URL", conflicts_with_all = ["host", "port"])]
+    pub url: Option<String>,
+    /// Host of a coordinator.
+    #[arg(long, default_value = "127.0.0.1")]
+    pub host: String,
+    /// Its gRPC port.
+    #[arg(long, default_value_t = 7420)]
+    pub port: u16,
+    /// User name.
+    #[arg(long, env = "GRANARY_USER", default_value = "default")]
+    pub user: String,
+    /// Password of the user.
+    #[arg(long, env = "GRANARY_PASSWORD", default_value = "", hide_env_values = true)]
+    pub password: String,
+    /// Database to begin in.
+    #[arg(long, short = 'd')]
+    pub database: Option<String>,
+}
+
+impl ConnectOptions {
+    /// The default user at `url`.
+    pub fn to_url(url: impl Into<String>) -> Self {
+        Self {
+            url: Some(url.into()),
+            host: String::new(),
+            port: 0,
+            user: "default".to_owned(),
+            password: String::new(),
+            database: None,
+        }
+    }
+
+    /// The address in the form that the transport takes.
+    pub fn endpoint_url(&self) -> String {
+        match &self.url {
+            None => format!("http://{}:{}", self.host, self.port),
+            Some(url) => {
+                let rest = url.split_once("://").map_or(url.as_str(), |(_, rest)| rest);
+                format!("http://{}", rest.trim_end_matches('/'))
+            }
+        }
+    }
+}
+
+/// A session with a coordinator: what `USE` and `SET` change lasts as long as it.
+#[derive(Clone, Debug)]
+pub struct Client {
+    flight: FlightSqlServiceClient<SessionChannel>,
+    bulk: BulkInsertClient<SessionChannel>,
+    url: String,
+}
+
+impl Client {
+    /// Connects, says who the user is, and enters the database if one is named.
+    ///
+    /// Kind `Unavailable` when nobody answers, `Unauthenticated` when the user is refused.
+    pub async fn connect(options: &ConnectOptions) -> Result<Client> {
+        let url = options.endpoint_url();
+        let endpoint = Endpoint::from_shared(url.clone())
+            .map_err(|error| Error::invalid(format!("{url} is not an address: {error}")))?
+            .connect_timeout(CONNECT_LIMIT)
+            .http2_adaptive_window(true)
+            .tcp_nodelay(true);
+        let channel = endpoint.connect().await.map_err(|error| {
+            Error::unavailable(format!("cannot connect to {url}: {}", root_cause(&error)))
+        })?;
+        let channel = SessionChannel::new(channel);
+        channel.log_in(&options.user, &options.password).await?;
+        let flight = FlightServiceClient::new(channel.clone())
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(MESSAGE_BYTES_MAX);
+        let mut client = Client {
+            flight: FlightSqlServiceClient::new_from_inner(flight),
+            bulk: BulkInsertClient::new(channel),
+            url,
+        };
+        if let Some(database) = &options.database {
+            client.run(&format!("USE {}", quote_identifier(database))).await?;
+        }
+        Ok(client)
+    }
+
+    /// The address that it is connected to.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+}
+
+/// `name` as an identifier of SQL, whatever it contains.
+pub fn quote_identifier(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// The error that Flight's client reports, with its kind where it came over the wire.
+pub(crate) fn flight_error(error: FlightError) -> Error {
+    match error {
+        FlightError::Tonic(status) => from_status(&status),
+        FlightError::ExternalError(error) => match error.downcast::<tonic::Status>() {
+            Ok(status) => from_status(&status),
+            Err(error) => Error::internal(error.to_string()),
+        },
+        other => Error::internal(other.to_string()),
+    }
+}
+
+fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    cause.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_taken_in_any_spelling() {
+        for (url, expected) in [
+            ("db:7420", "http://db:7420"),
+            ("grpc://db:7420", "http://db:7420"),
+            ("http://db:7420/", "http://db:7420"),
+        ] {
+            assert_eq!(ConnectOptions::to_url(url).endpoint_url(), expected);
+        }
+    }
+
+    #[test]
+    fn identifiers_are_quoted() {
+        assert_eq!(quote_identifier("a\"b"), "\"a\"\"b\"");
+    }
+}

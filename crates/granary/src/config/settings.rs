@@ -1,0 +1,197 @@
+//! The one list of settings. A macro turns each line into a field of [`Settings`], a key of the
+//! file, a flag and an environment variable, so that none of them can be forgotten.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::values::{Addresses, LogFormat, VolumeUrl};
+
+/// What a process does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Role {
+    /// All roles in one process on one data folder.
+    Server,
+    /// A member of the metadata group.
+    Metadata,
+    /// Takes queries and inserts.
+    Coordinator,
+    /// Keeps parts and runs tasks.
+    Worker,
+}
+
+impl Role {
+    /// The name of the sub-command.
+    pub fn name(self) -> &'static str {
+        match self {
+            Role::Server => "server",
+            Role::Metadata => "metadata",
+            Role::Coordinator => "coordinator",
+            Role::Worker => "worker",
+        }
+    }
+
+    /// Whether the setting `name` means something to the role.
+    pub fn uses(self, name: &str) -> bool {
+        Settings::ROLES.iter().any(|(of, roles)| *of == name && roles.contains(&self))
+    }
+}
+
+/// Where a value comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Nobody named it.
+    Default,
+    /// The file of `--config`.
+    File,
+    /// A flag.
+    Flag,
+    /// A `GRANARY_*` variable.
+    Environment,
+}
+
+impl Origin {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Origin::Default => "default",
+            Origin::File => "file",
+            Origin::Flag => "flag",
+            Origin::Environment => "environment",
+        }
+    }
+}
+
+macro_rules! settings {
+    ($($(#[doc = $doc:literal])+ $name:ident: $type:ty = $default:tt, [$($role:ident),+];)+) => {
+        /// Values that one layer names: keys of the file, flags or environment variables.
+        #[derive(Clone, Debug, Default, PartialEq, clap::Args, Serialize, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        pub struct Layer {
+            $(
+                $(#[doc = $doc])+
+                #[arg(long, value_name = "VALUE")]
+                pub $name: Option<$type>,
+            )+
+        }
+
+        impl Layer {
+            /// Sets `name` from text. `None` when there is no such setting, `Some(Err)` with the
+            /// reason when the text is not one of its values.
+            pub fn set(&mut self, name: &str, text: &str) -> Option<Result<(), String>> {
+                match name {
+                    $(stringify!($name) => {
+                        let value = <$type as FromStr>::from_str(text);
+                        Some(value.map(|value| self.$name = Some(value)).map_err(|e| e.to_string()))
+                    })+
+                    _ => None,
+                }
+            }
+
+            /// The settings that the layer names.
+            pub fn named(&self) -> Vec<&'static str> {
+                let mut names = Vec::new();
+                $(if self.$name.is_some() { names.push(stringify!($name)); })+
+                names
+            }
+        }
+
+        /// One value per setting; an `Option` where "not set" is a value.
+        #[derive(Clone, Debug, PartialEq)]
+        pub struct Settings {
+            $($(#[doc = $doc])+ pub $name: settings!(@field $type, $default),)+
+        }
+
+        impl Settings {
+            /// Every name, as the file spells it.
+            pub const NAMES: &'static [&'static str] = &[$(stringify!($name)),+];
+            pub(super) const ROLES: &'static [(&'static str, &'static [Role])] =
+                &[$((stringify!($name), &[$(Role::$role),+])),+];
+
+            /// The later layer that names a setting wins.
+            pub(super) fn merge(
+                file: Layer,
+                flags: Layer,
+                environment: Layer,
+            ) -> (Settings, Vec<(&'static str, Origin)>) {
+                let mut origins = Vec::new();
+                $(if environment.$name.is_some() {
+                    origins.push((stringify!($name), Origin::Environment));
+                } else if flags.$name.is_some() {
+                    origins.push((stringify!($name), Origin::Flag));
+                } else if file.$name.is_some() {
+                    origins.push((stringify!($name), Origin::File));
+                })+
+                let settings = Settings {
+                    $($name: settings!(
+                        @value environment.$name.or(flags.$name).or(file.$name), $default
+                    ),)+
+                };
+                (settings, origins)
+            }
+
+            /// Names with their values as TOML.
+            pub(super) fn rendered(&self) -> Vec<(&'static str, Option<String>)> {
+                vec![$((stringify!($name), toml_of(&self.$name)),)+]
+            }
+        }
+    };
+    (@field $type:ty, unset) => { Option<$type> };
+    (@field $type:ty, $default:tt) => { $type };
+    (@value $value:expr, unset) => { $value };
+    (@value $value:expr, $default:tt) => { $value.unwrap_or_else(|| $default) };
+}
+
+fn toml_of<T: Serialize>(value: &T) -> Option<String> {
+    toml::Value::try_from(value).ok().map(|value| value.to_string())
+}
+
+fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], port))
+}
+
+settings! {
+    /// Folder of the role's data; created when missing, owned by one process at a time.
+    /// Default: granary-data in the working directory.
+    data_dir: PathBuf = (PathBuf::from("granary-data")), [Server, Metadata, Coordinator, Worker];
+    /// Address of the public gRPC port: Flight SQL, BulkInsert, health, reflection. Port 0 takes a
+    /// free one. Default: 127.0.0.1:7420.
+    grpc_listen: SocketAddr = (loopback(7420)), [Server, Coordinator];
+    /// Address of the HTTP port: /healthz, /readyz, /metrics. Port 0 takes a free one.
+    /// Default: 127.0.0.1:7421.
+    http_listen: SocketAddr = (loopback(7421)), [Server, Metadata, Coordinator, Worker];
+    /// Address of the internal gRPC port: fragments and part transfer. Port 0 takes a free one.
+    /// Default: 127.0.0.1:7422.
+    internal_listen: SocketAddr = (loopback(7422)), [Server, Worker];
+    /// Address of the metadata group's port. Its port is the one that --metadata names for this
+    /// node. Default: 127.0.0.1:7423.
+    raft_listen: SocketAddr = (loopback(7423)), [Metadata];
+    /// Host name or address by which others reach this process. Not set: the address of the
+    /// listener, or the machine's host name when that is 0.0.0.0.
+    advertise_host: String = unset, [Server, Coordinator, Worker];
+    /// The metadata group: host:port of node 1, node 2 and so on, separated by commas; the same
+    /// list for every process of a cluster. Default: 127.0.0.1:7423.
+    metadata: Addresses = (Addresses(vec!["127.0.0.1:7423".to_owned()])),
+        [Metadata, Coordinator, Worker];
+    /// Place of this node in the --metadata list, counted from 1. Default: 1.
+    node_id: u64 = (1), [Metadata];
+    /// Failure zone of the worker, for placement. Not set: none.
+    zone: String = unset, [Worker];
+    /// URL of an object store for part files, for example s3://bucket/prefix. Not set: the data
+    /// folder.
+    volume: VolumeUrl = unset, [Server, Worker];
+    /// Memory that queries of this process may take together, in MiB, 64 to 1048576. Not set: half
+    /// of what the machine has free at start.
+    memory_mib: u64 = unset, [Server, Coordinator, Worker];
+    /// Threads that run queries, 1 to 1024. Not set: one for each core.
+    threads: usize = unset, [Server, Coordinator, Worker];
+    /// How long a drain waits for running queries and inserts, in seconds, 0 to 3600. Default: 30.
+    drain_limit_s: u64 = (30), [Server, Metadata, Coordinator, Worker];
+    /// Which events are logged: error, warn, info, debug, trace, or per module as in
+    /// warn,granary_worker=debug. Default: info.
+    log: String = ("info,datafusion=warn,vortex=warn,openraft=warn,h2=warn".to_owned()),
+        [Server, Metadata, Coordinator, Worker];
+    /// How log lines look: text or json. They go to the standard error. Default: text.
+    log_format: LogFormat = (LogFormat::Text), [Server, Metadata, Coordinator, Worker];
+}

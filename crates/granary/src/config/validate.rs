@@ -1,0 +1,53 @@
+//! What a value must be beyond its type.
+
+use std::ops::RangeInclusive;
+
+use granary_common::{Error, Result};
+
+use super::{Layer, Role, Settings};
+
+/// Refuses flags that the role has no use for: somebody typed them and expects something of them.
+pub(super) fn flags_of_role(role: Role, flags: &Layer) -> Result<()> {
+    match flags.named().into_iter().find(|name| !role.uses(name)) {
+        None => Ok(()),
+        Some(name) => Err(Error::invalid(format!(
+            "granary {} has no use for --{}",
+            role.name(),
+            name.replace('_', "-")
+        ))),
+    }
+}
+
+/// Remarks on settings that the role has no use for; files and environments are often shared.
+pub(super) fn unused(role: Role, layer: &Layer, who: &str) -> Vec<String> {
+    let unused = layer.named().into_iter().filter(|name| !role.uses(name));
+    unused
+        .map(|name| format!("{who} {name}, which granary {} has no use for", role.name()))
+        .collect()
+}
+
+/// Refuses values outside their bounds.
+pub(super) fn bounds(role: Role, settings: &Settings) -> Result<()> {
+    within("memory_mib", settings.memory_mib, 64..=1_048_576)?;
+    within("threads", settings.threads.map(|threads| threads as u64), 1..=1024)?;
+    within("drain_limit_s", Some(settings.drain_limit_s), 0..=3600)?;
+    if role.uses("metadata") && settings.metadata.0.is_empty() {
+        return Err(Error::invalid("metadata names no address"));
+    }
+    if role == Role::Metadata {
+        within("node_id", Some(settings.node_id), 1..=settings.metadata.0.len() as u64)
+            .map_err(|error| error.context("the place in the metadata list"))?;
+    }
+    Ok(())
+}
+
+fn within(name: &str, value: Option<u64>, bounds: RangeInclusive<u64>) -> Result<()> {
+    match value {
+        Some(value) if !bounds.contains(&value) => Err(Error::invalid(format!(
+            "{name} is {value}, but must be from {} to {}",
+            bounds.start(),
+            bounds.end()
+        ))),
+        _ => Ok(()),
+    }
+}

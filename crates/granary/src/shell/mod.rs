@@ -1,0 +1,117 @@
+//! `granary sql`: statements from the command line, a file, a pipe or the keyboard.
+
+mod interactive;
+mod meta;
+mod output;
+mod split;
+mod table;
+
+use std::io::{IsTerminal, Read};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use granary_common::{Clock, Error, ErrorKind, Result, SystemClock};
+
+use crate::client::{Client, ConnectOptions};
+use crate::exit;
+
+pub use output::{Format, Output};
+pub use split::{Script, split};
+
+/// Runs SQL statements.
+#[derive(Clone, Debug, clap::Args)]
+pub struct SqlOptions {
+    #[command(flatten)]
+    connect: ConnectOptions,
+    /// Run these statements and exit. May be given several times.
+    #[arg(long, short = 'c', value_name = "SQL")]
+    command: Vec<String>,
+    /// Run the statements of this file and exit; - is the standard input. May be given several
+    /// times, and runs after -c.
+    #[arg(long, short = 'f', value_name = "FILE")]
+    file: Vec<PathBuf>,
+    /// How results are written.
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+    /// Write results to this file instead of the standard output.
+    #[arg(long, short = 'o', value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+/// Runs the sub-command.
+pub fn run(options: &SqlOptions, runtime: &tokio::runtime::Runtime) -> ExitCode {
+    let done = run_inner(options, runtime);
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => exit::failed(&error),
+    }
+}
+
+fn run_inner(options: &SqlOptions, runtime: &tokio::runtime::Runtime) -> Result<()> {
+    let keyboard = std::io::stdin().is_terminal();
+    let interactive = options.command.is_empty() && options.file.is_empty() && keyboard;
+    let mut output = Output::open(options.format, options.output.as_deref())?;
+    let client = runtime.block_on(Client::connect(&options.connect))?;
+    let mut session = Session { client };
+    if interactive {
+        return interactive::run(session, output, runtime);
+    }
+    let mut texts = options.command.clone();
+    for path in &options.file {
+        texts.push(read_script(path)?);
+    }
+    if texts.is_empty() {
+        texts.push(read_script("-".as_ref())?);
+    }
+    for text in texts {
+        let script = split(&text)?;
+        for statement in script.statements.iter().chain(&script.rest) {
+            runtime.block_on(session.run_or_interrupt(statement, &mut output))?;
+        }
+    }
+    output.close()
+}
+
+fn read_script(path: &std::path::Path) -> Result<String> {
+    let text = if path == "-" {
+        let mut text = String::new();
+        std::io::stdin().read_to_string(&mut text).map(|_| text)
+    } else {
+        std::fs::read_to_string(path)
+    };
+    text.map_err(|error| Error::invalid(format!("cannot read {}: {error}", path.display())))
+}
+
+/// A connection that runs one statement after the other.
+#[derive(Debug)]
+struct Session {
+    client: Client,
+}
+
+impl Session {
+    /// Runs a statement; Ctrl-C stops it, here and on the cluster.
+    async fn run_or_interrupt(&mut self, statement: &str, output: &mut Output) -> Result<()> {
+        let start_ms = SystemClock.monotonic_ms();
+        let mut answer = tokio::select! {
+            answer = self.client.execute(statement) => answer?,
+            _ = tokio::signal::ctrl_c() => return Err(interrupted()),
+        };
+        let mut result = output.begin(answer.schema())?;
+        loop {
+            let batch = tokio::select! {
+                batch = answer.next() => batch?,
+                _ = tokio::signal::ctrl_c() => {
+                    answer.cancel().await?;
+                    return Err(interrupted());
+                }
+            };
+            let Some(batch) = batch else { break };
+            result.write(&batch)?;
+        }
+        result.finish(SystemClock.monotonic_ms() - start_ms)
+    }
+}
+
+fn interrupted() -> Error {
+    Error::new(ErrorKind::Cancelled, "interrupted")
+}

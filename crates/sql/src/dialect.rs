@@ -1,0 +1,101 @@
+//! Granary's SQL for `sqlparser`: its ClickHouse dialect, widened to standard spellings.
+//!
+//! Whatever needs no grammar of its own (string escapes, `INTERVAL 1h`, `{name:Type}`, FINAL) is
+//! settled on the tokens before they are parsed; see [`tokens`].
+
+mod tokens;
+
+use std::any::TypeId;
+
+use sqlparser::ast::{CaseWhen, Expr, helpers::attached_token::AttachedToken};
+use sqlparser::dialect::{ClickHouseDialect, Dialect};
+use sqlparser::parser::{Parser, ParserError};
+use sqlparser::tokenizer::Token;
+
+pub(crate) use tokens::tokenize;
+
+/// The dialect. Double quotes and backticks enclose identifiers; case is kept.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct GranaryDialect;
+
+const CLICKHOUSE: ClickHouseDialect = ClickHouseDialect {};
+
+/// Binds more loosely than OR, as in ClickHouse.
+const TERNARY_PRECEDENCE: u8 = 4;
+
+macro_rules! accepted {
+    ($($name:ident)*) => {
+        $(fn $name(&self) -> bool { true })*
+    };
+}
+
+impl Dialect for GranaryDialect {
+    // The parser asks for this type where ClickHouse's grammar differs.
+    fn dialect(&self) -> TypeId {
+        CLICKHOUSE.dialect()
+    }
+
+    fn is_identifier_start(&self, ch: char) -> bool {
+        ch.is_alphabetic() || ch == '_'
+    }
+
+    fn is_identifier_part(&self, ch: char) -> bool {
+        ch.is_alphanumeric() || ch == '_'
+    }
+
+    // ClickHouse's own, as `sqlparser` has them.
+    accepted! {
+        supports_string_literal_backslash_escape supports_select_wildcard_except
+        supports_limit_comma supports_insert_table_function supports_insert_format
+        supports_numeric_literal_underscores supports_partition_by_after_order_by
+        supports_array_join_syntax supports_dictionary_syntax supports_lambda_functions
+        supports_from_first_select supports_order_by_all supports_group_by_expr
+        supports_group_by_with_modifier supports_nested_comments supports_optimize_table
+        supports_prewhere supports_with_fill supports_limit_by supports_interpolate
+        supports_settings supports_select_format supports_select_wildcard_replace
+        supports_comma_separated_trim
+    }
+
+    // Standard SQL that ClickHouse's dialect leaves out there.
+    accepted! {
+        supports_filter_during_aggregation supports_within_after_array_aggregation
+        supports_window_clause_named_window_reference supports_dollar_placeholder
+        supports_in_empty_list supports_window_function_null_treatment_arg
+        supports_parens_around_table_factor
+        supports_left_associative_joins_without_parens supports_subquery_as_function_arg
+        supports_select_wildcard_exclude supports_comma_separated_set_assignments
+    }
+
+    fn get_next_precedence(&self, parser: &Parser<'_>) -> Option<Result<u8, ParserError>> {
+        is_question_mark(&parser.peek_token_ref().token).then_some(Ok(TERNARY_PRECEDENCE))
+    }
+
+    /// `condition ? a : b`, which is a CASE.
+    fn parse_infix(
+        &self,
+        parser: &mut Parser<'_>,
+        expr: &Expr,
+        _precedence: u8,
+    ) -> Option<Result<Expr, ParserError>> {
+        is_question_mark(&parser.peek_token_ref().token).then(|| parse_ternary(parser, expr))
+    }
+}
+
+/// The token `?` that stands between two expressions; placeholders are numbered before parsing.
+fn is_question_mark(token: &Token) -> bool {
+    matches!(token, Token::Placeholder(text) if text == "?")
+}
+
+fn parse_ternary(parser: &mut Parser<'_>, condition: &Expr) -> Result<Expr, ParserError> {
+    parser.next_token();
+    let result = parser.parse_expr()?;
+    parser.expect_token(&Token::Colon)?;
+    let otherwise = parser.parse_expr()?;
+    Ok(Expr::Case {
+        case_token: AttachedToken::empty(),
+        end_token: AttachedToken::empty(),
+        operand: None,
+        conditions: vec![CaseWhen { condition: condition.clone(), result }],
+        else_result: Some(Box::new(otherwise)),
+    })
+}

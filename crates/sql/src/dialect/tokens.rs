@@ -1,0 +1,222 @@
+//! What is settled on the tokens, before the grammar: spellings that need no look at the tree.
+
+use std::ops::Range;
+
+use sqlparser::keywords::Keyword;
+use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer, TokenizerError, Word};
+
+use super::GranaryDialect;
+
+/// The tokens of `text` without blanks, ready for the parser.
+///
+/// # Errors
+/// What the tokenizer reports, for example a string without its closing quote.
+pub(crate) fn tokenize(text: &str) -> Result<Vec<TokenWithSpan>, TokenizerError> {
+    let dialect = GranaryDialect;
+    // Our own unescape keeps the backslash of an unknown escape, as in a regular expression.
+    let mut tokens: Vec<TokenWithSpan> = Tokenizer::new(&dialect, text)
+        .with_unescape(false)
+        .tokenize_with_location()?
+        .into_iter()
+        .filter(|token| !matches!(token.token, Token::Whitespace(_)))
+        .collect();
+    for token in &mut tokens {
+        match &mut token.token {
+            Token::SingleQuotedString(value) => *value = unescape(value),
+            // With unescape off the tokenizer leaves doubled quotes inside quoted names.
+            Token::Word(Word { value, quote_style: Some(quote), .. }) => {
+                let doubled: String = [*quote, *quote].iter().collect();
+                *value = value.replace(&doubled, &quote.to_string());
+            }
+            _ => {}
+        }
+    }
+    split_short_intervals(&mut tokens);
+    drop_final(&mut tokens);
+    Ok(replace_placeholders(tokens))
+}
+
+fn unescape(raw: &str) -> String {
+    if !raw.contains(['\\', '\'']) {
+        return raw.to_owned();
+    }
+    let mut value = String::with_capacity(raw.len());
+    let mut chars = raw.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '\'' => {
+                // A quote inside is doubled; keep one.
+                chars.next_if_eq(&'\'');
+                value.push('\'');
+            }
+            '\\' => match chars.next() {
+                Some('n') => value.push('\n'),
+                Some('t') => value.push('\t'),
+                Some('r') => value.push('\r'),
+                Some('0') => value.push('\0'),
+                Some('a') => value.push('\x07'),
+                Some('b') => value.push('\x08'),
+                Some('f') => value.push('\x0c'),
+                Some('v') => value.push('\x0b'),
+                Some(quoted @ ('\\' | '\'' | '"' | '`' | '/')) => value.push(quoted),
+                Some(other) => {
+                    value.push('\\');
+                    value.push(other);
+                }
+                None => value.push('\\'),
+            },
+            other => value.push(other),
+        }
+    }
+    value
+}
+
+/// `INTERVAL 1h` is `INTERVAL 1 HOUR`.
+fn split_short_intervals(tokens: &mut [TokenWithSpan]) {
+    for at in 2..tokens.len() {
+        let is_interval = matches!(&tokens[at - 2].token,
+            Token::Word(word) if word.keyword == Keyword::INTERVAL);
+        if !is_interval || !matches!(tokens[at - 1].token, Token::Number(..)) {
+            continue;
+        }
+        let Token::Word(unit) = &tokens[at].token else { continue };
+        let long = match unit.value.as_str() {
+            "s" => "SECOND",
+            "m" => "MINUTE",
+            "h" => "HOUR",
+            "d" => "DAY",
+            "w" => "WEEK",
+            "ms" => "MILLISECOND",
+            _ => continue,
+        };
+        tokens[at].token = Token::make_keyword(long);
+    }
+}
+
+/// FINAL after a table's name: on a MergeTree it changes nothing, and no other engine is offered.
+fn drop_final(tokens: &mut Vec<TokenWithSpan>) {
+    let mut dropped = Vec::new();
+    for at in 1..tokens.len() {
+        if is_word(&tokens[at].token, "FINAL") && follows_table_name(&tokens[..at]) {
+            dropped.push(at);
+        }
+    }
+    for at in dropped.into_iter().rev() {
+        tokens.remove(at);
+    }
+}
+
+/// Whether `before` ends with FROM or JOIN, a name and perhaps an alias.
+fn follows_table_name(before: &[TokenWithSpan]) -> bool {
+    let words = before.iter().rev().take(6);
+    for (distance, token) in words.enumerate() {
+        match &token.token {
+            Token::Word(word) if matches!(word.keyword, Keyword::FROM | Keyword::JOIN) => {
+                return distance > 0;
+            }
+            Token::Word(word) if word.keyword == Keyword::AS => {}
+            Token::Word(word) if word.keyword != Keyword::SELECT => {}
+            Token::Period => {}
+            _ => return false,
+        }
+    }
+    false
+}
+
+fn is_word(token: &Token, text: &str) -> bool {
+    matches!(token, Token::Word(word)
+        if word.quote_style.is_none() && word.value.eq_ignore_ascii_case(text))
+}
+
+/// Numbers `?` and turns `{name:Type}` into `CAST($name AS Type)`.
+fn replace_placeholders(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+    let mut replaced: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len());
+    let mut number = 0;
+    let mut at = 0;
+    while at < tokens.len() {
+        if let Some((name, type_tokens, end)) = named_placeholder(&tokens, at) {
+            let span = tokens[at].span;
+            let put = |token| TokenWithSpan { token, span };
+            replaced.push(put(Token::make_keyword("CAST")));
+            replaced.push(put(Token::LParen));
+            replaced.push(put(Token::Placeholder(format!("${name}"))));
+            replaced.push(put(Token::make_keyword("AS")));
+            replaced.extend(tokens[type_tokens].iter().cloned());
+            replaced.push(put(Token::RParen));
+            at = end;
+            continue;
+        }
+        let mut token = tokens[at].clone();
+        let is_mark = matches!(&token.token, Token::Placeholder(text) if text == "?");
+        if is_mark && !replaced.last().is_some_and(|last| ends_operand(&last.token)) {
+            number += 1;
+            token.token = Token::Placeholder(format!("${number}"));
+        }
+        replaced.push(token);
+        at += 1;
+    }
+    replaced
+}
+
+/// `{name:Type}` at `at`: its name, the tokens of its type, and where it ends.
+fn named_placeholder(tokens: &[TokenWithSpan], at: usize) -> Option<(String, Range<usize>, usize)> {
+    let [open, name, colon, ..] = tokens.get(at..)? else { return None };
+    let Token::Word(name) = &name.token else { return None };
+    if open.token != Token::LBrace || colon.token != Token::Colon {
+        return None;
+    }
+    let length = tokens[at..].iter().position(|token| token.token == Token::RBrace)?;
+    Some((name.value.clone(), at + 3..at + length, at + length + 1))
+}
+
+/// Whether an expression can end with `token`, so that a `?` after it is an operator.
+fn ends_operand(token: &Token) -> bool {
+    match token {
+        Token::Word(word) => matches!(
+            word.keyword,
+            Keyword::NoKeyword | Keyword::NULL | Keyword::TRUE | Keyword::FALSE | Keyword::END
+        ),
+        Token::Number(..)
+        | Token::SingleQuotedString(_)
+        | Token::RParen
+        | Token::RBracket
+        | Token::Placeholder(_) => true,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts(sql: &str) -> String {
+        let tokens = tokenize(sql).expect(sql);
+        let texts: Vec<String> = tokens.iter().map(|token| token.token.to_string()).collect();
+        texts.join(" ")
+    }
+
+    #[test]
+    fn tokens_are_settled() {
+        for (sql, expected) in [
+            ("SELECT 1 -- note\n, 2", "SELECT 1 , 2"),
+            ("INTERVAL 15m", "INTERVAL 15 MINUTE"),
+            ("SELECT * FROM a.t FINAL WHERE x", "SELECT * FROM a . t WHERE x"),
+            ("SELECT * FROM t AS x FINAL", "SELECT * FROM t AS x"),
+            ("SELECT final FROM t", "SELECT final FROM t"),
+            ("x = ? AND y = ?", "x = $1 AND y = $2"),
+            ("a = 4 ? 'ok' : 'no'", "a = 4 ? 'ok' : 'no'"),
+            ("{id:UInt64} + 1", "CAST ( $id AS UInt64 ) + 1"),
+        ] {
+            assert_eq!(texts(sql), expected, "{sql}");
+        }
+    }
+
+    #[test]
+    fn unknown_escapes_keep_their_backslash() {
+        for (raw, value) in
+            [("it''s", "it's"), (r"\d+\.", r"\d+\."), (r"a\n\'b\\", "a\n'b\\"), (r"\1", r"\1")]
+        {
+            assert_eq!(unescape(raw), value);
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! Errors with the place in the statement, and DataFusion's errors in our words.
+
+mod planning;
+mod position;
+mod suggest;
+
+pub use planning::error_from_datafusion;
+pub(crate) use position::{from_parser, from_tokenizer};
+pub(crate) use suggest::did_you_mean;

@@ -1,0 +1,85 @@
+//! Where in the text an error lies: line, column and a caret below the line.
+
+use granary_common::Error;
+use sqlparser::parser::ParserError;
+use sqlparser::tokenizer::TokenizerError;
+
+/// Longest part of a line that is shown, in characters.
+const SHOWN_WIDTH: usize = 120;
+
+/// A syntax error as the parser reports it, with the line it lies in.
+pub(crate) fn from_parser(error: ParserError, text: &str) -> Error {
+    let message = match error {
+        ParserError::TokenizerError(message) | ParserError::ParserError(message) => message,
+        ParserError::RecursionLimitExceeded => {
+            return Error::invalid("syntax error: the statement is nested too deeply");
+        }
+    };
+    let (message, place) = split_place(&message);
+    Error::invalid(format!("syntax error: {}{}", lower_first(message), shown(place, text)))
+}
+
+/// An error of a token, for example a string that does not end.
+pub(crate) fn from_tokenizer(error: TokenizerError, text: &str) -> Error {
+    let place = (error.location.line, error.location.column);
+    let message = lower_first(&error.message);
+    Error::invalid(format!("syntax error: {message}{}", shown(Some(place), text)))
+}
+
+/// Takes ` at Line: 1, Column: 8` off the end of a message.
+fn split_place(message: &str) -> (&str, Option<(u64, u64)>) {
+    let Some((text, place)) = message.rsplit_once(" at Line: ") else { return (message, None) };
+    let place = place.split_once(", Column: ").and_then(|(line, column)| {
+        let digits = column.trim_end_matches(|c: char| !c.is_ascii_digit());
+        Some((line.parse().ok()?, digits.parse().ok()?))
+    });
+    match place {
+        Some(place) => (text, Some(place)),
+        None => (message, None),
+    }
+}
+
+fn lower_first(message: &str) -> String {
+    let mut chars = message.chars();
+    match chars.next() {
+        Some(first) => first.to_lowercase().chain(chars).collect(),
+        None => String::new(),
+    }
+}
+
+/// ` (line 1, column 8)`, the line and a caret. Lines and columns count from 1; 0 is unknown.
+pub(super) fn shown(place: Option<(u64, u64)>, text: &str) -> String {
+    let Some((line, column)) = place.filter(|(line, column)| *line > 0 && *column > 0) else {
+        return match place {
+            Some(_) => " (at the end of the statement)".to_owned(),
+            None => String::new(),
+        };
+    };
+    let mut shown = format!(" (line {line}, column {column})");
+    if let Some(source) = text.lines().nth(line as usize - 1) {
+        let before = column as usize - 1;
+        let skipped = before.saturating_sub(SHOWN_WIDTH / 2);
+        let part: String = source.chars().skip(skipped).take(SHOWN_WIDTH).collect();
+        let part = part.replace('\t', " ");
+        shown.push_str(&format!("\n  {part}\n  {}^", " ".repeat(before - skipped)));
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_caret_stands_below_the_place() {
+        let error = ParserError::ParserError(
+            "Expected: an expression, found: = at Line: 1, Column: 28".to_owned(),
+        );
+        let error = from_parser(error, "SELECT id FROM t WHERE id = = 1");
+        assert_eq!(
+            error.message(),
+            "syntax error: expected: an expression, found: = (line 1, column 28)\n  \
+             SELECT id FROM t WHERE id = = 1\n                             ^"
+        );
+    }
+}

@@ -1,0 +1,131 @@
+//! SHOW CREATE TABLE and DESCRIBE.
+
+use granary_catalog::{ColumnDefault, Distribution, Table};
+
+/// One row of DESCRIBE.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DescribedColumn {
+    pub name: String,
+    pub column_type: String,
+    /// `DEFAULT`, or empty.
+    pub default_kind: String,
+    pub default_expression: String,
+    pub comment: String,
+}
+
+/// The rows of DESCRIBE: the visible columns in order.
+pub fn describe(table: &Table) -> Vec<DescribedColumn> {
+    let row = |column: &granary_catalog::Column| {
+        let (kind, expression) = match &column.default {
+            Some(ColumnDefault::Expression(text)) => ("DEFAULT".to_owned(), text.clone()),
+            None => (String::new(), String::new()),
+        };
+        DescribedColumn {
+            name: column.name.clone(),
+            column_type: column.column_type.to_string(),
+            default_kind: kind,
+            default_expression: expression,
+            comment: column.comment.clone().unwrap_or_default(),
+        }
+    };
+    table.visible_columns().map(row).collect()
+}
+
+/// A statement that makes this table.
+pub fn show_create_table(table: &Table, database: &str) -> String {
+    let mut text = format!("CREATE TABLE {}.{}\n(\n", identifier(database), identifier(&table.name));
+    let columns: Vec<String> = table.visible_columns().map(column_text).collect();
+    text.push_str(&columns.join(",\n"));
+    text.push_str("\n)\nENGINE = ");
+    text.push_str(&format!("{:?}", table.engine.kind));
+    if !table.engine.arguments.is_empty() {
+        text.push_str(&format!("({})", table.engine.arguments.join(", ")));
+    }
+    if !table.partition_by.is_empty() {
+        let texts: Vec<&str> = table.partition_by.iter().map(|key| key.text.as_str()).collect();
+        text.push_str(&format!("\nPARTITION BY {}", key_text(&texts)));
+    }
+    let keys: Vec<&str> = table.order_by.iter().map(|key| key.text.as_str()).collect();
+    if table.primary_key_len < keys.len() {
+        text.push_str(&format!("\nPRIMARY KEY {}", key_text(&keys[..table.primary_key_len])));
+    }
+    text.push_str(&format!("\nORDER BY {}", key_text(&keys)));
+    text.push_str(&distribution_text(table));
+    if let Some(group) = &table.colocation_group {
+        text.push_str(&format!("\nCOLOCATE WITH {}", identifier(group)));
+    }
+    if !table.settings.is_empty() {
+        let pairs: Vec<String> =
+            table.settings.iter().map(|(name, value)| setting_text(name, value)).collect();
+        text.push_str(&format!("\nSETTINGS {}", pairs.join(", ")));
+    }
+    if let Some(comment) = &table.comment {
+        text.push_str(&format!("\nCOMMENT {}", string(comment)));
+    }
+    text
+}
+
+fn column_text(column: &granary_catalog::Column) -> String {
+    let mut text = format!("    {} {}", identifier(&column.name), column.column_type);
+    if let Some(ColumnDefault::Expression(expression)) = &column.default {
+        text.push_str(&format!(" DEFAULT {expression}"));
+    }
+    if let Some(comment) = &column.comment {
+        text.push_str(&format!(" COMMENT {}", string(comment)));
+    }
+    text
+}
+
+fn distribution_text(table: &Table) -> String {
+    let buckets = table.buckets;
+    match &table.distribution {
+        Distribution::Rotation => format!("\nDISTRIBUTED RANDOMLY BUCKETS {buckets}"),
+        Distribution::Hash(columns) => {
+            let names: Vec<String> = columns
+                .iter()
+                .filter_map(|id| table.column(*id))
+                .map(|column| identifier(&column.name))
+                .collect();
+            format!("\nDISTRIBUTED BY ({}) BUCKETS {buckets}", names.join(", "))
+        }
+    }
+}
+
+fn key_text(texts: &[&str]) -> String {
+    match texts {
+        [] => "tuple()".to_owned(),
+        [one] => (*one).to_owned(),
+        many => format!("({})", many.join(", ")),
+    }
+}
+
+fn setting_text(name: &str, value: &str) -> String {
+    match value.parse::<f64>() {
+        Ok(_) => format!("{name} = {value}"),
+        Err(_) => format!("{name} = {}", string(value)),
+    }
+}
+
+/// A name, quoted where it must be.
+pub(crate) fn identifier(name: &str) -> String {
+    let plain = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+        && !is_reserved(name);
+    match plain {
+        true => name.to_owned(),
+        false => format!("`{}`", name.replace('`', "``")),
+    }
+}
+
+fn is_reserved(name: &str) -> bool {
+    use sqlparser::keywords::{RESERVED_FOR_COLUMN_ALIAS, RESERVED_FOR_IDENTIFIER};
+    let upper = name.to_ascii_uppercase();
+    RESERVED_FOR_COLUMN_ALIAS
+        .iter()
+        .chain(RESERVED_FOR_IDENTIFIER)
+        .any(|keyword| format!("{keyword:?}") == upper)
+}
+
+fn string(text: &str) -> String {
+    format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"))
+}

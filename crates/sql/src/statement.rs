@@ -1,0 +1,190 @@
+//! A statement as parsed: what the coordinator has to do, with the syntax tree of what must be
+//! bound later.
+
+mod clauses;
+mod parse;
+
+use std::fmt;
+
+use granary_common::{Error, Result};
+use sqlparser::ast::{
+    ColumnDef, Expr, Ident, ObjectName, ObjectNamePart, Query, TableConstraint, Value,
+};
+
+use crate::Notice;
+
+pub use parse::parse;
+
+/// A table's name as written.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct TableName {
+    /// The database, when the name says it.
+    pub database: Option<String>,
+    pub name: String,
+}
+
+impl TableName {
+    /// Takes `granary.db.t`, `db.t` or `t`.
+    pub(crate) fn of(name: &ObjectName) -> Result<TableName> {
+        let part = |part: &ObjectNamePart| part.as_ident().map(|ident| ident.value.clone());
+        let parts: Option<Vec<String>> = name.0.iter().map(part).collect();
+        match parts.as_deref() {
+            Some([table]) => Ok(TableName { database: None, name: table.clone() }),
+            Some([database, table]) | Some([_, database, table]) => {
+                Ok(TableName { database: Some(database.clone()), name: table.clone() })
+            }
+            _ => Err(Error::invalid(format!("'{name}' is not the name of a table"))),
+        }
+    }
+}
+
+impl fmt::Display for TableName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.database {
+            Some(database) => write!(f, "{database}.{}", self.name),
+            None => f.write_str(&self.name),
+        }
+    }
+}
+
+/// A parsed statement.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Statement {
+    /// SELECT, VALUES, or a set operation of them.
+    Query(Box<Query>),
+    /// EXPLAIN of a query; with `analyze` it runs.
+    Explain { analyze: bool, verbose: bool, query: Box<Query> },
+    Insert(Insert),
+    CreateDatabase { name: String, if_not_exists: bool, notices: Vec<Notice> },
+    DropDatabase { name: String, if_exists: bool, notices: Vec<Notice> },
+    CreateTable(Box<CreateTable>),
+    DropTables { tables: Vec<TableName>, if_exists: bool, notices: Vec<Notice> },
+    TruncateTable { table: TableName, if_exists: bool, notices: Vec<Notice> },
+    /// Pairs of the old and the new name.
+    RenameTables { renames: Vec<(TableName, TableName)>, notices: Vec<Notice> },
+    /// `like` and `not_like` are patterns of LIKE.
+    ShowDatabases { like: Option<LikePattern> },
+    ShowTables { database: Option<String>, like: Option<LikePattern> },
+    ShowCreateTable { table: TableName },
+    Describe { table: TableName },
+    Use { database: String },
+    Set { assignments: Vec<(String, String)> },
+}
+
+impl Statement {
+    /// What was accepted without effect while parsing.
+    pub fn notices(&self) -> &[Notice] {
+        match self {
+            Statement::CreateDatabase { notices, .. }
+            | Statement::DropDatabase { notices, .. }
+            | Statement::DropTables { notices, .. }
+            | Statement::TruncateTable { notices, .. }
+            | Statement::RenameTables { notices, .. } => notices,
+            Statement::CreateTable(create) => &create.notices,
+            _ => &[],
+        }
+    }
+}
+
+/// A pattern of SHOW ... [NOT] [I]LIKE.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LikePattern {
+    pub pattern: String,
+    pub negated: bool,
+    pub ignore_case: bool,
+}
+
+impl LikePattern {
+    /// Whether `name` is shown. `%` stands for any text, `_` for one character, a backslash takes
+    /// the next character as it is.
+    pub fn matches(&self, name: &str) -> bool {
+        let fold = |text: &str| match self.ignore_case {
+            true => text.to_lowercase(),
+            false => text.to_owned(),
+        };
+        let pattern: Vec<char> = fold(&self.pattern).chars().collect();
+        let name: Vec<char> = fold(name).chars().collect();
+        like(&pattern, &name) != self.negated
+    }
+}
+
+fn like(pattern: &[char], text: &[char]) -> bool {
+    match pattern {
+        [] => text.is_empty(),
+        ['%', rest @ ..] => (0..=text.len()).any(|skipped| like(rest, &text[skipped..])),
+        ['_', rest @ ..] => !text.is_empty() && like(rest, &text[1..]),
+        ['\\', escaped, rest @ ..] => text.first() == Some(escaped) && like(rest, &text[1..]),
+        [plain, rest @ ..] => text.first() == Some(plain) && like(rest, &text[1..]),
+    }
+}
+
+/// `INSERT INTO table [(columns)] VALUES ... | SELECT ...`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Insert {
+    pub table: TableName,
+    /// The columns that the statement names, in its order.
+    pub columns: Option<Vec<String>>,
+    /// Gives the rows; bind it with [`crate::bind_insert_source`].
+    pub source: Box<Query>,
+    /// `SETTINGS name = value`, as text.
+    pub settings: Vec<(String, String)>,
+}
+
+/// CREATE TABLE, every clause as written.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreateTable {
+    pub or_replace: bool,
+    pub if_not_exists: bool,
+    pub name: Option<TableName>,
+    pub columns: Vec<ColumnDef>,
+    pub constraints: Vec<TableConstraint>,
+    /// `AS other_table`: takes its columns.
+    pub like: Option<TableName>,
+    /// `AS SELECT ...`: takes its columns and its rows.
+    pub query: Option<Box<Query>>,
+    pub engine: Option<EngineClause>,
+    pub clauses: TableClauses,
+    pub notices: Vec<Notice>,
+}
+
+/// `ENGINE = Name(arguments)`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EngineClause {
+    pub name: String,
+    pub arguments: Vec<Expr>,
+}
+
+/// The clauses after the columns, which come in any order.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TableClauses {
+    pub partition_by: Option<Vec<Expr>>,
+    pub order_by: Option<Vec<Expr>>,
+    pub primary_key: Option<Vec<Expr>>,
+    pub sample_by: Option<Expr>,
+    /// Present when a TTL is written; it has no effect yet.
+    pub ttl: bool,
+    pub distributed_by: Option<DistributionClause>,
+    pub colocate_with: Option<String>,
+    pub settings: Vec<(String, String)>,
+    pub comment: Option<String>,
+}
+
+/// `DISTRIBUTED BY (columns) [BUCKETS n]` or `DISTRIBUTED RANDOMLY [BUCKETS n]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DistributionClause {
+    /// Empty: whole blocks in rotation.
+    pub columns: Vec<Expr>,
+    pub buckets: Option<u64>,
+}
+
+/// The text of a setting's value: strings without quotes, everything else as written.
+pub(crate) fn setting_text(value: &Expr) -> String {
+    match value {
+        Expr::Value(value) => match &value.value {
+            Value::SingleQuotedString(text) | Value::DoubleQuotedString(text) => text.clone(),
+            other => other.to_string(),
+        },
+        Expr::Identifier(Ident { value, .. }) => value.clone(),
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,185 @@
+//! CREATE TABLE: its clauses come in any order, which `sqlparser`'s own rule does not allow.
+//! Columns, types, expressions and queries are `sqlparser`'s.
+
+use granary_common::Error;
+use sqlparser::ast::Expr;
+use sqlparser::keywords::Keyword;
+use sqlparser::parser::Parser;
+use sqlparser::tokenizer::Token;
+
+use super::parse::{Parsed, is_ahead, is_next_word, on_cluster};
+use super::{
+    CreateTable, DistributionClause, EngineClause, Statement, TableName, setting_text,
+};
+
+/// CREATE [OR REPLACE] TABLE.
+pub(super) fn create_table(parser: &mut Parser<'_>) -> Parsed<Statement> {
+    parser.expect_keyword(Keyword::CREATE)?;
+    let mut create = CreateTable {
+        or_replace: parser.parse_keywords(&[Keyword::OR, Keyword::REPLACE]),
+        ..CreateTable::default()
+    };
+    parser.expect_keyword(Keyword::TABLE)?;
+    create.if_not_exists = parser.parse_keywords(&[Keyword::IF, Keyword::NOT, Keyword::EXISTS]);
+    create.name = Some(TableName::of(&parser.parse_object_name(false)?)?);
+    create.notices = on_cluster(parser)?;
+    (create.columns, create.constraints) = parser.parse_columns()?;
+    while clause(parser, &mut create)? {}
+    Ok(Statement::CreateTable(Box::new(create)))
+}
+
+/// Reads one clause; false when none follows.
+fn clause(parser: &mut Parser<'_>, create: &mut CreateTable) -> Parsed<bool> {
+    if parser.parse_keyword(Keyword::ENGINE) {
+        let engine = engine(parser)?;
+        once("ENGINE", &mut create.engine, engine)?;
+        return Ok(true);
+    }
+    if parser.parse_keyword(Keyword::AS) {
+        source(parser, create)?;
+        return Ok(true);
+    }
+    let clauses = &mut create.clauses;
+    if parser.parse_keywords(&[Keyword::PARTITION, Keyword::BY]) {
+        once("PARTITION BY", &mut clauses.partition_by, key(parser)?)?;
+    } else if parser.parse_keywords(&[Keyword::ORDER, Keyword::BY]) {
+        once("ORDER BY", &mut clauses.order_by, key(parser)?)?;
+    } else if parser.parse_keywords(&[Keyword::PRIMARY, Keyword::KEY]) {
+        once("PRIMARY KEY", &mut clauses.primary_key, key(parser)?)?;
+    } else if parser.parse_keywords(&[Keyword::SAMPLE, Keyword::BY]) {
+        once("SAMPLE BY", &mut clauses.sample_by, parser.parse_expr()?)?;
+    } else if is_next_word(parser, "TTL") {
+        ttl(parser)?;
+        clauses.ttl = true;
+    } else if is_next_word(parser, "DISTRIBUTED") {
+        let distribution = distribution(parser)?;
+        once("DISTRIBUTED BY", &mut clauses.distributed_by, distribution)?;
+    } else if is_next_word(parser, "COLOCATE") {
+        parser.expect_keyword(Keyword::WITH)?;
+        let group = name_or_string(parser)?;
+        once("COLOCATE WITH", &mut clauses.colocate_with, group)?;
+    } else if parser.parse_keyword(Keyword::SETTINGS) {
+        let settings = parser.parse_comma_separated(|parser| {
+            let name = parser.parse_identifier()?.value;
+            parser.expect_token(&Token::Eq)?;
+            Ok((name, setting_text(&parser.parse_expr()?)))
+        })?;
+        clauses.settings.extend(settings);
+    } else if parser.parse_keyword(Keyword::COMMENT) {
+        let _ = parser.consume_token(&Token::Eq);
+        once("COMMENT", &mut clauses.comment, parser.parse_literal_string()?)?;
+    } else {
+        return Ok(false);
+    }
+    Ok(true)
+}
+
+fn once<T>(name: &str, place: &mut Option<T>, value: T) -> Parsed<()> {
+    match place.replace(value) {
+        None => Ok(()),
+        Some(_) => Err(Error::invalid(format!("{name} is written twice")).into()),
+    }
+}
+
+/// `= Name` or `= Name(arguments)`; the equals sign may be missing.
+fn engine(parser: &mut Parser<'_>) -> Parsed<EngineClause> {
+    let _ = parser.consume_token(&Token::Eq);
+    let name = parser.parse_identifier()?.value;
+    let arguments = match parser.consume_token(&Token::LParen) {
+        true => {
+            let arguments = parser.parse_comma_separated0(Parser::parse_expr, Token::RParen)?;
+            parser.expect_token(&Token::RParen)?;
+            arguments
+        }
+        false => Vec::new(),
+    };
+    Ok(EngineClause { name, arguments })
+}
+
+/// `AS other_table`, `AS SELECT ...` or `AS (SELECT ...)`.
+fn source(parser: &mut Parser<'_>, create: &mut CreateTable) -> Parsed<()> {
+    let starts_query = [Keyword::SELECT, Keyword::WITH, Keyword::VALUES, Keyword::FROM]
+        .iter()
+        .any(|keyword| is_ahead(parser, &[*keyword]));
+    if starts_query || parser.peek_token_ref().token == Token::LParen {
+        let query = parser.parse_query()?;
+        return once("AS", &mut create.query, query);
+    }
+    let like = TableName::of(&parser.parse_object_name(false)?)?;
+    once("AS", &mut create.like, like)
+}
+
+/// The expressions of a key: one, a tuple of them, or `tuple()` for none.
+fn key(parser: &mut Parser<'_>) -> Parsed<Vec<Expr>> {
+    // `()` is not an expression for the parser.
+    if parser.peek_token_ref().token == Token::LParen
+        && parser.peek_nth_token(1).token == Token::RParen
+    {
+        parser.next_token();
+        parser.next_token();
+        return Ok(Vec::new());
+    }
+    Ok(match parser.parse_expr()? {
+        Expr::Tuple(expressions) => expressions,
+        Expr::Nested(inner) => vec![*inner],
+        Expr::Function(function) if function.name.to_string().eq_ignore_ascii_case("tuple") => {
+            arguments_of_tuple(&function)?
+        }
+        other => vec![other],
+    })
+}
+
+fn arguments_of_tuple(function: &sqlparser::ast::Function) -> Parsed<Vec<Expr>> {
+    use sqlparser::ast::{FunctionArg, FunctionArgExpr, FunctionArguments};
+    let FunctionArguments::List(list) = &function.args else { return Ok(Vec::new()) };
+    let expression = |argument: &FunctionArg| match argument {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(expression)) => Ok(expression.clone()),
+        other => Err(Error::invalid(format!("'{other}' cannot be part of a key")).into()),
+    };
+    list.args.iter().map(expression).collect()
+}
+
+/// The rules of a TTL, read so that what follows is found; they have no effect yet.
+fn ttl(parser: &mut Parser<'_>) -> Parsed<()> {
+    loop {
+        parser.parse_expr()?;
+        if is_next_word(parser, "TO") {
+            let _ = is_next_word(parser, "DISK") || is_next_word(parser, "VOLUME");
+            parser.parse_literal_string()?;
+        } else if is_next_word(parser, "RECOMPRESS") {
+            parser.parse_expr()?;
+        } else {
+            let _ = parser.parse_keyword(Keyword::DELETE);
+        }
+        if parser.parse_keyword(Keyword::WHERE) {
+            parser.parse_expr()?;
+        }
+        if !parser.consume_token(&Token::Comma) {
+            return Ok(());
+        }
+    }
+}
+
+fn distribution(parser: &mut Parser<'_>) -> Parsed<DistributionClause> {
+    let columns = match is_next_word(parser, "RANDOMLY") || is_next_word(parser, "RANDOM") {
+        true => Vec::new(),
+        false => {
+            parser.expect_keyword(Keyword::BY)?;
+            let _ = parser.parse_keyword(Keyword::HASH);
+            key(parser)?
+        }
+    };
+    let buckets = match is_next_word(parser, "BUCKETS") {
+        true => Some(parser.parse_literal_uint()?),
+        false => None,
+    };
+    Ok(DistributionClause { columns, buckets })
+}
+
+fn name_or_string(parser: &mut Parser<'_>) -> Parsed<String> {
+    match &parser.peek_token_ref().token {
+        Token::SingleQuotedString(_) => Ok(parser.parse_literal_string()?),
+        _ => Ok(parser.parse_identifier()?.value),
+    }
+}
+

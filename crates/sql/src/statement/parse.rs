@@ -1,0 +1,339 @@
+//! Text to statements: `sqlparser` reads the pieces, this decides which statement they make.
+
+use granary_common::{Error, Result};
+use sqlparser::ast::{
+    DescribeAlias, Insert as InsertTree, ObjectName, Statement as Tree, TableObject, UtilityOption,
+};
+use sqlparser::keywords::Keyword;
+use sqlparser::parser::{Parser, ParserError};
+use sqlparser::tokenizer::{Token, Word};
+
+use super::{Insert, LikePattern, Statement, TableName, setting_text};
+use crate::Notice;
+use crate::dialect::{GranaryDialect, tokenize};
+use crate::error::{from_parser, from_tokenizer};
+
+/// Deepest nesting of expressions and queries; the parser's own guard against a full stack.
+const NESTING_MAX: usize = 100;
+
+/// Why a statement was not parsed.
+pub(super) enum Failure {
+    Syntax(ParserError),
+    Refused(Error),
+}
+
+impl From<ParserError> for Failure {
+    fn from(error: ParserError) -> Self {
+        Failure::Syntax(error)
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Failure::Refused(error)
+    }
+}
+
+pub(super) type Parsed<T> = std::result::Result<T, Failure>;
+
+/// The statements of `text`, separated by semicolons. An empty text has none.
+///
+/// # Errors
+/// InvalidInput with line, column and a caret for what is not SQL; Unsupported for statements
+/// that are SQL and not offered.
+pub fn parse(text: &str) -> Result<Vec<Statement>> {
+    let tokens = tokenize(text).map_err(|error| from_tokenizer(error, text))?;
+    let dialect = GranaryDialect;
+    let mut parser = Parser::new(&dialect)
+        .with_recursion_limit(NESTING_MAX)
+        .with_tokens_with_locations(tokens);
+    let mut statements = Vec::new();
+    loop {
+        while parser.consume_token(&Token::SemiColon) {}
+        if parser.peek_token_ref().token == Token::EOF {
+            return Ok(statements);
+        }
+        let statement = one_statement(&mut parser).and_then(|statement| {
+            let next = parser.peek_token();
+            match next.token {
+                Token::SemiColon | Token::EOF => Ok(statement),
+                _ => parser.expected("the end of the statement", next).map_err(Failure::from),
+            }
+        });
+        match statement {
+            Ok(statement) => statements.push(statement),
+            Err(Failure::Syntax(error)) => return Err(from_parser(error, text)),
+            Err(Failure::Refused(error)) => return Err(error),
+        }
+    }
+}
+
+fn one_statement(parser: &mut Parser<'_>) -> Parsed<Statement> {
+    let first = parser.peek_token();
+    let Token::Word(Word { keyword, .. }) = &first.token else {
+        return match first.token {
+            Token::LParen => Ok(Statement::Query(parser.parse_query()?)),
+            _ => Ok(parser.expected("an SQL statement", first)?),
+        };
+    };
+    match keyword {
+        Keyword::SELECT | Keyword::WITH | Keyword::VALUES | Keyword::FROM => {
+            Ok(Statement::Query(parser.parse_query()?))
+        }
+        Keyword::INSERT => insert(parser),
+        Keyword::CREATE => create(parser),
+        Keyword::DROP => drop(parser),
+        Keyword::TRUNCATE => truncate(parser),
+        Keyword::RENAME => rename(parser),
+        Keyword::SHOW => show(parser),
+        Keyword::DESCRIBE | Keyword::DESC => describe(parser),
+        Keyword::EXPLAIN => explain(parser),
+        Keyword::USE => use_database(parser),
+        Keyword::SET => set(parser),
+        _ => Err(other(parser)?),
+    }
+}
+
+/// A statement that we do not offer: an error of its own if the parser knows it, else of syntax.
+fn other(parser: &mut Parser<'_>) -> Parsed<Failure> {
+    let words: Vec<String> = (0..2)
+        .map_while(|ahead| match parser.peek_nth_token(ahead).token {
+            Token::Word(word) if word.keyword != Keyword::NoKeyword => {
+                Some(word.value.to_uppercase())
+            }
+            _ => None,
+        })
+        .collect();
+    parser.parse_statement()?;
+    Ok(Failure::Refused(Error::unsupported(format!("{} is not supported yet", words.join(" ")))))
+}
+
+fn insert(parser: &mut Parser<'_>) -> Parsed<Statement> {
+    let token = parser.next_token();
+    let Tree::Insert(tree) = parser.parse_insert(token)? else {
+        return Err(Error::unsupported("this form of INSERT is not supported").into());
+    };
+    let InsertTree { table, columns, source, overwrite, partitioned, on, returning, .. } = tree;
+    if overwrite || partitioned.is_some() {
+        return Err(Error::unsupported("INSERT OVERWRITE is not supported yet").into());
+    }
+    if on.is_some() || returning.is_some() {
+        let message = "INSERT takes neither ON CONFLICT nor RETURNING";
+        return Err(Error::unsupported(message).into());
+    }
+    if let Some(format) = tree.format_clause {
+        let message =
+            format!("INSERT ... {format} is not supported; use granary load or bulk insert");
+        return Err(Error::unsupported(message).into());
+    }
+    let TableObject::TableName(name) = table else {
+        return Err(Error::unsupported("INSERT INTO FUNCTION is not supported").into());
+    };
+    let Some(mut source) = source else {
+        return Err(Error::unsupported("INSERT without rows is not supported").into());
+    };
+    let mut settings = text_settings(tree.settings);
+    settings.extend(text_settings(source.settings.take()));
+    let column = |name: ObjectName| TableName::of(&name).map(|name| name.name);
+    let columns: Vec<String> = columns.into_iter().map(column).collect::<Result<_>>()?;
+    Ok(Statement::Insert(Insert {
+        table: TableName::of(&name)?,
+        columns: (!columns.is_empty()).then_some(columns),
+        source,
+        settings,
+    }))
+}
+
+fn text_settings(settings: Option<Vec<sqlparser::ast::Setting>>) -> Vec<(String, String)> {
+    let pair = |setting: sqlparser::ast::Setting| (setting.key.value, setting_text(&setting.value));
+    settings.into_iter().flatten().map(pair).collect()
+}
+
+fn create(parser: &mut Parser<'_>) -> Parsed<Statement> {
+    if is_ahead(parser, &[Keyword::CREATE, Keyword::DATABASE])
+        || is_ahead(parser, &[Keyword::CREATE, Keyword::SCHEMA])
+    {
+        parser.next_token();
+        parser.next_token();
+        let if_not_exists = parser.parse_keywords(&[Keyword::IF, Keyword::NOT, Keyword::EXISTS]);
+        let name = parser.parse_identifier()?.value;
+        let notices = on_cluster(parser)?;
+        return Ok(Statement::CreateDatabase { name, if_not_exists, notices });
+    }
+    if is_ahead(parser, &[Keyword::CREATE, Keyword::TABLE])
+        || is_ahead(parser, &[Keyword::CREATE, Keyword::OR, Keyword::REPLACE, Keyword::TABLE])
+    {
+        return super::clauses::create_table(parser);
+    }
+    Err(other(parser)?)
+}
+
+fn drop(parser: &mut Parser<'_>) -> Parsed<Statement> {
+    if is_ahead(parser, &[Keyword::DROP, Keyword::DATABASE])
+        || is_ahead(parser, &[Keyword::DROP, Keyword::SCHEMA])
+    {
+        parser.next_token();
+        parser.next_token();
+        let if_exists = parser.parse_keywords(&[Keyword::IF, Keyword::EXISTS]);
+        let name = parser.parse_identifier()?.value;
+        let notices = on_cluster(parser)?;
+        let _ = parser.parse_keyword(Keyword::CASCADE) || is_next_word(parser, "SYNC");
+        return Ok(Statement::DropDatabase { name, if_exists, notices });
+    }
+    if !is_ahead(parser, &[Keyword::DROP, Keyword::TABLE]) {
+        return Err(other(parser)?);
+    }
+    parser.next_token();
+    parser.next_token();
+    let if_exists = parser.parse_keywords(&[Keyword::IF, Keyword::EXISTS]);
+    let names = parser.parse_comma_separated(|parser| parser.parse_object_name(false))?;
+    let tables = names.iter().map(TableName::of).collect::<Result<_>>()?;
+    let notices = on_cluster(parser)?;
+    let _ = is_next_word(parser, "SYNC");
+    Ok(Statement::DropTables { tables, if_exists, notices })
+}
+
+fn truncate(parser: &mut Parser<'_>) -> Parsed<Statement> {
+    parser.next_token();
+    let _ = parser.parse_keyword(Keyword::TABLE);
+    let if_exists = parser.parse_keywords(&[Keyword::IF, Keyword::EXISTS]);
+    let table = TableName::of(&parser.parse_object_name(false)?)?;
+    let notices = on_cluster(parser)?;
+    Ok(Statement::TruncateTable { table, if_exists, notices })
+}
+
+fn rename(parser: &mut Parser<'_>) -> Parsed<Statement> {
+    parser.next_token();
+    parser.expect_keyword(Keyword::TABLE)?;
+    let pairs = parser.parse_comma_separated(|parser| {
+        let from = parser.parse_object_name(false)?;
+        parser.expect_keyword(Keyword::TO)?;
+        Ok((from, parser.parse_object_name(false)?))
+    })?;
+    let named = |(from, to): &(ObjectName, ObjectName)| Ok((TableName::of(from)?, TableName::of(to)?));
+    let renames = pairs.iter().map(named).collect::<Result<_>>()?;
+    let notices = on_cluster(parser)?;
+    Ok(Statement::RenameTables { renames, notices })
+}
+
+fn show(parser: &mut Parser<'_>) -> Parsed<Statement> {
+    if is_ahead(parser, &[Keyword::SHOW, Keyword::CREATE]) {
+        parser.next_token();
+        parser.next_token();
+        let _ = parser.parse_keyword(Keyword::TABLE);
+        let table = TableName::of(&parser.parse_object_name(false)?)?;
+        return Ok(Statement::ShowCreateTable { table });
+    }
+    if is_ahead(parser, &[Keyword::SHOW, Keyword::DATABASES])
+        || is_ahead(parser, &[Keyword::SHOW, Keyword::SCHEMAS])
+    {
+        parser.next_token();
+        parser.next_token();
+        return Ok(Statement::ShowDatabases { like: like_pattern(parser)? });
+    }
+    if is_ahead(parser, &[Keyword::SHOW, Keyword::TABLES]) {
+        parser.next_token();
+        parser.next_token();
+        let database = match parser.parse_one_of_keywords(&[Keyword::FROM, Keyword::IN]) {
+            Some(_) => Some(parser.parse_identifier()?.value),
+            None => None,
+        };
+        return Ok(Statement::ShowTables { database, like: like_pattern(parser)? });
+    }
+    Err(other(parser)?)
+}
+
+fn like_pattern(parser: &mut Parser<'_>) -> Parsed<Option<LikePattern>> {
+    let negated = parser.parse_keyword(Keyword::NOT);
+    let ignore_case = match parser.parse_one_of_keywords(&[Keyword::LIKE, Keyword::ILIKE]) {
+        Some(keyword) => keyword == Keyword::ILIKE,
+        None if negated => {
+            parser.expect_keyword(Keyword::LIKE)?;
+            false
+        }
+        None => return Ok(None),
+    };
+    Ok(Some(LikePattern { pattern: parser.parse_literal_string()?, negated, ignore_case }))
+}
+
+fn describe(parser: &mut Parser<'_>) -> Parsed<Statement> {
+    parser.next_token();
+    let _ = parser.parse_keyword(Keyword::TABLE);
+    let table = TableName::of(&parser.parse_object_name(false)?)?;
+    Ok(Statement::Describe { table })
+}
+
+fn explain(parser: &mut Parser<'_>) -> Parsed<Statement> {
+    parser.next_token();
+    let Tree::Explain { analyze, verbose, statement, options, .. } =
+        parser.parse_explain(DescribeAlias::Explain)?
+    else {
+        return Err(Error::unsupported("EXPLAIN takes a query").into());
+    };
+    let has = |name: &str| {
+        let is_named = |option: &UtilityOption| option.name.value.eq_ignore_ascii_case(name);
+        options.iter().flatten().any(is_named)
+    };
+    match *statement {
+        Tree::Query(query) => Ok(Statement::Explain {
+            analyze: analyze || has("analyze"),
+            verbose: verbose || has("verbose"),
+            query,
+        }),
+        _ => Err(Error::unsupported("EXPLAIN is offered for queries only").into()),
+    }
+}
+
+fn use_database(parser: &mut Parser<'_>) -> Parsed<Statement> {
+    parser.next_token();
+    let _ = parser.parse_one_of_keywords(&[Keyword::DATABASE, Keyword::SCHEMA]);
+    Ok(Statement::Use { database: parser.parse_identifier()?.value })
+}
+
+fn set(parser: &mut Parser<'_>) -> Parsed<Statement> {
+    parser.next_token();
+    let _ = parser.parse_keyword(Keyword::SESSION);
+    let assignments = parser.parse_comma_separated(|parser| {
+        let name: Vec<String> = parser
+            .parse_object_name(false)?
+            .0
+            .iter()
+            .map(|part| part.as_ident().map_or_else(|| part.to_string(), |i| i.value.clone()))
+            .collect();
+        if !parser.parse_keyword(Keyword::TO) {
+            parser.expect_token(&Token::Eq)?;
+        }
+        let value = parser.parse_expr()?;
+        Ok((name.join("."), setting_text(&value)))
+    })?;
+    Ok(Statement::Set { assignments })
+}
+
+/// `ON CLUSTER name`, which every statement here takes: a cluster is always one.
+pub(super) fn on_cluster(parser: &mut Parser<'_>) -> Parsed<Vec<Notice>> {
+    if !parser.parse_keywords(&[Keyword::ON, Keyword::CLUSTER]) {
+        return Ok(Vec::new());
+    }
+    let cluster = parser.parse_identifier()?;
+    Ok(vec![Notice::new(format!(
+        "ON CLUSTER {} has no effect: every statement acts on the whole cluster",
+        cluster.value
+    ))])
+}
+
+/// Whether the next tokens are these keywords.
+pub(super) fn is_ahead(parser: &Parser<'_>, keywords: &[Keyword]) -> bool {
+    keywords.iter().enumerate().all(|(ahead, keyword)| {
+        matches!(parser.peek_nth_token(ahead).token, Token::Word(word) if word.keyword == *keyword)
+    })
+}
+
+/// Takes the next token when it is this word, keyword or not.
+pub(super) fn is_next_word(parser: &mut Parser<'_>, text: &str) -> bool {
+    let found = matches!(&parser.peek_token_ref().token, Token::Word(word)
+        if word.quote_style.is_none() && word.value.eq_ignore_ascii_case(text));
+    if found {
+        parser.next_token();
+    }
+    found
+}

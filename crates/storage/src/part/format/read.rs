@@ -1,0 +1,176 @@
+//! Batches out of a file.
+
+use std::ops::Range;
+use std::path::Path as FilePath;
+use std::sync::Arc;
+
+use arrow::array::{AsArray, RecordBatchOptions};
+use arrow::datatypes::{DataType, Field, SchemaRef};
+use arrow::record_batch::RecordBatch;
+use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
+use granary_common::{ColumnId, Error, Result};
+use object_store::ObjectStore;
+use object_store::path::Path;
+use vortex::array::{ArrayRef, VortexSessionExecute};
+use vortex::arrow::ArrowSessionExt;
+use vortex::error::VortexResult;
+use vortex::file::{OpenOptionsSessionExt, VortexFile};
+use vortex::io::VortexReadAt;
+use vortex::io::object_store::ObjectStoreReadAt;
+use vortex::io::session::RuntimeSessionExt;
+use vortex::io::std_file::FileReadAt;
+use vortex::layout::scan::scan_builder::ScanBuilder;
+use vortex::scan::selection::Selection;
+
+use super::expression::{predicate, projection};
+use super::{SESSION, read_error};
+use crate::filter::Filter;
+use crate::schema::PartSchema;
+
+/// Blocks of rows that one scan decodes ahead of its consumer, so that their reads overlap.
+const BLOCKS_AHEAD: usize = 4;
+
+/// An open file: its footer and layout are in memory.
+pub struct DataFile {
+    file: VortexFile,
+}
+
+/// What to read of a file.
+pub struct DataScan {
+    /// Columns that the file has.
+    pub columns: Vec<ColumnId>,
+    /// Over columns that the file has.
+    pub filter: Option<Filter>,
+    pub ordered: bool,
+    /// Ascending and apart; `None` for every row.
+    pub rows: Option<Vec<Range<u64>>>,
+    /// Whether the consumer may stop early, so that nothing is read long before it is asked for.
+    pub lazy: bool,
+    /// The types of `columns` and their names.
+    pub output: SchemaRef,
+}
+
+impl DataFile {
+    /// Opens a file of `length` bytes on this machine.
+    pub async fn open_file(path: &FilePath, length: u64) -> Result<DataFile> {
+        let reader = FileReadAt::open(path, SESSION.handle()).map_err(read_error)?;
+        Self::open(Arc::new(reader), length).await
+    }
+
+    /// Opens an object of `length` bytes.
+    pub async fn open_object(
+        store: Arc<dyn ObjectStore>,
+        path: Path,
+        length: u64,
+    ) -> Result<DataFile> {
+        let reader = ObjectStoreReadAt::new(store, path, SESSION.handle());
+        Self::open(Arc::new(reader), length).await
+    }
+
+    async fn open(reader: Arc<dyn VortexReadAt>, length: u64) -> Result<DataFile> {
+        let opened = SESSION
+            .open_options()
+            .with_file_size(length)
+            .with_layout_reader_cache()
+            .open(reader)
+            .await;
+        Ok(DataFile { file: opened.map_err(read_error)? })
+    }
+
+    /// Rows of the file.
+    pub fn rows(&self) -> u64 {
+        self.file.row_count()
+    }
+
+    /// About how many bytes its footer and layout take in memory.
+    pub fn memory_bytes(&self) -> u64 {
+        self.file.footer().approx_byte_size().unwrap_or(64 << 10) as u64
+    }
+
+    /// Reads the rows of `scan`. `schema` describes the stored columns. Decoding runs where the
+    /// stream is polled.
+    pub fn scan(
+        &self,
+        schema: &PartSchema,
+        scan: DataScan,
+    ) -> Result<BoxStream<'static, Result<RecordBatch>>> {
+        let dtype = self.file.dtype();
+        let columns = projection(&scan.columns).bind(dtype).map_err(read_error)?;
+        let filter = match &scan.filter {
+            Some(filter) => Some(
+                predicate(filter, schema)?
+                    .bind(dtype)
+                    .and_then(|bound| bound.optimize_recursive())
+                    .map_err(filter_error)?,
+            ),
+            None => None,
+        };
+        let output = Arc::clone(&scan.output);
+        let target = Field::new("", DataType::Struct(output.fields().clone()), false);
+        let mut builder = self
+            .file
+            .scan()
+            .map_err(read_error)?
+            .with_projection(columns.optimize_recursive().map_err(read_error)?)
+            .with_some_filter(filter)
+            .with_ordered(scan.ordered);
+        if let Some(ranges) = &scan.rows {
+            builder = select_rows(builder, ranges);
+        }
+        let splits = if scan.lazy { builder.full_file_splits().map_err(read_error)? } else { vec![] };
+        let prepared =
+            builder.map(move |rows| to_arrow(rows, &target, &output)).prepare().map_err(read_error)?;
+        let blocks = if scan.lazy {
+            let windows: Vec<_> = splits.windows(2).map(|cut| cut[0]..cut[1]).collect();
+            stream::iter(windows)
+                .map(move |window| prepared.execute(Some(window)).map(stream::iter))
+                .map_ok(|tasks| tasks.map(Ok::<_, vortex::error::VortexError>))
+                .try_flatten()
+                .boxed()
+        } else {
+            let tasks = prepared.execute(None).map_err(read_error)?;
+            stream::iter(tasks).map(Ok).boxed()
+        };
+        let ahead = if scan.lazy { 1 } else { BLOCKS_AHEAD };
+        let batches = if scan.ordered {
+            blocks.try_buffered(ahead).boxed()
+        } else {
+            blocks.try_buffer_unordered(ahead).boxed()
+        };
+        Ok(batches
+            .try_filter_map(|batch| async move { Ok(batch) })
+            .map_err(read_error)
+            .boxed())
+    }
+}
+
+/// Restricts a scan to `ranges`.
+fn select_rows(builder: ScanBuilder<ArrayRef>, ranges: &[Range<u64>]) -> ScanBuilder<ArrayRef> {
+    match ranges {
+        [] => builder.with_row_range(0..0),
+        [one] => builder.with_row_range(one.clone()),
+        [first, .., last] => {
+            let mut rows = roaring::RoaringTreemap::new();
+            for range in ranges {
+                rows.insert_range(range.clone());
+            }
+            builder
+                .with_row_range(first.start..last.end)
+                .with_selection(Selection::IncludeRoaring(rows))
+        }
+    }
+}
+
+fn to_arrow(rows: ArrayRef, target: &Field, output: &SchemaRef) -> VortexResult<RecordBatch> {
+    let length = rows.len();
+    let mut context = SESSION.create_execution_ctx();
+    let columns = SESSION.arrow().execute_arrow(rows, Some(target), &mut context)?;
+    let (_, columns, _) = columns.as_struct().clone().into_parts();
+    let options = RecordBatchOptions::new().with_row_count(Some(length));
+    Ok(RecordBatch::try_new_with_options(Arc::clone(output), columns, &options)?)
+}
+
+/// A filter that the file's types do not admit.
+fn filter_error(error: vortex::error::VortexError) -> Error {
+    Error::invalid(format!("the filter does not fit the columns: {}", super::first_line(&error)))
+}

@@ -1,0 +1,68 @@
+//! Rows to the bytes of a file, with encodings that cost little to make.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{Field, Schema};
+use arrow::record_batch::RecordBatch;
+use bytes::Bytes;
+use granary_common::Result;
+use vortex::arrow::ArrowSessionExt;
+use vortex::compressor::BtrBlocksCompressorBuilder;
+use vortex::file::{WriteOptionsSessionExt, WriteStrategyBuilder};
+use vortex_btrblocks::{CompressionSessionExt, SchemeExt};
+
+use super::{SESSION, stored_name, write_error};
+use crate::schema::PartSchema;
+
+/// What an insert tries on each block of a column: widths, references and dictionaries, each chosen
+/// from statistics or a small sample. String compression, deltas and run lengths belong to merges.
+const LIGHT_SCHEMES: [&str; 9] = [
+    "vortex.int.for",
+    "vortex.int.bitpacking",
+    "vortex.int.sequence",
+    "vortex.int.dict",
+    "vortex.float.alp",
+    "vortex.float.dict",
+    "vortex.string.dict",
+    "vortex.decimal.byte_parts",
+    "vortex.ext.temporal",
+];
+
+/// Encodes `rows`, whose columns are in the order of `schema.columns`, as one file. Columns and
+/// blocks of rows are encoded on all threads of the current tokio runtime.
+pub async fn encode(schema: &PartSchema, rows: RecordBatch) -> Result<Bytes> {
+    let stored = stored_schema(schema, &rows.schema());
+    let array = SESSION.arrow().from_arrow_record_batch(rows, &stored).map_err(write_error)?;
+    let strategy = WriteStrategyBuilder::from_session(&SESSION)
+        .with_row_block_size(schema.granularity)
+        .with_btrblocks_builder(light_encodings())
+        .build();
+    let mut bytes = Vec::new();
+    SESSION
+        .write_options()
+        .with_strategy(strategy)
+        .with_file_statistics(Vec::new())
+        .write(&mut bytes, array.to_array_stream())
+        .await
+        .map_err(write_error)?;
+    Ok(Bytes::from(bytes))
+}
+
+/// The logical types under the stored names.
+fn stored_schema(schema: &PartSchema, logical: &Schema) -> Schema {
+    let fields = schema.columns.iter().zip(logical.fields()).map(|(column, field)| {
+        Arc::new(Field::new(stored_name(column.id), field.data_type().clone(), field.is_nullable()))
+    });
+    Schema::new(fields.collect::<Vec<_>>())
+}
+
+fn light_encodings() -> BtrBlocksCompressorBuilder {
+    let heavy: Vec<_> = SESSION
+        .compression()
+        .schemes()
+        .iter()
+        .filter(|scheme| !LIGHT_SCHEMES.contains(&scheme.scheme_name()))
+        .map(|scheme| scheme.id())
+        .collect();
+    BtrBlocksCompressorBuilder::from_session(&SESSION).exclude_schemes(heavy)
+}

@@ -1,0 +1,4 @@
+//! The files of a part.
+
+pub mod format;
+pub mod statistics;

@@ -1,0 +1,87 @@
+//! What a part needs to know of its table: columns by id, the sort key and the partition.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{Schema, SchemaRef};
+use granary_catalog::{ColumnType, Table};
+use granary_common::{ColumnId, Error, Result, TableId};
+use serde::{Deserialize, Serialize};
+
+/// A column as parts store it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartColumn {
+    pub id: ColumnId,
+    pub name: String,
+    pub column_type: ColumnType,
+}
+
+/// The shape of a table's parts at one schema version.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartSchema {
+    pub table: TableId,
+    /// Of the table when the shape was taken.
+    pub schema_version: u64,
+    /// In the table's order, hidden ones last.
+    pub columns: Vec<PartColumn>,
+    /// The sort order of rows, see [`crate::sort_order`].
+    pub sort_key: Vec<ColumnId>,
+    /// How many leading columns of `sort_key` the sparse index holds.
+    pub primary_key_len: usize,
+    /// The columns whose values a part never mixes.
+    pub partition: Vec<ColumnId>,
+    /// Rows of a granule, at least 1.
+    pub granularity: usize,
+}
+
+impl PartSchema {
+    /// The shape of `table`'s parts now.
+    pub fn of(table: &Table) -> PartSchema {
+        let columns = table.columns.iter().map(|column| PartColumn {
+            id: column.id,
+            name: column.name.clone(),
+            column_type: column.column_type.clone(),
+        });
+        PartSchema {
+            table: table.id,
+            schema_version: table.schema_version,
+            columns: columns.collect(),
+            sort_key: table.order_by.iter().map(|key| key.column).collect(),
+            primary_key_len: table.primary_key_len.min(table.order_by.len()),
+            partition: table.partition_by.iter().map(|key| key.column).collect(),
+            granularity: table.index_granularity().max(1),
+        }
+    }
+
+    /// The logical Arrow schema: every column under its name, in order.
+    pub fn arrow_schema(&self) -> SchemaRef {
+        let fields = self.columns.iter().map(|c| c.column_type.arrow_field(&c.name));
+        Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+    }
+
+    /// The logical Arrow schema of `columns`, in that order. Kind `Internal` for an unknown id.
+    pub fn project(&self, columns: &[ColumnId]) -> Result<SchemaRef> {
+        let field = |id: &ColumnId| {
+            self.column(*id).map(|column| column.column_type.arrow_field(&column.name))
+        };
+        Ok(Arc::new(Schema::new(columns.iter().map(field).collect::<Result<Vec<_>>>()?)))
+    }
+
+    /// The column of `id`. Kind `Internal` when there is none.
+    pub fn column(&self, id: ColumnId) -> Result<&PartColumn> {
+        self.columns.iter().find(|column| column.id == id).ok_or_else(|| {
+            Error::internal(format!("table {} has no column with id {id}", self.table))
+        })
+    }
+
+    /// The place of the column of `id`. Kind `Internal` when there is none.
+    pub fn position(&self, id: ColumnId) -> Result<usize> {
+        self.columns.iter().position(|column| column.id == id).ok_or_else(|| {
+            Error::internal(format!("table {} has no column with id {id}", self.table))
+        })
+    }
+
+    /// The columns of the sparse primary index.
+    pub fn primary_key(&self) -> &[ColumnId] {
+        &self.sort_key[..self.primary_key_len.min(self.sort_key.len())]
+    }
+}

@@ -1,0 +1,191 @@
+//! Where part files live: a worker's folder, or an object store that all workers reach.
+
+mod local;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use granary_catalog::PartLocation;
+use granary_common::{Error, ErrorKind, Result, WorkerId};
+use object_store::ObjectStore;
+use object_store::memory::InMemory;
+use object_store::path::Path;
+use url::Url;
+
+pub use local::LocalStore;
+
+/// Who reaches a volume.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum VolumeKind {
+    /// Only this worker.
+    Local { worker: WorkerId },
+    /// Every worker.
+    Shared,
+}
+
+/// A place for part files.
+#[derive(Clone)]
+pub struct Volume {
+    /// Unique among the volumes of a worker.
+    pub name: String,
+    pub kind: VolumeKind,
+    pub store: Arc<dyn ObjectStore>,
+    /// Of every path in the store.
+    pub prefix: Path,
+    /// The folder behind `store`, when it is one on this machine; scans then read its files
+    /// without going through the store.
+    folder: Option<PathBuf>,
+}
+
+impl fmt::Debug for Volume {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Volume { name, kind, prefix, folder, .. } = self;
+        write!(f, "Volume {{ {name}, {kind:?}, prefix: {prefix:?}, folder: {folder:?} }}")
+    }
+}
+
+impl Volume {
+    /// Opens the volume at `location`: a folder's path, `file://`, `s3://`, `gs://`, `az://`,
+    /// `http(s)://` or `memory://`. A folder is made when it is not there. Credentials of object
+    /// stores come from the process's environment, in the names that those stores' own tools use.
+    /// Kinds `InvalidInput` and `Unavailable`.
+    pub fn open(name: &str, kind: VolumeKind, location: &str) -> Result<Volume> {
+        let (store, prefix, folder) = open_store(location)
+            .map_err(|error| error.context(format!("volume {name} at {location}")))?;
+        Ok(Volume { name: name.to_owned(), kind, store, prefix, folder })
+    }
+
+    /// A volume over any store, for tests and fault injection.
+    pub fn over(name: &str, kind: VolumeKind, store: Arc<dyn ObjectStore>) -> Volume {
+        Volume { name: name.to_owned(), kind, store, prefix: Path::default(), folder: None }
+    }
+
+    /// The location of new parts on this volume.
+    pub fn part_location(&self) -> PartLocation {
+        match &self.kind {
+            VolumeKind::Local { worker } => PartLocation::Local { copies: vec![*worker] },
+            VolumeKind::Shared => PartLocation::Shared { volume: self.name.clone() },
+        }
+    }
+
+    /// `path` below the volume's prefix, as the store names it.
+    pub fn path(&self, relative: &str) -> Path {
+        match self.prefix.as_ref() {
+            "" => Path::from(relative),
+            prefix => Path::from(format!("{prefix}/{relative}")),
+        }
+    }
+
+    /// The file of `path` (as [`Volume::path`] gives it) on this machine, if there is one.
+    pub fn local_file(&self, path: &Path) -> Option<PathBuf> {
+        self.folder.as_ref().map(|folder| folder.join(path.as_ref()))
+    }
+}
+
+/// A failed file operation.
+pub(crate) fn io_error(error: &io::Error) -> Error {
+    let kind = match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ErrorKind::ResourceExhausted,
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            ErrorKind::PermissionDenied
+        }
+        io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => ErrorKind::InvalidInput,
+        io::ErrorKind::NotFound => ErrorKind::NotFound,
+        _ => ErrorKind::Unavailable,
+    };
+    Error::new(kind, error.to_string())
+}
+
+/// A failed operation of a store. A full disk is `ResourceExhausted`, a missing object `NotFound`,
+/// refused credentials `PermissionDenied`, anything else `Unavailable`.
+pub(crate) fn store_error(error: &object_store::Error) -> Error {
+    use object_store::Error as Store;
+    let kind = match error {
+        Store::NotFound { .. } => ErrorKind::NotFound,
+        Store::AlreadyExists { .. } => ErrorKind::AlreadyExists,
+        Store::PermissionDenied { .. } | Store::Unauthenticated { .. } => {
+            ErrorKind::PermissionDenied
+        }
+        Store::NotSupported { .. } | Store::NotImplemented { .. } => ErrorKind::Unsupported,
+        _ => ErrorKind::Unavailable,
+    };
+    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(current) = source {
+        if let Some(io) = current.downcast_ref::<io::Error>()
+            && io_error(io).kind() == ErrorKind::ResourceExhausted
+        {
+            return Error::exhausted(format!("the volume is full: {error}"));
+        }
+        source = current.source();
+    }
+    Error::new(kind, error.to_string())
+}
+
+type OpenedStore = (Arc<dyn ObjectStore>, Path, Option<PathBuf>);
+
+fn open_store(location: &str) -> Result<OpenedStore> {
+    let invalid = |error: &dyn fmt::Display| Error::invalid(format!("not a volume: {error}"));
+    let folder = if location.contains("://") {
+        let url = Url::parse(location).map_err(|error| invalid(&error))?;
+        match url.scheme() {
+            "memory" => return Ok((Arc::new(InMemory::new()), Path::default(), None)),
+            "file" => url.to_file_path().map_err(|()| invalid(&"the URL names no local path"))?,
+            _ => {
+                let options = std::env::vars().map(|(key, value)| (key.to_lowercase(), value));
+                let (store, prefix) = object_store::parse_url_opts(&url, options)
+                    .map_err(|error| invalid(&error))?;
+                return Ok((Arc::from(store), prefix, None));
+            }
+        }
+    } else {
+        PathBuf::from(location)
+    };
+    let store = LocalStore::open(&folder)?;
+    let folder = store.folder().to_owned();
+    Ok((Arc::new(store), Path::default(), Some(folder)))
+}
+
+/// The volumes that a worker reaches.
+#[derive(Clone, Debug, Default)]
+pub struct Volumes {
+    local: Option<(WorkerId, Arc<Volume>)>,
+    shared: BTreeMap<String, Arc<Volume>>,
+}
+
+impl Volumes {
+    /// These volumes, at most one of them local.
+    pub fn new(volumes: impl IntoIterator<Item = Arc<Volume>>) -> Volumes {
+        let mut known = Volumes::default();
+        for volume in volumes {
+            match volume.kind {
+                VolumeKind::Local { worker } => known.local = Some((worker, volume)),
+                VolumeKind::Shared => {
+                    known.shared.insert(volume.name.clone(), volume);
+                }
+            }
+        }
+        known
+    }
+
+    /// The volume that holds parts at `location` and that this worker reaches, if any.
+    pub fn holding(&self, location: &PartLocation) -> Option<&Arc<Volume>> {
+        match location {
+            PartLocation::Local { copies } => self
+                .local
+                .as_ref()
+                .filter(|(worker, _)| copies.contains(worker))
+                .map(|(_, volume)| volume),
+            PartLocation::Shared { volume } => self.shared.get(volume),
+        }
+    }
+
+    /// Every volume, the local one first.
+    pub fn all(&self) -> impl Iterator<Item = &Arc<Volume>> {
+        self.local.iter().map(|(_, volume)| volume).chain(self.shared.values())
+    }
+}
