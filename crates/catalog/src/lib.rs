@@ -16,7 +16,9 @@ pub mod codec;
 pub mod command;
 pub mod memory;
 pub mod model;
+pub mod remote;
 pub mod row;
+pub mod shared_round;
 pub mod snapshot;
 pub mod types;
 
@@ -28,6 +30,8 @@ pub use command::{
 };
 pub use memory::MemoryCatalog;
 pub use model::*;
+pub use remote::RemoteCatalog;
 pub use row::{Change, Row, RowKey};
+pub use shared_round::SharedRound;
 pub use snapshot::{Snapshot, TableState};
 pub use types::ColumnType;

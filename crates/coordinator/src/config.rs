@@ -69,8 +69,9 @@ pub struct Limits {
     pub sessions_max: usize,
     /// A session that is unused for longer ends. Default 1 hour.
     pub session_idle_max: Duration,
-    /// A ticket is redeemed within this time or made anew. Default 5 minutes.
-    pub ticket_age_max: Duration,
+    /// How long the plan of a statement is kept for its ticket; a later one is planned again.
+    /// Default 1 minute.
+    pub pending_age_max: Duration,
     /// A result that its client does not read from for longer is cancelled. Default 10 minutes.
     pub result_idle_max: Duration,
     /// Finished queries that `system.queries` remembers. Default 1000.
@@ -92,7 +93,7 @@ impl Default for Limits {
             result_message_bytes_max: 2 << 20,
             sessions_max: 65_536,
             session_idle_max: Duration::from_secs(3_600),
-            ticket_age_max: Duration::from_secs(300),
+            pending_age_max: Duration::from_secs(60),
             result_idle_max: Duration::from_secs(600),
             finished_queries_max: 1_000,
             attempts_max: 5,

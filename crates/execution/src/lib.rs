@@ -1,5 +1,5 @@
-//! What DataFusion lacks to run over parts: the scan of parts, near or far, its codec, and the
-//! seams to workers.
+//! What DataFusion lacks to run over parts: the scan of parts, near or far, the join of colocated
+//! buckets, their codec, and the seams to workers.
 //!
 //! ```text
 //!   planner ──plan──► PartScanExec ──► PartStore            (the part is here)
@@ -8,11 +8,23 @@
 //!
 //! Only [`fragments`] names `datafusion_distributed`.
 
+pub mod colocated_join;
 pub mod error;
+pub mod fragments;
 pub mod functions;
+pub mod memory;
+pub mod part_scan;
 pub mod worker_api;
 
+pub use colocated_join::ColocatedJoinExec;
+pub use fragments::{FragmentChannels, FragmentHost, FragmentSettings, add_fragment_service};
 pub use functions::{BuiltinFunctions, FunctionSet};
+pub use memory::{MemoryLimits, NodeMemory};
+pub use part_scan::PartScanExec;
+pub use part_scan::codec::OperatorCodec;
+pub use part_scan::layout::{Layout, ScanSpec, ScannedPart, chunked};
+pub use part_scan::read::{PartAccess, PartRead, read_held};
+pub use part_scan::statistics::{ColumnSummaries, ColumnSummary};
 pub use worker_api::{
     CatalogDirectory, RemotePartScan, RemoteWorker, WorkerApi, WorkerDirectory, WriteSpec,
 };

@@ -140,7 +140,8 @@ mod tests {
     fn publish(feed: &Feed, version: u64, changes: usize) {
         let version = CatalogVersion(version);
         let delete = || Change::Delete(granary_catalog::RowKey::Cluster);
-        let set = ChangeSet { version, changes: std::iter::repeat_with(delete).take(changes).collect() };
+        let set =
+            ChangeSet { version, changes: std::iter::repeat_with(delete).take(changes).collect() };
         let snapshot = Snapshot { version, ..Snapshot::default() };
         feed.publish(Arc::new(snapshot), vec![Arc::new(set)], &BTreeSet::new());
     }

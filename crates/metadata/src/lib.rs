@@ -1,1 +1,30 @@
+//! The metadata group: Raft over RocksDB, whose state machine is the catalog.
+//!
+//! ```text
+//!   Catalog calls ─► group ─► Raft ─► store/log (synced) ─► followers
+//!                      │                  │ committed
+//!                      │            store/state: granary_catalog::apply ─► rows on RocksDB
+//!                      │                  │
+//!                      └── feed ◄─────────┘ ─► watch streams of workers and coordinators
+//!   duties (leader): leases ─► controller::decide ─► commands
+//! ```
+//!
+//! Nothing else links openraft and RocksDB, and nothing here knows what rows or queries are. Raft,
+//! leases and heartbeats run on threads of their own, so that a heavy query costs no election.
 
+mod catalog;
+mod config;
+mod controller;
+mod duties;
+mod feed;
+mod group;
+mod leases;
+mod membership;
+mod node;
+mod peers;
+mod raft;
+mod service;
+mod store;
+
+pub use config::{MetadataConfig, Retention, Timing};
+pub use node::MetadataNode;

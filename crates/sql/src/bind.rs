@@ -1,16 +1,39 @@
 //! Queries to DataFusion's logical plans.
+//!
+//! ```text
+//!   tree ──names──► exact names ──clauses, calls──► ANSI meaning ──SqlToRel──► LogicalPlan
+//!                                       ▲                             │
+//!                                       └────────── repair ◄──────────┘ unknown column
+//! ```
+//!
+//! What needs no types is rewritten in the tree; what does is decided by the planners that
+//! [`crate::functions::register`] adds to the session.
+
+mod aggregates;
+mod calls;
+mod clauses;
+mod names;
+mod repair;
+mod templates;
 
 use std::collections::HashMap;
+use std::ops::ControlFlow;
 
 use arrow::datatypes::{DataType, FieldRef};
-use datafusion::common::{ParamValues, ScalarValue};
+use datafusion::common::{DFSchema, ParamValues, ScalarValue};
 use datafusion::execution::SessionState;
-use datafusion::logical_expr::LogicalPlan;
+use datafusion::logical_expr::{Expr as PlannedExpr, LogicalPlan};
 use datafusion::sql::parser::Statement as PlannerStatement;
-use granary_common::Result;
-use sqlparser::ast::{Query, Statement as Tree};
+use granary_common::{Error, Result};
+use sqlparser::ast::{
+    Expr, ExprWithAlias, Query, SetExpr, Statement as Tree, TableFactor, VisitMut, VisitorMut,
+};
 
 use crate::error_from_datafusion;
+use names::Names;
+
+/// Most corrections of one query by [`repair`], so that binding always ends.
+const REPAIRS_MAX: usize = 64;
 
 /// Binds a query at the session's catalog. `sql` is its text, for errors.
 ///
@@ -18,14 +41,39 @@ use crate::error_from_datafusion;
 /// InvalidInput for unknown names and wrong types, NotFound for unknown tables, Unsupported for
 /// clauses that are not offered.
 pub async fn bind_query(state: &SessionState, query: &Query, sql: &str) -> Result<LogicalPlan> {
-    let tree = Tree::Query(Box::new(query.clone()));
-    state
-        .statement_to_plan(PlannerStatement::Statement(Box::new(tree)))
-        .await
-        .map_err(|error| error_from_datafusion(error, Some(sql)))
+    let mut query = query.clone();
+    clauses::name_outputs(&mut query);
+    rewrite(&mut query, state)?;
+    // Long VALUES name nothing that could be corrected, and copying them costs.
+    let repairs_max = match *query.body {
+        SetExpr::Values(_) => 0,
+        _ => REPAIRS_MAX,
+    };
+    for _ in 0..repairs_max {
+        match plan(state, query.clone()).await {
+            Ok(plan) => return Ok(plan),
+            Err(error) => match repair::repair(&mut query, &error) {
+                true => {}
+                false => return Err(error_from_datafusion(error, Some(sql))),
+            },
+        }
+    }
+    plan(state, query).await.map_err(|error| error_from_datafusion(error, Some(sql)))
+}
+
+async fn plan(
+    state: &SessionState,
+    query: Query,
+) -> std::result::Result<LogicalPlan, datafusion::error::DataFusionError> {
+    let tree = Tree::Query(Box::new(query));
+    state.statement_to_plan(PlannerStatement::Statement(Box::new(tree))).await
 }
 
 /// Binds the rows of an INSERT: the plan's columns are the named columns, or all visible ones.
+/// VALUES without placeholders are better taken by [`crate::insert_values`].
+///
+/// # Errors
+/// As [`bind_query`].
 pub async fn bind_insert_source(
     state: &SessionState,
     query: &Query,
@@ -34,10 +82,32 @@ pub async fn bind_insert_source(
     bind_query(state, query, sql).await
 }
 
+/// Plans one expression over the columns of `schema`, for defaults and keys.
+pub(crate) fn bind_expression(
+    state: &SessionState,
+    expression: &Expr,
+    schema: &DFSchema,
+) -> Result<PlannedExpr> {
+    let mut expression = expression.clone();
+    let columns: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+    repair::match_case(&mut expression, &columns);
+    let mut rewriter = Rewriter { names: Names::of(state), ctes: Vec::new() };
+    if let ControlFlow::Break(error) = expression.visit(&mut rewriter) {
+        return Err(error);
+    }
+    let expression = ExprWithAlias { expr: expression, alias: None };
+    state
+        .create_logical_expr_from_sql_expr(expression, schema)
+        .map_err(|error| error_from_datafusion(error, None))
+}
+
 /// The placeholders of a plan with their types as far as they can be inferred, in order.
+///
+/// # Errors
+/// InvalidInput when one placeholder is used with two types.
 pub fn parameter_types(plan: &LogicalPlan) -> Result<Vec<(String, Option<DataType>)>> {
-    let types = plan.get_parameter_fields().map_err(|error| error_from_datafusion(error, None))?;
-    let types: HashMap<String, Option<FieldRef>> = types;
+    let types: HashMap<String, Option<FieldRef>> =
+        plan.get_parameter_fields().map_err(|error| error_from_datafusion(error, None))?;
     let mut named: Vec<(String, Option<DataType>)> = types
         .into_iter()
         .map(|(name, field)| (name, field.map(|field| field.data_type().clone())))
@@ -50,7 +120,68 @@ pub fn parameter_types(plan: &LogicalPlan) -> Result<Vec<(String, Option<DataTyp
 }
 
 /// The plan with its placeholders replaced. `values` are in the order of [`parameter_types`].
+///
+/// # Errors
+/// InvalidInput when values are missing or of a wrong type.
 pub fn with_parameters(plan: LogicalPlan, values: Vec<ScalarValue>) -> Result<LogicalPlan> {
-    let values = ParamValues::from(values);
-    plan.with_param_values(values).map_err(|error| error_from_datafusion(error, None))
+    let names: Vec<String> = parameter_types(&plan)?.into_iter().map(|(name, _)| name).collect();
+    if names.len() != values.len() {
+        return Err(Error::invalid(format!(
+            "the statement has {} parameters, {} were given",
+            names.len(),
+            values.len()
+        )));
+    }
+    let named: HashMap<String, ScalarValue> = names
+        .into_iter()
+        .map(|name| name.trim_start_matches('$').to_owned())
+        .zip(values)
+        .collect();
+    plan.with_param_values(ParamValues::from(named))
+        .map_err(|error| error_from_datafusion(error, None))
+}
+
+/// Gives the query its ANSI meaning, in place.
+fn rewrite(query: &mut Query, state: &SessionState) -> Result<()> {
+    let mut rewriter = Rewriter { names: Names::of(state), ctes: Vec::new() };
+    match query.visit(&mut rewriter) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(error) => Err(error),
+    }
+}
+
+/// Visits the tree once; what it changes is in the modules beside.
+struct Rewriter<'a> {
+    names: Names<'a>,
+    /// Names of the common table expressions that are in scope somewhere.
+    ctes: Vec<String>,
+}
+
+impl VisitorMut for Rewriter<'_> {
+    type Break = Error;
+
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
+        let tables = query.with.iter().flat_map(|with| &with.cte_tables);
+        self.ctes.extend(tables.map(|cte| cte.alias.name.value.clone()));
+        or_break(clauses::rewrite_query(query))
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Error> {
+        or_break(clauses::rewrite_table_function(factor))?;
+        if let TableFactor::Table { name, args: None, .. } = factor {
+            or_break(self.names.resolve(name, &self.ctes))?;
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<Error> {
+        or_break(calls::rewrite(expression))
+    }
+}
+
+fn or_break(result: Result<()>) -> ControlFlow<Error> {
+    match result {
+        Ok(()) => ControlFlow::Continue(()),
+        Err(error) => ControlFlow::Break(error),
+    }
 }

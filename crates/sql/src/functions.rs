@@ -1,8 +1,14 @@
 //! The dialect's functions, by family. Plans name them, so coordinators and workers register the
 //! same set.
 
+mod planner;
+
+use std::sync::Arc;
+
 use datafusion::execution::SessionStateBuilder;
 use granary_execution::functions::FunctionSet;
+
+use planner::{DialectPlanner, DialectTypes};
 
 /// Every function of the dialect that DataFusion does not bring along.
 #[derive(Clone, Copy, Debug, Default)]
@@ -14,7 +20,14 @@ impl FunctionSet for GranaryFunctions {
     }
 }
 
-/// Adds the functions and the planners of the dialect to a session.
-pub fn register(builder: SessionStateBuilder) -> SessionStateBuilder {
+/// Adds the functions, the planners and the options of the dialect to a session that has
+/// DataFusion's default features already.
+pub fn register(mut builder: SessionStateBuilder) -> SessionStateBuilder {
+    let options = builder.config().get_or_insert_with(Default::default).options_mut();
+    options.sql_parser.enable_ident_normalization = false;
+    options.sql_parser.parse_float_as_decimal = true;
+    options.sql_parser.default_null_ordering = "nulls_last".to_owned();
+    builder.expr_planners().get_or_insert_with(Vec::new).insert(0, Arc::new(DialectPlanner));
+    *builder.type_planner() = Some(Arc::new(DialectTypes));
     builder
 }

@@ -24,7 +24,7 @@ pub use bucket_hash::{bucket_of, hash_columns};
 pub use filter::{CompareOp, Filter};
 pub use part::statistics::ColumnStatistics;
 pub use read::{OpenPart, PartRef, PartScan, PartStore, PartStoreOptions, Pruned};
-pub use scalar::{scalar_at, to_arrow_scalar};
+pub use scalar::{has_scalars, scalar_at, to_arrow_scalar};
 pub use schema::{PartColumn, PartSchema};
 pub use sweep::{SweptParts, sweep_orphans};
 pub use volume::{LocalStore, Volume, VolumeKind, Volumes};

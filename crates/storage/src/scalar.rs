@@ -47,6 +47,7 @@ macro_rules! with_primitive {
         }
     };
 }
+
 pub(crate) use with_primitive;
 
 /// Whether values of `data_type` have a canonical form.

@@ -1,9 +1,14 @@
 //! Part files that nothing refers to are deleted.
 
+use std::collections::BTreeMap;
+
+use futures::stream::{self, StreamExt, TryStreamExt};
 use granary_catalog::Snapshot;
 use granary_common::{PartId, Result};
+use object_store::path::Path;
 
-use crate::volume::Volume;
+use crate::part::{PARTS_FOLDER, owner_of};
+use crate::volume::{Volume, store_error};
 
 /// What a sweep did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -14,9 +19,44 @@ pub struct SweptParts {
     pub bytes: u64,
 }
 
-/// Deletes the part folders of `volume` that `snapshot` may not reference. `snapshot` must have been
-/// read after the volume's writers last got part ids, so that every leased id is known to it.
+#[derive(Default)]
+struct Orphan {
+    files: Vec<Path>,
+    bytes: u64,
+}
+
+/// Deletes the part folders of `volume` that `snapshot` may not reference.
+///
+/// A part that is being written is safe only through the lease of its id: `snapshot` must have been
+/// read after the writers of this volume got their current leases, and leases must be kept until
+/// their last commit is answered. A shared volume may be swept by any worker, since every lease of
+/// every worker is in the snapshot. Kind `Unavailable`; what was deleted until then stays deleted.
 pub async fn sweep_orphans(volume: &Volume, snapshot: &Snapshot) -> Result<SweptParts> {
-    let _ = (volume, snapshot);
-    Ok(SweptParts::default())
+    let root = volume.path(PARTS_FOLDER);
+    let mut orphans: BTreeMap<PartId, Orphan> = BTreeMap::new();
+    let mut listing = volume.store.list(Some(&root));
+    while let Some(object) = listing.next().await {
+        let object = object.map_err(|error| store_error(&error))?;
+        let below = object.location.as_ref().strip_prefix(root.as_ref()).unwrap_or_default();
+        let Some((_, part)) = owner_of(below.trim_start_matches('/')) else { continue };
+        if !snapshot.may_reference_part(part) {
+            let orphan = orphans.entry(part).or_default();
+            orphan.bytes += object.size;
+            orphan.files.push(object.location);
+        }
+    }
+    let mut swept = SweptParts::default();
+    for (part, orphan) in orphans {
+        let files = stream::iter(orphan.files.into_iter().map(Ok)).boxed();
+        let deleted = volume.store.delete_stream(files).try_for_each(|_| async { Ok(()) }).await;
+        match deleted {
+            // Somebody else sweeps too.
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
+            Err(error) => return Err(store_error(&error).context(format!("part {part}"))),
+        }
+        tracing::info!(%part, bytes = orphan.bytes, volume = volume.name, "swept an orphan part");
+        swept.deleted.push(part);
+        swept.bytes += orphan.bytes;
+    }
+    Ok(swept)
 }

@@ -11,7 +11,7 @@ pub mod client;
 pub mod cluster;
 pub mod format;
 pub mod house_rules;
-pub mod join_data;
+pub mod load;
 pub mod paths;
 pub mod slt;
 pub mod tpch;

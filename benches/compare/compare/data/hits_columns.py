@@ -62,14 +62,16 @@ def chunk(world: World, rng: np.random.Generator, first: int, count: int) -> dic
     columns = _identity(rank, user, row, seconds)
     columns |= _device(world, user)
     columns |= _traffic(world, rng, count, rank, user)
-    columns |= world.pages.columns(rng, count, rank, columns["SearchEngineID"])
+    columns |= world.pages.columns(
+        rng, count, rank, world.counters.share(rank), columns["SearchEngineID"]
+    )
     columns |= _flags(rng, count)
     columns |= _timings(rng, count)
     columns |= _rare_text(rng, count)
     return columns
 
 
-def counter_id(rank: np.ndarray) -> np.ndarray:
+def _counter_id(rank: np.ndarray) -> np.ndarray:
     ids = 100 + (mix(rank, 7) % np.uint64(250_000)).astype(np.int64)
     return np.where(rank == RANK_OF_62, COUNTER_62, ids)
 
@@ -83,7 +85,7 @@ def _identity(rank, user, row, seconds) -> dict:
         "WatchID": signed(mix(row, 3)) & np.int64(2**63 - 1),
         "UserID": np.where(user == 12_345 % max(1, len(row)), USER_OF_QUERY_20, ids),
         "FUniqID": signed(mix(user, 4)) & np.int64(2**62 - 1),
-        "CounterID": counter_id(rank),
+        "CounterID": _counter_id(rank),
         "CounterClass": (mix(rank, 5) % np.uint64(3)).astype(np.int64) - 1,
         "EventTime": millis(time),
         "EventDate": pa.array((time // 86400).astype(np.int32)).cast(pa.date32()),

@@ -21,16 +21,18 @@ URL_HASH_OF_QUERY_42 = 2868770270353813622
 
 class Pages:
     def __init__(self, rows: int, seed: int):
-        self.page = Zipf(max(200, rows // 8), 0.9, shift=3.0)
+        self.rows = rows
         self.phrase = Zipf(max(100, rows // 12), 0.85, shift=8.0)
         self.domains = words.english(8000, seed)
         self.slugs = words.english(4000, seed + 1)
         self.vocabulary = words.russian(20000, seed + 2)
         self.word = Zipf(len(self.vocabulary), 0.9, shift=5.0)
 
-    def columns(self, rng, count: int, rank: np.ndarray, engine: np.ndarray) -> dict:
-        page = self.page.draw(rng.random(count)) + rank * 7919
-        previous = self.page.draw(rng.random(count)) + rank * 7919
+    def columns(self, rng, count: int, rank: np.ndarray, share: np.ndarray, engine) -> dict:
+        """The text columns of rows of the sites `rank`, each with its share of all rows."""
+        shown = np.maximum(2, share * self.rows / 3)
+        page = self._page(rank, shown, rng.random(count))
+        previous = self._page(rank, shown, rng.random(count))
         kind = rng.random(count)
         searched = engine != 0
         phrase = self.phrase.draw(rng.random(count))
@@ -38,7 +40,7 @@ class Pages:
 
         url = self._url(page, rank)
         blank = pa.array(kind < 0.19)
-        referer = pc.if_else(blank, "", self._url(previous, mix(previous, 71) % np.uint64(6500)))
+        referer = pc.if_else(blank, "", self._url(previous, rank))
         referer = pc.if_else(pa.array(searched), self._search_url(text), referer)
         title = pc.if_else(pa.array(unit(mix(page, 72)) < 0.14), "", self._title(page))
 
@@ -57,6 +59,11 @@ class Pages:
                 signed(mix(np.where(kind < 0.19, 0, previous), 74)),
             ),
         }
+
+    @staticmethod
+    def _page(rank: np.ndarray, shown: np.ndarray, uniform: np.ndarray) -> np.ndarray:
+        """A page of a site that shows so many; few of them get most of the visits."""
+        return rank * 2**32 + (shown * uniform**3).astype(np.int64)
 
     def _word(self, ids: np.ndarray, salt: int) -> pa.Array:
         return pc.take(self.vocabulary, pa.array(self.word.draw(unit(mix(ids, salt)))))

@@ -50,6 +50,10 @@ class Zipf:
             x = (mass * (1 - self.exponent)) ** (1 / (1 - self.exponent))
         return np.minimum((x - self.shift).astype(np.int64), self.n - 1)
 
+    def share(self, ranks: np.ndarray) -> np.ndarray:
+        """The part of all draws that each rank gets."""
+        return (ranks + self.shift) ** -self.exponent / (self.high - self.low)
+
 
 class Weighted:
     """Values with given weights."""

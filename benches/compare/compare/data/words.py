@@ -32,9 +32,9 @@ def _distinct(count: int, seed: int, syllables: list[str], low: int, high: int) 
     words: dict[str, None] = {}
     while len(words) < count:
         # Frequent words are short, as in any language.
-        longest = low + (high - low) * len(words) // count + 1
-        size = rng.randint(low, min(high, longest) + (1 if len(words) > count // 2 else 0))
-        words["".join(rng.choice(syllables) for _ in range(size))] = None
-        if len(words) < count and rng.random() < 0.02:
-            high = min(high + 1, 9) if len(words) > len(syllables) ** 2 // 2 else high
+        size = rng.randint(low, low + 1 + (high - low) * len(words) // count)
+        word = "".join(rng.choice(syllables) for _ in range(size))
+        while word in words:
+            word += rng.choice(syllables)
+        words[word] = None
     return list(words)

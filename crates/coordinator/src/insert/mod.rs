@@ -1,2 +1,94 @@
+//! The one way in for rows, whoever brings them.
+//!
+//! ```text
+//!   BulkInsert RPC ─┐
+//!   Flight ingest  ─┼─ batches ─► blocks ─► table's columns ─► buckets ─► leader workers ─► parts
+//!   INSERT         ─┘                                                                         │
+//!                              acknowledgement ◄─ one commit (long streams stage first) ◄─────┘
+//! ```
+//!
+//! Memory is bounded by blocks: one is gathered while at most two are written.
+
+mod block;
+mod commit;
 pub mod digest;
+mod from_query;
+mod rpc;
+mod source;
+mod target;
 pub mod wire;
+
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use arrow::record_batch::RecordBatch;
+use futures::stream::BoxStream;
+use granary_common::{CatalogVersion, QueryId, Result};
+use granary_sql::TableName;
+
+pub use from_query::{from_query, insert_statement};
+pub use rpc::BulkInsertService;
+pub use source::ArrowSource;
+
+use crate::core::Coordinator;
+use crate::query::QueryHandle;
+use crate::session::{Session, StatementSettings};
+use commit::Writer;
+
+/// An insert before its rows.
+#[derive(Clone, Debug)]
+pub struct InsertRequest {
+    pub id: QueryId,
+    pub session: Session,
+    pub table: TableName,
+    /// The columns that the rows bring, in their order; `None`: all visible ones.
+    pub columns: Option<Vec<String>>,
+    /// With the token, when the client chose one.
+    pub settings: StatementSettings,
+    /// The digest, when it is not that of the rows.
+    pub digest: Option<String>,
+    /// What `system.queries` shows.
+    pub text: String,
+}
+
+/// The answer to an insert.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inserted {
+    pub rows: u64,
+    pub parts: u64,
+    /// The version at which the rows are visible.
+    pub version: CatalogVersion,
+    /// The token had been committed before.
+    pub duplicate: bool,
+    pub token: String,
+}
+
+/// Inserts rows: all of them become visible at one version, or none do.
+///
+/// Kinds: `InvalidInput` names the row and the column that does not fit; `Conflict` and
+/// `Unavailable`: nothing happened, send it again, with the same token; `DeadlineExceeded`: the
+/// outcome is unknown, and the same token again tells it.
+pub async fn insert(
+    core: &Arc<Coordinator>,
+    request: InsertRequest,
+    schema: SchemaRef,
+    batches: BoxStream<'_, Result<RecordBatch>>,
+) -> Result<Inserted> {
+    core.check_accepting()?;
+    let session = &request.session;
+    let handle = core.queries.begin(&request.id, &session.user, &session.database, &request.text);
+    let outcome = handle.run(admitted(core, &request, schema, batches, &handle)).await;
+    handle.finish(outcome.as_ref().err());
+    outcome
+}
+
+async fn admitted(
+    core: &Arc<Coordinator>,
+    request: &InsertRequest,
+    schema: SchemaRef,
+    batches: BoxStream<'_, Result<RecordBatch>>,
+    handle: &QueryHandle,
+) -> Result<Inserted> {
+    let _permit = core.insert_admission.admit().await?;
+    Writer::begin(core, request, schema).await?.write(batches, handle).await
+}

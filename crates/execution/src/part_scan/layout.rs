@@ -247,6 +247,6 @@ pub(crate) mod tests {
     fn chunks_are_even() {
         assert_eq!(chunked(&[1, 2, 3, 4, 5], 2), [vec![1, 2], vec![3, 4, 5]]);
         assert_eq!(chunked(&[1], 3), [vec![], vec![], vec![1]]);
-        assert_eq!(chunked::<u8>(&[], 2), [vec![], vec![]]);
+        assert_eq!(chunked::<u8>(&[], 2), [Vec::<u8>::new(), Vec::new()]);
     }
 }

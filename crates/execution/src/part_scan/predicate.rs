@@ -198,7 +198,8 @@ mod tests {
         let schema = spec(&[], Layout::Spread { partitions: 1 }).schema;
         let arrow = schema.arrow_schema().to_dfschema().unwrap();
         let physical =
-            create_physical_expr(&expression, &arrow, &Default::default()).expect("binds");
+            create_physical_expr(&expression, &arrow, &Default::default(), &Default::default())
+                .expect("binds");
         assert_eq!(to_filter(&schema, &physical), expected, "{expression}");
     }
 

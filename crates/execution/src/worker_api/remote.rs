@@ -84,9 +84,7 @@ fn ipc_message(chunk: Bytes) -> WriteBlockRequest {
 
 /// The messages that carry `spec` and `block`.
 fn write_messages(spec: &WriteSpec, block: &RecordBatch) -> Result<Vec<WriteBlockRequest>> {
-    let spec = serde_json::to_vec(spec)
-        .map_err(|error| Error::internal(format!("cannot encode a write: {error}")))?;
-    let spec = write_block_request::Message::Spec(spec.into());
+    let spec = write_block_request::Message::Spec(codec::encode(spec)?.into());
     let mut messages = vec![WriteBlockRequest { message: Some(spec) }];
     let mut encoder = IpcEncoder::new(&block.schema())?;
     messages.extend(encoder.encode(block)?.into_iter().map(ipc_message));
@@ -111,8 +109,7 @@ impl WorkerApi for RemoteWorker {
         &self,
         scan: RemotePartScan,
     ) -> Result<BoxStream<'static, Result<RecordBatch>>> {
-        let scan = serde_json::to_vec(&scan)
-            .map_err(|error| Error::internal(format!("cannot encode a scan: {error}")))?;
+        let scan = codec::encode(&scan)?;
         let mut client = self.client.clone();
         let response = client
             .scan_part(self.request(ScanPartRequest { scan: scan.into() }))

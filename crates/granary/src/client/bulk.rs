@@ -41,7 +41,8 @@ impl Client {
         let (sender, receiver) = mpsc::channel(CHUNKS_AHEAD);
         let (complete, completed) = oneshot::channel::<()>();
         let producer = Producer { sender, progress };
-        let mut producer = tasks.spawn_blocking(move || producer.send_all(header, &schema, batches));
+        let mut producer =
+            tasks.spawn_blocking(move || producer.send_all(header, &schema, batches));
         let requests = ReceiverStream::new(receiver).chain(end_when(completed));
         let mut bulk = self.bulk.clone();
         let call = bulk.insert(requests);

@@ -2,8 +2,8 @@
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
-use arrow_flight::error::FlightError;
 use arrow_flight::decode::FlightRecordBatchStream;
+use arrow_flight::error::FlightError;
 use arrow_flight::{Action, CancelFlightInfoRequest, FlightInfo, IpcMessage};
 use futures::StreamExt;
 use granary_common::{Error, Result};
@@ -96,7 +96,8 @@ impl Answer {
         let action = Action::new("CancelFlightInfo", request.encode_to_vec());
         let mut results = self.flight.do_action(action).await.map_err(flight_error)?;
         while results.message().await.map_err(|e| granary_proto::status::from_status(&e))?.is_some()
-        {}
+        {
+        }
         Ok(())
     }
 }

@@ -39,7 +39,8 @@ pub struct ClusterSpec {
     pub ready_limit: Duration,
     /// More environment variables for every process, for example settings.
     pub environment: Vec<(String, String)>,
-    /// Processes outlive the one that started them. Otherwise they end with it, however it ends.
+    /// Processes may outlive the one that starts them: see [`Cluster::leave_running`]. Otherwise
+    /// they end with it, however it ends.
     pub detached: bool,
 }
 
@@ -83,7 +84,7 @@ impl ClusterSpec {
     }
 }
 
-/// Processes that make up a cluster. They are killed when it is dropped, unless detached.
+/// Processes that make up a cluster. They are killed when it is dropped.
 #[derive(Debug)]
 pub struct Cluster {
     spec: ClusterSpec,
@@ -207,6 +208,12 @@ impl Cluster {
             process.respawn()?;
         }
         self.wait_ready().await
+    }
+
+    /// Does not kill the processes any more when dropped. Only those of a detached cluster live on
+    /// when this process ends.
+    pub fn leave_running(&mut self) {
+        self.processes_mut().for_each(ProcessHandle::leave_running);
     }
 
     /// Asks every process to drain: coordinators first, then workers, then the metadata group.

@@ -37,24 +37,25 @@ pub struct ProcessSpec {
     pub environment: Vec<(String, String)>,
     /// How long it may take until it is ready.
     pub ready_limit: Duration,
-    /// It outlives this process.
+    /// It does not end by itself when this process ends.
     pub detached: bool,
 }
 
-/// A process that was started. Killed when dropped, unless detached.
+/// A process that was started. Killed when dropped.
 #[derive(Debug)]
 pub struct ProcessHandle {
     spec: ProcessSpec,
     child: Child,
     log_start: u64,
     ready: Option<ReadyLine>,
+    kill_on_drop: bool,
 }
 
 impl ProcessHandle {
     /// Starts the process without waiting for it.
     pub fn spawn(spec: ProcessSpec) -> Result<ProcessHandle> {
         let (child, log_start) = start(&spec)?;
-        Ok(ProcessHandle { spec, child, log_start, ready: None })
+        Ok(ProcessHandle { spec, child, log_start, ready: None, kill_on_drop: true })
     }
 
     /// How it was started.
@@ -81,8 +82,7 @@ impl ProcessHandle {
     ///
     /// Kind `Unavailable` with the end of the log when it ends first or takes too long.
     pub async fn wait_ready(&mut self) -> Result<ReadyLine> {
-        let deadline_ms =
-            SystemClock.monotonic_ms() + self.spec.ready_limit.as_millis() as u64;
+        let deadline_ms = SystemClock.monotonic_ms() + self.spec.ready_limit.as_millis() as u64;
         loop {
             if let Some(line) = self.log_since_start().lines().find_map(ReadyLine::parse) {
                 self.ready = Some(line.clone());
@@ -179,6 +179,11 @@ impl ProcessHandle {
         self.wait_ready().await.map(|_| ())
     }
 
+    /// Does not kill it any more when dropped.
+    pub fn leave_running(&mut self) {
+        self.kill_on_drop = false;
+    }
+
     fn os_error(&self, doing: &str, error: &std::io::Error) -> Error {
         Error::internal(format!("cannot {doing} {}: {error}", self.spec.name))
     }
@@ -186,7 +191,7 @@ impl ProcessHandle {
 
 impl Drop for ProcessHandle {
     fn drop(&mut self) {
-        if !self.spec.detached {
+        if self.kill_on_drop {
             // Nobody is left to tell; a process that cannot be killed has ended.
             let _ = self.kill();
         }

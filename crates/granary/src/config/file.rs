@@ -24,10 +24,7 @@ pub(super) fn parse(text: &str) -> Result<Layer> {
     for key in table.keys() {
         if !Settings::NAMES.contains(&key.as_str()) {
             let hint = nearest(key, Settings::NAMES.iter().copied()).map(str::to_owned);
-            return Err(Error::invalid(format!(
-                "unknown setting \"{key}\"{}",
-                did_you_mean(hint)
-            )));
+            return Err(Error::invalid(format!("unknown setting \"{key}\"{}", did_you_mean(hint))));
         }
     }
     // Parsed from the text again, since only that knows lines and columns of bad values.

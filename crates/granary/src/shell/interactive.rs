@@ -58,9 +58,9 @@ fn run_text(text: &str, session: &mut Session, output: &mut Output, runtime: &Ru
         }),
     };
     let ran = statements.and_then(|statements| {
-        statements.iter().try_for_each(|statement| {
-            runtime.block_on(session.run_or_interrupt(statement, output))
-        })
+        statements
+            .iter()
+            .try_for_each(|statement| runtime.block_on(session.run_or_interrupt(statement, output)))
     });
     if let Err(error) = ran {
         print_error(&error);
@@ -115,10 +115,7 @@ impl Prompt for ShellPrompt {
         Cow::Borrowed("      -> ")
     }
 
-    fn render_prompt_history_search_indicator(
-        &self,
-        search: PromptHistorySearch,
-    ) -> Cow<'_, str> {
+    fn render_prompt_history_search_indicator(&self, search: PromptHistorySearch) -> Cow<'_, str> {
         let failing = match search.status {
             PromptHistorySearchStatus::Passing => "",
             PromptHistorySearchStatus::Failing => "no ",

@@ -208,9 +208,7 @@ impl<'a> Writer<'a> {
     fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         match self {
             Writer::Table(writer) => writer.write(batch).map_err(write_error),
-            Writer::Csv(writer) => {
-                writer.write(&nested_as_text(batch)?).map_err(format_error)
-            }
+            Writer::Csv(writer) => writer.write(&nested_as_text(batch)?).map_err(format_error),
             Writer::Json(writer) => writer.write(batch).map_err(format_error),
             Writer::Arrow(writer) => writer.write(batch).map_err(format_error),
             Writer::Parquet(writer) => {

@@ -6,8 +6,9 @@ pub(crate) mod service;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use granary_catalog::{Command, Outcome};
-use granary_common::{Error, ErrorKind, Result};
+use granary_catalog::{Command, Outcome, codec};
+use granary_common::{CatalogVersion, Error, ErrorKind, Result};
+use granary_proto::internal::{ExecuteResponse, Refusal};
 use serde::{Deserialize, Serialize};
 
 use crate::store::snapshot::SnapshotFolder;
@@ -60,6 +61,24 @@ impl Proposal {
 pub(crate) enum Reply {
     Outcome(Outcome),
     Refused { kind: ErrorKind, message: String },
+}
+
+impl Reply {
+    /// As it is sent to a caller.
+    pub fn into_response(self, version: CatalogVersion) -> Result<ExecuteResponse> {
+        let (outcome, refusal) = match self {
+            Reply::Outcome(outcome) => (codec::encode(&outcome)?, None),
+            Reply::Refused { kind, message } => {
+                (Vec::new(), Some(Refusal { kind: kind.code().to_owned(), message }))
+            }
+        };
+        Ok(ExecuteResponse { version: version.0, outcome: outcome.into(), refusal })
+    }
+
+    /// As another member has sent it.
+    pub fn of_response(response: &ExecuteResponse) -> Result<Self> {
+        Ok(Reply::from(granary_catalog::remote::wire::outcome_of(response)?))
+    }
 }
 
 impl From<Result<Outcome>> for Reply {

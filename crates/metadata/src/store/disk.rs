@@ -3,6 +3,7 @@
 //! Every write goes through one thread, one after the other, so that a slow sync never blocks an
 //! async worker and vote and log writes keep their order.
 
+use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -32,6 +33,8 @@ pub(crate) struct Disk {
     db: Arc<DB>,
     jobs: mpsc::Sender<Job>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    /// Released with the database, when nobody uses it any more.
+    _lock: File,
 }
 
 impl std::fmt::Debug for Disk {
@@ -50,8 +53,8 @@ pub(crate) enum Durability {
 }
 
 impl Disk {
-    /// Opens or creates the database in `folder`.
-    pub fn open(folder: &Path) -> Result<Self> {
+    /// Opens or creates the database in `folder`, which `lock` guards.
+    pub fn open(folder: &Path, lock: File) -> Result<Self> {
         let mut options = base_options();
         options.create_if_missing(true);
         options.create_missing_column_families(true);
@@ -73,7 +76,7 @@ impl Disk {
                 .spawn(move || write_loop(&db, queue))
                 .map_err(|error| Error::internal(format!("cannot start a thread: {error}")))?
         };
-        Ok(Self { db, jobs, thread: Mutex::new(Some(thread)) })
+        Ok(Self { db, jobs, thread: Mutex::new(Some(thread)), _lock: lock })
     }
 
     /// For reads, which are short: what Raft reads was just written, or is read at start.
@@ -145,8 +148,9 @@ pub(crate) fn write_batch(db: &DB, batch: WriteBatch, durability: Durability) ->
 
 /// A column family that was opened.
 pub(crate) fn family<'db>(db: &'db DB, name: &str) -> Result<&'db ColumnFamily> {
-    db.cf_handle(name)
-        .ok_or_else(|| Error::corruption(format!("the metadata store has no column family '{name}'")))
+    db.cf_handle(name).ok_or_else(|| {
+        Error::corruption(format!("the metadata store has no column family '{name}'"))
+    })
 }
 
 /// A value of the `meta` column family.

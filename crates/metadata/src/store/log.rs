@@ -33,6 +33,12 @@ impl LogStore {
         Self { disk }
     }
 
+    /// Whether nothing was ever voted for or written here.
+    pub fn is_new(&self) -> Result<bool> {
+        let vote: Option<StoredVote> = read_meta(self.disk.db(), VOTE)?;
+        Ok(vote.is_none() && self.state()?.last_log_id.is_none())
+    }
+
     fn last(&self) -> Result<Option<StoredLogId>> {
         let db = self.disk.db();
         let mut entries = db.iterator_cf(family(db, LOG)?, IteratorMode::End);

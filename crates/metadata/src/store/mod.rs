@@ -48,8 +48,6 @@ pub(crate) struct Identity {
 pub(crate) struct Store {
     pub disk: Arc<Disk>,
     pub folder: PathBuf,
-    /// The lock is held as long as the file is open.
-    _lock: File,
 }
 
 impl Store {
@@ -62,8 +60,8 @@ impl Store {
         for name in ["snapshots", "incoming"] {
             make_folder(&folder.join(name))?;
         }
-        let disk = Arc::new(Disk::open(&folder.join("db"))?);
-        let store = Self { disk, folder: folder.to_owned(), _lock: lock };
+        let disk = Arc::new(Disk::open(&folder.join("db"), lock)?);
+        let store = Self { disk, folder: folder.to_owned() };
         store.check_identity(node, random).await?;
         Ok(store)
     }

@@ -58,7 +58,8 @@ fn for_each_row(
     let start = generation.to_be_bytes();
     let rows = db.iterator_cf(family(db, STATE)?, IteratorMode::From(&start, Direction::Forward));
     for item in rows {
-        let (key, value) = item.map_err(|error| storage_error("cannot read the catalog", &error))?;
+        let (key, value) =
+            item.map_err(|error| storage_error("cannot read the catalog", &error))?;
         let Some(row_key) = key.strip_prefix(&start) else { break };
         each(row_key, &value)?;
     }
@@ -252,13 +253,17 @@ fn delete_range(db: &DB, from: u32, to: u32) -> Result<()> {
 }
 
 impl RaftSnapshotBuilder<TypeConfig> for (Arc<Disk>, Snapshots) {
-    async fn build_snapshot(&mut self) -> Result<openraft::Snapshot<TypeConfig>, StorageError<u64>> {
+    async fn build_snapshot(
+        &mut self,
+    ) -> Result<openraft::Snapshot<TypeConfig>, StorageError<u64>> {
         let (disk, snapshots) = self.clone();
         // Not on the write thread: the checkpoint flushes, and log writes need not wait for it.
         let taken = self.1.tasks.spawn_blocking(move || {
             SnapshotFolder::take(disk.db(), &snapshots.folder, &*snapshots.random)
         });
-        let taken = taken.await.map_err(|error| StorageIOError::write_snapshot(None, AnyError::new(&error)))?;
+        let taken = taken
+            .await
+            .map_err(|error| StorageIOError::write_snapshot(None, AnyError::new(&error)))?;
         let folder = taken.map_err(|error| StorageIOError::write_snapshot(None, &error))?;
         let manifest =
             folder.manifest().map_err(|error| StorageIOError::read_snapshot(None, &error))?;

@@ -106,25 +106,39 @@ impl Files {
         }
     }
 
-    /// Moves a synced temporary file to `location`, durably.
+    /// Moves a synced temporary file to `location`, durably, or deletes it.
     async fn publish(&self, temporary: &FilePath, location: &Path, create: bool) -> StoreResult<()> {
-        let target = self.path(location);
-        let published = async {
-            let parent = target.parent().unwrap_or(&self.folder);
-            self.make_folders(parent).await?;
-            if create {
-                fs::hard_link(temporary, &target).await?;
-                fs::remove_file(temporary).await?;
-            } else {
-                fs::rename(temporary, &target).await?;
-            }
-            sync_folder(parent).await
-        };
-        let published = published.await;
-        if published.is_err() {
+        let moved = self.move_file(temporary, location, create).await;
+        if moved.is_err() {
             let _ = fs::remove_file(temporary).await;
         }
-        published.map_err(|error| store_error(error, location))
+        moved
+    }
+
+    /// Moves a synced file to `location`, durably; it stays where it is when that fails.
+    async fn move_file(&self, source: &FilePath, location: &Path, create: bool) -> StoreResult<()> {
+        let target = self.path(location);
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            match self.move_into(source, &target, create).await {
+                // A deletion may have taken the folder away between its making and the move.
+                Err(error) if error.kind() == io::ErrorKind::NotFound && attempts < 4 => {}
+                moved => return moved.map_err(|error| store_error(error, location)),
+            }
+        }
+    }
+
+    async fn move_into(&self, source: &FilePath, target: &FilePath, create: bool) -> io::Result<()> {
+        let parent = target.parent().unwrap_or(&self.folder);
+        self.make_folders(parent).await?;
+        if create {
+            fs::hard_link(source, target).await?;
+            fs::remove_file(source).await?;
+        } else {
+            fs::rename(source, target).await?;
+        }
+        sync_folder(parent).await
     }
 
     /// Makes `folder` and what is missing above it, each synced into its parent.
@@ -284,7 +298,7 @@ impl ObjectStore for LocalStore {
     async fn rename_opts(&self, from: &Path, to: &Path, options: RenameOptions) -> StoreResult<()> {
         let create = options.target_mode == RenameTargetMode::Create;
         let source = self.files.path(from);
-        self.files.publish(&source, to, create).await?;
+        self.files.move_file(&source, to, create).await?;
         let folder = source.parent().unwrap_or(&self.files.folder);
         sync_folder(folder).await.map_err(|error| store_error(error, from))
     }

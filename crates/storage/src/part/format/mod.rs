@@ -71,3 +71,11 @@ fn io_kind(error: &VortexError) -> Option<std::io::ErrorKind> {
     }
     None
 }
+
+/// Runs `work` on a thread of the current tokio runtime, so that callers who wait for several such
+/// works get several threads. Dropping the future abandons it. Kind `Internal` when it panics.
+pub async fn compute<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    let work = std::panic::AssertUnwindSafe(work);
+    let outcome = SESSION.handle().spawn_cpu(move || std::panic::catch_unwind(work)).await;
+    outcome.map_err(|_| Error::internal("a computation over a block of rows panicked"))
+}

@@ -1,0 +1,2 @@
+-- compare: count
+SELECT AVG(UserID) FROM hits

@@ -1,0 +1,5 @@
+-- compare: column 2
+SELECT RegionID, COUNT(DISTINCT UserID) AS u
+FROM hits
+GROUP BY RegionID
+ORDER BY u DESC LIMIT 10

@@ -1,0 +1,5 @@
+-- compare: column 2
+SELECT UserID, COUNT(*)
+FROM hits
+GROUP BY UserID
+ORDER BY COUNT(*) DESC LIMIT 10

@@ -1,0 +1,4 @@
+-- compare: count
+SELECT UserID, SearchPhrase, COUNT(*)
+FROM hits
+GROUP BY UserID, SearchPhrase LIMIT 10

@@ -1,0 +1,4 @@
+-- compare: count
+SELECT SearchPhrase FROM hits
+WHERE SearchPhrase <> ''
+ORDER BY EventTime LIMIT 10

@@ -1,0 +1,5 @@
+-- compare: column 3
+SELECT 1, URL, COUNT(*) AS c
+FROM hits
+GROUP BY 1, URL
+ORDER BY c DESC LIMIT 10

@@ -1,0 +1,162 @@
+//! Statements that change the catalog or the session, and SHOW.
+//!
+//! ```text
+//!   Statement ─┬─ CREATE, DROP, ...  ──► CommandBody ──► Catalog::execute
+//!              ├─ USE, SET           ──► a changed Session
+//!              └─ SHOW, DESCRIBE     ──► rows of the snapshot
+//! ```
+
+mod create_table;
+mod show;
+
+use std::sync::Arc;
+
+use granary_catalog::{CommandBody, Snapshot};
+use granary_common::{Error, ErrorKind, Result, TableId};
+use granary_sql::{Notice, Statement, TableName, resolve_table};
+
+use crate::core::Coordinator;
+use crate::query::StatementRequest;
+use crate::session::{Session, parse_settings};
+
+pub use show::show;
+
+/// What a statement without rows brought about.
+#[derive(Clone, Debug, Default)]
+pub struct Done {
+    /// Rows that it wrote.
+    pub rows: u64,
+    /// The session as it is from now on, when the statement changed it.
+    pub session: Option<Session>,
+    pub notices: Vec<Notice>,
+}
+
+/// Runs a statement that is neither a query nor an INSERT.
+pub async fn change(
+    core: &Arc<Coordinator>,
+    request: &StatementRequest,
+    statement: Statement,
+) -> Result<Done> {
+    let mut done = Done { notices: statement.notices().to_vec(), ..Done::default() };
+    match statement {
+        Statement::CreateDatabase { name, if_not_exists, .. } => {
+            execute(core, CommandBody::CreateDatabase { name, if_not_exists }).await?;
+        }
+        Statement::DropDatabase { name, if_exists, .. } => {
+            execute(core, CommandBody::DropDatabase { name, if_exists }).await?;
+        }
+        Statement::CreateTable(create) => {
+            done.rows = create_table::create(core, request, &create, &mut done.notices).await?;
+        }
+        Statement::DropTables { tables, if_exists, .. } => {
+            for id in find_all(core, request, &tables, if_exists).await? {
+                drop_table(core, id).await?;
+            }
+        }
+        Statement::TruncateTable { table, if_exists, .. } => {
+            for table in find_all(core, request, &[table], if_exists).await? {
+                execute(core, CommandBody::TruncateTable { table }).await?;
+            }
+        }
+        Statement::RenameTables { renames, .. } => {
+            for (from, to) in renames {
+                rename(core, request, &from, &to).await?;
+            }
+        }
+        Statement::Use { database } => done.session = Some(use_database(core, request, &database).await?),
+        Statement::Set { assignments } => set(request, assignments, &mut done)?,
+        _ => return Err(Error::internal("a statement reached the wrong place")),
+    }
+    Ok(done)
+}
+
+async fn execute(core: &Coordinator, command: CommandBody) -> Result<()> {
+    core.with.catalog.execute(command).await.map(drop)
+}
+
+/// Drops a table; one that somebody else dropped meanwhile is gone as wanted.
+pub(crate) async fn drop_table(core: &Coordinator, table: TableId) -> Result<()> {
+    match execute(core, CommandBody::DropTable { table }).await {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        outcome => outcome,
+    }
+}
+
+/// The tables of these names; all are looked up before any is touched.
+async fn find_all(
+    core: &Coordinator,
+    request: &StatementRequest,
+    names: &[TableName],
+    if_exists: bool,
+) -> Result<Vec<TableId>> {
+    let snapshot = core.with.catalog.read_latest().await?;
+    let mut found = Vec::new();
+    for name in names {
+        match resolve_table(&snapshot, &request.session.database, name) {
+            Ok(table) => found.push(table.id),
+            Err(error) if if_exists && error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(found)
+}
+
+async fn rename(
+    core: &Coordinator,
+    request: &StatementRequest,
+    from: &TableName,
+    to: &TableName,
+) -> Result<()> {
+    let snapshot = core.with.catalog.read_latest().await?;
+    let table = resolve_table(&snapshot, &request.session.database, from)?;
+    let database = match &to.database {
+        Some(name) => find_database(&snapshot, name)?,
+        None => table.database,
+    };
+    let name = to.name.clone();
+    execute(core, CommandBody::RenameTable { table: table.id, database, name }).await
+}
+
+fn find_database(snapshot: &Snapshot, name: &str) -> Result<granary_common::DatabaseId> {
+    let found = snapshot.find_database(name).map(|database| database.id);
+    found.ok_or_else(|| Error::not_found(format!("unknown database '{name}'")))
+}
+
+async fn use_database(
+    core: &Coordinator,
+    request: &StatementRequest,
+    name: &str,
+) -> Result<Session> {
+    let snapshot = core.with.catalog.read_latest().await?;
+    let database = match crate::system::is_system_schema(name) {
+        true => name.to_ascii_lowercase(),
+        false => {
+            find_database(&snapshot, name)?;
+            // The exact name, which find_database may have found without regard to case.
+            let found = snapshot.find_database(name).map(|database| database.name.clone());
+            found.unwrap_or_else(|| name.to_owned())
+        }
+    };
+    Ok(Session { database, ..request.session.clone() })
+}
+
+fn set(
+    request: &StatementRequest,
+    assignments: Vec<(String, String)>,
+    done: &mut Done,
+) -> Result<()> {
+    let mut session = request.session.clone();
+    for (name, value) in assignments {
+        let name = name.to_ascii_lowercase();
+        let mut check = parse_settings(&Default::default())?;
+        check.set(&name, &value)?;
+        match check.notices.is_empty() {
+            true => drop(session.settings.insert(name, value)),
+            // Without effect, so there is nothing to remember.
+            false => done.notices.append(&mut check.notices),
+        }
+    }
+    parse_settings(&session.settings)?;
+    done.session = Some(session);
+    Ok(())
+}

@@ -1,0 +1,88 @@
+//! Rows of SHOW and DESCRIBE.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, StringArray};
+use arrow::datatypes::{DataType, Field, Schema};
+use arrow::record_batch::RecordBatch;
+use granary_catalog::Snapshot;
+use granary_common::{Error, Result};
+use granary_sql::{LikePattern, Statement, describe, resolve_table, show_create_table};
+
+use crate::core::Coordinator;
+use crate::session::Session;
+use crate::system;
+
+/// The rows of a SHOW or DESCRIBE.
+pub fn show(
+    core: &Arc<Coordinator>,
+    snapshot: &Arc<Snapshot>,
+    session: &Session,
+    statement: &Statement,
+) -> Result<RecordBatch> {
+    match statement {
+        Statement::ShowDatabases { like } => {
+            let own = snapshot.databases.values().map(|database| database.name.clone());
+            let names = own.chain(system::SCHEMAS.iter().map(|name| (*name).to_owned()));
+            names_matching(names, like.as_ref())
+        }
+        Statement::ShowTables { database, like } => {
+            let database = database.as_deref().unwrap_or(&session.database);
+            names_matching(tables_of(core, snapshot, database)?.into_iter(), like.as_ref())
+        }
+        Statement::ShowCreateTable { table } => {
+            let found = resolve_table(snapshot, &session.database, table)?;
+            let database = snapshot.databases.get(&found.database);
+            let database = database.map_or("default", |database| database.name.as_str());
+            text_columns([("statement", vec![show_create_table(&found, database)])])
+        }
+        Statement::Describe { table } => {
+            let rows = describe(&*resolve_table(snapshot, &session.database, table)?);
+            let column = |value: fn(&granary_sql::DescribedColumn) -> &String| {
+                rows.iter().map(|row| value(row).clone()).collect::<Vec<_>>()
+            };
+            text_columns([
+                ("name", column(|row| &row.name)),
+                ("type", column(|row| &row.column_type)),
+                ("default_type", column(|row| &row.default_kind)),
+                ("default_expression", column(|row| &row.default_expression)),
+                ("comment", column(|row| &row.comment)),
+            ])
+        }
+        _ => Err(Error::internal("not a SHOW")),
+    }
+}
+
+fn tables_of(
+    _core: &Arc<Coordinator>,
+    snapshot: &Snapshot,
+    database: &str,
+) -> Result<Vec<String>> {
+    if let Some(names) = system::table_names(database) {
+        return Ok(names.iter().map(|name| (*name).to_owned()).collect());
+    }
+    let found = snapshot.find_database(database).ok_or_else(|| {
+        Error::not_found(format!("unknown database '{database}'"))
+    })?;
+    Ok(snapshot.tables_of(found.id).map(|state| state.table.name.clone()).collect())
+}
+
+fn names_matching(
+    names: impl Iterator<Item = String>,
+    like: Option<&LikePattern>,
+) -> Result<RecordBatch> {
+    let mut names: Vec<String> =
+        names.filter(|name| like.is_none_or(|like| like.matches(name))).collect();
+    names.sort();
+    text_columns([("name", names)])
+}
+
+fn text_columns<const N: usize>(columns: [(&str, Vec<String>); N]) -> Result<RecordBatch> {
+    let fields: Vec<Field> =
+        columns.iter().map(|(name, _)| Field::new(*name, DataType::Utf8, false)).collect();
+    let arrays = columns.into_iter().map(|(_, values)| {
+        Arc::new(StringArray::from_iter_values(values)) as ArrayRef
+    });
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays.collect())
+        .map_err(|error| Error::internal(error.to_string()))
+}

@@ -1,0 +1,187 @@
+//! Parse and bind at a pinned snapshot.
+
+use std::sync::Arc;
+
+use arrow::array::StringArray;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::record_batch::RecordBatch;
+use datafusion::execution::SessionState;
+use datafusion::logical_expr::LogicalPlan;
+use granary_catalog::Snapshot;
+use granary_common::units::display_bytes;
+use granary_common::{CatalogVersion, Error, Result};
+use granary_sql::{Notice, Statement};
+
+use super::{Pin, StatementRequest, edge_schema};
+use crate::core::Coordinator;
+use crate::ddl;
+use crate::session::{StatementSettings, parse_settings};
+
+/// What gives the rows.
+pub enum Bound {
+    /// A plan, with the session that it was bound in.
+    Plan { state: Box<SessionState>, plan: LogicalPlan },
+    /// The text of a plan; with `analyze` after running it.
+    Explain { state: Box<SessionState>, plan: LogicalPlan, analyze: bool, verbose: bool },
+    /// Rows of the catalog.
+    Rows(RecordBatch),
+}
+
+/// A query that knows what it reads.
+pub struct BoundQuery {
+    pub request: StatementRequest,
+    pub snapshot: Arc<Snapshot>,
+    pub settings: StatementSettings,
+    pub bound: Bound,
+    /// As the client gets it.
+    pub schema: SchemaRef,
+    pub notices: Vec<Notice>,
+    /// Keeps the version readable.
+    pub pin: Pin,
+}
+
+/// Whether a statement gives rows and changes nothing.
+pub fn is_query(statement: &Statement) -> bool {
+    matches!(
+        statement,
+        Statement::Query(_)
+            | Statement::Explain { .. }
+            | Statement::ShowDatabases { .. }
+            | Statement::ShowTables { .. }
+            | Statement::ShowCreateTable { .. }
+            | Statement::Describe { .. }
+    )
+}
+
+/// The only statement of a text.
+pub fn one_statement(core: &Coordinator, sql: &str) -> Result<Statement> {
+    let limit = core.config.limits.statement_bytes_max;
+    if sql.len() > limit {
+        return Err(Error::exhausted(format!(
+            "a statement of {}; at most {} are taken, send rows by bulk insert",
+            display_bytes(sql.len() as u64),
+            display_bytes(limit as u64)
+        )));
+    }
+    let mut statements = granary_sql::parse(sql)?;
+    match (statements.pop(), statements.len()) {
+        (Some(statement), 0) => Ok(statement),
+        (None, _) => Err(Error::invalid("the statement is empty")),
+        (Some(_), more) => Err(Error::invalid(format!(
+            "{} statements in one call; send them one by one",
+            more + 1
+        ))),
+    }
+}
+
+/// Parses and binds a query.
+pub async fn bind(core: &Arc<Coordinator>, request: StatementRequest) -> Result<BoundQuery> {
+    let statement = one_statement(core, &request.sql)?;
+    bind_statement(core, request, statement).await
+}
+
+/// Binds a parsed query at the version that it asks for.
+pub async fn bind_statement(
+    core: &Arc<Coordinator>,
+    request: StatementRequest,
+    statement: Statement,
+) -> Result<BoundQuery> {
+    let (snapshot, pin) = snapshot_at(core, request.version).await?;
+    let mut settings = parse_settings(&request.session.settings)?;
+    let notices = statement.notices().to_vec();
+    let bound = match statement {
+        Statement::Query(mut query) => {
+            for setting in query.settings.take().into_iter().flatten() {
+                let value = setting.value.to_string();
+                settings.set(&setting.key.value, value.trim_matches('\''))?;
+            }
+            let state = core.session_state(&snapshot, &request.session, &settings)?;
+            let plan = granary_sql::bind_query(&state, &query, &request.sql).await?;
+            let plan = with_values(plan, &request)?;
+            Bound::Plan { state: Box::new(state), plan }
+        }
+        Statement::Explain { analyze, verbose, query } => {
+            let state = core.session_state(&snapshot, &request.session, &settings)?;
+            let plan = granary_sql::bind_query(&state, &query, &request.sql).await?;
+            let plan = with_values(plan, &request)?;
+            Bound::Explain { state: Box::new(state), plan, analyze, verbose }
+        }
+        other => Bound::Rows(ddl::show(core, &snapshot, &request.session, &other)?),
+    };
+    let schema = bound.schema();
+    Ok(BoundQuery { request, snapshot, settings, bound, schema, notices, pin })
+}
+
+fn with_values(plan: LogicalPlan, request: &StatementRequest) -> Result<LogicalPlan> {
+    match request.parameters.is_empty() {
+        true => Ok(plan),
+        false => granary_sql::with_parameters(plan, request.parameters.only_row()?),
+    }
+}
+
+impl Bound {
+    fn schema(&self) -> SchemaRef {
+        match self {
+            Bound::Plan { plan, .. } => edge_schema(plan.schema().as_arrow()),
+            Bound::Explain { .. } => explain_schema(),
+            Bound::Rows(rows) => rows.schema(),
+        }
+    }
+}
+
+fn explain_schema() -> SchemaRef {
+    Arc::new(Schema::new(vec![Field::new("explain", DataType::Utf8, false)]))
+}
+
+/// A plan's text as rows, a line each.
+pub(super) fn explain_rows(text: &str) -> Result<RecordBatch> {
+    let lines = StringArray::from_iter_values(text.lines());
+    RecordBatch::try_new(explain_schema(), vec![Arc::new(lines)])
+        .map_err(|error| Error::internal(error.to_string()))
+}
+
+/// The catalog at `version`, or with everything that is acknowledged; pinned.
+///
+/// Kind `Conflict` when the version is not retained any more.
+pub async fn snapshot_at(
+    core: &Arc<Coordinator>,
+    version: Option<CatalogVersion>,
+) -> Result<(Arc<Snapshot>, Pin)> {
+    if !core.holds_lease() {
+        return Err(Error::unavailable(
+            "this coordinator has lost the metadata group; run the query again, or through another",
+        ));
+    }
+    // Pinned before it is looked at, so that the check of the horizon holds from then on.
+    let early = core.pins.pin(version.unwrap_or_else(|| core.with.catalog.snapshot().version));
+    let latest = core.with.catalog.read_latest().await?;
+    let Some(version) = version.filter(|version| *version != latest.version) else {
+        let pin = core.pins.pin(latest.version);
+        return Ok((latest, pin));
+    };
+    let horizon = latest.cluster.as_ref().map_or(CatalogVersion(0), |cluster| cluster.horizon);
+    if version < horizon || version > latest.version {
+        return Err(Error::conflict(format!(
+            "version {version} of the catalog is not retained any more; run the query again"
+        )));
+    }
+    Ok((Arc::new(view_at(&latest, version)), early))
+}
+
+/// `latest` as it was at `version`: parts are filtered by their readers, tables here.
+fn view_at(latest: &Snapshot, version: CatalogVersion) -> Snapshot {
+    let mut view = latest.clone();
+    view.version = version;
+    for (id, state) in &latest.tables {
+        if state.table.created > version {
+            view.tables.remove(id);
+        } else if state.table.dropped.is_some_and(|dropped| dropped > version) {
+            let mut state = state.clone();
+            let mut table = (*state.table).clone();
+            table.dropped = None;
+            state.table = Arc::new(table);
+            view.tables.insert(*id, state);
+        }
+    }
+    view
+}

@@ -1,0 +1,226 @@
+//! From a bound query to its batches.
+
+use std::pin::Pin as StdPin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use arrow::datatypes::SchemaRef;
+use arrow::record_batch::RecordBatch;
+use datafusion::execution::SessionState;
+use datafusion::logical_expr::LogicalPlan;
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use futures::stream::{BoxStream, Stream, StreamExt};
+use granary_common::{Error, ErrorKind, Result};
+use granary_execution::error::from_datafusion;
+use granary_sql::Notice;
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::bind::explain_rows;
+use super::{Bound, BoundQuery, Pin, QueryHandle, to_edge};
+use crate::core::Coordinator;
+
+/// How long the first retry waits; each later one twice as long.
+const RETRY_DELAY: Duration = Duration::from_millis(250);
+
+/// The rows of a query. Dropping it stops the query on every worker.
+pub struct ResultStream {
+    pub schema: SchemaRef,
+    pub notices: Vec<Notice>,
+    batches: BoxStream<'static, Result<RecordBatch>>,
+}
+
+impl Stream for ResultStream {
+    type Item = Result<RecordBatch>;
+
+    fn poll_next(
+        mut self: StdPin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Self::Item>> {
+        self.batches.poll_next_unpin(context)
+    }
+}
+
+/// Admits and runs a bound query. Returns when its first batch is there, so that what goes wrong
+/// before it is answered as an error of the call, or tried again.
+pub async fn run_bound(core: &Arc<Coordinator>, query: BoundQuery) -> Result<ResultStream> {
+    let request = &query.request;
+    let session = &request.session;
+    let handle = core.queries.begin(&request.id, &session.user, &session.database, &request.sql);
+    handle.reads(query.snapshot.version);
+    let outcome = handle.run(start(core, query, &handle)).await;
+    match outcome {
+        Ok(started) => Ok(started.into_stream(handle)),
+        Err(error) => {
+            handle.finish(Some(&error));
+            Err(error)
+        }
+    }
+}
+
+/// A query whose first batch is there.
+struct Started {
+    schema: SchemaRef,
+    notices: Vec<Notice>,
+    first: Option<RecordBatch>,
+    rest: BoxStream<'static, Result<RecordBatch>>,
+    held: Held,
+}
+
+/// What a query holds until its last batch.
+struct Held {
+    _pin: Pin,
+    _permit: OwnedSemaphorePermit,
+    _state: Option<Box<SessionState>>,
+}
+
+async fn start(
+    core: &Arc<Coordinator>,
+    query: BoundQuery,
+    handle: &QueryHandle,
+) -> Result<Started> {
+    let permit = core.query_admission.admit().await?;
+    limit_time(core, &query, handle);
+    let (schema, notices) = (query.schema, query.notices);
+    let (state, (first, rest)) = match query.bound {
+        Bound::Rows(rows) => (None, (Some(rows), futures::stream::empty().boxed())),
+        Bound::Plan { state, plan } => {
+            let opened = with_retries(core, &state, &plan).await?;
+            (Some(state), opened)
+        }
+        Bound::Explain { state, plan, analyze, verbose } => {
+            let text = explain(core, &state, &plan, analyze, verbose).await?;
+            (Some(state), (Some(explain_rows(&text)?), futures::stream::empty().boxed()))
+        }
+    };
+    let held = Held { _pin: query.pin, _permit: permit, _state: state };
+    Ok(Started { schema, notices, first, rest, held })
+}
+
+type Opened = (Option<RecordBatch>, BoxStream<'static, Result<RecordBatch>>);
+
+/// Plans and runs until the first batch is there. A worker that dies before that costs time only:
+/// the query is planned again, at the same snapshot, without the workers that are gone by then.
+async fn with_retries(
+    core: &Arc<Coordinator>,
+    state: &SessionState,
+    plan: &LogicalPlan,
+) -> Result<Opened> {
+    let mut delay = RETRY_DELAY;
+    for attempt in 1.. {
+        match open(core, state, plan).await {
+            Err(error)
+                if error.kind() == ErrorKind::Unavailable
+                    && attempt < core.config.limits.attempts_max =>
+            {
+                tracing::warn!(%error, attempt, "a worker was lost; planning the query again");
+                core.with.clock.sleep(delay).await;
+                delay *= 2;
+            }
+            outcome => return outcome,
+        }
+    }
+    Err(Error::internal("the attempts ran out without an outcome"))
+}
+
+async fn open(core: &Arc<Coordinator>, state: &SessionState, plan: &LogicalPlan) -> Result<Opened> {
+    let engine = &core.with.engine;
+    let physical = engine.physical_plan(state, plan).await?;
+    let batches = engine.execute(&physical, state)?;
+    let mut batches =
+        batches.map(|batch| batch.map_err(|error| from_datafusion(&error))).boxed();
+    let first = batches.next().await.transpose()?;
+    Ok((first, batches))
+}
+
+async fn explain(
+    core: &Arc<Coordinator>,
+    state: &SessionState,
+    plan: &LogicalPlan,
+    analyze: bool,
+    verbose: bool,
+) -> Result<String> {
+    let engine = &core.with.engine;
+    let physical = engine.physical_plan(state, plan).await?;
+    let text = match analyze {
+        true => engine.explain_analyze(&physical, state).await?,
+        false => engine.explain(&physical),
+    };
+    Ok(match verbose {
+        true => format!("logical plan:\n{}\nphysical plan:\n{text}", plan.display_indent()),
+        false => text,
+    })
+}
+
+/// Stops the query when `max_execution_time` is over.
+fn limit_time(core: &Arc<Coordinator>, query: &BoundQuery, handle: &QueryHandle) {
+    let seconds = query.settings.query.max_execution_time;
+    if seconds == 0 {
+        return;
+    }
+    let (core_, id) = (Arc::clone(core), handle.id().clone());
+    core.with.tasks.spawn(async move {
+        core_.with.clock.sleep(Duration::from_secs(seconds)).await;
+        let why = format!("the query ran longer than max_execution_time = {seconds} s");
+        core_.queries.cancel(&id, Error::deadline(why));
+    });
+}
+
+/// The rest of a stream between two batches.
+struct Flow {
+    first: Option<RecordBatch>,
+    rest: BoxStream<'static, Result<RecordBatch>>,
+    schema: SchemaRef,
+    handle: QueryHandle,
+    _held: Held,
+}
+
+impl Started {
+    fn into_stream(self, handle: QueryHandle) -> ResultStream {
+        let flow = Flow {
+            first: self.first,
+            rest: self.rest,
+            schema: Arc::clone(&self.schema),
+            handle,
+            _held: self.held,
+        };
+        flow.handle.wait_for_client();
+        let batches = futures::stream::unfold(Some(flow), |flow| next_batch(flow?)).boxed();
+        ResultStream { schema: self.schema, notices: self.notices, batches }
+    }
+}
+
+/// The next batch and the flow after it; after an error the flow ends.
+fn next_batch(mut flow: Flow) -> BoxFuture<'static, Option<(Result<RecordBatch>, Option<Flow>)>> {
+    async move {
+        flow.handle.busy();
+        let next = match flow.first.take() {
+            Some(first) => Ok(Some(first)),
+            None => {
+                let rest = &mut flow.rest;
+                flow.handle.run(async move { rest.next().await.transpose() }).await
+            }
+        };
+        let edge = next.and_then(|batch| {
+            batch.map(|batch| to_edge(&batch, &flow.schema)).transpose()
+        });
+        match edge {
+            Ok(Some(batch)) => {
+                flow.handle.add_rows(batch.num_rows() as u64);
+                flow.handle.wait_for_client();
+                Some((Ok(batch), Some(flow)))
+            }
+            Ok(None) => {
+                flow.handle.finish(None);
+                None
+            }
+            Err(error) => {
+                flow.handle.finish(Some(&error));
+                Some((Err(error), None))
+            }
+        }
+    }
+    .boxed()
+}
+

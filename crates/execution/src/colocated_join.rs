@@ -1,0 +1,210 @@
+//! A join of inputs that are bucketed alike, bucket group by bucket group, without any exchange.
+
+use std::fmt;
+use std::sync::Arc;
+
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::{Result, Statistics, internal_err};
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_expr::{Distribution, Partitioning, PhysicalExpr};
+use datafusion::physical_plan::empty::EmptyExec;
+use datafusion::physical_plan::filter_pushdown::{
+    ChildPushdownResult, FilterDescription, FilterPushdownPhase, FilterPushdownPropagation,
+};
+use datafusion::physical_plan::joins::{HashJoinExec, PartitionMode};
+use datafusion::physical_plan::metrics::MetricsSet;
+use datafusion::physical_plan::statistics::ChildStats;
+use datafusion::physical_plan::{
+    ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties,
+    PlanProperties, ReplaceChildrenOptions, StatisticsArgs,
+};
+
+/// Joins partition i of the left with partition i of the right. Whoever makes one vouches that equal
+/// keys are in equal partitions.
+///
+/// The output is sealed as unknown partitioning: rows lie by the hash of buckets, which is not the
+/// engine's, so nothing above may take them for hash-partitioned. No runtime filter is made here,
+/// since the engine's would route rows by its own hash.
+#[derive(Debug)]
+pub struct ColocatedJoinExec {
+    join: HashJoinExec,
+    properties: Arc<PlanProperties>,
+}
+
+impl ColocatedJoinExec {
+    /// The local form of `join` over inputs with equally many partitions.
+    pub fn try_new(join: &HashJoinExec) -> Result<Self> {
+        if join.null_aware {
+            return internal_err!("a null-aware join needs all rows of a side");
+        }
+        let inputs = vec![Arc::clone(join.left()), Arc::clone(join.right())];
+        let [left, right] = inputs.each_partitions();
+        if left != right {
+            return internal_err!("a colocated join over {left} and {right} partitions");
+        }
+        let join = join
+            .builder()
+            .with_new_children(inputs)?
+            .with_partition_mode(PartitionMode::Partitioned)
+            .recompute_properties()
+            .build()?;
+        let sealed = Partitioning::UnknownPartitioning(left);
+        let properties = Arc::new((**join.properties()).clone().with_partitioning(sealed));
+        Ok(Self { join, properties })
+    }
+
+    /// The same join over other inputs; `join` must be a [`HashJoinExec`].
+    pub fn with_inputs(
+        join: &Arc<dyn ExecutionPlan>,
+        inputs: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let Some(join) = join.downcast_ref::<HashJoinExec>() else {
+            return internal_err!("a colocated join is made of a hash join, not {}", join.name());
+        };
+        let join = join.builder().with_new_children(inputs)?.recompute_properties().build()?;
+        Ok(Arc::new(Self::try_new(&join)?))
+    }
+
+    /// The join that runs in each partition.
+    pub fn join(&self) -> &HashJoinExec {
+        &self.join
+    }
+
+    /// The join without its inputs, to be sent.
+    pub fn over_empty_inputs(&self) -> Result<Arc<dyn ExecutionPlan>> {
+        let empty = |input: &Arc<dyn ExecutionPlan>| -> Arc<dyn ExecutionPlan> {
+            Arc::new(EmptyExec::new(input.schema()))
+        };
+        let inputs = vec![empty(self.join.left()), empty(self.join.right())];
+        self.join.builder().with_new_children(inputs)?.recompute_properties().build_exec()
+    }
+}
+
+trait EachPartitions {
+    fn each_partitions(&self) -> [usize; 2];
+}
+
+impl EachPartitions for Vec<Arc<dyn ExecutionPlan>> {
+    fn each_partitions(&self) -> [usize; 2] {
+        let count = |at: usize| {
+            self.get(at).map_or(0, |input| input.output_partitioning().partition_count())
+        };
+        [count(0), count(1)]
+    }
+}
+
+impl DisplayAs for ColocatedJoinExec {
+    fn fmt_as(&self, t: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if matches!(t, DisplayFormatType::TreeRender) {
+            return self.join.fmt_as(t, f);
+        }
+        f.write_str("ColocatedJoinExec: ")?;
+        self.join.fmt_as(t, f)
+    }
+}
+
+impl ExecutionPlan for ColocatedJoinExec {
+    fn name(&self) -> &str {
+        "ColocatedJoinExec"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn required_input_distribution(&self) -> Vec<Distribution> {
+        vec![Distribution::UnspecifiedDistribution; 2]
+    }
+
+    fn maintains_input_order(&self) -> Vec<bool> {
+        vec![false, false]
+    }
+
+    /// Partitions are buckets here and must stay what they are.
+    fn benefits_from_input_partitioning(&self) -> Vec<bool> {
+        vec![false, false]
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        vec![self.join.left(), self.join.right()]
+    }
+
+    fn apply_expressions(
+        &self,
+        f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        self.join.apply_expressions(f)
+    }
+
+    #[allow(deprecated)] // The trait still requires it.
+    fn with_new_children(
+        self: Arc<Self>,
+        children: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let join =
+            self.join.builder().with_new_children(children)?.recompute_properties().build()?;
+        Ok(Arc::new(Self::try_new(&join)?))
+    }
+
+    fn reset_state(self: Arc<Self>) -> Result<Arc<dyn ExecutionPlan>> {
+        let join = self.join.builder().reset_state().build()?;
+        Ok(Arc::new(Self::try_new(&join)?))
+    }
+
+    fn execute(
+        &self,
+        partition: usize,
+        context: Arc<TaskContext>,
+    ) -> Result<SendableRecordBatchStream> {
+        self.join.execute(partition, context)
+    }
+
+    fn metrics(&self) -> Option<MetricsSet> {
+        self.join.metrics()
+    }
+
+    fn statistics_from_inputs(
+        &self,
+        input_stats: &[Arc<Statistics>],
+        args: &StatisticsArgs,
+    ) -> Result<Arc<Statistics>> {
+        self.join.statistics_from_inputs(input_stats, args)
+    }
+
+    fn child_stats_requests(&self, partition: Option<usize>) -> Vec<ChildStats> {
+        self.join.child_stats_requests(partition)
+    }
+
+    fn fetch(&self) -> Option<usize> {
+        self.join.fetch()
+    }
+
+    fn gather_filters_for_pushdown(
+        &self,
+        phase: FilterPushdownPhase,
+        parent_filters: Vec<Arc<dyn PhysicalExpr>>,
+        config: &ConfigOptions,
+    ) -> Result<FilterDescription> {
+        // What the parent offers passes through; the join's own filter is not made.
+        let mut config = config.clone();
+        config.optimizer.enable_join_dynamic_filter_pushdown = false;
+        self.join.gather_filters_for_pushdown(phase, parent_filters, &config)
+    }
+
+    fn handle_child_pushdown_result(
+        &self,
+        _phase: FilterPushdownPhase,
+        child_pushdown_result: ChildPushdownResult,
+        _config: &ConfigOptions,
+    ) -> Result<FilterPushdownPropagation<Arc<dyn ExecutionPlan>>> {
+        Ok(FilterPushdownPropagation::if_any(child_pushdown_result))
+    }
+}
+
+impl ColocatedJoinExec {
+    /// The options with which children are replaced where their properties may have changed.
+    pub fn recompute() -> ReplaceChildrenOptions {
+        ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute)
+    }
+}

@@ -1,0 +1,275 @@
+//! The scan of a table's parts, as an operator.
+
+pub mod codec;
+pub mod layout;
+mod operator;
+pub mod predicate;
+pub mod read;
+pub mod statistics;
+mod stream;
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
+
+use datafusion::arrow::compute::SortOptions;
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::{Result, Statistics, internal_err};
+use datafusion::execution::memory_pool::MemoryConsumer;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_expr::expressions::Column;
+use datafusion::physical_expr::{
+    EquivalenceProperties, LexOrdering, Partitioning, PhysicalExpr, PhysicalSortExpr,
+};
+use datafusion::physical_plan::execution_plan::{
+    Boundedness, EmissionType, apply_expression_roots,
+};
+use datafusion::physical_plan::filter_pushdown::{
+    ChildPushdownResult, FilterPushdownPhase, FilterPushdownPropagation, PushedDown,
+};
+use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, MetricsSet};
+use datafusion::physical_plan::projection::ProjectionExec;
+use datafusion::physical_plan::sort_pushdown::SortOrderPushdownResult;
+use datafusion::physical_plan::sorts::streaming_merge::StreamingMergeBuilder;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, StatisticsArgs,
+};
+use granary_catalog::ColumnType;
+use granary_common::ColumnId;
+use granary_storage::Filter;
+use parking_lot::Mutex;
+
+use self::layout::{Layout, ScanSpec, units};
+use self::predicate::{all_of, to_filter};
+use self::read::PartAccess;
+use self::statistics::ColumnSummaries;
+use self::stream::{Reader, ScanMetrics, UnitQueue, map_columns};
+
+/// Streams that one partition merges at most; with more parts a sort is cheaper than the merge.
+const MERGE_STREAMS_MAX: usize = 64;
+
+/// Reads parts: here from the node's own store, else from a worker that holds them.
+///
+/// Never claims a hash partitioning, even when laid out by buckets: the engine takes every such
+/// claim for its own hash, and ours is another.
+#[derive(Debug)]
+pub struct PartScanExec {
+    spec: Arc<ScanSpec>,
+    /// Runtime filters, with columns as positions in the table's schema.
+    residual: Vec<Arc<dyn PhysicalExpr>>,
+    summaries: Arc<ColumnSummaries>,
+    properties: Arc<PlanProperties>,
+    metrics: ExecutionPlanMetricsSet,
+    run: Mutex<Run>,
+}
+
+/// One run of the plan: the shared queue and the partitions that take from it.
+#[derive(Debug, Default)]
+struct Run {
+    queues: Vec<UnitQueue>,
+    started: BTreeSet<usize>,
+}
+
+impl PartScanExec {
+    /// A scan of `spec`. `summaries` are for planning only and do not travel.
+    pub fn new(spec: ScanSpec, summaries: Arc<ColumnSummaries>) -> granary_common::Result<Self> {
+        Self::with_residual(spec, Vec::new(), summaries)
+    }
+
+    fn with_residual(
+        spec: ScanSpec,
+        residual: Vec<Arc<dyn PhysicalExpr>>,
+        summaries: Arc<ColumnSummaries>,
+    ) -> granary_common::Result<Self> {
+        let schema = spec.schema.project(&spec.columns)?;
+        let properties = Arc::new(properties(&spec, schema));
+        Ok(Self {
+            spec: Arc::new(spec),
+            residual,
+            summaries,
+            properties,
+            metrics: ExecutionPlanMetricsSet::new(),
+            run: Mutex::default(),
+        })
+    }
+
+    /// What is read.
+    pub fn spec(&self) -> &Arc<ScanSpec> {
+        &self.spec
+    }
+
+    /// The runtime filters that it evaluates.
+    pub fn residual(&self) -> &[Arc<dyn PhysicalExpr>] {
+        &self.residual
+    }
+
+    /// What is known of the table's columns.
+    pub fn summaries(&self) -> &Arc<ColumnSummaries> {
+        &self.summaries
+    }
+
+    /// The same scan of `spec`, with its runtime filters.
+    pub fn with_spec(&self, spec: ScanSpec) -> Result<Self> {
+        Self::with_residual(spec, self.residual.clone(), Arc::clone(&self.summaries))
+            .map_err(crate::error::to_datafusion)
+    }
+
+    /// The queue of `partition` in this run; executing a partition again begins a new run.
+    fn queue(&self, partition: usize) -> Option<UnitQueue> {
+        let mut run = self.run.lock();
+        if run.started.contains(&partition) || run.queues.is_empty() {
+            let queues = units(&self.spec).into_iter().map(|units| {
+                Arc::new(Mutex::new(units.into_iter().collect()))
+            });
+            *run = Run { queues: queues.collect(), started: BTreeSet::new() };
+        }
+        run.started.insert(partition);
+        let shared = matches!(self.spec.layout, Layout::Spread { .. }) && self.spec.ordered_by == 0;
+        run.queues.get(if shared { 0 } else { partition }).cloned()
+    }
+
+    /// Position of an output column in the table's schema.
+    fn table_position(&self, output: usize) -> Option<usize> {
+        self.spec.schema.position(*self.spec.columns.get(output)?).ok()
+    }
+}
+
+/// The leading columns of the sort key that are in `columns` and that plans order as disks do.
+fn sort_expressions(spec: &ScanSpec, columns: &[ColumnId]) -> Vec<PhysicalSortExpr> {
+    let options = SortOptions { descending: false, nulls_first: false };
+    let mut expressions = Vec::new();
+    for id in &spec.schema.sort_key {
+        let Some(index) = columns.iter().position(|column| column == id) else { break };
+        let Ok(column) = spec.schema.column(*id) else { break };
+        if !predicate::compares_as_stored(&column.column_type)
+            || matches!(column.column_type.base(), ColumnType::Array(_))
+        {
+            break;
+        }
+        let column = Arc::new(Column::new(&column.name, index));
+        expressions.push(PhysicalSortExpr::new(column, options));
+    }
+    expressions
+}
+
+fn ordering(spec: &ScanSpec) -> Option<LexOrdering> {
+    let mut expressions = sort_expressions(spec, &spec.columns);
+    expressions.truncate(spec.ordered_by);
+    LexOrdering::new(expressions)
+}
+
+fn properties(spec: &ScanSpec, schema: SchemaRef) -> PlanProperties {
+    let equivalence = match ordering(spec) {
+        Some(ordering) => EquivalenceProperties::new_with_orderings(schema, [ordering]),
+        None => EquivalenceProperties::new(schema),
+    };
+    PlanProperties::new(
+        equivalence,
+        Partitioning::UnknownPartitioning(spec.layout.partitions()),
+        EmissionType::Incremental,
+        Boundedness::Bounded,
+    )
+}
+
+impl DisplayAs for PartScanExec {
+    fn fmt_as(&self, t: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ScanSpec { name, columns, parts, filter, fetch, layout, .. } = &*self.spec;
+        if matches!(t, DisplayFormatType::TreeRender) {
+            return write!(f, "table={name}\nparts={}", parts.len());
+        }
+        let names = columns.iter().filter_map(|id| self.spec.schema.column(*id).ok());
+        let names: Vec<&str> = names.map(|column| column.name.as_str()).collect();
+        write!(f, "PartScanExec: table={name}, columns=[{}]", names.join(", "))?;
+        write!(f, ", parts={}, rows={}", parts.len(), self.spec.rows())?;
+        match layout {
+            Layout::Spread { partitions } => write!(f, ", partitions={partitions}")?,
+            Layout::Bucketed { groups } => {
+                let groups = groups.iter().map(|group| {
+                    let buckets: Vec<String> = group.iter().map(ToString::to_string).collect();
+                    buckets.join(" ")
+                });
+                write!(f, ", buckets=[{}]", groups.collect::<Vec<_>>().join("|"))?;
+            }
+        }
+        if let Some(filter) = filter {
+            write!(f, ", filter={}", DisplayFilter { filter, spec: &self.spec })?;
+        }
+        if !self.residual.is_empty() {
+            let all: Vec<String> = self.residual.iter().map(ToString::to_string).collect();
+            write!(f, ", runtime_filters=[{}]", all.join(", "))?;
+        }
+        if let Some(fetch) = fetch {
+            write!(f, ", fetch={fetch}")?;
+        }
+        match ordering(&self.spec) {
+            Some(ordering) => write!(f, ", ordered_by=[{ordering}]"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A filter with column names.
+struct DisplayFilter<'a> {
+    filter: &'a Filter,
+    spec: &'a ScanSpec,
+}
+
+impl DisplayFilter<'_> {
+    fn name(&self, id: ColumnId) -> &str {
+        self.spec.schema.column(id).map_or("?", |column| column.name.as_str())
+    }
+
+    fn joined(&self, terms: &[Filter], with: &str, empty: &str) -> String {
+        let term = |filter| DisplayFilter { filter, spec: self.spec }.to_string();
+        let texts: Vec<String> = terms.iter().map(term).collect();
+        match texts.as_slice() {
+            [] => empty.to_owned(),
+            many => format!("({})", many.join(with)),
+        }
+    }
+}
+
+impl fmt::Display for DisplayFilter<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let not = |negated: &bool| if *negated { "NOT " } else { "" };
+        match self.filter {
+            Filter::And(terms) => f.write_str(&self.joined(terms, " AND ", "true")),
+            Filter::Or(terms) => f.write_str(&self.joined(terms, " OR ", "false")),
+            Filter::Not(term) => write!(f, "NOT {}", DisplayFilter { filter: term, ..*self }),
+            Filter::Compare { column, op, value } => {
+                write!(f, "{} {} {value}", self.name(*column), op_text(*op))
+            }
+            Filter::CompareColumns { left, op, right } => {
+                write!(f, "{} {} {}", self.name(*left), op_text(*op), self.name(*right))
+            }
+            Filter::In { column, values, negated } => {
+                let shown: Vec<String> = values.iter().take(8).map(ToString::to_string).collect();
+                let more = if values.len() > shown.len() { ", .." } else { "" };
+                let list = shown.join(", ");
+                write!(f, "{} {}IN ({list}{more})", self.name(*column), not(negated))
+            }
+            Filter::IsNull { column, negated } => {
+                write!(f, "{} IS {}NULL", self.name(*column), not(negated))
+            }
+            Filter::Like { column, pattern, negated, case_insensitive } => {
+                let like = if *case_insensitive { "ILIKE" } else { "LIKE" };
+                write!(f, "{} {}{like} '{pattern}'", self.name(*column), not(negated))
+            }
+        }
+    }
+}
+
+fn op_text(op: granary_storage::CompareOp) -> &'static str {
+    use granary_storage::CompareOp;
+    match op {
+        CompareOp::Eq => "=",
+        CompareOp::NotEq => "!=",
+        CompareOp::Lt => "<",
+        CompareOp::LtEq => "<=",
+        CompareOp::Gt => ">",
+        CompareOp::GtEq => ">=",
+    }
+}

@@ -1,0 +1,144 @@
+//! Reading parts, here or on another worker.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use datafusion::execution::TaskContext;
+use futures::StreamExt;
+use futures::stream::{self, BoxStream};
+use granary_common::{Error, Result};
+use granary_storage::{PartRef, PartScan, PartSchema, PartStore};
+
+use arrow::record_batch::RecordBatch;
+
+use super::layout::ScannedPart;
+use crate::worker_api::{RemotePartScan, WorkerDirectory};
+
+/// How a node reaches parts; an extension of every session that may run scans.
+#[derive(Clone, Debug)]
+pub struct PartAccess {
+    /// Parts that this process can read itself.
+    pub store: Option<Arc<PartStore>>,
+    /// The way to everybody else's.
+    pub workers: Arc<dyn WorkerDirectory>,
+}
+
+impl PartAccess {
+    /// The access that the session of `context` was given.
+    pub fn of(context: &TaskContext) -> Result<Arc<PartAccess>> {
+        context.session_config().get_extension::<PartAccess>().ok_or_else(|| {
+            Error::internal("this session was made without access to parts")
+        })
+    }
+}
+
+/// What the index let a reader skip.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Skipped {
+    pub granules_total: u64,
+    pub granules_selected: u64,
+}
+
+/// Batches of one part.
+pub struct PartRead {
+    pub batches: BoxStream<'static, Result<RecordBatch>>,
+    pub remote: bool,
+    pub skipped: Skipped,
+}
+
+/// Reads a part that `store` holds: only the granules that its index leaves over.
+pub async fn read_held(
+    store: &PartStore,
+    schema: Arc<PartSchema>,
+    part: &PartRef,
+    mut scan: PartScan,
+) -> Result<PartRead> {
+    let open = store.open(part).await?;
+    let mut skipped = Skipped::default();
+    if let Some(filter) = &scan.filter {
+        let pruned = open.prune(filter);
+        let ranges = match scan.rows.take() {
+            Some(wanted) => intersect(&wanted, &pruned.ranges),
+            None => pruned.ranges,
+        };
+        let granularity = open.granularity().max(1);
+        let selected = ranges.iter().map(|range| (range.end - range.start).div_ceil(granularity));
+        skipped = Skipped {
+            granules_total: pruned.granules_total,
+            granules_selected: selected.sum::<u64>().min(pruned.granules_selected),
+        };
+        if ranges.is_empty() {
+            return Ok(PartRead { batches: stream::empty().boxed(), remote: false, skipped });
+        }
+        scan.rows = Some(ranges);
+    }
+    Ok(PartRead { batches: open.scan(schema, scan), remote: false, skipped })
+}
+
+/// Reads a part wherever it is: here if it is here, else on the first of its holders that answers.
+pub async fn read(
+    access: &PartAccess,
+    schema: Arc<PartSchema>,
+    part: &ScannedPart,
+    scan: PartScan,
+) -> Result<PartRead> {
+    if let Some(store) = &access.store
+        && store.holds(&part.part.location)
+    {
+        return read_held(store, schema, &part.part, scan).await;
+    }
+    let remote = RemotePartScan { schema, part: part.part.clone(), scan };
+    let mut failure = Error::unavailable(format!("no worker holds part {}", part.part.id));
+    for holder in &part.holders {
+        let api = match access.workers.api(*holder) {
+            Ok(api) => api,
+            Err(error) => {
+                failure = error;
+                continue;
+            }
+        };
+        match api.scan_part(remote.clone()).await {
+            Ok(batches) => {
+                return Ok(PartRead { batches, remote: true, skipped: Skipped::default() });
+            }
+            Err(error) if error.kind().is_retryable() => failure = error,
+            Err(error) => return Err(error),
+        }
+    }
+    Err(failure)
+}
+
+/// The rows that are in both; both lists ascend and do not overlap.
+pub fn intersect(left: &[Range<u64>], right: &[Range<u64>]) -> Vec<Range<u64>> {
+    let (mut left, mut right) = (left.iter().peekable(), right.iter().peekable());
+    let mut both = Vec::new();
+    while let (Some(a), Some(b)) = (left.peek(), right.peek()) {
+        let start = a.start.max(b.start);
+        let end = a.end.min(b.end);
+        if start < end {
+            both.push(start..end);
+        }
+        if a.end <= b.end { left.next() } else { right.next() };
+    }
+    both
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[allow(clippy::single_range_in_vec_init)]
+    fn intersections() {
+        for (left, right, both) in [
+            (vec![0..10], vec![5..20], vec![5..10]),
+            (vec![0..10, 20..30], vec![5..25], vec![5..10, 20..25]),
+            (vec![0..10], vec![10..20], vec![]),
+            (vec![], vec![0..1], vec![]),
+            (vec![0..100], vec![1..2, 3..4, 99..200], vec![1..2, 3..4, 99..100]),
+        ] {
+            assert_eq!(intersect(&left, &right), both);
+            assert_eq!(intersect(&right, &left), both);
+        }
+    }
+}

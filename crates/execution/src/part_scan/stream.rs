@@ -1,0 +1,235 @@
+//! The batches of one output partition of a scan.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use arrow::record_batch::RecordBatch;
+use datafusion::arrow::array::{Array, AsArray, BooleanArray};
+use datafusion::arrow::compute::{filter_record_batch, prep_null_mask_filter};
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::common::DataFusionError;
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::physical_expr::expressions::Column;
+use datafusion::physical_expr::utils::collect_columns;
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_plan::metrics::{BaselineMetrics, Count, ExecutionPlanMetricsSet, MetricBuilder};
+use futures::stream::{self, BoxStream};
+use futures::{StreamExt, TryStreamExt};
+use granary_common::ColumnId;
+use granary_storage::PartScan;
+use parking_lot::Mutex;
+
+use super::layout::{ScanSpec, Unit};
+use super::predicate::{all_of, to_weaker_filter};
+use super::read::{PartAccess, read};
+use crate::error::to_datafusion;
+
+type Batches = BoxStream<'static, Result<RecordBatch, DataFusionError>>;
+
+/// Work units that partitions take from.
+pub type UnitQueue = Arc<Mutex<VecDeque<Unit>>>;
+
+/// Counters of a scan, one set for each partition.
+#[derive(Clone, Debug)]
+pub struct ScanMetrics {
+    pub baseline: BaselineMetrics,
+    units_local: Count,
+    units_remote: Count,
+    /// Bytes in memory of the rows that came from other nodes.
+    remote_bytes: Count,
+    granules_total: Count,
+    granules_selected: Count,
+    rows_dropped: Count,
+}
+
+impl ScanMetrics {
+    /// The counters of `partition`.
+    pub fn new(set: &ExecutionPlanMetricsSet, partition: usize) -> Self {
+        let count = |name: &'static str| MetricBuilder::new(set).counter(name, partition);
+        Self {
+            baseline: BaselineMetrics::new(set, partition),
+            units_local: count("units_local"),
+            units_remote: count("units_remote"),
+            remote_bytes: count("remote_bytes"),
+            granules_total: count("granules_total"),
+            granules_selected: count("granules_selected"),
+            rows_dropped: count("rows_dropped_by_runtime_filters"),
+        }
+    }
+}
+
+/// How one scan reads its units. Shared by its partitions.
+pub struct Reader {
+    spec: Arc<ScanSpec>,
+    access: Arc<PartAccess>,
+    batch_rows: usize,
+    /// The columns that are read: the output's, then those that only `residual` needs.
+    columns: Vec<ColumnId>,
+    /// With columns as positions in the table's schema.
+    residual: Vec<Arc<dyn PhysicalExpr>>,
+    /// The same with columns as positions in what is read.
+    residual_on_batch: Vec<Arc<dyn PhysicalExpr>>,
+    output_schema: SchemaRef,
+}
+
+impl Reader {
+    /// A reader of `spec` whose rows must also pass every one of `residual`.
+    pub fn new(
+        spec: Arc<ScanSpec>,
+        residual: &[Arc<dyn PhysicalExpr>],
+        access: Arc<PartAccess>,
+        batch_rows: usize,
+        output_schema: SchemaRef,
+    ) -> Result<Self, DataFusionError> {
+        let mut columns = spec.columns.clone();
+        let mut needed: Vec<usize> =
+            residual.iter().flat_map(collect_columns).map(|column| column.index()).collect();
+        needed.sort_unstable();
+        for position in needed {
+            let id = spec.schema.columns[position].id;
+            if !columns.contains(&id) {
+                columns.push(id);
+            }
+        }
+        let on_batch = residual.iter().map(|predicate| on_batch(predicate, &spec, &columns));
+        let residual_on_batch = on_batch.collect::<Result<_, _>>()?;
+        let residual = residual.to_vec();
+        Ok(Self { spec, access, batch_rows, columns, residual, residual_on_batch, output_schema })
+    }
+
+    /// The rows of `unit`. What runtime filters know by now narrows what is read.
+    fn unit(self: Arc<Self>, unit: Unit, metrics: ScanMetrics) -> Batches {
+        let open = async move {
+            let runtime = self.residual.iter();
+            let runtime = runtime.filter_map(|term| to_weaker_filter(&self.spec.schema, term));
+            let filter = all_of(self.spec.filter.iter().cloned().chain(runtime).collect());
+            let part = &self.spec.parts[unit.part];
+            let rows = Vec::from([unit.rows.clone()]);
+            let whole = unit.rows == (0..part.part.rows);
+            let scan = PartScan {
+                columns: self.columns.clone(),
+                filter,
+                ordered: self.spec.ordered_by > 0,
+                rows: (!whole).then_some(rows),
+                batch_rows: self.batch_rows,
+                limit: match self.residual.is_empty() {
+                    true => self.spec.fetch.map(|fetch| fetch as u64),
+                    false => None,
+                },
+            };
+            let schema = Arc::clone(&self.spec.schema);
+            let read = read(&self.access, schema, part, scan).await.map_err(to_datafusion)?;
+            metrics.granules_total.add(read.skipped.granules_total as usize);
+            metrics.granules_selected.add(read.skipped.granules_selected as usize);
+            let units = if read.remote { &metrics.units_remote } else { &metrics.units_local };
+            units.add(1);
+            let batches = read.batches.map_err(to_datafusion);
+            let finished = batches.map(move |batch| {
+                let batch = batch?;
+                if read.remote {
+                    metrics.remote_bytes.add(batch.get_array_memory_size());
+                }
+                self.finish(batch, &metrics)
+            });
+            Ok::<_, DataFusionError>(finished)
+        };
+        stream::once(open).try_flatten().boxed()
+    }
+
+    /// Drops rows that runtime filters rule out by now, and columns that only they needed.
+    fn finish(
+        &self,
+        mut batch: RecordBatch,
+        metrics: &ScanMetrics,
+    ) -> Result<RecordBatch, DataFusionError> {
+        let _timer = metrics.baseline.elapsed_compute().timer();
+        for predicate in &self.residual_on_batch {
+            let passing = predicate.evaluate(&batch)?.into_array(batch.num_rows())?;
+            let passing = truth(passing.as_boolean());
+            if passing.true_count() < batch.num_rows() {
+                let before = batch.num_rows();
+                batch = filter_record_batch(&batch, &passing)?;
+                metrics.rows_dropped.add(before - batch.num_rows());
+            }
+        }
+        if self.columns.len() > self.spec.columns.len() {
+            let output: Vec<usize> = (0..self.spec.columns.len()).collect();
+            batch = batch.project(&output)?;
+        }
+        match batch.schema() == self.output_schema {
+            true => Ok(batch),
+            false => Ok(batch.with_schema(Arc::clone(&self.output_schema))?),
+        }
+    }
+}
+
+fn truth(passing: &BooleanArray) -> BooleanArray {
+    match passing.nulls() {
+        Some(_) => prep_null_mask_filter(passing),
+        None => passing.clone(),
+    }
+}
+
+/// `predicate` over the table's schema as one over the columns that are read.
+fn on_batch(
+    predicate: &Arc<dyn PhysicalExpr>,
+    spec: &ScanSpec,
+    columns: &[ColumnId],
+) -> Result<Arc<dyn PhysicalExpr>, DataFusionError> {
+    map_columns(predicate, |position| {
+        let id = spec.schema.columns.get(position)?.id;
+        columns.iter().position(|column| *column == id)
+    })
+}
+
+/// `expression` with every column's position mapped. Kind `Internal` where the mapping has none.
+pub fn map_columns(
+    expression: &Arc<dyn PhysicalExpr>,
+    position: impl Fn(usize) -> Option<usize>,
+) -> Result<Arc<dyn PhysicalExpr>, DataFusionError> {
+    let mapped = Arc::clone(expression).transform_up(|node| {
+        let Some(column) = node.downcast_ref::<Column>() else { return Ok(Transformed::no(node)) };
+        let index = position(column.index()).ok_or_else(|| {
+            DataFusionError::Internal(format!("a predicate reads {column}, which is not there"))
+        })?;
+        let mapped: Arc<dyn PhysicalExpr> = Arc::new(Column::new(column.name(), index));
+        Ok(Transformed::yes(mapped))
+    });
+    mapped.data()
+}
+
+/// Batches of the units that this partition gets hold of.
+pub fn unordered(reader: Arc<Reader>, queue: UnitQueue, metrics: ScanMetrics) -> Batches {
+    let fetch = reader.spec.fetch;
+    let units = stream::unfold((reader, queue), move |(reader, queue)| {
+        let metrics = metrics.clone();
+        async move {
+            let unit = queue.lock().pop_front()?;
+            let batches = Arc::clone(&reader).unit(unit, metrics);
+            Some((batches, (reader, queue)))
+        }
+    });
+    limited(units.flatten().boxed(), fetch)
+}
+
+/// Batches of one part in order.
+pub fn in_order(reader: Arc<Reader>, unit: Unit, metrics: ScanMetrics) -> Batches {
+    let fetch = reader.spec.fetch;
+    limited(reader.unit(unit, metrics), fetch)
+}
+
+/// The first `fetch` rows.
+pub fn limited(batches: Batches, fetch: Option<usize>) -> Batches {
+    let batches = batches.try_filter(|batch| std::future::ready(batch.num_rows() > 0));
+    let Some(fetch) = fetch else { return batches.boxed() };
+    let state = (batches.boxed(), fetch);
+    let taken = stream::try_unfold(state, async |(mut batches, left)| {
+        if left == 0 {
+            return Ok(None);
+        }
+        let Some(batch) = batches.try_next().await? else { return Ok(None) };
+        let rows = batch.num_rows().min(left);
+        Ok::<_, DataFusionError>(Some((batch.slice(0, rows), (batches, left - rows))))
+    });
+    taken.boxed()
+}

@@ -1,0 +1,45 @@
+//! The catalog inside the member's own process.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use granary_catalog::{
+    Catalog, CommandBody, Heartbeat, HeartbeatReply, Outcome, SharedRound, Snapshot,
+};
+use granary_common::{CatalogVersion, Result};
+use tokio::sync::watch;
+
+use crate::group::{Group, Hop};
+
+/// A [`Catalog`] on a member of the group, without a network in between.
+#[derive(Debug)]
+pub(crate) struct MemberCatalog {
+    pub group: Group,
+    pub reads: SharedRound,
+}
+
+#[async_trait]
+impl Catalog for MemberCatalog {
+    fn snapshot(&self) -> Arc<Snapshot> {
+        self.group.feed.snapshot()
+    }
+
+    async fn read_latest(&self) -> Result<Arc<Snapshot>> {
+        let version = self.reads.join().await?;
+        Ok(self.group.feed.reached(version).await)
+    }
+
+    async fn execute(&self, command: CommandBody) -> Result<(CatalogVersion, Outcome)> {
+        let (version, outcome) = self.group.execute(command, Hop::First).await?;
+        self.group.feed.reached(version).await;
+        Ok((version, outcome))
+    }
+
+    async fn heartbeat(&self, heartbeat: Heartbeat) -> Result<HeartbeatReply> {
+        self.group.heartbeat(heartbeat, Hop::First).await
+    }
+
+    fn watch(&self) -> watch::Receiver<CatalogVersion> {
+        self.group.feed.watch()
+    }
+}

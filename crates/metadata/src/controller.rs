@@ -1,0 +1,97 @@
+//! The cluster's controller: a pure function from what the leader knows to commands, and nothing
+//! else. The loop in `duties` performs them.
+
+use granary_catalog::{CommandBody, LeaseHolder, Snapshot, WorkerState};
+use granary_common::CatalogVersion;
+
+use crate::config::Retention;
+use crate::leases::{Lease, LeaseView};
+
+/// What the leader knows at one moment.
+#[derive(Debug)]
+pub(crate) struct View<'a> {
+    pub snapshot: &'a Snapshot,
+    pub leases: &'a LeaseView,
+    /// Monotonic.
+    pub now_ms: u64,
+    /// Since the epoch.
+    pub wall_ms: u64,
+    pub lease_ms: u64,
+    /// Whether to look for what can be forgotten, too; that reads the whole catalog.
+    pub housekeeping: bool,
+    pub retention: &'a Retention,
+}
+
+/// What to change now.
+///
+/// A new leader waits one lease before it declares anyone dead or moves the horizon: until then
+/// it cannot tell who renewed with its predecessor.
+pub(crate) fn decide(view: &View<'_>) -> Vec<CommandBody> {
+    if view.snapshot.cluster.is_none() {
+        return Vec::new();
+    }
+    let settled = view.now_ms >= view.leases.since_ms + view.lease_ms;
+    let mut commands: Vec<CommandBody> = worker_states(view, settled).collect();
+    if settled && view.housekeeping {
+        commands.extend(advance_horizon(view));
+    }
+    if view.housekeeping {
+        commands.extend(expire(view));
+    }
+    commands
+}
+
+fn holds(view: &View<'_>, lease: &Lease) -> bool {
+    view.now_ms < lease.renewed_ms + view.lease_ms
+}
+
+fn worker_states<'a>(
+    view: &'a View<'_>,
+    settled: bool,
+) -> impl Iterator<Item = CommandBody> + use<'a> {
+    view.snapshot.workers.values().filter_map(move |row| {
+        let holder = LeaseHolder::Worker { worker: row.id, incarnation: row.incarnation };
+        let alive = view.leases.held.get(&holder).is_some_and(|lease| holds(view, lease));
+        let state = match (row.state, alive) {
+            (WorkerState::Dead, true) => WorkerState::Alive,
+            (WorkerState::Alive | WorkerState::Draining, false) if settled => WorkerState::Dead,
+            _ => return None,
+        };
+        let (worker, incarnation) = (row.id, row.incarnation);
+        Some(CommandBody::SetWorkerState { worker, incarnation, state })
+    })
+}
+
+/// The horizon may move up to the lowest version that anyone may still read. It moves only when
+/// something can be forgotten by it: each move is a command and so a version of its own.
+fn advance_horizon(view: &View<'_>) -> Option<CommandBody> {
+    let valid = view.leases.held.values().filter(|lease| holds(view, lease));
+    let pinned = valid.map(|lease| lease.pinned).min();
+    let horizon = pinned.unwrap_or(view.snapshot.version).min(view.snapshot.version);
+    let past = |version: Option<CatalogVersion>| version.is_some_and(|version| version <= horizon);
+    let useful = view.snapshot.tables.values().any(|state| {
+        past(state.table.dropped) || state.parts.values().any(|part| past(part.removed))
+    });
+    useful.then_some(CommandBody::AdvanceHorizon { horizon })
+}
+
+fn expire(view: &View<'_>) -> Option<CommandBody> {
+    let before = |age: std::time::Duration| view.wall_ms.saturating_sub(age.as_millis() as u64);
+    let staged_before_ms = before(view.retention.staged);
+    let tokens_before_ms = before(view.retention.tokens);
+    let tokens_per_table = view.retention.tokens_per_table;
+    let staged = view.snapshot.staged.values().any(|insert| insert.touched_ms < staged_before_ms);
+    let tokens = view.snapshot.tables.values().any(|state| {
+        state.tokens.len() as u64 > tokens_per_table
+            || state.tokens.values().any(|token| token.committed_ms < tokens_before_ms)
+    });
+    (staged || tokens).then_some(CommandBody::Expire {
+        staged_before_ms,
+        tokens_before_ms,
+        tokens_per_table,
+    })
+}
+
+#[cfg(test)]
+#[path = "controller_tests.rs"]
+mod tests;

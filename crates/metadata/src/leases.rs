@@ -1,0 +1,123 @@
+//! Who is alive, as the leader knows it: in memory, by its monotonic clock.
+
+use std::collections::HashMap;
+
+use granary_catalog::{Heartbeat, LeaseHolder, Snapshot};
+use granary_common::{CatalogVersion, Error, Result};
+use parking_lot::Mutex;
+
+/// Leases that the leader holds; more holders are refused.
+const LEASES_MAX: usize = 10_000;
+
+/// One holder's newest heartbeat.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Lease {
+    pub address: String,
+    /// The lowest version that the holder may read until its next heartbeat.
+    pub pinned: CatalogVersion,
+    pub renewed_ms: u64,
+}
+
+/// The leases that one leader has seen in one term.
+#[derive(Debug, Default)]
+pub(crate) struct Leases(Mutex<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    /// The term that these leases belong to, and since when this node leads in it.
+    term: u64,
+    since_ms: u64,
+    held: HashMap<LeaseHolder, Lease>,
+}
+
+/// What the controller decides from.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct LeaseView {
+    /// Since when this node leads, by its monotonic clock.
+    pub since_ms: u64,
+    pub held: HashMap<LeaseHolder, Lease>,
+}
+
+impl Inner {
+    /// Leases of another term are forgotten: this node does not know who renewed elsewhere.
+    fn enter(&mut self, term: u64, now_ms: u64) {
+        if self.term != term {
+            *self = Inner { term, since_ms: now_ms, held: HashMap::new() };
+        }
+    }
+}
+
+impl Leases {
+    /// Renews a lease. `version` is one that the group had reached when the heartbeat arrived.
+    ///
+    /// Kind `Conflict` when the worker has registered again since, `NotFound` when it never has.
+    pub fn renew(
+        &self,
+        term: u64,
+        now_ms: u64,
+        heartbeat: Heartbeat,
+        version: CatalogVersion,
+        snapshot: &Snapshot,
+    ) -> Result<()> {
+        if let LeaseHolder::Worker { worker, incarnation } = &heartbeat.holder {
+            let row = snapshot.workers.get(worker).ok_or_else(|| {
+                Error::not_found(format!("worker {worker} is not registered in this cluster"))
+            })?;
+            if row.incarnation != *incarnation {
+                return Err(Error::conflict(format!(
+                    "worker {worker} has registered again since (incarnation {}, not \
+                     {incarnation})",
+                    row.incarnation
+                )));
+            }
+        }
+        let mut inner = self.0.lock();
+        inner.enter(term, now_ms);
+        if inner.held.len() >= LEASES_MAX && !inner.held.contains_key(&heartbeat.holder) {
+            return Err(Error::exhausted(format!("{LEASES_MAX} leases are held already")));
+        }
+        // A holder without running queries may begin one at any version from now on.
+        let pinned = heartbeat.lowest_pinned.map_or(version, |lowest| lowest.min(version));
+        let lease = Lease { address: heartbeat.address, pinned, renewed_ms: now_ms };
+        inner.held.insert(heartbeat.holder, lease);
+        Ok(())
+    }
+
+    /// Brings the leases up to date with the catalog: a worker that has just registered gets one,
+    /// others than the newest incarnation and long gone coordinators lose theirs.
+    pub fn observe(&self, term: u64, now_ms: u64, lease_ms: u64, snapshot: &Snapshot) -> LeaseView {
+        let mut inner = self.0.lock();
+        inner.enter(term, now_ms);
+        inner.held.retain(|holder, lease| match holder {
+            LeaseHolder::Worker { worker, incarnation } => {
+                snapshot.workers.get(worker).is_some_and(|row| row.incarnation == *incarnation)
+            }
+            LeaseHolder::Coordinator { .. } => now_ms < lease.renewed_ms + 2 * lease_ms,
+        });
+        for row in snapshot.workers.values() {
+            let holder = LeaseHolder::Worker { worker: row.id, incarnation: row.incarnation };
+            inner.held.entry(holder).or_insert_with(|| Lease {
+                address: row.address.clone(),
+                pinned: snapshot.version,
+                renewed_ms: now_ms,
+            });
+        }
+        LeaseView { since_ms: inner.since_ms, held: inner.held.clone() }
+    }
+
+    /// Addresses of the coordinators whose leases hold.
+    pub fn coordinators(&self, now_ms: u64, lease_ms: u64) -> Vec<String> {
+        let inner = self.0.lock();
+        let mut found: Vec<String> = inner
+            .held
+            .iter()
+            .filter(|(holder, lease)| {
+                matches!(holder, LeaseHolder::Coordinator { .. })
+                    && now_ms < lease.renewed_ms + lease_ms
+            })
+            .map(|(_, lease)| lease.address.clone())
+            .collect();
+        found.sort();
+        found
+    }
+}

@@ -1,0 +1,66 @@
+//! Connections to the other members.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use granary_catalog::remote::wire;
+use granary_common::Result;
+use granary_proto::internal::metadata_client::MetadataClient;
+use granary_proto::internal::raft_client::RaftClient;
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
+use tonic::Request;
+use tonic::metadata::MetadataValue;
+use tonic::transport::Channel;
+
+use crate::feed::Feed;
+
+/// One connection an address, driven by the group's own runtime.
+#[derive(Debug)]
+pub(crate) struct Peers {
+    channels: Mutex<HashMap<String, Channel>>,
+    runtime: Handle,
+    feed: Arc<Feed>,
+}
+
+impl Peers {
+    pub fn new(runtime: Handle, feed: Arc<Feed>) -> Arc<Self> {
+        Arc::new(Self { channels: Mutex::new(HashMap::new()), runtime, feed })
+    }
+
+    fn channel(&self, address: &str) -> Result<Channel> {
+        let mut channels = self.channels.lock();
+        if let Some(channel) = channels.get(address) {
+            return Ok(channel.clone());
+        }
+        let _on_own_threads = self.runtime.enter();
+        let channel = wire::channel(address)?;
+        channels.insert(address.to_owned(), channel.clone());
+        Ok(channel)
+    }
+
+    pub fn raft(&self, address: &str) -> Result<RaftClient<Channel>> {
+        Ok(RaftClient::new(self.channel(address)?)
+            .max_decoding_message_size(wire::MESSAGE_BYTES_MAX))
+    }
+
+    pub fn metadata(&self, address: &str) -> Result<MetadataClient<Channel>> {
+        Ok(MetadataClient::new(self.channel(address)?)
+            .max_decoding_message_size(wire::MESSAGE_BYTES_MAX))
+    }
+
+    /// A request that carries the cluster's id.
+    pub fn request<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        wire::stamp(&mut request, &self.feed.cluster_id());
+        request
+    }
+
+    /// A request that the receiver must not pass on.
+    pub fn forwarded<T>(&self, message: T) -> Request<T> {
+        let mut request = self.request(message);
+        let mark = MetadataValue::from_static("1");
+        request.metadata_mut().insert(wire::FORWARDED_HEADER, mark);
+        request
+    }
+}

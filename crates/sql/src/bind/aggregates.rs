@@ -1,0 +1,257 @@
+//! ClickHouse's aggregate functions and their combinators in standard words: `sumIf(x, c)` is
+//! `sum(x) FILTER (WHERE c)`, `uniq(x)` is `count(DISTINCT x)`.
+
+use granary_common::{Error, Result};
+use sqlparser::ast::{
+    DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
+    ObjectName, ObjectNamePart,
+};
+
+use super::calls::{plain_arguments, substitute};
+use super::templates;
+
+/// Aggregates that combinators go on, lower case, with DataFusion's name.
+const AGGREGATES: &[(&str, &str)] = &[
+    ("count", "count"),
+    ("sum", "sum"),
+    ("avg", "avg"),
+    ("min", "min"),
+    ("max", "max"),
+    ("any", "first_value"),
+    ("anylast", "last_value"),
+    ("first_value", "first_value"),
+    ("last_value", "last_value"),
+    ("uniq", "uniq"),
+    ("uniqexact", "uniq"),
+    ("uniqcombined", "uniq"),
+    ("uniqcombined64", "uniq"),
+    ("uniqhll12", "uniq"),
+    ("stddevpop", "stddev_pop"),
+    ("stddevsamp", "stddev_samp"),
+    ("stddev", "stddev_samp"),
+    ("varpop", "var_pop"),
+    ("varsamp", "var_samp"),
+    ("covarpop", "covar_pop"),
+    ("covarsamp", "covar_samp"),
+    ("corr", "corr"),
+    ("median", "quantile"),
+    ("quantile", "quantile"),
+    ("quantileexactinclusive", "quantile"),
+    ("quantiletdigest", "quantile"),
+    ("quantileexact", "quantileexact"),
+    ("quantiles", "quantiles"),
+    ("grouparray", "grouparray"),
+    ("groupuniqarray", "groupuniqarray"),
+    ("groupbitand", "bit_and"),
+    ("groupbitor", "bit_or"),
+    ("groupbitxor", "bit_xor"),
+    ("argmax", "argmax"),
+    ("argmin", "argmin"),
+];
+
+/// Rewrites a call of an aggregate; `None` when it is none or needs nothing.
+pub(super) fn rewrite(function: &mut Function, name: &str) -> Result<Option<Expr>> {
+    let lower = name.to_lowercase();
+    if lower == "count" && function_has_several_distinct(function) {
+        merge_arguments(function)?;
+        return Ok(None);
+    }
+    let Some((base, combinators)) = split(&lower) else { return Ok(None) };
+    for combinator in combinators {
+        match combinator {
+            "if" => condition_to_filter(function, name)?,
+            "ornull" => {}
+            other => {
+                return Err(Error::unsupported(format!(
+                    "the combinator -{other} of '{name}' is not supported yet"
+                )));
+            }
+        }
+    }
+    rewrite_base(function, base, name)
+}
+
+/// The base aggregate and its combinators, the last one first.
+fn split(name: &str) -> Option<(&'static str, Vec<&'static str>)> {
+    let mut rest = name;
+    let mut combinators = Vec::new();
+    loop {
+        if let Some((_, base)) = AGGREGATES.iter().find(|(known, _)| *known == rest) {
+            return Some((base, combinators));
+        }
+        let (shorter, combinator) = ["if", "ornull", "array", "state", "merge", "distinct"]
+            .into_iter()
+            .find_map(|suffix| Some((rest.strip_suffix(suffix)?, suffix)))?;
+        combinators.push(combinator);
+        rest = shorter;
+    }
+}
+
+fn rewrite_base(function: &mut Function, base: &str, name: &str) -> Result<Option<Expr>> {
+    match base {
+        "uniq" => {
+            merge_arguments(function)?;
+            if let FunctionArguments::List(list) = &mut function.args {
+                list.duplicate_treatment = Some(DuplicateTreatment::Distinct);
+            }
+            rename(function, "count");
+            Ok(None)
+        }
+        "quantile" => {
+            let level = parameters(function)?.first().cloned();
+            let level = level.unwrap_or(templates::expression("0.5")?);
+            quantile(function, name, &level).map(Some)
+        }
+        "quantileexact" => {
+            let level = parameters(function)?.first().cloned();
+            let level = level.unwrap_or(templates::expression("0.5")?);
+            let value = only_argument(function, name)?;
+            let text = "array_sort(array_agg($1))[greatest(least(CAST(floor(CAST($2 AS Float64) * \
+                        count($1)) AS Int64) + 1, count($1)), 1)]";
+            let whole = substitute(text, &[value, level])?;
+            Ok(Some(whole))
+        }
+        "quantiles" => {
+            let levels = parameters(function)?;
+            let parts: Vec<Expr> = levels
+                .iter()
+                .map(|level| quantile(function, name, level))
+                .collect::<Result<_>>()?;
+            let array = templates::expression("make_array()")?;
+            Ok(Some(super::calls::with_arguments(array, parts)))
+        }
+        "grouparray" => group_array(function, name, false).map(Some),
+        "groupuniqarray" => group_array(function, name, true).map(Some),
+        "argmax" => arg_extreme(function, name, "DESC").map(Some),
+        "argmin" => arg_extreme(function, name, "ASC").map(Some),
+        plain => {
+            rename(function, plain);
+            Ok(None)
+        }
+    }
+}
+
+fn rename(function: &mut Function, name: &str) {
+    function.name = ObjectName(vec![ObjectNamePart::Identifier(Ident::new(name))]);
+    function.parameters = FunctionArguments::None;
+}
+
+fn function_has_several_distinct(function: &Function) -> bool {
+    matches!(&function.args, FunctionArguments::List(list)
+        if list.duplicate_treatment == Some(DuplicateTreatment::Distinct) && list.args.len() > 1)
+}
+
+/// Several arguments of a distinct count become one tuple. Rows with a NULL are not counted.
+fn merge_arguments(function: &mut Function) -> Result<()> {
+    let FunctionArguments::List(list) = &mut function.args else { return Ok(()) };
+    if list.args.len() < 2 {
+        return Ok(());
+    }
+    let arguments: Vec<Expr> = list
+        .args
+        .iter()
+        .filter_map(|argument| match argument {
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(expression)) => Some(expression.clone()),
+            _ => None,
+        })
+        .collect();
+    let mut condition: Option<Expr> = None;
+    for argument in &arguments {
+        let one = substitute("($1) IS NOT NULL", std::slice::from_ref(argument))?;
+        condition = Some(match condition {
+            Some(before) => substitute("($1) AND ($2)", &[before, one])?,
+            None => one,
+        });
+    }
+    let tuple = super::calls::with_arguments(templates::expression("struct()")?, arguments);
+    list.args = vec![FunctionArg::Unnamed(FunctionArgExpr::Expr(tuple))];
+    if let Some(condition) = condition {
+        add_filter(function, condition)?;
+    }
+    Ok(())
+}
+
+/// The last argument of an -If aggregate is its filter.
+fn condition_to_filter(function: &mut Function, name: &str) -> Result<()> {
+    let FunctionArguments::List(list) = &mut function.args else {
+        return Err(Error::invalid(format!("{name} takes a condition")));
+    };
+    let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(condition))) = list.args.pop() else {
+        return Err(Error::invalid(format!("{name} takes a condition as its last argument")));
+    };
+    add_filter(function, condition)
+}
+
+fn add_filter(function: &mut Function, condition: Expr) -> Result<()> {
+    let filter = match function.filter.take() {
+        Some(before) => substitute("($1) AND ($2)", &[*before, condition])?,
+        None => condition,
+    };
+    function.filter = Some(Box::new(filter));
+    Ok(())
+}
+
+/// What stands in the first brackets of `quantile(0.9)(x)`.
+fn parameters(function: &Function) -> Result<Vec<Expr>> {
+    let mut only = function.clone();
+    only.args = function.parameters.clone();
+    match &function.parameters {
+        FunctionArguments::None => Ok(Vec::new()),
+        _ => plain_arguments(&only)
+            .ok_or_else(|| Error::invalid(format!("{} takes plain parameters", function.name))),
+    }
+}
+
+fn only_argument(function: &Function, name: &str) -> Result<Expr> {
+    match plain_arguments(function).as_deref() {
+        Some([argument]) => Ok(argument.clone()),
+        _ => Err(Error::invalid(format!("{name} takes one argument"))),
+    }
+}
+
+/// Keeps the filter and the window of the call that is replaced.
+fn keep_clauses(mut replaced: Expr, function: &Function) -> Result<Expr> {
+    if let Expr::Function(inner) = &mut replaced {
+        inner.over = function.over.clone();
+        if let Some(filter) = &function.filter {
+            add_filter(inner, (**filter).clone())?;
+        }
+    }
+    Ok(replaced)
+}
+
+/// Interpolates linearly between the neighbours of position p * (n - 1).
+fn quantile(function: &Function, name: &str, level: &Expr) -> Result<Expr> {
+    let value = only_argument(function, name)?;
+    let text = format!("percentile_cont({level}) WITHIN GROUP (ORDER BY CAST(($1) AS Float64))");
+    let mut call = templates::expression(&text)?;
+    if let Expr::Function(call) = &mut call {
+        for key in &mut call.within_group {
+            key.expr = templates::substitute(key.expr.clone(), std::slice::from_ref(&value));
+        }
+    }
+    keep_clauses(call, function)
+}
+
+/// All values that are not NULL, at most as many as the parameter says.
+fn group_array(function: &Function, name: &str, distinct: bool) -> Result<Expr> {
+    let value = only_argument(function, name)?;
+    let most = parameters(function)?.first().cloned();
+    let text = match distinct {
+        true => "array_agg(DISTINCT $1) FILTER (WHERE ($1) IS NOT NULL)",
+        false => "array_agg($1) FILTER (WHERE ($1) IS NOT NULL)",
+    };
+    let all = keep_clauses(substitute(text, &[value])?, function)?;
+    match most {
+        Some(most) => substitute("array_slice($1, 1, $2)", &[all, most]),
+        None => Ok(all),
+    }
+}
+
+fn arg_extreme(function: &Function, name: &str, direction: &str) -> Result<Expr> {
+    let Some([value, by]) = plain_arguments(function).as_deref().map(|all| <[Expr; 2]>::try_from(all.to_vec())).and_then(|r| r.ok()) else {
+        return Err(Error::invalid(format!("{name} takes a value and what to compare")));
+    };
+    let text = format!("first_value($1 ORDER BY $2 {direction}) FILTER (WHERE ($2) IS NOT NULL)");
+    keep_clauses(substitute(&text, &[value, by])?, function)
+}

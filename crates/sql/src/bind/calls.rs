@@ -1,0 +1,203 @@
+//! Function calls and other expressions in the words of DataFusion.
+
+use granary_common::{Error, Result};
+use sqlparser::ast::{
+    BinaryOperator, DataType, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr,
+    FunctionArguments, Interval, Value,
+};
+
+use super::{aggregates, templates};
+
+/// Rewrites one expression whose parts are rewritten already.
+pub(super) fn rewrite(expression: &mut Expr) -> Result<()> {
+    match expression {
+        Expr::Function(function) => {
+            if let Some(rewritten) = call(function)? {
+                *expression = rewritten;
+            }
+            Ok(())
+        }
+        Expr::Interval(interval) => {
+            if let Some(rewritten) = computed_interval(interval)? {
+                *expression = rewritten;
+            }
+            Ok(())
+        }
+        Expr::Cast { data_type, expr, array: false, format: None, .. } if is_text(data_type) => {
+            // Times have our own spelling as text, so every text goes one way.
+            let argument = (**expr).clone();
+            *expression = templates::substitute(templates::expression("toString($1)")?, &[argument]);
+            Ok(())
+        }
+        Expr::RLike { negated, expr, pattern, .. } => {
+            let matched = templates::expression("regexp_like($1, $2)")?;
+            let matched = templates::substitute(matched, &[(**expr).clone(), (**pattern).clone()]);
+            *expression = match negated {
+                true => templates::substitute(templates::expression("NOT ($1)")?, &[matched]),
+                false => matched,
+            };
+            Ok(())
+        }
+        Expr::BinaryOp { op: op @ BinaryOperator::DuckIntegerDivide, .. } => {
+            *op = BinaryOperator::MyIntegerDivide;
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn is_text(data_type: &DataType) -> bool {
+    matches!(
+        data_type,
+        DataType::String(_) | DataType::Text | DataType::Varchar(_) | DataType::Char(_)
+    )
+}
+
+fn call(function: &mut Function) -> Result<Option<Expr>> {
+    let name = function.name.to_string();
+    if let Some(rewritten) = aggregates::rewrite(function, &name)? {
+        return Ok(Some(rewritten));
+    }
+    if function.over.is_some() || !matches!(function.parameters, FunctionArguments::None) {
+        return Ok(None);
+    }
+    let Some(mut arguments) = plain_arguments(function) else { return Ok(None) };
+    let lower = name.to_lowercase();
+    match (lower.as_str(), arguments.as_slice()) {
+        ("multiif", _) => multi_if(arguments).map(Some),
+        ("concat", [_, _, ..]) => concatenation(&arguments).map(Some),
+        ("todecimal32", [value, scale]) => decimal(value, 9, scale).map(Some),
+        ("todecimal64", [value, scale]) => decimal(value, 18, scale).map(Some),
+        ("todecimal128", [value, scale]) => decimal(value, 38, scale).map(Some),
+        ("todatetime64", [value, precision, ..]) => {
+            let text = format!("CAST($1 AS DateTime64({precision}))");
+            substitute(&text, std::slice::from_ref(value)).map(Some)
+        }
+        ("tuple", _) => {
+            let rewritten = templates::expression("struct()")?;
+            Ok(Some(with_arguments(rewritten, arguments)))
+        }
+        ("arrayconcat", _) => {
+            let rewritten = templates::expression("array_concat()")?;
+            Ok(Some(with_arguments(rewritten, arguments)))
+        }
+        ("array", _) => {
+            let rewritten = templates::expression("make_array()")?;
+            Ok(Some(with_arguments(rewritten, arguments)))
+        }
+        ("timestampdiff", [unit, from, to]) | ("datediff", [unit, from, to]) => {
+            let unit = unit_text(unit)?;
+            substitute(&format!("date_diff('{unit}', $1, $2)"), &[from.clone(), to.clone()])
+                .map(Some)
+        }
+        ("map", []) => templates::expression("map([], [])").map(Some),
+        ("arraysort", [Expr::Lambda(_), _]) => {
+            Err(Error::unsupported("arraySort with a function is not supported yet"))
+        }
+        ("arrayall", [Expr::Lambda(lambda), array]) => {
+            let mut lambda = lambda.clone();
+            let body = (*lambda.body).clone();
+            *lambda.body = templates::substitute(templates::expression("NOT ($1)")?, &[body]);
+            substitute("NOT any_match($1, $2)", &[array.clone(), Expr::Lambda(lambda)]).map(Some)
+        }
+        _ => {
+            // `x / y` in a template must see the arguments as they are, so they go in as a whole.
+            arguments.iter_mut().for_each(parenthesize);
+            Ok(templates::expand(&name, &arguments))
+        }
+    }
+}
+
+/// Puts brackets around an operator, so that a template's own operators do not split it.
+fn parenthesize(argument: &mut Expr) {
+    if matches!(argument, Expr::BinaryOp { .. } | Expr::UnaryOp { .. } | Expr::Between { .. }) {
+        *argument = Expr::Nested(Box::new(argument.clone()));
+    }
+}
+
+/// The arguments when all are plain expressions without DISTINCT or clauses.
+pub(super) fn plain_arguments(function: &Function) -> Option<Vec<Expr>> {
+    let FunctionArguments::List(list) = &function.args else { return None };
+    let is_distinct = list.duplicate_treatment == Some(DuplicateTreatment::Distinct);
+    if is_distinct || !list.clauses.is_empty() {
+        return None;
+    }
+    let plain = |argument: &FunctionArg| match argument {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(expression)) => Some(expression.clone()),
+        _ => None,
+    };
+    list.args.iter().map(plain).collect()
+}
+
+/// The call with these arguments instead of its own.
+pub(super) fn with_arguments(mut call: Expr, arguments: Vec<Expr>) -> Expr {
+    if let Expr::Function(function) = &mut call
+        && let FunctionArguments::List(list) = &mut function.args
+    {
+        let plain = |argument| FunctionArg::Unnamed(FunctionArgExpr::Expr(argument));
+        list.args = arguments.into_iter().map(plain).collect();
+    }
+    call
+}
+
+pub(super) fn substitute(text: &str, arguments: &[Expr]) -> Result<Expr> {
+    Ok(templates::substitute(templates::expression(text)?, arguments))
+}
+
+fn multi_if(mut arguments: Vec<Expr>) -> Result<Expr> {
+    if arguments.len() < 3 || arguments.len() % 2 == 0 {
+        return Err(Error::invalid(
+            "multiIf takes pairs of condition and value, and a last value for all other rows",
+        ));
+    }
+    let mut result = arguments.remove(arguments.len() - 1);
+    let template = templates::expression("CASE WHEN $1 THEN $2 ELSE $3 END")?;
+    for pair in arguments.chunks(2).rev() {
+        let [condition, value] = pair else { continue };
+        result =
+            templates::substitute(template.clone(), &[condition.clone(), value.clone(), result]);
+    }
+    Ok(result)
+}
+
+/// NULL in, NULL out, as `||` has it and DataFusion's concat has not.
+fn concatenation(arguments: &[Expr]) -> Result<Expr> {
+    let template = templates::expression("($1) || ($2)")?;
+    let mut parts = arguments.iter();
+    let first = parts.next().cloned().ok_or_else(|| Error::invalid("concat takes arguments"))?;
+    Ok(parts.fold(first, |left, right| {
+        templates::substitute(template.clone(), &[left, right.clone()])
+    }))
+}
+
+fn decimal(value: &Expr, precision: u8, scale: &Expr) -> Result<Expr> {
+    substitute(&format!("CAST($1 AS Decimal({precision}, {scale}))"), std::slice::from_ref(value))
+}
+
+/// A unit, written as a word or as a text.
+fn unit_text(unit: &Expr) -> Result<String> {
+    let text = match unit {
+        Expr::Identifier(ident) => ident.value.clone(),
+        Expr::Value(value) => match &value.value {
+            Value::SingleQuotedString(text) => text.clone(),
+            other => other.to_string(),
+        },
+        other => other.to_string(),
+    };
+    match text.chars().all(|c| c.is_ascii_alphabetic()) {
+        true => Ok(text.to_lowercase()),
+        false => Err(Error::invalid(format!("'{text}' is not a unit of time"))),
+    }
+}
+
+/// `INTERVAL (expression) SECOND`; intervals of literals are DataFusion's.
+fn computed_interval(interval: &Interval) -> Result<Option<Expr>> {
+    let Some(unit) = &interval.leading_field else { return Ok(None) };
+    match interval.value.as_ref() {
+        Expr::Value(_) | Expr::UnaryOp { .. } => Ok(None),
+        value => {
+            let text = format!("toInterval($1, '{}')", unit.to_string().to_lowercase());
+            substitute(&text, std::slice::from_ref(value)).map(Some)
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! Clauses of ClickHouse's SELECT in standard words.
+
+use granary_common::{Error, Result};
+use sqlparser::ast::{
+    BinaryOperator, Expr, FunctionArg, FunctionArgExpr, GroupByExpr, Ident, LimitClause, OrderBy,
+    OrderByKind, Query, Select, SelectItem, SetExpr, TableFactor,
+};
+
+use super::templates;
+
+/// Names of the columns that LIMIT BY adds and takes away again.
+const POSITION_IN_GROUP: &str = "__granary_position_in_group";
+const POSITION: &str = "__granary_position";
+
+/// Gives every output column of the whole query the name that its text has, as clients expect.
+pub(super) fn name_outputs(query: &mut Query) {
+    let distinct_order = matches!(query.body.as_ref(), SetExpr::Select(select) if select.distinct.is_some())
+        && query.order_by.is_some();
+    let SetExpr::Select(select) = query.body.as_mut() else { return };
+    // ORDER BY of a SELECT DISTINCT finds its expressions by their own names.
+    if distinct_order {
+        return;
+    }
+    let mut names: Vec<String> = Vec::new();
+    for item in &mut select.projection {
+        let SelectItem::UnnamedExpr(expression) = item else { continue };
+        if matches!(expression, Expr::Identifier(_) | Expr::CompoundIdentifier(_)) {
+            continue;
+        }
+        let text = expression.to_string();
+        let repeated = names.iter().filter(|name| **name == text).count();
+        let name = match repeated {
+            0 => text.clone(),
+            n => format!("{text}_{}", n + 1),
+        };
+        names.push(text);
+        *item = SelectItem::ExprWithAlias {
+            expr: expression.clone(),
+            alias: Ident::with_quote('`', name),
+        };
+    }
+}
+
+/// Rewrites what the clauses of one query say. Inner queries come by themselves.
+pub(super) fn rewrite_query(query: &mut Query) -> Result<()> {
+    if query.format_clause.take().is_some() {
+        return Err(Error::unsupported("FORMAT is the client's business: ask it for the format"));
+    }
+    query.settings = None;
+    if let SetExpr::Select(select) = query.body.as_mut() {
+        rewrite_select(select)?;
+    }
+    if let Some(LimitClause::LimitOffset { limit_by, .. }) = &query.limit_clause
+        && !limit_by.is_empty()
+    {
+        limit_by_as_window(query)?;
+    }
+    Ok(())
+}
+
+fn rewrite_select(select: &mut Select) -> Result<()> {
+    if let Some(early) = select.prewhere.take() {
+        select.selection = Some(match select.selection.take() {
+            Some(late) => Expr::BinaryOp {
+                left: Box::new(Expr::Nested(Box::new(early))),
+                op: BinaryOperator::And,
+                right: Box::new(Expr::Nested(Box::new(late))),
+            },
+            None => early,
+        });
+    }
+    let modifiers = match &select.group_by {
+        GroupByExpr::All(modifiers) | GroupByExpr::Expressions(_, modifiers) => modifiers,
+    };
+    let totals = |modifier: &&sqlparser::ast::GroupByWithModifier| {
+        matches!(modifier, sqlparser::ast::GroupByWithModifier::Totals)
+    };
+    match modifiers.iter().find(totals) {
+        Some(_) => Err(Error::unsupported("WITH TOTALS is not supported yet")),
+        None => Ok(()),
+    }
+}
+
+/// `LIMIT n BY keys`: rows are numbered within their group and, to keep the order, overall.
+fn limit_by_as_window(query: &mut Query) -> Result<()> {
+    let (limit, offset, keys) = match query.limit_clause.take() {
+        Some(LimitClause::LimitOffset { limit, offset, limit_by }) => (limit, offset, limit_by),
+        other => {
+            query.limit_clause = other;
+            return Ok(());
+        }
+    };
+    let Some(limit) = limit else {
+        return Err(Error::invalid("LIMIT ... BY needs a number of rows"));
+    };
+    let SetExpr::Select(select) = query.body.as_mut() else {
+        return Err(Error::unsupported("LIMIT ... BY is offered for a plain SELECT only"));
+    };
+    let order = order_text(query.order_by.as_ref());
+    let texts: Vec<String> = keys.iter().map(Expr::to_string).collect();
+    let keys = texts.join(", ");
+    let numbered = |by: &str, name: &str| -> Result<SelectItem> {
+        let text = format!("row_number() OVER ({by}{order})");
+        Ok(SelectItem::ExprWithAlias { expr: templates::expression(&text)?, alias: Ident::new(name) })
+    };
+    select.projection.push(numbered(&format!("PARTITION BY {keys} "), POSITION_IN_GROUP)?);
+    select.projection.push(numbered("", POSITION)?);
+    query.order_by = None;
+    let first = offset.map_or_else(|| "0".to_owned(), |offset| offset.value.to_string());
+    let outer = format!(
+        "SELECT * EXCEPT ({POSITION_IN_GROUP}, {POSITION}) FROM (SELECT 1) \
+         WHERE {POSITION_IN_GROUP} > {first} AND {POSITION_IN_GROUP} <= {first} + {limit} \
+         ORDER BY {POSITION}"
+    );
+    let mut outer = templates::query(&outer)?;
+    std::mem::swap(query, &mut outer);
+    query.with = outer.with.take();
+    if let SetExpr::Select(select) = query.body.as_mut()
+        && let Some(table) = select.from.first_mut()
+        && let TableFactor::Derived { subquery, .. } = &mut table.relation
+    {
+        **subquery = outer;
+    }
+    Ok(())
+}
+
+fn order_text(order_by: Option<&OrderBy>) -> String {
+    match order_by.map(|order| &order.kind) {
+        Some(OrderByKind::Expressions(keys)) => {
+            let texts: Vec<String> = keys.iter().map(ToString::to_string).collect();
+            format!("ORDER BY {}", texts.join(", "))
+        }
+        _ => String::new(),
+    }
+}
+
+/// `numbers(n)` and `numbers(offset, n)` as a range.
+pub(super) fn rewrite_table_function(factor: &mut TableFactor) -> Result<()> {
+    let TableFactor::Table { name, alias, args: Some(arguments), .. } = factor else {
+        return Ok(());
+    };
+    if !name.to_string().eq_ignore_ascii_case("numbers") {
+        return Ok(());
+    }
+    let value = |argument: &FunctionArg| match argument {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(value)) => Some(value.to_string()),
+        _ => None,
+    };
+    let values: Option<Vec<String>> = arguments.args.iter().map(value).collect();
+    let (first, count) = match values.as_deref() {
+        Some([count]) => ("0".to_owned(), count.clone()),
+        Some([first, count]) => (first.clone(), count.clone()),
+        _ => return Err(Error::invalid("numbers takes a count, or an offset and a count")),
+    };
+    let text = format!(
+        "SELECT * FROM (SELECT value AS number FROM range({first}, ({first}) + ({count})))"
+    );
+    let mut query = templates::query(&text)?;
+    if let SetExpr::Select(select) = query.body.as_mut()
+        && let Some(table) = select.from.pop()
+    {
+        let kept = alias.take();
+        *factor = table.relation;
+        if let TableFactor::Derived { alias, .. } = factor {
+            *alias = kept;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,94 @@
+//! Tables by their names: exactly, else without case when only one matches.
+
+use datafusion::catalog::CatalogProvider;
+use datafusion::execution::SessionState;
+use granary_common::{Error, Result};
+use sqlparser::ast::{Ident, ObjectName, ObjectNamePart};
+
+use crate::error::did_you_mean;
+use crate::statement::TableName;
+
+/// The databases and tables of a session.
+pub(super) struct Names<'a> {
+    catalog: Option<std::sync::Arc<dyn CatalogProvider>>,
+    current_database: &'a str,
+}
+
+/// The schemas that DataFusion makes up itself.
+const INFORMATION_SCHEMA: &str = "information_schema";
+
+impl<'a> Names<'a> {
+    /// What `state` can see.
+    pub(super) fn of(state: &'a SessionState) -> Names<'a> {
+        let options = &state.config_options().catalog;
+        Names {
+            catalog: state.catalog_list().catalog(&options.default_catalog),
+            current_database: &options.default_schema,
+        }
+    }
+
+    /// Replaces `name` by the exact `database.table`. Names of `ctes` stay.
+    pub(super) fn resolve(&self, name: &mut ObjectName, ctes: &[String]) -> Result<()> {
+        let table = TableName::of(name)?;
+        if table.database.is_none() && ctes.contains(&table.name) {
+            return Ok(());
+        }
+        let Some(catalog) = &self.catalog else { return Ok(()) };
+        let database = table.database.as_deref().unwrap_or(self.current_database);
+        if database.eq_ignore_ascii_case(INFORMATION_SCHEMA) {
+            *name = object_name([INFORMATION_SCHEMA.to_owned(), table.name.to_lowercase()]);
+            return Ok(());
+        }
+        let databases = catalog.schema_names();
+        let Some(database) = find(&databases, database) else {
+            let hint = did_you_mean(database, databases.iter().map(String::as_str));
+            return Err(Error::not_found(format!("unknown database '{database}'{hint}")));
+        };
+        let Some(schema) = catalog.schema(database) else { return Ok(()) };
+        if schema.table_exist(&table.name) {
+            set_name(name, &table, database, &table.name);
+            return Ok(());
+        }
+        let tables = schema.table_names();
+        let cte = match table.database {
+            None => find(ctes, &table.name),
+            Some(_) => None,
+        };
+        match cte.or_else(|| find(&tables, &table.name)) {
+            Some(found) => {
+                set_name(name, &table, database, found);
+                Ok(())
+            }
+            None => {
+                let known = tables.iter().chain(ctes).map(String::as_str);
+                let hint = did_you_mean(&table.name, known);
+                let name = &table.name;
+                Err(Error::not_found(format!("unknown table '{database}.{name}'{hint}")))
+            }
+        }
+    }
+}
+
+/// A name without a database stays so, since that is how columns refer to it.
+fn set_name(name: &mut ObjectName, written: &TableName, database: &str, table: &str) {
+    *name = match written.database {
+        Some(_) => object_name([database.to_owned(), table.to_owned()]),
+        None => object_name([table.to_owned()]),
+    };
+}
+
+fn object_name<const N: usize>(parts: [String; N]) -> ObjectName {
+    ObjectName(parts.into_iter().map(|part| ObjectNamePart::Identifier(Ident::new(part))).collect())
+}
+
+/// The name of exactly this spelling, else the only one that matches without case.
+fn find<'n>(names: &'n [String], name: &str) -> Option<&'n str> {
+    if let Some(exact) = names.iter().find(|candidate| *candidate == name) {
+        return Some(exact);
+    }
+    let mut alike = names.iter().filter(|candidate| candidate.eq_ignore_ascii_case(name));
+    match (alike.next(), alike.next()) {
+        (Some(only), None) => Some(only),
+        _ => None,
+    }
+}

@@ -1,0 +1,139 @@
+//! Second chances for a column that was not found: another case of its name, or an alias of the
+//! SELECT list where ClickHouse allows one. A column of a source always wins, since this runs only
+//! after it was not found.
+
+use std::ops::ControlFlow;
+
+use datafusion::common::{Column, SchemaError};
+use datafusion::error::DataFusionError;
+use sqlparser::ast::{
+    Expr, Ident, Query, Select, SelectItem, VisitMut, VisitorMut, visit_expressions_mut,
+};
+
+/// Corrects `query` for `error`; false when there is nothing to correct.
+pub(super) fn repair(query: &mut Query, error: &DataFusionError) -> bool {
+    let Some((missing, valid)) = missing_column(error) else { return false };
+    let names: Vec<&str> = valid.iter().map(|column| column.name.as_str()).collect();
+    let mut tables: Vec<&str> = Vec::new();
+    for column in valid {
+        tables.extend(column.relation.as_ref().map(|relation| relation.table()));
+    }
+    tables.dedup();
+    match_case_of(query, &missing.name, &names)
+        || missing.relation.as_ref().is_some_and(|relation| {
+            let table = relation.table();
+            !tables.contains(&table) && match_case_of(query, table, &tables)
+        })
+        || (missing.relation.is_none() && substitute_alias(query, &missing.name))
+}
+
+fn missing_column(error: &DataFusionError) -> Option<(&Column, &[Column])> {
+    match error {
+        DataFusionError::SchemaError(schema, _) => match schema.as_ref() {
+            SchemaError::FieldNotFound { field, valid_fields } => Some((field, valid_fields)),
+            _ => None,
+        },
+        DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => {
+            missing_column(inner)
+        }
+        DataFusionError::Collection(errors) => errors.first().and_then(missing_column),
+        DataFusionError::Shared(inner) => missing_column(inner),
+        _ => None,
+    }
+}
+
+/// The only name that equals `name` without case, unless one equals it exactly.
+fn other_case<'n>(name: &str, names: &[&'n str]) -> Option<&'n str> {
+    if names.contains(&name) {
+        return None;
+    }
+    let mut alike: Vec<&str> =
+        names.iter().copied().filter(|candidate| candidate.eq_ignore_ascii_case(name)).collect();
+    alike.sort_unstable();
+    alike.dedup();
+    match alike.as_slice() {
+        [only] => Some(only),
+        _ => None,
+    }
+}
+
+/// Renames `name` and whatever else differs only by case from one of `names`.
+fn match_case_of(query: &mut Query, name: &str, names: &[&str]) -> bool {
+    if other_case(name, names).is_none() {
+        return false;
+    }
+    match_case(query, names);
+    true
+}
+
+/// Gives every identifier that is none of `names` the case of the only one that is like it.
+pub(super) fn match_case<T: VisitMut>(tree: &mut T, names: &[&str]) {
+    let rename = |ident: &mut Ident| {
+        if let Some(exact) = other_case(&ident.value, names) {
+            ident.value = exact.to_owned();
+        }
+    };
+    let _ = visit_expressions_mut(tree, |expression| {
+        match expression {
+            Expr::Identifier(ident) => rename(ident),
+            Expr::CompoundIdentifier(idents) => idents.iter_mut().for_each(rename),
+            _ => {}
+        }
+        ControlFlow::<()>::Continue(())
+    });
+}
+
+/// Puts what the alias `name` stands for in its place, in every SELECT that defines it.
+fn substitute_alias(query: &mut Query, name: &str) -> bool {
+    struct Selects<'a> {
+        name: &'a str,
+        changed: bool,
+    }
+    impl VisitorMut for Selects<'_> {
+        type Break = ();
+
+        fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+            self.changed |= substitute_in(select, self.name);
+            ControlFlow::Continue(())
+        }
+    }
+    let mut selects = Selects { name, changed: false };
+    let _ = query.visit(&mut selects);
+    selects.changed
+}
+
+fn substitute_in(select: &mut Select, name: &str) -> bool {
+    let definition = select.projection.iter().find_map(|item| match item {
+        SelectItem::ExprWithAlias { expr, alias } if alias.value == name => Some(expr.clone()),
+        _ => None,
+    });
+    let Some(definition) = definition.filter(|definition| !mentions(definition, name)) else {
+        return false;
+    };
+    let mut changed = false;
+    let mut replace = |expression: &mut Expr| {
+        let _ = visit_expressions_mut(expression, |inner| {
+            if matches!(inner, Expr::Identifier(ident) if ident.value == name) {
+                *inner = Expr::Nested(Box::new(definition.clone()));
+                changed = true;
+            }
+            ControlFlow::<()>::Continue(())
+        });
+    };
+    for item in &mut select.projection {
+        if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = item {
+            replace(expr);
+        }
+    }
+    select.prewhere.iter_mut().for_each(&mut replace);
+    select.selection.iter_mut().for_each(&mut replace);
+    changed
+}
+
+fn mentions(expression: &Expr, name: &str) -> bool {
+    let found = sqlparser::ast::visit_expressions(expression, |inner| match inner {
+        Expr::Identifier(ident) if ident.value == name => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    });
+    found.is_break()
+}

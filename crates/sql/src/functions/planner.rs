@@ -1,0 +1,212 @@
+//! Operators and types whose meaning depends on the types of their operands.
+
+use arrow::datatypes::{DataType, Field, FieldRef, TimeUnit};
+use datafusion::common::{DFSchema, DataFusionError, Result, ScalarValue};
+use datafusion::logical_expr::planner::{
+    ExprPlanner, PlannerResult, RawBinaryExpr, RawFieldAccessExpr, TypePlanner,
+};
+use datafusion::logical_expr::{
+    Expr, ExprSchemable, GetFieldAccess, Operator, binary_expr, cast, lit,
+};
+use sqlparser::ast::{BinaryOperator, DataType as SqlType};
+use std::sync::Arc;
+
+use crate::types::type_from_sql;
+
+/// ClickHouse's arithmetic: `/` is a real division, days are added to dates.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct DialectPlanner;
+
+impl ExprPlanner for DialectPlanner {
+    fn plan_binary_op(
+        &self,
+        raw: RawBinaryExpr,
+        schema: &DFSchema,
+    ) -> Result<PlannerResult<RawBinaryExpr>> {
+        let (Ok(left), Ok(right)) = (raw.left.get_type(schema), raw.right.get_type(schema)) else {
+            return Ok(PlannerResult::Original(raw));
+        };
+        let planned = match raw.op {
+            BinaryOperator::Divide => division(&raw, &left, &right),
+            BinaryOperator::MyIntegerDivide => Some(integer_division(&raw)),
+            BinaryOperator::Plus | BinaryOperator::Minus => time_arithmetic(&raw, &left, &right),
+            _ => compared_duration(&raw, &left, &right),
+        };
+        Ok(match planned {
+            Some(expression) => PlannerResult::Planned(expression),
+            None => PlannerResult::Original(raw),
+        })
+    }
+
+    fn plan_field_access(
+        &self,
+        raw: RawFieldAccessExpr,
+        schema: &DFSchema,
+    ) -> Result<PlannerResult<RawFieldAccessExpr>> {
+        let container = raw.expr.get_type(schema)?;
+        let (found, value) = match (&container, &raw.field_access) {
+            (DataType::Map(entries, _), GetFieldAccess::NamedStructField { name }) => {
+                (map_value(&raw.expr, lit(name.clone())), map_value_field(entries))
+            }
+            (DataType::Map(entries, _), GetFieldAccess::ListIndex { key }) => {
+                (map_value(&raw.expr, (**key).clone()), map_value_field(entries))
+            }
+            (DataType::List(item), GetFieldAccess::ListIndex { key })
+                if !matches!(raw.expr, Expr::AggregateFunction(_)) =>
+            {
+                let element = datafusion::functions_nested::expr_fn::array_element(
+                    raw.expr.clone(),
+                    (**key).clone(),
+                );
+                (element, Some(Arc::clone(item)))
+            }
+            _ => return Ok(PlannerResult::Original(raw)),
+        };
+        // What is missing has the zero value of its type, unless NULL is a value.
+        let zero = value.as_ref().and_then(|field| match field.is_nullable() {
+            true => None,
+            false => zero_value(field.data_type()),
+        });
+        Ok(PlannerResult::Planned(match zero {
+            Some(zero) => datafusion::functions::core::expr_fn::coalesce(vec![found, lit(zero)]),
+            None => found,
+        }))
+    }
+}
+
+fn map_value(map: &Expr, key: Expr) -> Expr {
+    let values = datafusion::functions_nested::expr_fn::map_extract(map.clone(), key);
+    datafusion::functions_nested::expr_fn::array_element(values, lit(1_i64))
+}
+
+fn map_value_field(entries: &FieldRef) -> Option<FieldRef> {
+    match entries.data_type() {
+        DataType::Struct(fields) => fields.get(1).cloned(),
+        _ => None,
+    }
+}
+
+/// What a column of this type holds where nothing was given.
+pub(crate) fn zero_value(data_type: &DataType) -> Option<ScalarValue> {
+    match data_type {
+        DataType::Utf8 => Some(ScalarValue::Utf8(Some(String::new()))),
+        DataType::Utf8View => Some(ScalarValue::Utf8View(Some(String::new()))),
+        DataType::LargeUtf8 => Some(ScalarValue::LargeUtf8(Some(String::new()))),
+        DataType::BinaryView => Some(ScalarValue::BinaryView(Some(Vec::new()))),
+        DataType::List(item) => Some(ScalarValue::List(ScalarValue::new_list_nullable(
+            &[],
+            item.data_type(),
+        ))),
+        other => ScalarValue::new_zero(other).ok().or_else(|| match other {
+            DataType::Boolean => Some(ScalarValue::Boolean(Some(false))),
+            DataType::Date32 => Some(ScalarValue::Date32(Some(0))),
+            _ => None,
+        }),
+    }
+}
+
+/// Whole numbers divide as floats; decimals and floats keep their own rules.
+fn division(raw: &RawBinaryExpr, left: &DataType, right: &DataType) -> Option<Expr> {
+    let float = |operand: &Expr| cast(operand.clone(), DataType::Float64);
+    (left.is_integer() && right.is_integer())
+        .then(|| binary_expr(float(&raw.left), Operator::Divide, float(&raw.right)))
+}
+
+fn integer_division(raw: &RawBinaryExpr) -> Expr {
+    binary_expr(raw.left.clone(), Operator::Divide, raw.right.clone())
+}
+
+/// Dates and times with numbers: days on dates, seconds on times; differences are numbers.
+fn time_arithmetic(raw: &RawBinaryExpr, left: &DataType, right: &DataType) -> Option<Expr> {
+    let operator = match raw.op {
+        BinaryOperator::Plus => Operator::Plus,
+        _ => Operator::Minus,
+    };
+    match (left, right) {
+        (DataType::Date32, number) if number.is_integer() => {
+            let days = cast(raw.left.clone(), DataType::Int32);
+            let moved = binary_expr(days, operator, cast(raw.right.clone(), DataType::Int32));
+            Some(cast(cast(moved, DataType::Int32), DataType::Date32))
+        }
+        (time @ DataType::Timestamp(unit, _), number) if number.is_integer() => {
+            let ticks = cast(raw.left.clone(), DataType::Int64);
+            let seconds = cast(raw.right.clone(), DataType::Int64);
+            let change = match ticks_per_second(unit) {
+                1 => seconds,
+                factor => binary_expr(seconds, Operator::Multiply, lit(factor)),
+            };
+            Some(cast(binary_expr(ticks, operator, change), time.clone()))
+        }
+        (DataType::Date32, DataType::Date32) if operator == Operator::Minus => {
+            let days = |operand: &Expr| cast(cast(operand.clone(), DataType::Int32), DataType::Int64);
+            Some(binary_expr(days(&raw.left), operator, days(&raw.right)))
+        }
+        (DataType::Timestamp(..), DataType::Timestamp(..)) if operator == Operator::Minus => {
+            Some(binary_expr(seconds_of(&raw.left), operator, seconds_of(&raw.right)))
+        }
+        _ => None,
+    }
+}
+
+fn seconds_of(time: &Expr) -> Expr {
+    cast(cast(time.clone(), DataType::Timestamp(TimeUnit::Second, None)), DataType::Int64)
+}
+
+fn ticks_per_second(unit: &TimeUnit) -> i64 {
+    match unit {
+        TimeUnit::Second => 1,
+        TimeUnit::Millisecond => 1_000,
+        TimeUnit::Microsecond => 1_000_000,
+        TimeUnit::Nanosecond => 1_000_000_000,
+    }
+}
+
+/// `a - b > INTERVAL 1 HOUR`: the difference is in seconds, so the interval becomes seconds too.
+fn compared_duration(raw: &RawBinaryExpr, left: &DataType, right: &DataType) -> Option<Expr> {
+    let operator = match raw.op {
+        BinaryOperator::Gt => Operator::Gt,
+        BinaryOperator::GtEq => Operator::GtEq,
+        BinaryOperator::Lt => Operator::Lt,
+        BinaryOperator::LtEq => Operator::LtEq,
+        BinaryOperator::Eq => Operator::Eq,
+        BinaryOperator::NotEq => Operator::NotEq,
+        _ => return None,
+    };
+    if left.is_integer() {
+        let seconds = interval_seconds(&raw.right)?;
+        return Some(binary_expr(raw.left.clone(), operator, lit(seconds)));
+    }
+    if right.is_integer() {
+        let seconds = interval_seconds(&raw.left)?;
+        return Some(binary_expr(lit(seconds), operator, raw.right.clone()));
+    }
+    None
+}
+
+/// The length of an interval without months.
+fn interval_seconds(expression: &Expr) -> Option<i64> {
+    match expression {
+        Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(interval)), _)
+            if interval.months == 0 =>
+        {
+            Some(i64::from(interval.days) * 86_400 + interval.nanoseconds / 1_000_000_000)
+        }
+        _ => None,
+    }
+}
+
+/// The dialect's type names in CAST and typed literals.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct DialectTypes;
+
+impl TypePlanner for DialectTypes {
+    fn plan_type_field(&self, sql_type: &SqlType) -> Result<Option<FieldRef>> {
+        // INTERVAL and the like stay DataFusion's.
+        if matches!(sql_type, SqlType::Interval { .. } | SqlType::Time(..)) {
+            return Ok(None);
+        }
+        let column_type =
+            type_from_sql(sql_type).map_err(|error| DataFusionError::External(Box::new(error)))?;
+        Ok(Some(Arc::new(Field::new("", column_type.arrow(), true))))
+    }
+}

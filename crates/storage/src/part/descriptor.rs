@@ -1,0 +1,82 @@
+//! What a part is, in a small file beside its data.
+
+use bytes::Bytes;
+use granary_catalog::{KeyRange, PartitionValue, codec};
+use granary_common::{Error, PartId, Result};
+use serde::{Deserialize, Serialize};
+
+use super::envelope::{self, FileKind};
+use crate::schema::PartSchema;
+
+const KIND: FileKind = FileKind { magic: *b"GRNPART\0", version: 1 };
+
+/// Length and checksum of a file as it was written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileEntry {
+    pub name: String,
+    pub bytes: u64,
+    pub crc32c: u32,
+}
+
+impl FileEntry {
+    /// The entry of a file with this content.
+    pub fn of(name: &str, content: &[u8]) -> FileEntry {
+        FileEntry {
+            name: name.to_owned(),
+            bytes: content.len() as u64,
+            crc32c: crc32c::crc32c(content),
+        }
+    }
+
+    /// Compares content with what was written. Kind `Corruption`.
+    pub fn check(&self, content: &[u8]) -> Result<()> {
+        if content.len() as u64 != self.bytes {
+            return Err(Error::corruption(format!(
+                "file {} has {} bytes and not {} as written",
+                self.name,
+                content.len(),
+                self.bytes
+            )));
+        }
+        let actual = crc32c::crc32c(content);
+        if actual != self.crc32c {
+            return Err(Error::corruption(format!(
+                "file {} has the checksum {actual:08x} and not {:08x} as written",
+                self.name, self.crc32c
+            )));
+        }
+        Ok(())
+    }
+}
+
+/// A part as its writer knew it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Descriptor {
+    pub part: PartId,
+    /// The columns that the part has, and its sort key.
+    pub schema: PartSchema,
+    pub partition: PartitionValue,
+    pub rows: u64,
+    pub key_range: Option<KeyRange>,
+    /// Every file but this one.
+    pub files: Vec<FileEntry>,
+}
+
+impl Descriptor {
+    /// The entry of the file `name`. Kind `Corruption` when there is none.
+    pub fn file(&self, name: &str) -> Result<&FileEntry> {
+        self.files.iter().find(|file| file.name == name).ok_or_else(|| {
+            Error::corruption(format!("the descriptor does not name the file {name}"))
+        })
+    }
+
+    /// The file's bytes.
+    pub fn encode(&self) -> Result<Bytes> {
+        Ok(envelope::seal(KIND, &codec::encode(self)?))
+    }
+
+    /// Reads the file's bytes. Kinds `Corruption` and `Unsupported`.
+    pub fn decode(bytes: Bytes) -> Result<Descriptor> {
+        codec::decode(&envelope::open(KIND, bytes)?)
+    }
+}

@@ -1,0 +1,133 @@
+//! The sparse primary index and the statistics of each granule.
+
+use std::ops::Range;
+
+use arrow::array::ArrayRef;
+use arrow::record_batch::RecordBatch;
+use bytes::Bytes;
+use granary_catalog::{Scalar, codec};
+use granary_common::{ColumnId, Error, Result};
+use serde::{Deserialize, Serialize};
+
+use super::envelope::{self, FileKind};
+use super::key_range::{lower_bound, upper_bound};
+use super::statistics::GranuleStatistics;
+use crate::scalar::{has_scalars, scalar_at};
+use crate::schema::PartSchema;
+
+const KIND: FileKind = FileKind { magic: *b"GRNINDX\0", version: 1 };
+
+/// The statistics of a column by granule.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ColumnIndex {
+    pub column: ColumnId,
+    pub granules: Vec<GranuleStatistics>,
+}
+
+/// What is known of a part's granules.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PartIndex {
+    pub rows: u64,
+    /// Rows of a granule; the last one may have fewer.
+    pub granularity: u64,
+    /// The columns of the primary key.
+    pub key: Vec<ColumnId>,
+    /// A bound that is not above the first key of each granule; empty without a comparable key.
+    pub first_keys: Vec<Vec<Scalar>>,
+    /// A bound that is not below the last key of the part, if there is one.
+    pub last_key: Option<Vec<Scalar>>,
+    /// Every column of the part.
+    pub columns: Vec<ColumnIndex>,
+}
+
+impl PartIndex {
+    /// The index of `rows`, which are sorted and in the order of `schema.columns`. Floats must be
+    /// canonical.
+    pub fn of(schema: &PartSchema, rows: &RecordBatch) -> Result<PartIndex> {
+        let granules = granules(rows.num_rows(), schema.granularity);
+        let column = |(place, column): (usize, &ArrayRef)| ColumnIndex {
+            column: schema.columns[place].id,
+            granules: granules
+                .iter()
+                .map(|rows| GranuleStatistics::of(&column.slice(rows.start, rows.len())))
+                .collect(),
+        };
+        let columns = rows.columns().iter().enumerate().map(column).collect();
+        let key = comparable_key(schema, rows)?;
+        let key_at = |row: usize| {
+            key.iter().map(|(_, values)| scalar_at(values, row)).collect::<Result<Vec<_>>>()
+        };
+        let mut first_keys = Vec::new();
+        let mut last_key = None;
+        if !key.is_empty() && rows.num_rows() > 0 {
+            for granule in &granules {
+                first_keys.push(key_at(granule.start)?.iter().map(lower_bound).collect());
+            }
+            last_key = key_at(rows.num_rows() - 1)?.iter().map(upper_bound).collect();
+        }
+        Ok(PartIndex {
+            rows: rows.num_rows() as u64,
+            granularity: schema.granularity as u64,
+            key: key.into_iter().map(|(id, _)| id).collect(),
+            first_keys,
+            last_key,
+            columns,
+        })
+    }
+
+    /// How many granules there are.
+    pub fn granules(&self) -> usize {
+        self.rows.div_ceil(self.granularity.max(1)) as usize
+    }
+
+    /// The rows of granules `first..end`.
+    pub fn rows_of(&self, granules: Range<usize>) -> Range<u64> {
+        let start = granules.start as u64 * self.granularity;
+        let end = granules.end as u64 * self.granularity;
+        start..end.min(self.rows)
+    }
+
+    /// The statistics of a column, unless the part lacks it.
+    pub fn column(&self, id: ColumnId) -> Option<&ColumnIndex> {
+        self.columns.iter().find(|column| column.column == id)
+    }
+
+    /// The file's bytes.
+    pub fn encode(&self) -> Result<Bytes> {
+        Ok(envelope::seal(KIND, &codec::encode(self)?))
+    }
+
+    /// Reads the file's bytes. Kinds `Corruption` and `Unsupported`.
+    pub fn decode(bytes: Bytes) -> Result<PartIndex> {
+        let index: PartIndex = codec::decode(&envelope::open(KIND, bytes)?)?;
+        let granules = index.granules();
+        let whole = index.columns.iter().all(|column| column.granules.len() == granules)
+            && (index.first_keys.is_empty() || index.first_keys.len() == granules)
+            && index.granularity > 0;
+        if !whole {
+            return Err(Error::corruption("the index does not fit its own number of granules"));
+        }
+        Ok(index)
+    }
+}
+
+fn granules(rows: usize, granularity: usize) -> Vec<Range<usize>> {
+    let granularity = granularity.max(1);
+    (0..rows).step_by(granularity).map(|row| row..rows.min(row + granularity)).collect()
+}
+
+/// The leading columns of the primary key that have canonical values.
+fn comparable_key<'a>(
+    schema: &PartSchema,
+    rows: &'a RecordBatch,
+) -> Result<Vec<(ColumnId, &'a ArrayRef)>> {
+    let mut key = Vec::new();
+    for id in schema.primary_key() {
+        let values = rows.column(schema.position(*id)?);
+        if !has_scalars(values.data_type()) {
+            break;
+        }
+        key.push((*id, values));
+    }
+    Ok(key)
+}

@@ -1,0 +1,206 @@
+//! Processes that cannot start, or that run out of disk: each says why, and nothing else is harmed.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use granary::cluster::free_ports;
+use granary_testkit::{Mode, TestCluster, TestResult, bulk, paths};
+
+/// Runs `granary server` on `data_dir` until it ends by itself, which it must within 30 s.
+fn run_server(data_dir: &Path, grpc: u16) -> TestResult<Output> {
+    let [http, internal] = free_ports::<2>()?;
+    let mut command = Command::new("timeout");
+    command.args(["--signal=KILL", "30"]).arg(paths::granary_binary()?).arg("server");
+    command.arg("--data-dir").arg(data_dir);
+    for (flag, port) in [("grpc", grpc), ("http", http), ("internal", internal)] {
+        command.arg(format!("--{flag}-listen")).arg(format!("127.0.0.1:{port}"));
+    }
+    Ok(command.stdin(Stdio::null()).output()?)
+}
+
+/// The process ended by itself, with an error of `words` and without a panic.
+fn check_refused(output: &Output, words: &[&str]) {
+    let text = format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert!(output.status.code().is_some_and(|code| code != 0), "{}: {text}", output.status);
+    for word in words {
+        assert!(text.contains(word), "no {word:?} in {text}");
+    }
+    assert!(!text.contains("panicked"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_servers_do_not_share_a_data_folder() -> TestResult {
+    let cluster = TestCluster::start(Mode::Embedded).await?;
+    let data_dir = cluster.cluster.coordinators[0].spec().data_dir.clone();
+    let [grpc] = free_ports::<1>()?;
+    let second = run_server(&data_dir, grpc)?;
+    check_refused(&second, &["in use", &data_dir.display().to_string()]);
+    assert_eq!(cluster.client(0).await?.value("SELECT 1").await?, "1");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_port_in_use_is_named() -> TestResult {
+    let folder = tempfile::tempdir()?;
+    let taken = TcpListener::bind("127.0.0.1:0")?;
+    let port = taken.local_addr()?.port();
+    let output = run_server(&folder.path().join("data"), port)?;
+    check_refused(&output, &["in use", &format!("127.0.0.1:{port}")]);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unknown_settings_are_refused() -> TestResult {
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("granary.toml");
+    std::fs::write(&file, "grpc_listn = \"127.0.0.1:1\"\n")?;
+    let output = Command::new(paths::granary_binary()?)
+        .args(["server", "--config"])
+        .arg(&file)
+        .stdin(Stdio::null())
+        .output()?;
+    check_refused(&output, &["grpc_listn"]);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_data_folder_of_a_newer_format_is_refused() -> TestResult {
+    let mut cluster = TestCluster::start(Mode::Embedded).await?;
+    let mut client = cluster.client(0).await?;
+    client.update("CREATE TABLE t (id Int64) ENGINE = MergeTree ORDER BY id").await?;
+    let server = &mut cluster.cluster.coordinators[0];
+    server.kill()?;
+    let data_dir = server.spec().data_dir.clone();
+    let marked = format_files(&data_dir)?;
+    assert!(!marked.is_empty(), "no file of {} says its format", data_dir.display());
+    let originals: Vec<(PathBuf, String)> =
+        marked.iter().map(|(path, text, _)| (path.clone(), text.clone())).collect();
+    for (path, _, newer) in &marked {
+        std::fs::write(path, newer)?;
+    }
+    let [grpc] = free_ports::<1>()?;
+    check_refused(&run_server(&data_dir, grpc)?, &["format", "newer"]);
+    // The folder was not touched: with its own format it serves again.
+    for (path, text) in originals {
+        std::fs::write(path, text)?;
+    }
+    let server = &mut cluster.cluster.coordinators[0];
+    server.respawn()?;
+    server.wait_ready().await?;
+    assert_eq!(cluster.client(0).await?.value("SELECT count(*) FROM t").await?, "0");
+    Ok(())
+}
+
+/// Small text files that state a format, each with its text and the text of a far newer format.
+fn format_files(folder: &Path) -> TestResult<Vec<(PathBuf, String, String)>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            found.extend(format_files(&path)?);
+            continue;
+        }
+        let Ok(text) = std::fs::read_to_string(&path) else { continue };
+        let newer = text.replace("\"format\":1", "\"format\":999");
+        let newer = newer.replace("\"format\": 1", "\"format\": 999");
+        let newer = newer.replace("format = 1", "format = 999");
+        if newer != text {
+            found.push((path, text, newer));
+        }
+    }
+    Ok(found)
+}
+
+/// A program that runs `granary` with the data folder of a worker on a file system of `size_mib`.
+/// The mount is private to the process, and goes with it. `None` where the machine allows none.
+fn with_small_disk(folder: &Path, size_mib: u32) -> TestResult<Option<PathBuf>> {
+    let binary = paths::granary_binary()?;
+    let unshare = ["unshare --mount", "unshare --map-root-user --mount"].into_iter().find(|way| {
+        let trial = format!("{way} mount -t tmpfs tmpfs /mnt");
+        let trial = Command::new("sh").args(["-c", &trial]).stderr(Stdio::null()).status();
+        trial.is_ok_and(|status| status.success())
+    });
+    let Some(unshare) = unshare else { return Ok(None) };
+    // $1 is the role, $3 the value of --data-dir.
+    let script = format!(
+        "#!/bin/sh\n[ \"$1\" = worker ] || exec '{binary}' \"$@\"\nmkdir -p \"$3\"\n\
+         exec {unshare} sh -c 'mount -t tmpfs -o size={size_mib}m tmpfs \"$3\" && \
+         exec \"$0\" \"$@\"' '{binary}' \"$@\"\n",
+        binary = binary.display()
+    );
+    let path = folder.join("granary-on-a-small-disk");
+    std::fs::write(&path, script)?;
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755))?;
+    Ok(Some(path))
+}
+
+/// About 4 MiB that do not compress.
+fn noise(seed: u64) -> TestResult<RecordBatch> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    let rows = 32_768;
+    let ids = Int64Array::from_iter_values((0..rows).map(|_| next() as i64));
+    let texts: Vec<String> = (0..rows)
+        .map(|_| (0..7).map(|_| format!("{:016x}", next())).collect::<String>())
+        .collect();
+    Ok(RecordBatch::try_from_iter([
+        ("id", Arc::new(ids) as ArrayRef),
+        ("text", Arc::new(StringArray::from(texts)) as ArrayRef),
+    ])?)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_is_said_and_harms_nothing() -> TestResult {
+    let folder = tempfile::tempdir()?;
+    let Some(binary) = with_small_disk(folder.path(), 64)? else {
+        println!("skipped: this machine lets nobody mount a small file system");
+        return Ok(());
+    };
+    let mut cluster = TestCluster::start_with(Mode::Cluster, |spec| {
+        spec.binary = binary;
+        (spec.metadata, spec.coordinators, spec.workers) = (1, 1, 1);
+    })
+    .await?;
+    let (mut client, url) = (cluster.client(0).await?, cluster.url(0)?);
+    let table = "(id Int64, text String) ENGINE = MergeTree ORDER BY id";
+    client.update(&format!("CREATE TABLE full {table}")).await?;
+    client.update(&format!("CREATE TABLE small {table}")).await?;
+    client.update("INSERT INTO small VALUES (1, 'one')").await?;
+
+    let mut rows = 0;
+    let mut refusal = None;
+    for seed in 1..=40 {
+        match bulk::insert(&url, bulk::header("full", ""), &[noise(seed)?]).await {
+            Ok(receipt) => rows += receipt.rows,
+            Err(error) => {
+                refusal = Some(error.to_string());
+                break;
+            }
+        }
+    }
+    let refusal = refusal.ok_or("160 MiB went onto a disk of 64 MiB")?;
+    assert!(refusal.to_lowercase().contains("space"), "{refusal}");
+    assert!(rows > 0, "nothing fitted at all: {refusal}");
+
+    assert_eq!(client.value("SELECT count(*) FROM full").await?, rows.to_string());
+    assert_eq!(client.lines("SELECT id, text FROM small").await?, ["1\tone"]);
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    for process in cluster.cluster.processes_mut() {
+        assert!(process.exit_status()?.is_none(), "{} has ended", process.name());
+    }
+    Ok(())
+}

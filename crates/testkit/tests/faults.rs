@@ -1,0 +1,157 @@
+//! Killing processes during load and queries, restarts, and a worker that joins: what was
+//! acknowledged is there exactly once.
+
+use std::time::Duration;
+
+use granary::cluster::Cluster;
+use granary_common::TaskOwner;
+use granary_testkit::load::{self, Load};
+use granary_testkit::{Mode, SqlClient, TestCluster, TestResult};
+
+const WHILE: Duration = Duration::from_secs(2);
+const STOP_LIMIT: Duration = Duration::from_secs(10);
+
+/// Kills and restarts processes one after the other, under load and queries, and checks that
+/// nothing is lost and nothing is twice.
+async fn check_kills(mode: Mode, victims: fn(&mut Cluster) -> &mut Vec<Victim>) -> TestResult {
+    let mut cluster = TestCluster::start(mode).await?;
+    let mut client = cluster.client(0).await?;
+    load::create_table(&mut client).await?;
+    let tasks = TaskOwner::current();
+    let load = Load::start(&tasks, cluster.cluster.urls(), 0);
+    let urls = cluster.cluster.urls();
+    tokio::time::sleep(WHILE).await;
+    for place in 0..victims(&mut cluster.cluster).len() {
+        let before = load.acknowledged();
+        victims(&mut cluster.cluster)[place].kill()?;
+        query_for(&urls, &load, WHILE).await?;
+        victims(&mut cluster.cluster)[place].respawn()?;
+        victims(&mut cluster.cluster)[place].wait_ready().await?;
+        let answered = query_for(&urls, &load, 2 * WHILE).await?;
+        assert!(answered > 0, "no query was answered after the restart");
+        assert!(load.acknowledged() > before, "no insert was acknowledged after the restart");
+    }
+    let batches = load.stop().await?;
+    for url in &urls {
+        load::check_exactly_once(&mut SqlClient::connect(url).await?, batches).await?;
+    }
+    tasks.stop(STOP_LIMIT).await;
+    Ok(())
+}
+
+type Victim = granary::cluster::ProcessHandle;
+
+/// Queries through every coordinator in turn until `limit` has passed, each in a new session.
+/// Returns how many were answered.
+async fn query_for(urls: &[String], load: &Load, limit: Duration) -> TestResult<u32> {
+    let mut answered = 0;
+    let queries = async {
+        for url in urls.iter().cycle() {
+            // A coordinator that is away is what this is about.
+            if let Ok(mut client) = SqlClient::connect(url).await {
+                answered += u32::from(load::check_snapshot(&mut client, load).await?);
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        TestResult::Ok(())
+    };
+    match tokio::time::timeout(limit, queries).await {
+        Ok(failed) => failed.map(|()| 0),
+        Err(_) => Ok(answered),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killing_workers_loses_nothing() -> TestResult {
+    check_kills(Mode::Cluster, |cluster| &mut cluster.workers).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killing_coordinators_loses_nothing() -> TestResult {
+    check_kills(Mode::Cluster, |cluster| &mut cluster.coordinators).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killing_metadata_nodes_loses_nothing() -> TestResult {
+    check_kills(Mode::Cluster, |cluster| &mut cluster.metadata).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killing_the_embedded_server_loses_nothing() -> TestResult {
+    check_kills(Mode::Embedded, |cluster| &mut cluster.coordinators).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_of_everything_loses_nothing() -> TestResult {
+    let mut cluster = TestCluster::start(Mode::Cluster).await?;
+    load::create_table(&mut cluster.client(0).await?).await?;
+    let tasks = TaskOwner::current();
+    let load = Load::start(&tasks, cluster.cluster.urls(), 0);
+    tokio::time::sleep(WHILE).await;
+    // The power fails while rows come in; the load goes on when it is back.
+    cluster.cluster.restart_all().await?;
+    let before = load.acknowledged();
+    tokio::time::sleep(2 * WHILE).await;
+    let batches = load.stop().await?;
+    assert!(batches > before, "no insert was acknowledged after the restart");
+    load::check_exactly_once(&mut cluster.client(0).await?, batches).await?;
+    // And once more without anything going on.
+    cluster.cluster.restart_all().await?;
+    load::check_exactly_once(&mut cluster.client(1).await?, batches).await?;
+    tasks.stop(STOP_LIMIT).await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drain_ends_every_process_in_good_order() -> TestResult {
+    let mut cluster = TestCluster::start(Mode::Cluster).await?;
+    load::create_table(&mut cluster.client(0).await?).await?;
+    cluster.cluster.stop(Duration::from_secs(40)).await?;
+    for process in cluster.cluster.processes_mut() {
+        let status = process.exit_status()?.ok_or("still running")?;
+        assert!(status.success(), "{} ended with {status}", process.name());
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fourth_worker_joins() -> TestResult {
+    let mut cluster = TestCluster::start(Mode::Cluster).await?;
+    let mut client = cluster.client(0).await?;
+    load::create_table(&mut client).await?;
+    let tasks = TaskOwner::current();
+    let load = Load::start(&tasks, cluster.cluster.urls(), 0);
+    cluster.cluster.add_worker().await?;
+    wait_for(&mut client, "SELECT count(*) FROM system.workers", "4").await?;
+    client
+        .update(
+            "CREATE TABLE wide (id Int64) ENGINE = MergeTree ORDER BY id \
+             DISTRIBUTED BY (id) BUCKETS 8",
+        )
+        .await?;
+    let leaders = "SELECT count(DISTINCT leader) FROM system.buckets WHERE table = 'wide'";
+    assert_eq!(client.value(leaders).await?, "4", "the new worker gets buckets of new tables");
+    let rows = format!("INSERT INTO wide SELECT id FROM {}", load::TABLE);
+    while load.acknowledged() < 5 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    client.update(&rows).await?;
+    let same = "SELECT count(*) = count(DISTINCT id) AND count(*) >= 500 FROM wide";
+    assert_eq!(client.value(same).await?, "1");
+    let batches = load.stop().await?;
+    load::check_exactly_once(&mut cluster.client(1).await?, batches).await?;
+    tasks.stop(STOP_LIMIT).await;
+    Ok(())
+}
+
+async fn wait_for(client: &mut SqlClient, sql: &str, want: &str) -> TestResult {
+    let mut got = String::new();
+    for _ in 0..200 {
+        got = client.value(sql).await?;
+        if got == want {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    Err(format!("{sql}: {got} instead of {want}").into())
+}
