@@ -20,11 +20,11 @@ def sources(options: Options) -> dict[str, str]:
 
 
 def main() -> int:
-    agreed = True
+    good = True
     for options in command_line.parse():
-        rounds.load(options, sources(options))
+        failed = rounds.load(options, sources(options))
         rounds.run(options)
-        summary = report.summarize(options)
+        summary = report.summarize(options) | {"not_loaded": failed}
         rounds.save(options.record("summary"), summary)
         text = report.text(summary)
         options.record("summary").with_suffix(".txt").write_text(text)
@@ -32,8 +32,8 @@ def main() -> int:
         plot.draw(summary, picture)
         print(text)
         print(f"{options.record('summary')}\n{picture}")
-        agreed = agreed and not summary["disagreements"]
-    return 0 if agreed else 1
+        good = good and not failed and not summary["disagreements"]
+    return 0 if good else 1
 
 
 if __name__ == "__main__":

@@ -62,7 +62,7 @@ def _order(value) -> tuple:
     if isinstance(value, (int, float)):
         # Rounded, so that equal rows of two engines come in the same order.
         return (1, float(f"{value:.5g}"), "")
-    return (2, 0.0, str(value).rstrip("\x00"))
+    return (2, 0.0, str(value))
 
 
 def _equal(a, b) -> bool:

@@ -51,8 +51,9 @@ def parse(arguments: list[str] | None = None) -> list[Options]:
     )
     option = parser.add_argument
     option("--suite", choices=[*queries.SUITES, "all"], default="all")
-    option("--engines", default="granary,clickhouse,duckdb",
-           help=f"any of {', '.join(engines.ALL)}")
+    option(
+        "--engines", default="granary,clickhouse,duckdb", help=f"any of {', '.join(engines.ALL)}"
+    )
     option("--scale", type=float, default=1, help="TPC-H scale factor (default 1)")
     option("--rows", type=int, default=5_000_000, help="rows of hits (default 5000000)")
     option("--rounds", type=int, default=3, help="rounds over all queries (default 3)")
@@ -73,9 +74,20 @@ def parse(arguments: list[str] | None = None) -> list[Options]:
         parser.error(f"--threads {given.threads}: this machine has fewer cores")
     suites = queries.SUITES if given.suite == "all" else (given.suite,)
     made = [
-        Options(suite, names, given.scale, given.rows, given.rounds, given.hot, given.threads,
-                given.limit, 7200, [q for q in given.queries.split(",") if q],
-                given.data.resolve(), given.out.resolve())
+        Options(
+            suite,
+            names,
+            given.scale,
+            given.rows,
+            given.rounds,
+            given.hot,
+            given.threads,
+            given.limit,
+            7200,
+            [q for q in given.queries.split(",") if q],
+            given.data.resolve(),
+            given.out.resolve(),
+        )
         for suite in suites
     ]
     if given.fresh:

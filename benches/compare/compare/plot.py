@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-COLORS = {"granary": "#2f7d4f", "granary-cluster": "#8fc3a3", "clickhouse": "#e0b400",
-          "duckdb": "#5b5b5b"}
+COLORS = {
+    "granary": "#2f7d4f",
+    "granary-cluster": "#8fc3a3",
+    "clickhouse": "#e0b400",
+    "duckdb": "#5b5b5b",
+}
 
 
 def draw(summary: dict, path: Path) -> None:
@@ -43,8 +47,9 @@ def draw(summary: dict, path: Path) -> None:
     }
     for place, name in enumerate(names):
         at = [index + (place - (len(names) - 1) / 2) * width for index in range(len(measures))]
-        bottom.barh(at, [values[place] for values in measures.values()], width,
-                    color=COLORS.get(name))
+        bottom.barh(
+            at, [values[place] for values in measures.values()], width, color=COLORS.get(name)
+        )
     bottom.set_yticks(range(len(measures)), list(measures))
     bottom.grid(axis="x", alpha=0.3)
     figure.tight_layout()

@@ -51,7 +51,11 @@ class Remote:
         read, write = os.pipe()
         command = [sys.executable, "-m", "compare.child", self.engine, *self._arguments, str(write)]
         self._child = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=sys.stderr, text=True, pass_fds=[write],
+            command,
+            stdin=subprocess.PIPE,
+            stdout=sys.stderr,
+            text=True,
+            pass_fds=[write],
             start_new_session=True,
         )
         os.close(write)

@@ -70,8 +70,10 @@ def _ratio(rounds: list[dict], chosen: list, subject: str, other: str) -> dict:
     the best hot runs of the same round; the median over the rounds."""
     means, cpu, count = [], [], 0
     for record in rounds:
-        pairs = [(record.get(q.name, {}).get(subject, {}), record.get(q.name, {}).get(other, {}))
-                 for q in chosen]
+        pairs = [
+            (record.get(q.name, {}).get(subject, {}), record.get(q.name, {}).get(other, {}))
+            for q in chosen
+        ]
         pairs = [(a, b) for a, b in pairs if "seconds" in a and "seconds" in b]
         count = max(count, len(pairs))
         if pairs:
@@ -80,8 +82,7 @@ def _ratio(rounds: list[dict], chosen: list, subject: str, other: str) -> dict:
             cpu.append(sum(median(a["cpu_s"]) for a, _ in pairs) / max(used, 0.01))
     if not means:
         return {"error": "nothing in common"}
-    return {"hot": median(means), "hot_by_round": means, "cpu_total": median(cpu),
-            "queries": count}
+    return {"hot": median(means), "hot_by_round": means, "cpu_total": median(cpu), "queries": count}
 
 
 def _geometric(values: list[float]) -> float:
@@ -94,23 +95,34 @@ def _disagreements(options: Options, chosen: list, names: list[str]) -> list[str
     for query in chosen:
         have = [n for n in names if options.answer(query.name, n).exists()]
         for name in have[:-1]:
-            why = differ(options.answer(query.name, name), options.answer(query.name, have[-1]),
-                         query.compare)
+            why = differ(
+                options.answer(query.name, name),
+                options.answer(query.name, have[-1]),
+                query.compare,
+            )
             if why:
                 found.append(f"{query.name}: {name} and {have[-1]} differ: {why}")
     return found
 
 
 def text(summary: dict) -> str:
-    lines = [f"{summary['label']}: {summary['machine']}",
-             f"{summary['rounds']} rounds, {summary['hot_runs']} hot runs in each", ""]
+    lines = [
+        f"{summary['label']}: {summary['machine']}",
+        f"{summary['rounds']} rounds, {summary['hot_runs']} hot runs in each",
+        "",
+    ]
     lines += _loads(summary) + [""] + _queries(summary) + [""] + _ratios(summary)
     lines += [f"DIFFERENT RESULTS  {line}" for line in summary["disagreements"]]
     if not summary["disagreements"]:
         lines.append("All engines that answered gave the same results.")
+    for name, why in summary["not_loaded"].items():
+        lines.append(f"FAILED  to load into {name}: {why.splitlines()[0][:160]}")
     for query, by_engine in summary["queries"].items():
-        lines += [f"FAILED  {query} on {name}: {r['error'].splitlines()[0][:160]}"
-                  for name, r in by_engine.items() if "error" in r]
+        lines += [
+            f"FAILED  {query} on {name}: {r['error'].splitlines()[0][:160]}"
+            for name, r in by_engine.items()
+            if "error" in r
+        ]
     return "\n".join(lines) + "\n"
 
 
@@ -119,14 +131,17 @@ def _loads(summary: dict) -> list[str]:
     for name, load in summary["loads"].items():
         lines.append(
             f"{name:18}{sum(load['load_s'].values()):10.1f}{load['load_cpu_s']:10.1f}"
-            f"{load['bytes'] / 1e6:12.1f}{load['peak_bytes'] / 1e6:10.0f}  {load['version']}")
+            f"{load['bytes'] / 1e6:12.1f}{load['peak_bytes'] / 1e6:10.0f}  {load['version']}"
+        )
     return lines
 
 
 def _queries(summary: dict) -> list[str]:
     names = summary["engines"]
-    lines = [" " * 6 + "".join(f"{name:>30}" for name in names),
-             " " * 6 + "".join(f"{'cold ms':>10}{'hot ms':>10}{'peak MB':>10}" for _ in names)]
+    lines = [
+        " " * 6 + "".join(f"{name:>30}" for name in names),
+        " " * 6 + "".join(f"{'cold ms':>10}{'hot ms':>10}{'peak MB':>10}" for _ in names),
+    ]
     for query, by_engine in summary["queries"].items():
         cells = []
         for name in names:
@@ -140,8 +155,11 @@ def _queries(summary: dict) -> list[str]:
         lines.append(f"{query:6}" + "".join(cells))
     lines.append(f"{'mean':6}" + "".join(_mean(summary, name) for name in names))
     how = {r.get("cold_how") for q in summary["queries"].values() for r in q.values()} - {None}
-    return [*lines, "mean: geometric, of the queries that ran; peak: the highest. "
-            f"Cold: first run, {' / '.join(sorted(how)) or 'not measured'}."]
+    return [
+        *lines,
+        "mean: geometric, of the queries that ran; peak: the highest. "
+        f"Cold: first run, {' / '.join(sorted(how)) or 'not measured'}.",
+    ]
 
 
 def _mean(summary: dict, engine: str) -> str:
@@ -162,8 +180,10 @@ def _ratios(summary: dict) -> list[str]:
             continue
         time = sum(loads[subject]["load_s"].values()) / sum(loads[other]["load_s"].values())
         size = loads[subject]["bytes"] / max(1, loads[other]["bytes"])
-        lines.append(f"{subject} / {other}: hot {ratio['hot']:.2f} (geometric mean of "
-                     f"{ratio['queries']} queries, median of the rounds), "
-                     f"CPU {ratio['cpu_total']:.2f}, "
-                     f"load {time:.2f}, size {size:.2f}")
+        lines.append(
+            f"{subject} / {other}: hot {ratio['hot']:.2f} (geometric mean of "
+            f"{ratio['queries']} queries, median of the rounds), "
+            f"CPU {ratio['cpu_total']:.2f}, "
+            f"load {time:.2f}, size {size:.2f}"
+        )
     return lines

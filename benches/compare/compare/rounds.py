@@ -23,8 +23,10 @@ def engines(options: Options) -> dict[str, Remote]:
     }
 
 
-def load(options: Options, sources: dict[str, str]) -> None:
-    """One engine after the other; a load that was interrupted begins again."""
+def load(options: Options, sources: dict[str, str]) -> dict[str, str]:
+    """One engine after the other; a load that was interrupted begins again. Returns the engines
+    that could not load, with the reason."""
+    failed = {}
     for name, engine in engines(options).items():
         record = options.record(f"load-{name}")
         if record.exists() and engine.folder.exists():
@@ -34,12 +36,12 @@ def load(options: Options, sources: dict[str, str]) -> None:
         try:
             version = engine.ask("version", 180)
             result = engine.ask("load", options.load_limit_s, sources=sources) | version
+            save(record, result)
         except Failed as error:
-            result = {"error": str(error)}
+            failed[name] = str(error)
             say(f"  failed: {error}")
         engine.stop()
-        if "error" not in result:
-            save(record, result)
+    return failed
 
 
 def run(options: Options) -> None:
@@ -48,8 +50,11 @@ def run(options: Options) -> None:
     for number in range(1, options.rounds + 1):
         record = options.record(f"round-{number}")
         done = json.loads(record.read_text()) if record.exists() else {}
-        alive = {name: engine for name, engine in engines(options).items()
-                 if options.record(f"load-{name}").exists()}
+        alive = {
+            name: engine
+            for name, engine in engines(options).items()
+            if options.record(f"load-{name}").exists()
+        }
         texts = {name: {q.name: q for q in queries(options.suite, name)} for name in alive}
         try:
             _round(options, number, alive, texts, done, record)
@@ -70,8 +75,10 @@ def _round(options, number, alive, texts, done, record) -> None:
                 result = _measure(options, number, alive[name], texts[name][query.name])
                 done.setdefault(query.name, {})[name] = result
         save(record, done)
-        say(f"round {number} {query.name}  " + "  ".join(
-            f"{name} {_brief(done[query.name][name])}" for name in names))
+        say(
+            f"round {number} {query.name}  "
+            + "  ".join(f"{name} {_brief(done[query.name][name])}" for name in names)
+        )
 
 
 def _measure(options: Options, number: int, engine: Remote, query: Query) -> dict:
@@ -82,8 +89,9 @@ def _measure(options: Options, number: int, engine: Remote, query: Query) -> dic
             result["cold_how"] = engine.ask("cold", 60)["how"]
             first = engine.ask("run", options.limit_s, text=query.text, times=1, answer=answer)
             result["cold_s"] = first["seconds"][0]
-        hot = engine.ask("run", options.limit_s * options.hot, text=query.text,
-                         times=options.hot, answer=None)
+        hot = engine.ask(
+            "run", options.limit_s * options.hot, text=query.text, times=options.hot, answer=None
+        )
         return result | hot
     except Failed as error:
         return {"error": str(error)}

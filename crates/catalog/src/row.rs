@@ -88,6 +88,7 @@ fn push(bytes: &mut Vec<u8>, tag: u8, ids: &[u64]) {
 
 /// One row put or deleted.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[allow(clippy::large_enum_variant)] // Nearly every change is a put.
 pub enum Change {
     Put(Row),
     Delete(RowKey),

@@ -1,6 +1,32 @@
-//! The coordinator.
+//! The coordinator: the life of a query and of an insert, between clients and workers.
+//!
+//! ```text
+//!   flight_sql, insert::rpc ─► call (session) ─► statement ─┬─ query  ─► engine ─► batches
+//!                                                           ├─ insert ─► leaders ─► commit
+//!                                                           └─ ddl    ─► catalog commands
+//! ```
+//!
+//! A coordinator keeps nothing that a client needs from another one: tickets, prepared handles and
+//! sessions are signed and self-contained ([`seal`]). It never reads or writes parts itself.
+
 pub mod auth;
+pub mod call;
 pub mod config;
+mod core;
+mod ddl;
+pub mod flight_sql;
+mod heartbeat;
+mod http;
 pub mod insert;
+mod node;
+mod query;
 pub mod seal;
 pub mod session;
+mod statement;
+mod system;
+
+pub use auth::{AcceptAll, Authenticator, Credentials, Identity};
+pub use call::{NOTICE_HEADER, QUERY_ID_HEADER};
+pub use config::{CoordinatorConfig, Limits, RenderMetrics};
+pub use core::{Collaborators, Coordinator};
+pub use node::CoordinatorNode;

@@ -141,9 +141,8 @@ impl WorkerSessionBuilder for FragmentHost {
         config.set_distributed_channel_resolver(self.channels.clone());
         let mut memory_bytes_max = 0;
         if let Some(settings) = settings {
-            let options = config.options_mut();
-            options.execution.batch_size = settings.batch_rows.max(1);
-            options.execution.time_zone = Some(settings.time_zone);
+            *config = std::mem::take(config).with_batch_size(settings.batch_rows.max(1));
+            config.options_mut().execution.time_zone = Some(settings.time_zone);
             memory_bytes_max = settings.memory_bytes_max;
         }
         let builder = builder.with_runtime_env(self.memory.for_query(memory_bytes_max));

@@ -22,6 +22,7 @@ pub use functions::{BuiltinFunctions, FunctionSet};
 pub use memory::{MemoryLimits, NodeMemory};
 pub use part_scan::PartScanExec;
 pub use part_scan::codec::OperatorCodec;
+pub use part_scan::facts::{Placement, ScanFacts};
 pub use part_scan::layout::{Layout, ScanSpec, ScannedPart, chunked};
 pub use part_scan::read::{PartAccess, PartRead, read_held};
 pub use part_scan::statistics::{ColumnSummaries, ColumnSummary};

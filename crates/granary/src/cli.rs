@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 use granary_common::{Error, Result};
 
 use crate::config::{Effective, Layer, Role};
-use crate::{demo, exit, load, shell};
+use crate::{demo, exit, load, roles, shell};
 
 /// Granary: a distributed columnar database.
 ///
@@ -113,8 +113,10 @@ fn dispatch(command: Command) -> Result<ExitCode> {
     })
 }
 
-fn role(_role: Role, _options: RoleOptions) -> Result<ExitCode> {
-    Ok(ExitCode::SUCCESS)
+fn role(role: Role, options: RoleOptions) -> Result<ExitCode> {
+    let exit_with_stdin = options.exit_with_stdin;
+    let effective = options.resolve(role)?;
+    roles::run(&effective, exit_with_stdin)
 }
 
 fn client_runtime() -> Result<tokio::runtime::Runtime> {

@@ -25,7 +25,10 @@ pub fn install(settings: &Settings) -> Result<MetricsHandle> {
         LogFormat::Json => lines.json().try_init(),
     };
     installed.map_err(|error| Error::internal(format!("logging: {error}")))?;
-    PrometheusBuilder::new()
+    let handle = PrometheusBuilder::new()
         .install_recorder()
-        .map_err(|error| Error::internal(format!("metrics: {error}")))
+        .map_err(|error| Error::internal(format!("metrics: {error}")))?;
+    metrics::describe_gauge!("granary_build_info", "Always 1; the labels say what runs.");
+    metrics::gauge!("granary_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+    Ok(handle)
 }

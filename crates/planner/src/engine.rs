@@ -1,18 +1,34 @@
 //! The engine: sessions at a snapshot, plans, execution.
 
-use std::path::PathBuf;
+use std::fmt::Write as _;
 use std::sync::Arc;
 
-use datafusion::catalog::SchemaProvider;
-use datafusion::execution::{SendableRecordBatchStream, SessionState};
+use datafusion::catalog::{
+    CatalogProviderList, MemoryCatalogProviderList, SchemaProvider,
+};
+use datafusion::execution::{SendableRecordBatchStream, SessionState, SessionStateBuilder};
 use datafusion::logical_expr::LogicalPlan;
-use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
+use datafusion::prelude::SessionConfig;
+use futures::TryStreamExt;
 use granary_catalog::Snapshot;
-use granary_common::{Error, Result};
-use granary_execution::{FunctionSet, WorkerDirectory};
+use granary_common::units::display_bytes;
+use granary_common::{ClusterId, Result};
+use granary_execution::error::from_datafusion;
+use granary_execution::{
+    FragmentChannels, FragmentSettings, FunctionSet, MemoryLimits, NodeMemory, PartAccess,
+    WorkerDirectory,
+};
 use granary_storage::PartStore;
 
+use crate::distribution::{cut, display, display_executed, distribute, variants};
+use crate::rules::physical_rules;
 use crate::settings::QuerySettings;
+use crate::tables::statistics::StatisticsCache;
+use crate::tables::{CATALOG, SnapshotCatalog};
+use crate::topology::Topology;
+use crate::validate::validate;
 
 /// Where plans run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,17 +37,6 @@ pub enum EngineMode {
     Embedded,
     /// Cut into stages that run on the workers.
     Cluster,
-}
-
-/// What queries of this node may hold together.
-#[derive(Clone, Debug)]
-pub struct MemoryLimits {
-    /// Bytes of all queries together on this node.
-    pub node_bytes_max: u64,
-    /// Where queries spill to; made when needed, emptied at the start.
-    pub spill_dir: PathBuf,
-    /// Bytes of spilled files together.
-    pub spill_bytes_max: u64,
 }
 
 /// What an engine is made of.
@@ -43,6 +48,8 @@ pub struct EngineConfig {
     /// The parts of this process's own worker, if it has one.
     pub parts: Option<Arc<PartStore>>,
     pub memory: MemoryLimits,
+    /// What this node's requests to workers say that they come from.
+    pub cluster: Option<ClusterId>,
 }
 
 /// What a session is bound to.
@@ -59,31 +66,81 @@ pub struct SessionInputs<'a> {
 /// Plans and runs queries.
 #[derive(Debug)]
 pub struct QueryEngine {
-    config: EngineConfig,
+    mode: EngineMode,
+    workers: Arc<dyn WorkerDirectory>,
+    access: Arc<PartAccess>,
+    statistics: Arc<StatisticsCache>,
+    memory: NodeMemory,
+    channels: FragmentChannels,
 }
 
 impl QueryEngine {
-    /// An engine; makes and empties the spill folder.
+    /// An engine; makes and empties the spill folder. Kind `Unavailable` when that fails.
     pub fn new(config: EngineConfig) -> Result<QueryEngine> {
-        Ok(QueryEngine { config })
+        let EngineConfig { mode, workers, parts, memory, cluster } = config;
+        let access = PartAccess { store: parts, workers: Arc::clone(&workers) };
+        Ok(QueryEngine {
+            mode,
+            workers,
+            statistics: Arc::new(StatisticsCache::new(access.clone())),
+            access: Arc::new(access),
+            memory: NodeMemory::new(&memory)?,
+            channels: FragmentChannels::new(cluster.as_ref()),
+        })
     }
 
     /// A session of one query: catalog `granary` with a schema for each database of the snapshot.
-    /// Keep it (or the plan) while the query runs: its memory is accounted to it.
+    /// The query's memory is accounted to it.
     pub fn session_state(&self, inputs: SessionInputs<'_>) -> Result<SessionState> {
-        let _ = (inputs, &self.config);
-        Err(Error::unsupported("not written yet"))
+        let settings = inputs.settings;
+        let config = session_config(settings, inputs.current_database)
+            .with_extension(Arc::clone(&self.access));
+        let threads = config.target_partitions();
+        let colocated = self.mode == EngineMode::Cluster && settings.colocated_joins;
+        let catalogs = MemoryCatalogProviderList::new();
+        let statistics = Arc::clone(&self.statistics);
+        let catalog = SnapshotCatalog::new(inputs.snapshot, statistics, inputs.extra_schemas);
+        catalogs.register_catalog(CATALOG.to_owned(), Arc::new(catalog));
+        let builder = SessionStateBuilder::new()
+            .with_default_features()
+            .with_config(config)
+            .with_runtime_env(self.memory.for_query(settings.max_memory_usage))
+            .with_catalog_list(Arc::new(catalogs))
+            .with_physical_optimizer_rules(physical_rules(colocated));
+        let mut builder = inputs.functions.register(builder);
+        if self.mode == EngineMode::Cluster {
+            let topology = Topology {
+                workers: self.workers.live(),
+                task_partitions: threads,
+                distributed_scan_bytes_min: settings.distributed_scan_bytes_min,
+            };
+            let fragment = FragmentSettings {
+                batch_rows: settings.max_block_size,
+                memory_bytes_max: settings.max_memory_usage,
+                time_zone: settings.session_timezone.clone(),
+            };
+            let channels = self.channels.clone();
+            builder = distribute(builder, Arc::new(topology), settings, &fragment, channels)?;
+        }
+        Ok(builder.build())
     }
 
     /// Optimizes `plan` and makes it executable: on this node when embedded, else cut into stages
-    /// and validated.
+    /// and validated. Every plan before the cut runs on one node.
     pub async fn physical_plan(
         &self,
         state: &SessionState,
         plan: &LogicalPlan,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let _ = (state, plan);
-        Err(Error::unsupported("not written yet"))
+        let failed = |error| from_datafusion(&error);
+        let logical = state.optimize(plan).map_err(failed)?;
+        let planner = DefaultPhysicalPlanner::default();
+        let physical = planner.create_physical_plan(&logical, state).await.map_err(failed)?;
+        validate(&physical, &variants)?;
+        match self.mode {
+            EngineMode::Embedded => Ok(physical),
+            EngineMode::Cluster => cut(state, &logical, physical).await,
+        }
     }
 
     /// Starts `plan`. Dropping the stream stops it on every worker. Errors of the stream carry their
@@ -93,14 +150,12 @@ impl QueryEngine {
         plan: &Arc<dyn ExecutionPlan>,
         state: &SessionState,
     ) -> Result<SendableRecordBatchStream> {
-        let _ = (plan, state);
-        Err(Error::unsupported("not written yet"))
+        execute_stream(Arc::clone(plan), state.task_ctx()).map_err(|error| from_datafusion(&error))
     }
 
     /// The plan as text, stage by stage.
     pub fn explain(&self, plan: &Arc<dyn ExecutionPlan>) -> String {
-        let _ = plan;
-        String::new()
+        display(plan)
     }
 
     /// Runs `plan`, drops its rows, and gives the plan with what each operator did and the bytes
@@ -110,7 +165,42 @@ impl QueryEngine {
         plan: &Arc<dyn ExecutionPlan>,
         state: &SessionState,
     ) -> Result<String> {
-        let _ = (plan, state);
-        Err(Error::unsupported("not written yet"))
+        let mut batches = self.execute(plan, state)?;
+        let mut rows = 0;
+        while let Some(batch) =
+            batches.try_next().await.map_err(|error| from_datafusion(&error))?
+        {
+            rows += batch.num_rows();
+        }
+        drop(batches);
+        let (mut text, traffic) = display_executed(plan).await?;
+        if !text.ends_with('\n') {
+            text.push('\n');
+        }
+        let exchanged = display_bytes(traffic.exchanged);
+        let gathered = display_bytes(traffic.gathered);
+        // Writing to a string cannot fail.
+        let _ = write!(text, "exchanged: {exchanged}, gathered: {gathered}, rows: {rows}");
+        Ok(text)
     }
+
+    /// Bytes that the queries of this node hold now.
+    pub fn memory_used_bytes(&self) -> u64 {
+        self.memory.used_bytes()
+    }
+}
+
+fn session_config(settings: &QuerySettings, current_database: &str) -> SessionConfig {
+    let mut config = SessionConfig::new()
+        .with_default_catalog_and_schema(CATALOG, current_database)
+        .with_create_default_catalog_and_schema(false)
+        .with_information_schema(true)
+        .with_batch_size(settings.max_block_size.max(1));
+    if settings.max_threads > 0 {
+        config = config.with_target_partitions(settings.max_threads);
+    }
+    let options = config.options_mut();
+    options.execution.time_zone = Some(settings.session_timezone.clone());
+    options.sql_parser.enable_ident_normalization = false;
+    config
 }

@@ -7,8 +7,15 @@
 //!
 //! Only [`distribution`] names `datafusion_distributed`.
 
+pub mod distribution;
 pub mod engine;
+pub mod rules;
 pub mod settings;
+pub mod tables;
+pub mod topology;
+pub mod validate;
 
-pub use engine::{EngineConfig, EngineMode, MemoryLimits, QueryEngine, SessionInputs};
+pub use engine::{EngineConfig, EngineMode, QueryEngine, SessionInputs};
+pub use granary_execution::MemoryLimits;
 pub use settings::QuerySettings;
+pub use tables::PartTable;

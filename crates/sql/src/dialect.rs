@@ -7,7 +7,7 @@ mod tokens;
 
 use std::any::TypeId;
 
-use sqlparser::ast::{CaseWhen, Expr, helpers::attached_token::AttachedToken};
+use sqlparser::ast::{CaseWhen, ColumnOption, Expr, helpers::attached_token::AttachedToken};
 use sqlparser::dialect::{ClickHouseDialect, Dialect};
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::Token;
@@ -66,6 +66,16 @@ impl Dialect for GranaryDialect {
         supports_select_wildcard_exclude supports_comma_separated_set_assignments
     }
 
+    /// `CODEC(...)` beside a column.
+    fn parse_column_option(
+        &self,
+        parser: &mut Parser<'_>,
+    ) -> Result<Option<Result<Option<ColumnOption>, ParserError>>, ParserError> {
+        let is_codec = matches!(&parser.peek_token_ref().token, Token::Word(word)
+            if word.quote_style.is_none() && word.value.eq_ignore_ascii_case("CODEC"));
+        Ok(is_codec.then(|| codec(parser)))
+    }
+
     fn get_next_precedence(&self, parser: &Parser<'_>) -> Option<Result<u8, ParserError>> {
         is_question_mark(&parser.peek_token_ref().token).then_some(Ok(TERNARY_PRECEDENCE))
     }
@@ -78,6 +88,26 @@ impl Dialect for GranaryDialect {
         _precedence: u8,
     ) -> Option<Result<Expr, ParserError>> {
         is_question_mark(&parser.peek_token_ref().token).then(|| parse_ternary(parser, expr))
+    }
+}
+
+/// `NAME(...)`, brackets within brackets included.
+fn codec(parser: &mut Parser<'_>) -> Result<Option<ColumnOption>, ParserError> {
+    let mut tokens = vec![parser.next_token().token];
+    let mut depth = 0_usize;
+    loop {
+        let next = parser.next_token();
+        match next.token {
+            Token::LParen => depth += 1,
+            Token::RParen => depth = depth.saturating_sub(1),
+            Token::EOF => return parser.expected("the end of CODEC(...)", next),
+            _ if depth == 0 => return parser.expected("the brackets of CODEC(...)", next),
+            _ => {}
+        }
+        tokens.push(next.token);
+        if depth == 0 {
+            return Ok(Some(ColumnOption::DialectSpecific(tokens)));
+        }
     }
 }
 

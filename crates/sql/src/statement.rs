@@ -188,3 +188,22 @@ pub(crate) fn setting_text(value: &Expr) -> String {
         other => other.to_string(),
     }
 }
+
+/// Parses one expression, for example the text of a key or a default in the catalog.
+///
+/// # Errors
+/// InvalidInput when the text is not one expression.
+pub(crate) fn parse_expression(text: &str) -> Result<Expr> {
+    use sqlparser::parser::Parser;
+    use sqlparser::tokenizer::Token;
+
+    let tokens = crate::dialect::tokenize(text)
+        .map_err(|error| crate::error::from_tokenizer(error, text))?;
+    let dialect = crate::GranaryDialect;
+    let mut parser = Parser::new(&dialect).with_tokens_with_locations(tokens);
+    let parsed = parser.parse_expr().and_then(|expression| {
+        parser.expect_token(&Token::EOF)?;
+        Ok(expression)
+    });
+    parsed.map_err(|error| crate::error::from_parser(error, text))
+}

@@ -1,5 +1,7 @@
 //! SQL's many spellings of types, ClickHouse's and the standard's, as column types.
 
+mod arrow;
+
 use granary_catalog::ColumnType;
 use granary_common::{Error, Result};
 use sqlparser::ast::{
@@ -8,6 +10,8 @@ use sqlparser::ast::{
 };
 
 use crate::error::did_you_mean;
+
+pub use self::arrow::column_type_from_arrow;
 
 /// Digits of `DECIMAL` without a precision.
 const DECIMAL_PRECISION_DEFAULT: u8 = 10;

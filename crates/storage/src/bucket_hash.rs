@@ -107,7 +107,9 @@ fn hash_column(column: &ArrayRef, hashes: &mut [u64]) -> Result<()> {
             });
         }
         DataType::Timestamp(TimeUnit::Second, _) => times!(TimestampSecondType, 1_000_000_000),
-        DataType::Timestamp(TimeUnit::Millisecond, _) => times!(TimestampMillisecondType, 1_000_000),
+        DataType::Timestamp(TimeUnit::Millisecond, _) => {
+            times!(TimestampMillisecondType, 1_000_000)
+        }
         DataType::Timestamp(TimeUnit::Microsecond, _) => times!(TimestampMicrosecondType, 1_000),
         DataType::Timestamp(TimeUnit::Nanosecond, _) => times!(TimestampNanosecondType, 1),
         DataType::Utf8 => texts!(6, column.as_string::<i32>()),
@@ -116,7 +118,9 @@ fn hash_column(column: &ArrayRef, hashes: &mut [u64]) -> Result<()> {
         DataType::Binary => texts!(7, column.as_binary::<i32>()),
         DataType::LargeBinary => texts!(7, column.as_binary::<i64>()),
         DataType::BinaryView => texts!(7, column.as_binary_view()),
-        other => return Err(Error::invalid(format!("rows cannot be distributed by {other} values"))),
+        other => {
+            return Err(Error::invalid(format!("rows cannot be distributed by {other} values")));
+        }
     }
     Ok(())
 }
@@ -205,10 +209,7 @@ mod tests {
                 ])),
                 FROZEN_TEXTS.to_vec(),
             ),
-            (
-                Arc::new(Float64Array::from(vec![0.0, 1.5, f64::NAN])),
-                FROZEN_FLOATS.to_vec(),
-            ),
+            (Arc::new(Float64Array::from(vec![0.0, 1.5, f64::NAN])), FROZEN_FLOATS.to_vec()),
             (decimals(vec![150, -1, 300], 15, 2), FROZEN_DECIMALS.to_vec()),
             (Arc::new(Date32Array::from(vec![0, 19_000])), FROZEN_DATES.to_vec()),
             (Arc::new(TimestampSecondArray::from(vec![0, 1_700_000_000])), FROZEN_TIMES.to_vec()),
@@ -250,14 +251,8 @@ mod tests {
                 decimals(vec![300], 15, 2),
             ],
             vec![decimals(vec![150], 15, 2), decimals(vec![15_000], 30, 4)],
-            vec![
-                Arc::new(Float32Array::from(vec![0.5])),
-                Arc::new(Float64Array::from(vec![0.5])),
-            ],
-            vec![
-                Arc::new(Float64Array::from(vec![0.0])),
-                Arc::new(Float64Array::from(vec![-0.0])),
-            ],
+            vec![Arc::new(Float32Array::from(vec![0.5])), Arc::new(Float64Array::from(vec![0.5]))],
+            vec![Arc::new(Float64Array::from(vec![0.0])), Arc::new(Float64Array::from(vec![-0.0]))],
             vec![
                 Arc::new(StringArray::from(vec!["abc"])),
                 Arc::new(StringViewArray::from(vec!["abc"])),

@@ -57,14 +57,34 @@ pub enum Filter {
     /// FALSE when empty.
     Or(Vec<Filter>),
     Not(Box<Filter>),
-    Compare { column: ColumnId, op: CompareOp, value: Scalar },
+    Compare {
+        column: ColumnId,
+        op: CompareOp,
+        value: Scalar,
+    },
     /// Columns of the same Arrow type.
-    CompareColumns { left: ColumnId, op: CompareOp, right: ColumnId },
+    CompareColumns {
+        left: ColumnId,
+        op: CompareOp,
+        right: ColumnId,
+    },
     /// FALSE when empty; NULL when nothing matches and the list holds NULL.
-    In { column: ColumnId, values: Vec<Scalar>, negated: bool },
-    IsNull { column: ColumnId, negated: bool },
+    In {
+        column: ColumnId,
+        values: Vec<Scalar>,
+        negated: bool,
+    },
+    IsNull {
+        column: ColumnId,
+        negated: bool,
+    },
     /// `%` any text, `_` one character, `\` escapes. Only on text columns.
-    Like { column: ColumnId, pattern: String, negated: bool, case_insensitive: bool },
+    Like {
+        column: ColumnId,
+        pattern: String,
+        negated: bool,
+        case_insensitive: bool,
+    },
 }
 
 impl Filter {

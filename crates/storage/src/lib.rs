@@ -17,6 +17,8 @@ pub mod scalar;
 pub mod schema;
 pub mod sort_order;
 pub mod sweep;
+#[cfg(test)]
+mod test_support;
 pub mod volume;
 pub mod write;
 

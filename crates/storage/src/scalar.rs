@@ -16,8 +16,8 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Scalar as ArrowScalar, new_null_array};
 use arrow::array::{
-    BinaryArray, BinaryViewArray, BooleanArray, Decimal128Array, Decimal256Array,
-    LargeBinaryArray, LargeStringArray, PrimitiveArray, StringArray, StringViewArray,
+    BinaryArray, BinaryViewArray, BooleanArray, Decimal128Array, Decimal256Array, LargeBinaryArray,
+    LargeStringArray, PrimitiveArray, StringArray, StringViewArray,
 };
 use arrow::datatypes::*;
 use granary_catalog::Scalar;
@@ -140,7 +140,9 @@ fn one_value(value: &Scalar, data_type: &DataType) -> Option<ArrayRef> {
         Some(match (data_type, value) {
             (DataType::Boolean, Scalar::Bool(value)) => Arc::new(BooleanArray::from(vec![*value])),
             (DataType::Decimal128(p, s), Scalar::Wide(value)) => Arc::new(
-                Decimal128Array::from_iter_values([*value]).with_precision_and_scale(*p, *s).ok()?,
+                Decimal128Array::from_iter_values([*value])
+                    .with_precision_and_scale(*p, *s)
+                    .ok()?,
             ),
             (DataType::Decimal256(p, s), Scalar::Wide(value)) => Arc::new(
                 Decimal256Array::from_iter_values([i256_of(*value)])

@@ -28,9 +28,8 @@ pub const SORT_OPTIONS: SortOptions = SortOptions { descending: false, nulls_fir
 
 /// `rows` with the floats of its columns in their one stored form.
 pub fn canonical_floats(rows: RecordBatch) -> Result<RecordBatch> {
-    let is_float = |array: &ArrayRef| {
-        matches!(array.data_type(), DataType::Float32 | DataType::Float64)
-    };
+    let is_float =
+        |array: &ArrayRef| matches!(array.data_type(), DataType::Float32 | DataType::Float64);
     if !rows.columns().iter().any(is_float) {
         return Ok(rows);
     }
@@ -73,8 +72,9 @@ pub fn canonical_f64(value: f64) -> f64 {
 /// already. Floats must be canonical. Kind `InvalidInput` for a type that has no order.
 pub fn sort_permutation(columns: &[ArrayRef]) -> Result<Option<UInt32Array>> {
     let Some(length) = columns.first().map(|column| column.len()) else { return Ok(None) };
-    let length = u32::try_from(length)
-        .map_err(|_| Error::invalid("a block has more than 4294967295 rows; send smaller blocks"))?;
+    let length = u32::try_from(length).map_err(|_| {
+        Error::invalid("a block has more than 4294967295 rows; send smaller blocks")
+    })?;
     let rows = comparable_rows(columns)?;
     if (1..rows.num_rows()).all(|row| rows.row(row - 1) <= rows.row(row)) {
         return Ok(None);

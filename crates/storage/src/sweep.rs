@@ -60,3 +60,41 @@ pub async fn sweep_orphans(volume: &Volume, snapshot: &Snapshot) -> Result<Swept
     }
     Ok(swept)
 }
+
+#[cfg(test)]
+mod tests {
+    use granary_catalog::{Change, PartIdRange, Row};
+    use granary_common::{CatalogVersion, WorkerId};
+    use object_store::ObjectStoreExt;
+
+    use super::*;
+    use crate::test_support::folder;
+
+    #[tokio::test]
+    async fn only_expired_orphans_go() {
+        let temporary = tempfile::tempdir().unwrap();
+        let volume = folder(temporary.path());
+        for path in [
+            "parts/1/5/data.vortex",
+            "parts/1/5/index",
+            "parts/1/12/index",
+            "parts/x",
+            "other/1/5/y",
+        ] {
+            volume.store.put(&volume.path(path), "1234".into()).await.unwrap();
+        }
+        let lease = Row::PartIdRange(PartIdRange {
+            start: 10,
+            end: 20,
+            worker: WorkerId(1),
+            incarnation: 1,
+        });
+        let snapshot = Snapshot::default().with_changes(CatalogVersion(1), &[Change::Put(lease)]);
+        let swept = sweep_orphans(&volume, &snapshot).await.unwrap();
+        assert_eq!(swept, SweptParts { deleted: vec![PartId(5)], bytes: 8 });
+        assert!(!temporary.path().join("parts/1/5").exists());
+        for kept in ["parts/1/12/index", "parts/x", "other/1/5/y"] {
+            assert!(temporary.path().join(kept).exists(), "{kept}");
+        }
+    }
+}

@@ -103,7 +103,7 @@ impl SqlClient {
     pub async fn fetch(&mut self, info: FlightInfo) -> Result<Vec<RecordBatch>, SqlError> {
         let mut batches = Vec::new();
         for endpoint in info.endpoint {
-            let ticket = endpoint.ticket.ok_or_else(|| no_ticket())?;
+            let ticket = endpoint.ticket.ok_or_else(no_ticket)?;
             let stream = self.flight.do_get(ticket).await?;
             batches.extend(stream.try_collect::<Vec<_>>().await?);
         }
@@ -120,7 +120,8 @@ impl SqlClient {
     /// Runs a query and returns its rows as the `.slt` files print them, cells separated by tabs.
     pub async fn lines(&mut self, sql: &str) -> Result<Vec<String>, SqlError> {
         let batches = self.run(sql).await?;
-        let rows = format::rows(&batches).map_err(|error| SqlError::Transport(error.to_string()))?;
+        let rows =
+            format::rows(&batches).map_err(|error| SqlError::Transport(error.to_string()))?;
         Ok(rows.into_iter().map(|row| row.join("\t")).collect())
     }
 

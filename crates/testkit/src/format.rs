@@ -65,22 +65,26 @@ mod tests {
 
     #[test]
     fn values_are_printed_as_the_files_say() {
-        check(Arc::new(StringArray::from(vec![Some("a b"), Some(""), None])), &[
-            "a b", "(empty)", "NULL",
-        ]);
-        check(Arc::new(BooleanArray::from(vec![Some(true), Some(false), None])), &[
-            "1", "0", "NULL",
-        ]);
+        check(
+            Arc::new(StringArray::from(vec![Some("a b"), Some(""), None])),
+            &["a b", "(empty)", "NULL"],
+        );
+        check(
+            Arc::new(BooleanArray::from(vec![Some(true), Some(false), None])),
+            &["1", "0", "NULL"],
+        );
         check(Arc::new(NullArray::new(1)), &["NULL"]);
         check(Arc::new(Float64Array::from(vec![0.5, -3.0])), &["0.5", "-3.0"]);
         let decimals = Decimal128Array::from(vec![150, -5]).with_precision_and_scale(10, 2);
         check(Arc::new(decimals.expect("a decimal type")), &["1.50", "-0.05"]);
         check(Arc::new(Date32Array::from(vec![19_723])), &["2024-01-01"]);
-        check(Arc::new(TimestampMillisecondArray::from(vec![1_704_067_200_000])), &[
-            "2024-01-01 00:00:00",
-        ]);
-        check(Arc::new(TimestampMillisecondArray::from(vec![1_704_067_200_250])), &[
-            "2024-01-01 00:00:00.250",
-        ]);
+        check(
+            Arc::new(TimestampMillisecondArray::from(vec![1_704_067_200_000])),
+            &["2024-01-01 00:00:00"],
+        );
+        check(
+            Arc::new(TimestampMillisecondArray::from(vec![1_704_067_200_250])),
+            &["2024-01-01 00:00:00.250"],
+        );
     }
 }

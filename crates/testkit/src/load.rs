@@ -123,7 +123,7 @@ pub async fn check_snapshot(client: &mut SqlClient, load: &Load) -> TestResult<b
     let line = lines.first().ok_or("no row")?;
     let (count, distinct) = line.split_once('\t').ok_or("not two cells")?;
     let count: u64 = count.parse()?;
-    if count.to_string() != distinct || count % BATCH_ROWS != 0 {
+    if count.to_string() != distinct || !count.is_multiple_of(BATCH_ROWS) {
         return Err(format!("a query saw {count} rows, {distinct} distinct").into());
     }
     if count < acknowledged * BATCH_ROWS {

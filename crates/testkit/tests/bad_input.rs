@@ -51,7 +51,11 @@ async fn wrong_statements_say_what_is_wrong_and_where() -> TestResult {
         ("SELECT id, count(*) FROM t", Code::InvalidArgument, &["id"]),
         ("INSERT INTO t VALUES ('x', 'a', 1)", Code::InvalidArgument, &["id", "x"]),
         ("INSERT INTO t VALUES (4, NULL, 1)", Code::InvalidArgument, &["name"]),
-        ("INSERT INTO t (id, name) VALUES (4, 'd'), (NULL, 'e')", Code::InvalidArgument, &["id", "2"]),
+        (
+            "INSERT INTO t (id, name) VALUES (4, 'd'), (NULL, 'e')",
+            Code::InvalidArgument,
+            &["id", "2"],
+        ),
         ("DROP TABLE no_such_table", Code::NotFound, &["no_such_table"]),
         ("SET no_such_setting = 1", Code::InvalidArgument, &["no_such_setting"]),
         ("SELECT CAST('abc' AS Int64)", Code::InvalidArgument, &["abc"]),
@@ -173,8 +177,8 @@ async fn inserts_that_do_not_fit_the_table_are_refused() -> TestResult {
 async fn a_token_stands_for_one_content() -> TestResult {
     let (_cluster, mut client, url) = server().await?;
     let send = |ids: &[i64]| {
-        let messages = encoded(&[batch(ids)?])
-            .map(|ipc| bulk::messages(bulk::header("t", "my-token"), &ipc));
+        let messages =
+            encoded(&[batch(ids)?]).map(|ipc| bulk::messages(bulk::header("t", "my-token"), &ipc));
         TestResult::Ok(futures::stream::iter(messages?))
     };
     let first = bulk::send(&url, send(&[10, 11])?).await?;
@@ -193,9 +197,8 @@ async fn a_token_stands_for_one_content() -> TestResult {
 async fn oversized_messages_are_refused() -> TestResult {
     let (_cluster, mut client, url) = server().await?;
     // One message above the limit of 256 MiB.
-    let request = InsertRequest {
-        message: Some(Message::ArrowIpc(vec![0_u8; (256 << 20) + 1024].into())),
-    };
+    let request =
+        InsertRequest { message: Some(Message::ArrowIpc(vec![0_u8; (256 << 20) + 1024].into())) };
     let header = bulk::messages(bulk::header("t", ""), &[]);
     let messages = header.into_iter().chain([request]);
     let answer = bulk::send(&url, futures::stream::iter(messages.collect::<Vec<_>>())).await;
@@ -236,7 +239,7 @@ async fn a_client_that_vanishes_in_a_result_stops_the_query() -> TestResult {
     drop(stream);
     drop(leaver);
     let running = "SELECT count(*) FROM system.queries \
-                   WHERE state = 'running' AND statement LIKE '%CROSS JOIN t AS b'";
+                   WHERE state = 'running' AND query LIKE '%CROSS JOIN t AS b'";
     for _ in 0..100 {
         if client.value(running).await? == "0" {
             return Ok(());

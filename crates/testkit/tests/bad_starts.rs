@@ -13,13 +13,25 @@ use granary_testkit::{Mode, TestCluster, TestResult, bulk, paths};
 /// Runs `granary server` on `data_dir` until it ends by itself, which it must within 30 s.
 fn run_server(data_dir: &Path, grpc: u16) -> TestResult<Output> {
     let [http, internal] = free_ports::<2>()?;
-    let mut command = Command::new("timeout");
-    command.args(["--signal=KILL", "30"]).arg(paths::granary_binary()?).arg("server");
+    let mut command = server_command()?;
     command.arg("--data-dir").arg(data_dir);
     for (flag, port) in [("grpc", grpc), ("http", http), ("internal", internal)] {
         command.arg(format!("--{flag}-listen")).arg(format!("127.0.0.1:{port}"));
     }
-    Ok(command.stdin(Stdio::null()).output()?)
+    Ok(command.output()?)
+}
+
+/// `granary server`, killed after 30 s, without the settings that this process may have been given.
+fn server_command() -> TestResult<Command> {
+    let mut command = Command::new("timeout");
+    command.args(["--signal=KILL", "30"]).arg(paths::granary_binary()?).arg("server");
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("GRANARY_") {
+            command.env_remove(name);
+        }
+    }
+    command.stdin(Stdio::null());
+    Ok(command)
 }
 
 /// The process ended by itself, with an error of `words` and without a panic.
@@ -62,11 +74,7 @@ async fn unknown_settings_are_refused() -> TestResult {
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("granary.toml");
     std::fs::write(&file, "grpc_listn = \"127.0.0.1:1\"\n")?;
-    let output = Command::new(paths::granary_binary()?)
-        .args(["server", "--config"])
-        .arg(&file)
-        .stdin(Stdio::null())
-        .output()?;
+    let output = server_command()?.arg("--config").arg(&file).output()?;
     check_refused(&output, &["grpc_listn"]);
     Ok(())
 }
@@ -154,9 +162,8 @@ fn noise(seed: u64) -> TestResult<RecordBatch> {
     };
     let rows = 32_768;
     let ids = Int64Array::from_iter_values((0..rows).map(|_| next() as i64));
-    let texts: Vec<String> = (0..rows)
-        .map(|_| (0..7).map(|_| format!("{:016x}", next())).collect::<String>())
-        .collect();
+    let texts: Vec<String> =
+        (0..rows).map(|_| (0..7).map(|_| format!("{:016x}", next())).collect::<String>()).collect();
     Ok(RecordBatch::try_from_iter([
         ("id", Arc::new(ids) as ArrayRef),
         ("text", Arc::new(StringArray::from(texts)) as ArrayRef),

@@ -92,10 +92,20 @@ class Pages:
         second = pc.take(self.slugs, pa.array((mix(page, 84) % np.uint64(4000)).astype(np.int64)))
         number = pa.array((mix(page, 85) % np.uint64(10**8)).astype(np.int64)).cast(pa.string())
         tail = unit(mix(page, 86))
-        query = np.where(tail < 0.0004, "&ref=google", np.where(tail < 0.3, "&page=2#top", "")).astype(object)
+        query = np.where(
+            tail < 0.0004, "&ref=google", np.where(tail < 0.3, "&page=2#top", "")
+        ).astype(object)
         return pc.binary_join_element_wise(
-            pa.array(scheme), domain, pa.array(zones), first, pa.array(np.full(len(page), "/", object)),
-            second, pa.array(np.full(len(page), "?id=", object)), number, pa.array(query), "",
+            pa.array(scheme),
+            domain,
+            pa.array(zones),
+            first,
+            pa.array(np.full(len(page), "/", object)),
+            second,
+            pa.array(np.full(len(page), "?id=", object)),
+            number,
+            pa.array(query),
+            "",
         )
 
     def _search_url(self, text: pa.Array) -> pa.Array:

@@ -66,9 +66,7 @@ class Weighted:
         self.edges = total / total[-1]
 
     def index(self, uniform: np.ndarray) -> np.ndarray:
-        return np.minimum(
-            np.searchsorted(self.edges, uniform, side="right"), len(self.edges) - 1
-        )
+        return np.minimum(np.searchsorted(self.edges, uniform, side="right"), len(self.edges) - 1)
 
     def draw(self, uniform: np.ndarray) -> np.ndarray:
         return self.values[self.index(uniform)]

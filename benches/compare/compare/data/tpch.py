@@ -15,8 +15,19 @@ def generate(folder: Path, scale: float) -> dict[str, Path]:
     done = target / "complete"
     if not done.exists():
         subprocess.run(
-            ["tpchgen-cli", "parquet", "--scale-factor", f"{scale:g}", "--output-dir", str(target),
-             "--overwrite", "--compression", "ZSTD(1)", "--row-group-bytes", "32MB"],
+            [
+                "tpchgen-cli",
+                "parquet",
+                "--scale-factor",
+                f"{scale:g}",
+                "--output-dir",
+                str(target),
+                "--overwrite",
+                "--compression",
+                "ZSTD(1)",
+                "--row-group-bytes",
+                "32MB",
+            ],
             check=True,
         )
         done.touch()

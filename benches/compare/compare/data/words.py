@@ -16,8 +16,6 @@ _RU = (
 ).split()
 _EN = "ab con der in lo mar net on per re sa ta ti ver web shop news play ma ro li no ka to".split()
 
-SITES = ["yandex", "google", "mail", "avito", "vkontakte", "kinopoisk", "rutube", "ozon"]
-
 
 def russian(count: int, seed: int) -> pa.Array:
     return pa.array(_distinct(count, seed, _RU, 1, 5))

@@ -18,11 +18,13 @@ READY_LIMIT_S = 120
 
 def binary() -> Path:
     """`GRANARY_BINARY`, else where the scripts build it."""
-    named = os.environ.get("GRANARY_BINARY")
-    if named:
-        return Path(named)
-    build = os.environ.get("GRANARY_BUILD_DIR", Path.home() / ".cache/granary/target")
-    return Path(build) / "release" / "granary"
+    build = Path(os.environ.get("GRANARY_BUILD_DIR", Path.home() / ".cache/granary/target"))
+    path = Path(os.environ.get("GRANARY_BINARY", build / "release" / "granary"))
+    if not path.exists():
+        raise RuntimeError(
+            f"{path} is not built; scripts/demo builds it, or name it in GRANARY_BINARY"
+        )
+    return path
 
 
 class Process:
@@ -34,7 +36,10 @@ class Process:
         with open(self.log, "wb") as output:
             self.child = subprocess.Popen(
                 [str(binary()), *arguments],
-                stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env=environment,
             )
         self.addresses: dict[str, str] = {}
 
@@ -97,8 +102,14 @@ class Granary(Engine):
 
     def load(self, table: str, source: Path) -> None:
         files = str(source / "*.parquet") if source.is_dir() else str(source)
-        command = [str(binary()), "load", "--url", self.url.replace("grpc://", "http://"),
-                   table, files]
+        command = [
+            str(binary()),
+            "load",
+            "--url",
+            self.url.replace("grpc://", "http://"),
+            table,
+            files,
+        ]
         run = subprocess.run(command, capture_output=True, text=True)
         if run.returncode:
             raise RuntimeError(f"{' '.join(command)}: {run.stderr[-2000:]}")

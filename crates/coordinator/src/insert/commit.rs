@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
@@ -39,10 +40,15 @@ pub(super) struct Writer<'a> {
     staged: Option<Staged>,
 }
 
+/// A block whose parts are there.
+struct Written {
+    block: Arc<Block>,
+    write: TableWrite,
+}
+
 /// A block that is being written.
 struct InFlight {
     block: Arc<Block>,
-    target: Arc<Target>,
     writing: AbortOnDropHandle<Option<Result<TableWrite>>>,
 }
 
@@ -134,14 +140,10 @@ impl<'a> Writer<'a> {
     fn start(&self, block: Arc<Block>) -> InFlight {
         let (core, target) = (Arc::clone(self.core), Arc::clone(&self.target));
         let rows = Arc::clone(&block);
-        let turn = self.core.rotation.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let turn = self.turn();
         let writing =
             self.core.with.tasks.spawn(async move { target.write(&core, &rows, turn).await });
-        InFlight {
-            block,
-            target: Arc::clone(&self.target),
-            writing: AbortOnDropHandle::new(writing),
-        }
+        InFlight { block, writing: AbortOnDropHandle::new(writing) }
     }
 
     async fn make_room(&mut self, in_flight: &mut VecDeque<InFlight>) -> Result<()> {
@@ -155,21 +157,164 @@ impl<'a> Writer<'a> {
 
     /// Waits for a block's parts and stages them.
     async fn stage(&mut self, in_flight: InFlight) -> Result<()> {
+        let written = self.written(in_flight).await?;
         let transaction = match &self.staged {
             Some(staged) => staged.transaction.clone(),
             None => {
                 let transaction = self.core.with.random.next_hex();
                 let core = Arc::clone(self.core);
-                self.staged = Some(Staged { core, transaction: transaction.clone() });
+                let staged = Staged { core, transaction: transaction.clone(), published: false };
+                self.staged = Some(staged);
                 transaction
             }
         };
-        let (block, target) = (Arc::clone(&in_flight.block), Arc::clone(&in_flight.target));
-        let mut write = Some(finished(in_flight).await);
-        self.with_retries(block, target, move |prepared| {
-            let write = write.take().filter(|_| prepared.is_none()).or(prepared);
-            (write, transaction.clone())
+        let command = |write: &TableWrite| CommandBody::StageParts {
+            transaction: transaction.clone(),
+            write: write.clone(),
+        };
+        self.execute(written, command).await.map(drop)
+    }
+
+    /// Commits the last block, with everything that was staged before it.
+    async fn commit(mut self, last: Option<InFlight>) -> Result<Inserted> {
+        let written = match last {
+            Some(last) => self.written(last).await?,
+            None => Written { block: Arc::default(), write: self.target.nothing() },
+        };
+        let digest = self.take_digest();
+        let staged = self.staged.as_ref().map(|staged| staged.transaction.clone());
+        let command = |write: &TableWrite| {
+            CommandBody::CommitInsert(CommitInsert {
+                tables: vec![write.clone()],
+                staged: staged.clone(),
+                token: self.token.clone(),
+                digest: digest.clone(),
+                rows: self.rows,
+            })
+        };
+        let Outcome::Inserted(receipt) = self.execute(written, command).await? else {
+            return Err(Error::internal("a commit was answered with something else"));
+        };
+        if let Some(staged) = &mut self.staged {
+            // A duplicate leaves what this attempt staged behind.
+            staged.published = !receipt.duplicate;
+        }
+        Ok(Inserted {
+            rows: receipt.rows,
+            parts: receipt.parts,
+            version: receipt.version,
+            duplicate: receipt.duplicate,
+            token: self.token,
         })
-        .await
+    }
+
+    /// Waits until a block's parts are there; when a leader was lost, writes it to the next one.
+    async fn written(&self, in_flight: InFlight) -> Result<Written> {
+        let InFlight { block, writing } = in_flight;
+        let outcome = match writing.await {
+            Ok(Some(outcome)) => outcome,
+            Ok(None) => Err(Error::unavailable("the coordinator is shutting down; send it again")),
+            Err(error) => Err(Error::internal(format!("writing a block failed: {error}"))),
+        };
+        match outcome {
+            Ok(write) => Ok(Written { block, write }),
+            Err(error) if error.kind().is_retryable() => {
+                tracing::warn!(%error, "a block was not written; writing it again");
+                self.rewrite(block).await
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Writes a block again, as the catalog is now.
+    async fn rewrite(&self, block: Arc<Block>) -> Result<Written> {
+        let mut delay = RETRY_DELAY;
+        for attempt in 1.. {
+            self.core.with.clock.sleep(delay).await;
+            delay *= 2;
+            let target = self.target.refreshed(self.core, self.request, &self.schema).await?;
+            if self.staged.is_some() && target.versions() != self.target.versions() {
+                return Err(Error::conflict(format!(
+                    "table '{}' changed while rows were inserted; nothing of them is visible, \
+                     send them again",
+                    target.table.name
+                )));
+            }
+            match target.write(self.core, &block, self.turn()).await {
+                Ok(write) => return Ok(Written { block, write }),
+                Err(error) if error.kind().is_retryable() && attempt < self.attempts_max() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(Error::internal("the attempts ran out without an outcome"))
+    }
+
+    /// Runs the command that a written block makes. A conflict writes the block again; a command
+    /// whose outcome is unknown is repeated, since parts and tokens make it idempotent.
+    async fn execute(
+        &self,
+        mut written: Written,
+        command: impl Fn(&TableWrite) -> CommandBody,
+    ) -> Result<Outcome> {
+        let mut delay = RETRY_DELAY;
+        for attempt in 1.. {
+            let done = self.core.with.catalog.execute(command(&written.write)).await;
+            let error = match done {
+                Ok((_, outcome)) => return Ok(outcome),
+                Err(error) => error,
+            };
+            if attempt >= self.attempts_max() {
+                let unknown = error.kind() == ErrorKind::DeadlineExceeded;
+                let hint = format!("ask again with the insert token '{}'", self.token);
+                return Err(if unknown { error.context(hint) } else { error });
+            }
+            match error.kind() {
+                ErrorKind::Conflict => written = self.rewrite(written.block).await?,
+                ErrorKind::Unavailable | ErrorKind::DeadlineExceeded => {
+                    self.core.with.clock.sleep(delay).await;
+                    delay *= 2;
+                }
+                _ => return Err(error),
+            }
+        }
+        Err(Error::internal("the attempts ran out without an outcome"))
+    }
+
+    fn attempts_max(&self) -> usize {
+        self.core.config.limits.attempts_max
+    }
+
+    fn turn(&self) -> u64 {
+        self.core.rotation.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+/// Cuts a batch that is larger than a block.
+fn pieces(batch: RecordBatch, rows_max: usize) -> impl Iterator<Item = RecordBatch> {
+    let rows = batch.num_rows();
+    (0..rows).step_by(rows_max.max(1)).map(move |from| batch.slice(from, rows_max.min(rows - from)))
+}
+
+/// Parts that are staged; dropped from the catalog unless they are published, also when the client
+/// goes away in the middle.
+struct Staged {
+    core: Arc<Coordinator>,
+    transaction: String,
+    published: bool,
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        if self.published {
+            return;
+        }
+        let catalog = Arc::clone(&self.core.with.catalog);
+        let transaction = self.transaction.clone();
+        self.core.with.tasks.spawn(async move {
+            // Failing that, the stage expires by itself.
+            if let Err(error) = catalog.execute(CommandBody::AbortStaged { transaction }).await {
+                tracing::warn!(%error, "a staged insert could not be dropped; it will expire");
+            }
+        });
     }
 }

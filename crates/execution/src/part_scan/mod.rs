@@ -1,6 +1,7 @@
 //! The scan of a table's parts, as an operator.
 
 pub mod codec;
+pub mod facts;
 pub mod layout;
 mod operator;
 pub mod predicate;
@@ -45,7 +46,7 @@ use parking_lot::Mutex;
 use self::layout::{Layout, ScanSpec, units};
 use self::predicate::{all_of, to_filter};
 use self::read::PartAccess;
-use self::statistics::ColumnSummaries;
+use self::facts::ScanFacts;
 use self::stream::{Reader, ScanMetrics, UnitQueue, map_columns};
 
 /// Streams that one partition merges at most; with more parts a sort is cheaper than the merge.
@@ -60,7 +61,7 @@ pub struct PartScanExec {
     spec: Arc<ScanSpec>,
     /// Runtime filters, with columns as positions in the table's schema.
     residual: Vec<Arc<dyn PhysicalExpr>>,
-    summaries: Arc<ColumnSummaries>,
+    facts: Arc<ScanFacts>,
     properties: Arc<PlanProperties>,
     metrics: ExecutionPlanMetricsSet,
     run: Mutex<Run>,
@@ -74,22 +75,22 @@ struct Run {
 }
 
 impl PartScanExec {
-    /// A scan of `spec`. `summaries` are for planning only and do not travel.
-    pub fn new(spec: ScanSpec, summaries: Arc<ColumnSummaries>) -> granary_common::Result<Self> {
-        Self::with_residual(spec, Vec::new(), summaries)
+    /// A scan of `spec`. `facts` are for planning only and do not travel.
+    pub fn new(spec: ScanSpec, facts: Arc<ScanFacts>) -> granary_common::Result<Self> {
+        Self::with_residual(spec, Vec::new(), facts)
     }
 
     fn with_residual(
         spec: ScanSpec,
         residual: Vec<Arc<dyn PhysicalExpr>>,
-        summaries: Arc<ColumnSummaries>,
+        facts: Arc<ScanFacts>,
     ) -> granary_common::Result<Self> {
         let schema = spec.schema.project(&spec.columns)?;
         let properties = Arc::new(properties(&spec, schema));
         Ok(Self {
             spec: Arc::new(spec),
             residual,
-            summaries,
+            facts,
             properties,
             metrics: ExecutionPlanMetricsSet::new(),
             run: Mutex::default(),
@@ -106,14 +107,14 @@ impl PartScanExec {
         &self.residual
     }
 
-    /// What is known of the table's columns.
-    pub fn summaries(&self) -> &Arc<ColumnSummaries> {
-        &self.summaries
+    /// What it was planned with.
+    pub fn facts(&self) -> &Arc<ScanFacts> {
+        &self.facts
     }
 
     /// The same scan of `spec`, with its runtime filters.
     pub fn with_spec(&self, spec: ScanSpec) -> Result<Self> {
-        Self::with_residual(spec, self.residual.clone(), Arc::clone(&self.summaries))
+        Self::with_residual(spec, self.residual.clone(), Arc::clone(&self.facts))
             .map_err(crate::error::to_datafusion)
     }
 

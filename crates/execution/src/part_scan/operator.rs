@@ -77,7 +77,7 @@ impl ExecutionPlan for PartScanExec {
         _input_stats: &[Arc<Statistics>],
         args: &StatisticsArgs,
     ) -> Result<Arc<Statistics>> {
-        let whole = statistics::of_scan(&self.spec, &self.summaries);
+        let whole = statistics::of_scan(&self.spec, &self.facts.summaries);
         let partitions = self.spec.layout.partitions().max(1);
         let statistics = match args.partition() {
             None => whole,
@@ -156,7 +156,7 @@ impl ExecutionPlan for PartScanExec {
             return Ok(answer);
         }
         let spec = ScanSpec { filter: all_of(filters), ..(*self.spec).clone() };
-        let updated = Self::with_residual(spec, residual, Arc::clone(&self.summaries))
+        let updated = Self::with_residual(spec, residual, Arc::clone(&self.facts))
             .map_err(crate::error::to_datafusion)?;
         Ok(answer.with_updated_node(Arc::new(updated)))
     }

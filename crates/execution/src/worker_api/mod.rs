@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use futures::stream::BoxStream;
 use granary_catalog::{NewPart, PartLocation};
 use granary_common::{BucketIndex, Result, WorkerId};
-use granary_storage::{PartRef, PartScan, PartSchema};
+use granary_storage::{ColumnStatistics, PartRef, PartScan, PartSchema};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use url::Url;
@@ -58,6 +58,9 @@ pub trait WorkerApi: Debug + Send + Sync {
         &self,
         scan: RemotePartScan,
     ) -> Result<BoxStream<'static, Result<RecordBatch>>>;
+
+    /// Column statistics of parts that the worker holds, part by part in the order given.
+    async fn part_statistics(&self, parts: Vec<PartRef>) -> Result<Vec<Vec<ColumnStatistics>>>;
 }
 
 /// The way to every worker.

@@ -11,8 +11,9 @@ use granary_catalog::{NewPart, codec};
 use granary_common::{ClusterId, Error, Result};
 use granary_proto::internal::worker_client::WorkerClient;
 use granary_proto::internal::{
-    ScanPartRequest, ScanPartResponse, WriteBlockRequest, write_block_request,
+    PartStatisticsRequest, ScanPartRequest, ScanPartResponse, WriteBlockRequest, write_block_request,
 };
+use granary_storage::{ColumnStatistics, PartRef};
 use tonic::Request;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::{Channel, Endpoint};
@@ -120,6 +121,16 @@ impl WorkerApi for RemoteWorker {
             .into_inner()
             .map_err(move |status| this.failed("reading a part", &status));
         Ok(batches(chunks.boxed()))
+    }
+
+    async fn part_statistics(&self, parts: Vec<PartRef>) -> Result<Vec<Vec<ColumnStatistics>>> {
+        let request = PartStatisticsRequest { parts: codec::encode(&parts)?.into() };
+        let mut client = self.client.clone();
+        let response = client
+            .part_statistics(self.request(request))
+            .await
+            .map_err(|status| self.failed("asking for statistics", &status))?;
+        codec::decode(&response.into_inner().statistics)
     }
 }
 

@@ -108,7 +108,7 @@ impl Producer {
         let mut rest = Bytes::from(encoded);
         while !rest.is_empty() {
             let chunk = rest.split_to(rest.len().min(CHUNK_BYTES));
-            self.send(Message::ArrowIpc(chunk.into()))?;
+            self.send(Message::ArrowIpc(chunk))?;
         }
         Ok(())
     }

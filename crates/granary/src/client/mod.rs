@@ -25,15 +25,15 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 /// Whom to connect to, and as whom.
 #[derive(Clone, Debug, clap::Args)]
 pub struct ConnectOptions {
-    /// Coordinator to connect to, for example http://host:7420; instead of --host and --port.
-    #[arg(long, env = "GRANARY_URL", conflicts_with_all = ["host", "port"])]
+    /// Coordinator to connect to, for example http://host:7420. --host and --port go before it.
+    #[arg(long, env = "GRANARY_URL")]
     pub url: Option<String>,
-    /// Host of a coordinator.
-    #[arg(long, default_value = "127.0.0.1")]
-    pub host: String,
-    /// Its gRPC port.
-    #[arg(long, default_value_t = 7420)]
-    pub port: u16,
+    /// Host of a coordinator. Default: 127.0.0.1.
+    #[arg(long)]
+    pub host: Option<String>,
+    /// Its gRPC port. Default: 7420.
+    #[arg(long)]
+    pub port: Option<u16>,
     /// User name.
     #[arg(long, env = "GRANARY_USER", default_value = "default")]
     pub user: String,
@@ -50,8 +50,8 @@ impl ConnectOptions {
     pub fn to_url(url: impl Into<String>) -> Self {
         Self {
             url: Some(url.into()),
-            host: String::new(),
-            port: 0,
+            host: None,
+            port: None,
             user: "default".to_owned(),
             password: String::new(),
             database: None,
@@ -60,11 +60,14 @@ impl ConnectOptions {
 
     /// The address in the form that the transport takes.
     pub fn endpoint_url(&self) -> String {
-        match &self.url {
-            None => format!("http://{}:{}", self.host, self.port),
-            Some(url) => {
+        match (&self.url, &self.host, self.port) {
+            (Some(url), None, None) => {
                 let rest = url.split_once("://").map_or(url.as_str(), |(_, rest)| rest);
                 format!("http://{}", rest.trim_end_matches('/'))
+            }
+            (_, host, port) => {
+                let host = host.as_deref().unwrap_or("127.0.0.1");
+                format!("http://{host}:{}", port.unwrap_or(7420))
             }
         }
     }
@@ -75,6 +78,7 @@ impl ConnectOptions {
 pub struct Client {
     flight: FlightSqlServiceClient<SessionChannel>,
     bulk: BulkInsertClient<SessionChannel>,
+    channel: SessionChannel,
     url: String,
 }
 
@@ -99,13 +103,19 @@ impl Client {
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
         let mut client = Client {
             flight: FlightSqlServiceClient::new_from_inner(flight),
-            bulk: BulkInsertClient::new(channel),
+            bulk: BulkInsertClient::new(channel.clone()),
+            channel,
             url,
         };
         if let Some(database) = &options.database {
             client.run(&format!("USE {}", quote_identifier(database))).await?;
         }
         Ok(client)
+    }
+
+    /// Notices of the statements since this was last asked: what was accepted without effect.
+    pub fn take_notices(&self) -> Vec<String> {
+        self.channel.take_notices()
     }
 
     /// The address that it is connected to.
@@ -152,6 +162,8 @@ mod tests {
         ] {
             assert_eq!(ConnectOptions::to_url(url).endpoint_url(), expected);
         }
+        let named = ConnectOptions { port: Some(1), ..ConnectOptions::to_url("db:7420") };
+        assert_eq!(named.endpoint_url(), "http://127.0.0.1:1");
     }
 
     #[test]

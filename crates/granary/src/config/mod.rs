@@ -24,7 +24,7 @@ pub use environment::read_environment;
 pub use file::read_file;
 pub use nearest::nearest;
 pub use settings::{Layer, Origin, Role, Settings};
-pub use values::{Addresses, LogFormat, VolumeUrl};
+pub use values::{Addresses, LogFormat, Secret, VolumeUrl};
 
 /// The settings of `role`, and remarks on what was set in vain.
 #[derive(Clone, Debug)]

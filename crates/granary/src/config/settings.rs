@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::values::{Addresses, LogFormat, VolumeUrl};
+use super::values::{Addresses, LogFormat, Secret, VolumeUrl};
 
 /// What a process does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -188,6 +188,9 @@ settings! {
     threads: usize = unset, [Server, Coordinator, Worker];
     /// How long a drain waits for running queries and inserts, in seconds, 0 to 3600. Default: 30.
     drain_limit_s: u64 = (30), [Server, Metadata, Coordinator, Worker];
+    /// Secret that signs tickets and session tokens, the same for all coordinators of a cluster.
+    /// Not set: the cluster's id, which suffices where clients are trusted.
+    secret: Secret = unset, [Server, Coordinator];
     /// Which events are logged: error, warn, info, debug, trace, or per module as in
     /// warn,granary_worker=debug. Default: info.
     log: String = ("info,datafusion=warn,vortex=warn,openraft=warn,h2=warn".to_owned()),

@@ -104,8 +104,7 @@ async fn demo(options: &DemoOptions) -> Result<bool> {
 }
 
 async fn start(options: &DemoOptions, folder: &Path) -> Result<Cluster> {
-    let binary = std::env::current_exe()
-        .map_err(|error| Error::internal(format!("cannot find this program: {error}")))?;
+    let binary = this_program()?;
     let mut spec = match options.embedded {
         true => ClusterSpec::embedded(binary, folder),
         false => ClusterSpec::new(binary, folder),
@@ -127,6 +126,11 @@ async fn start(options: &DemoOptions, folder: &Path) -> Result<Cluster> {
     Ok(cluster)
 }
 
+fn this_program() -> Result<PathBuf> {
+    std::env::current_exe()
+        .map_err(|error| Error::internal(format!("cannot find this program: {error}")))
+}
+
 fn describe(process: &ProcessHandle) -> String {
     let address = |name: &&str| process.address(name).map(|at| format!("{name} {at}"));
     let names = ["grpc", "http", "internal", "raft"];
@@ -140,10 +144,12 @@ async fn finish(
     folder: &Folder,
     url: &str,
 ) -> Result<()> {
+    let program = this_program()?;
+    let program = program.display();
     if options.keep {
         cluster.leave_running();
         let pids: Vec<String> = cluster.processes_mut().map(|p| p.pid().to_string()).collect();
-        println!("\nThe cluster stays up. Try it:\n\n  granary sql --url {url}");
+        println!("\nThe cluster stays up. Try it:\n\n  {program} sql --url {url}");
         println!("\nand stop it with:\n\n  kill {}", pids.join(" "));
         println!("\nIts data is in {}.", folder.path.display());
         return Ok(());
@@ -151,7 +157,7 @@ async fn finish(
     cluster.stop(STOP_LIMIT).await?;
     println!("\nThe cluster is stopped. To keep one and ask it yourself:\n");
     let embedded = if options.embedded { " --embedded" } else { "" };
-    println!("  granary demo{embedded} --keep        # prints the `granary sql` command for it");
+    println!("  {program} demo{embedded} --keep");
     Ok(())
 }
 

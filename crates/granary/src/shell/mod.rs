@@ -108,7 +108,9 @@ impl Session {
             let Some(batch) = batch else { break };
             result.write(&batch)?;
         }
-        result.finish(SystemClock.monotonic_ms() - start_ms)
+        result.finish(SystemClock.monotonic_ms() - start_ms)?;
+        self.client.take_notices().iter().for_each(|notice| eprintln!("note: {notice}"));
+        Ok(())
     }
 }
 

@@ -122,7 +122,7 @@ impl Output {
 
 enum State<'a> {
     Waiting(&'a mut Sink),
-    Writing(Writer<'a>),
+    Writing(Box<Writer<'a>>),
     Failed,
 }
 
@@ -149,7 +149,7 @@ impl ResultWriter<'_> {
     fn start(&mut self, schema: SchemaRef) -> Result<()> {
         match std::mem::replace(&mut self.state, State::Failed) {
             State::Waiting(sink) => {
-                self.state = State::Writing(Writer::open(self.format, sink, schema)?);
+                self.state = State::Writing(Box::new(Writer::open(self.format, sink, schema)?));
             }
             other => self.state = other,
         }

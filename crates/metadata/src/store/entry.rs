@@ -87,6 +87,7 @@ pub(crate) struct StoredEntry {
 
 /// What an entry holds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[allow(clippy::large_enum_variant)] // Nearly every entry is a command.
 pub(crate) enum StoredPayload {
     Blank,
     Command(Command),

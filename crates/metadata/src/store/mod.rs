@@ -128,3 +128,6 @@ pub(crate) fn io_error(doing: &str, path: &Path, error: &std::io::Error) -> Erro
         _ => Error::internal(text),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,9 +13,7 @@ pub const BOUND_BYTES_MAX: usize = 24;
 pub fn lower_bound(value: &Scalar) -> Scalar {
     match value {
         Scalar::Text(text) => Scalar::Text(cut_text(text).to_owned()),
-        Scalar::Bytes(bytes) => {
-            Scalar::Bytes(bytes[..bytes.len().min(BOUND_BYTES_MAX)].to_vec())
-        }
+        Scalar::Bytes(bytes) => Scalar::Bytes(bytes[..bytes.len().min(BOUND_BYTES_MAX)].to_vec()),
         small => small.clone(),
     }
 }

@@ -73,10 +73,7 @@ fn extremes(values: &ArrayRef) -> Option<(Scalar, Scalar)> {
             }
             DataType::Decimal128(..) => {
                 let values = values.as_primitive::<Decimal128Type>();
-                Some((
-                    Scalar::Wide(aggregate::min(values)?),
-                    Scalar::Wide(aggregate::max(values)?),
-                ))
+                Some((Scalar::Wide(aggregate::min(values)?), Scalar::Wide(aggregate::max(values)?)))
             }
             DataType::Decimal256(..) => {
                 let values = values.as_primitive::<Decimal256Type>();

@@ -43,8 +43,7 @@ impl OpenPart {
     /// length.
     pub(super) async fn open(volume: Arc<Volume>, part: &PartRef) -> Result<OpenPart> {
         let read = |file: &'static str| read_file(&volume, part.table, part.id, file);
-        let (descriptor, index) =
-            futures::try_join!(read(DESCRIPTOR_FILE), read(INDEX_FILE))?;
+        let (descriptor, index) = futures::try_join!(read(DESCRIPTOR_FILE), read(INDEX_FILE))?;
         let index_bytes = index.len() as u64;
         let descriptor =
             Descriptor::decode(descriptor).map_err(|error| in_file(error, DESCRIPTOR_FILE))?;
@@ -91,16 +90,15 @@ impl OpenPart {
     ) -> BoxStream<'static, Result<RecordBatch>> {
         let part = self.descriptor.part;
         let named = move |error: Error| error.context(format!("part {part}"));
-        match self.start_scan(&schema, scan) {
-            Ok(batches) => {
-                // A decoder that is given damaged bytes may panic; the query must only fail.
-                let guarded = AssertUnwindSafe(batches).catch_unwind().map(|batch| {
-                    batch.unwrap_or_else(|_| {
-                        Err(Error::corruption(format!("file {DATA_FILE} cannot be decoded")))
-                    })
-                });
-                guarded.map_err(named).boxed()
-            }
+        // A decoder that is given damaged bytes may panic; the query must only fail.
+        let undecodable = || Error::corruption(format!("file {DATA_FILE} cannot be decoded"));
+        let starting = AssertUnwindSafe(|| self.start_scan(&schema, scan));
+        match std::panic::catch_unwind(starting).unwrap_or_else(|_| Err(undecodable())) {
+            Ok(batches) => AssertUnwindSafe(batches)
+                .catch_unwind()
+                .map(move |batch| batch.unwrap_or_else(|_| Err(undecodable())))
+                .map_err(named)
+                .boxed(),
             Err(error) => stream::once(async move { Err(named(error)) }).boxed(),
         }
     }
@@ -215,12 +213,7 @@ async fn open_data(volume: &Volume, descriptor: &Descriptor) -> Result<DataFile>
         .map_err(|error| in_file(error, DATA_FILE))
 }
 
-async fn read_file(
-    volume: &Volume,
-    table: TableId,
-    part: PartId,
-    file: &str,
-) -> Result<Bytes> {
+async fn read_file(volume: &Volume, table: TableId, part: PartId, file: &str) -> Result<Bytes> {
     let path = volume.path(&file_path(table, part, file));
     let content = async { volume.store.get(&path).await?.bytes().await };
     content.await.map_err(|error| missing_is_corruption(store_error(&error), file))

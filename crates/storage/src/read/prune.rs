@@ -96,9 +96,7 @@ fn key_window(index: &PartIndex, filter: &Filter) -> Range<usize> {
 /// Comparisons of `column` that every passing row satisfies.
 fn bounds_on(filter: &Filter, column: ColumnId) -> Vec<(CompareOp, &Scalar)> {
     match filter {
-        Filter::And(terms) => {
-            terms.iter().flat_map(|term| bounds_on(term, column)).collect()
-        }
+        Filter::And(terms) => terms.iter().flat_map(|term| bounds_on(term, column)).collect(),
         Filter::Compare { column: of, op, value } if *of == column => vec![(*op, value)],
         Filter::In { column: of, values, negated: false } if *of == column => {
             let known: Vec<&Scalar> =
@@ -119,9 +117,8 @@ fn same_kind(a: &Scalar, b: &Scalar) -> bool {
 }
 
 fn outcomes(index: &PartIndex, filter: &Filter, granule: usize) -> Outcomes {
-    let statistics = |column: &ColumnId| {
-        index.column(*column).map(|column| &column.granules[granule])
-    };
+    let statistics =
+        |column: &ColumnId| index.column(*column).map(|column| &column.granules[granule]);
     match filter {
         Filter::And(terms) => terms
             .iter()
@@ -170,10 +167,7 @@ fn positions(known: &GranuleStatistics, value: &Scalar) -> Option<[(Ordering, bo
     let [min, max] = bounds;
     Some([
         (Ordering::Less, min.is_none_or(|min| min < value)),
-        (
-            Ordering::Equal,
-            min.is_none_or(|min| min <= value) && max.is_none_or(|max| max >= value),
-        ),
+        (Ordering::Equal, min.is_none_or(|min| min <= value) && max.is_none_or(|max| max >= value)),
         (Ordering::Greater, max.is_none_or(|max| max > value)),
     ])
 }

@@ -107,7 +107,12 @@ impl Files {
     }
 
     /// Moves a synced temporary file to `location`, durably, or deletes it.
-    async fn publish(&self, temporary: &FilePath, location: &Path, create: bool) -> StoreResult<()> {
+    async fn publish(
+        &self,
+        temporary: &FilePath,
+        location: &Path,
+        create: bool,
+    ) -> StoreResult<()> {
         let moved = self.move_file(temporary, location, create).await;
         if moved.is_err() {
             let _ = fs::remove_file(temporary).await;
@@ -129,7 +134,12 @@ impl Files {
         }
     }
 
-    async fn move_into(&self, source: &FilePath, target: &FilePath, create: bool) -> io::Result<()> {
+    async fn move_into(
+        &self,
+        source: &FilePath,
+        target: &FilePath,
+        create: bool,
+    ) -> io::Result<()> {
         let parent = target.parent().unwrap_or(&self.folder);
         self.make_folders(parent).await?;
         if create {
@@ -206,9 +216,7 @@ async fn sync_folder(folder: &FilePath) -> io::Result<()> {
 fn store_error(error: io::Error, location: &Path) -> object_store::Error {
     let path = location.to_string();
     match error.kind() {
-        io::ErrorKind::NotFound => {
-            object_store::Error::NotFound { path, source: Box::new(error) }
-        }
+        io::ErrorKind::NotFound => object_store::Error::NotFound { path, source: Box::new(error) },
         io::ErrorKind::AlreadyExists => {
             object_store::Error::AlreadyExists { path, source: Box::new(error) }
         }

@@ -137,8 +137,8 @@ fn open_store(location: &str) -> Result<OpenedStore> {
             "file" => url.to_file_path().map_err(|()| invalid(&"the URL names no local path"))?,
             _ => {
                 let options = std::env::vars().map(|(key, value)| (key.to_lowercase(), value));
-                let (store, prefix) = object_store::parse_url_opts(&url, options)
-                    .map_err(|error| invalid(&error))?;
+                let (store, prefix) =
+                    object_store::parse_url_opts(&url, options).map_err(|error| invalid(&error))?;
                 return Ok((Arc::from(store), prefix, None));
             }
         }

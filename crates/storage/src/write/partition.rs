@@ -32,12 +32,10 @@ pub fn split(
     let mut places: HashMap<&[u8], usize> = HashMap::new();
     let mut groups: Vec<Vec<u32>> = Vec::new();
     let row_at = |place: usize| order.as_ref().map_or(place as u32, |order| order.value(place));
-    // Bytes of the rows outlive the map.
-    let bytes: Vec<_> = (0..rows).map(|row| values.row(row)).collect();
     for place in 0..rows {
         let row = row_at(place);
         let next = groups.len();
-        let group = *places.entry(bytes[row as usize].data()).or_insert(next);
+        let group = *places.entry(values.row(row as usize).data()).or_insert(next);
         if group == next {
             if next == partitions_max {
                 return Err(too_many(partitions_max));

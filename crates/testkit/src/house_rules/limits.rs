@@ -10,9 +10,12 @@ fn limit(rule: &str) -> usize {
     LIMITS.iter().find(|(name, _)| *name == rule).map_or(usize::MAX, |(_, limit)| *limit)
 }
 
-/// Everything in `file` that is larger than it should be.
+/// Everything in `file` that is larger than it should be. Tests may list as many cases as they like.
 pub fn limit_violations(file: &SourceFile) -> Vec<Violation> {
     let mut violations = Vec::new();
+    if file.is_test() {
+        return violations;
+    }
     let mut note = |rule: &str, place: String, size: usize| {
         if size > limit(rule) {
             violations.push(Violation { key: format!("{rule} {place}"), size });
@@ -23,7 +26,7 @@ pub fn limit_violations(file: &SourceFile) -> Vec<Violation> {
         let place = format!("{}:{}", file.path, block.name);
         match block.kind {
             "fn" => note("function_lines", place, block.lines.len()),
-            "trait" => note("trait_methods", place, count_top(block.lines, |line| starts_fn(line))),
+            "trait" => note("trait_methods", place, count_top(block.lines, starts_fn)),
             "struct" => note("struct_fields", place, count_top(block.lines, is_field)),
             _ => {}
         }
@@ -51,8 +54,10 @@ fn blocks(code: &[String]) -> Vec<Block<'_>> {
 
 fn opening(line: &str) -> Option<(&'static str, String)> {
     let mut words = line.split_whitespace().skip_while(|word| {
-        word.starts_with("pub") || ["async", "const", "unsafe", "default"].contains(word)
-            || word.ends_with("crate)") || word.ends_with("super)")
+        word.starts_with("pub")
+            || ["async", "const", "unsafe", "default"].contains(word)
+            || word.ends_with("crate)")
+            || word.ends_with("super)")
     });
     let keyword = words.next()?;
     let kind = ["fn", "trait", "struct"].into_iter().find(|kind| *kind == keyword)?;
@@ -138,11 +143,14 @@ mod tests {
     #[test]
     fn sizes_are_counted() {
         check("pub(crate) async fn f(\n    a: u8,\n) {\n    g();\n}\n", &[("fn", "f", 5)]);
-        check("trait T {\n    fn a(&self);\n    fn b(&self) {\n        c();\n    }\n}\n", &[
-            ("trait", "T", 2),
-            ("fn", "b", 3),
-        ]);
-        check("pub struct S {\n    pub a: u8,\n    /// {\n    b: Vec<u8>,\n}\n", &[("struct", "S", 2)]);
+        check(
+            "trait T {\n    fn a(&self);\n    fn b(&self) {\n        c();\n    }\n}\n",
+            &[("trait", "T", 2), ("fn", "b", 3)],
+        );
+        check(
+            "pub struct S {\n    pub a: u8,\n    /// {\n    b: Vec<u8>,\n}\n",
+            &[("struct", "S", 2)],
+        );
         check("struct U;\nfn x() {}\n", &[("fn", "x", 1)]);
     }
 

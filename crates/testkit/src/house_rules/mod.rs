@@ -46,8 +46,9 @@ pub fn differences(violations: &[Violation], ratchet: &Ratchet) -> Vec<String> {
     for violation in violations {
         match ratchet.get(&violation.key) {
             None => found.push(format!("{} {}", violation.key, violation.size)),
-            Some(tolerated) if violation.size > *tolerated => found
-                .push(format!("{} grew from {tolerated} to {}", violation.key, violation.size)),
+            Some(tolerated) if violation.size > *tolerated => {
+                found.push(format!("{} grew from {tolerated} to {}", violation.key, violation.size))
+            }
             Some(_) => {}
         }
     }

@@ -19,7 +19,7 @@ pub struct SourceFile {
 impl SourceFile {
     /// Reads a file's text.
     pub fn new(path: String, text: String) -> Self {
-        let is_test = path.contains("/tests/") || path.ends_with("/tests.rs");
+        let is_test = holds_tests(&path);
         let production = text.find("\n#[cfg(test)]\nmod ").unwrap_or(text.len());
         let production = if is_test { text.as_str() } else { &text[..production] };
         let code = blank(production).lines().map(str::to_owned).collect();
@@ -28,13 +28,17 @@ impl SourceFile {
 
     /// Whether it holds tests only.
     pub fn is_test(&self) -> bool {
-        self.path.contains("/tests/") || self.path.ends_with("/tests.rs")
+        holds_tests(&self.path)
     }
 
     /// The crate's folder name.
     pub fn crate_name(&self) -> &str {
         self.path.split('/').nth(1).unwrap_or_default()
     }
+}
+
+fn holds_tests(path: &str) -> bool {
+    path.contains("/tests/") || path.ends_with("/tests.rs") || path.ends_with("_tests.rs")
 }
 
 /// Every Rust file under `crates/`.
@@ -155,7 +159,7 @@ mod tests {
     fn only_code_is_left() {
         for (text, expected) in [
             ("a // {\nb", "a     \nb"),
-            ("a(\"{\\\"{\")", "a(       )"),
+            ("a(\"{\\\"{\")", "a(      )"),
             ("a /* { */ b", "a         b"),
             ("match c { '{' => 1 }", "match c {     => 1 }"),
             ("r#\"{\"# x", "       x"),

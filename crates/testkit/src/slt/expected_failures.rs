@@ -64,12 +64,7 @@ impl ExpectedFailures {
     /// Compares a run with the list, after having blessed it as asked.
     ///
     /// Fails with every difference.
-    pub fn check(
-        &mut self,
-        mode: Mode,
-        run: &[FileOutcome],
-        blessing: Blessing,
-    ) -> TestResult {
+    pub fn check(&mut self, mode: Mode, run: &[FileOutcome], blessing: Blessing) -> TestResult {
         let failed: BTreeMap<RecordId, String> = run
             .iter()
             .flat_map(|file| {
@@ -100,9 +95,8 @@ impl ExpectedFailures {
             .filter(|(record, _)| !self.lists(mode, record))
             .map(|((file, line), why)| format!("{file}:{line} fails: {why}"));
         let listed = self.records.iter().filter(|(_, modes)| modes.contains(&mode));
-        let passing = listed
-            .filter(|(record, _)| !failed.contains_key(*record))
-            .map(|((file, line), _)| {
+        let passing =
+            listed.filter(|(record, _)| !failed.contains_key(*record)).map(|((file, line), _)| {
                 format!("{file}:{line} is listed but passes (or is gone): take it off the list")
             });
         unlisted.chain(passing).collect()

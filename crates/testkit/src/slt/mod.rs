@@ -142,15 +142,13 @@ fn judge(
         Record::Query { expected: QueryExpect::Error(expected), .. } => {
             judge_statement(&StatementExpect::Error(expected.clone()), count, error)
         }
-        Record::Query { expected: QueryExpect::Results { types, sort_mode, results, .. }, .. } => {
-            match (error, rows) {
-                (Some(error), _) => Some(format!("failed: {error}")),
-                (None, None) => Some("returned no result set".to_owned()),
-                (None, Some(rows)) => {
-                    compare::results(types, sort_mode.is_some(), rows, results).err()
-                }
-            }
-        }
+        Record::Query {
+            expected: QueryExpect::Results { types, sort_mode, results, .. }, ..
+        } => match (error, rows) {
+            (Some(error), _) => Some(format!("failed: {error}")),
+            (None, None) => Some("returned no result set".to_owned()),
+            (None, Some(rows)) => compare::results(types, sort_mode.is_some(), rows, results).err(),
+        },
         _ => return None,
     })
 }

@@ -133,10 +133,18 @@ mod tests {
             CompareOp::GtEq,
         ];
         let small: Vec<Scalar> = (-128..=127).map(Scalar::Int).collect();
-        let floats: Vec<Scalar> =
-            [f32::NEG_INFINITY, -1.0, 0.099_999_994, 0.1, 0.100_000_01, 3e38, f32::INFINITY, f32::NAN]
-                .map(|v| Scalar::Float(v.into()))
-                .to_vec();
+        let floats: Vec<Scalar> = [
+            f32::NEG_INFINITY,
+            -1.0,
+            0.099_999_994,
+            0.1,
+            0.100_000_01,
+            3e38,
+            f32::INFINITY,
+            f32::NAN,
+        ]
+        .map(|v| Scalar::Float(v.into()))
+        .to_vec();
         for op in ops {
             for wide in [-1000, -129, -128, 0, 127, 128, 1000] {
                 check(op, &Scalar::Int(wide), &DataType::Int8, &small);

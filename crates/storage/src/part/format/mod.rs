@@ -14,7 +14,7 @@ mod write;
 
 use std::sync::LazyLock;
 
-use granary_common::{ColumnId, Error, ErrorKind};
+use granary_common::{ColumnId, Error, ErrorKind, Result};
 use vortex::VortexSessionDefault;
 use vortex::error::VortexError;
 use vortex::io::session::RuntimeSessionExt;

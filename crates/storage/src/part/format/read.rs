@@ -30,6 +30,9 @@ use crate::schema::PartSchema;
 /// Blocks of rows that one scan decodes ahead of its consumer, so that their reads overlap.
 const BLOCKS_AHEAD: usize = 4;
 
+/// Rows that a scan with a limit looks at first.
+const FIRST_WINDOW_ROWS: u64 = 8192;
+
 /// An open file: its footer and layout are in memory.
 pub struct DataFile {
     file: VortexFile,
@@ -117,19 +120,24 @@ impl DataFile {
         if let Some(ranges) = &scan.rows {
             builder = select_rows(builder, ranges);
         }
-        let splits = if scan.lazy { builder.full_file_splits().map_err(read_error)? } else { vec![] };
-        let prepared =
-            builder.map(move |rows| to_arrow(rows, &target, &output)).prepare().map_err(read_error)?;
+        let prepared = builder
+            .map(move |rows| to_arrow(rows, &target, &output))
+            .prepare()
+            .map_err(read_error)?;
         let blocks = if scan.lazy {
-            let windows: Vec<_> = splits.windows(2).map(|cut| cut[0]..cut[1]).collect();
-            stream::iter(windows)
+            let selected = match scan.rows.as_deref() {
+                Some([first, .., last]) => first.start..last.end,
+                Some([one]) => one.clone(),
+                Some([]) => 0..0,
+                None => 0..self.rows(),
+            };
+            stream::iter(growing_windows(selected))
                 .map(move |window| prepared.execute(Some(window)).map(stream::iter))
-                .map_ok(|tasks| tasks.map(Ok::<_, vortex::error::VortexError>))
+                .map_ok(|tasks| tasks.map(Ok))
                 .try_flatten()
                 .boxed()
         } else {
-            let tasks = prepared.execute(None).map_err(read_error)?;
-            stream::iter(tasks).map(Ok).boxed()
+            stream::iter(prepared.execute(None).map_err(read_error)?).map(Ok).boxed()
         };
         let ahead = if scan.lazy { 1 } else { BLOCKS_AHEAD };
         let batches = if scan.ordered {
@@ -137,11 +145,18 @@ impl DataFile {
         } else {
             blocks.try_buffer_unordered(ahead).boxed()
         };
-        Ok(batches
-            .try_filter_map(|batch| async move { Ok(batch) })
-            .map_err(read_error)
-            .boxed())
+        Ok(batches.try_filter_map(|batch| async move { Ok(batch) }).map_err(read_error).boxed())
     }
+}
+
+/// Cuts rows into windows that double in size, so that a consumer who wants few rows makes few.
+fn growing_windows(rows: Range<u64>) -> impl Iterator<Item = Range<u64>> {
+    let (mut start, mut length) = (rows.start, FIRST_WINDOW_ROWS);
+    std::iter::from_fn(move || {
+        let window = start..rows.end.min(start.saturating_add(length));
+        (start, length) = (window.end, length.saturating_mul(2));
+        (!window.is_empty()).then_some(window)
+    })
 }
 
 /// Restricts a scan to `ranges`.

@@ -1,8 +1,6 @@
 //! Rows to the bytes of a file, with encodings that cost little to make.
 
-use std::sync::Arc;
-
-use arrow::datatypes::{Field, Schema};
+use arrow::datatypes::Schema;
 use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
 use granary_common::Result;
@@ -12,7 +10,7 @@ use vortex::file::{WriteOptionsSessionExt, WriteStrategyBuilder};
 use vortex_btrblocks::{CompressionSessionExt, SchemeExt};
 
 use super::{SESSION, stored_name, write_error};
-use crate::schema::PartSchema;
+use crate::schema::{PartColumn, PartSchema};
 
 /// What an insert tries on each block of a column: widths, references and dictionaries, each chosen
 /// from statistics or a small sample. String compression, deltas and run lengths belong to merges.
@@ -31,7 +29,7 @@ const LIGHT_SCHEMES: [&str; 9] = [
 /// Encodes `rows`, whose columns are in the order of `schema.columns`, as one file. Columns and
 /// blocks of rows are encoded on all threads of the current tokio runtime.
 pub async fn encode(schema: &PartSchema, rows: RecordBatch) -> Result<Bytes> {
-    let stored = stored_schema(schema, &rows.schema());
+    let stored = stored_schema(schema);
     let array = SESSION.arrow().from_arrow_record_batch(rows, &stored).map_err(write_error)?;
     let strategy = WriteStrategyBuilder::from_session(&SESSION)
         .with_row_block_size(schema.granularity)
@@ -49,11 +47,9 @@ pub async fn encode(schema: &PartSchema, rows: RecordBatch) -> Result<Bytes> {
 }
 
 /// The logical types under the stored names.
-fn stored_schema(schema: &PartSchema, logical: &Schema) -> Schema {
-    let fields = schema.columns.iter().zip(logical.fields()).map(|(column, field)| {
-        Arc::new(Field::new(stored_name(column.id), field.data_type().clone(), field.is_nullable()))
-    });
-    Schema::new(fields.collect::<Vec<_>>())
+fn stored_schema(schema: &PartSchema) -> Schema {
+    let field = |column: &PartColumn| column.column_type.arrow_field(&stored_name(column.id));
+    Schema::new(schema.columns.iter().map(field).collect::<Vec<_>>())
 }
 
 fn light_encodings() -> BtrBlocksCompressorBuilder {

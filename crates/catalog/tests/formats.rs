@@ -1,0 +1,334 @@
+//! Frozen bytes: what an earlier build wrote must be read by every later one.
+//!
+//! A change that breaks one of these breaks data folders and rolling upgrades. Give a new field a
+//! default instead, or raise the format's version and write a migration. New fixtures are written
+//! by `GRANARY_WRITE_FIXTURES=1 cargo test -p granary-catalog --test formats`; existing files are
+//! never overwritten.
+
+mod support;
+
+use std::fmt::Debug;
+use std::path::PathBuf;
+
+use granary_catalog::*;
+use granary_common::{
+    BucketIndex, CatalogVersion, ClusterId, ColumnId, DatabaseId, Epoch, PartId, TableId, WorkerId,
+};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use support::new_table;
+
+fn check<T: Serialize + DeserializeOwned + PartialEq + Debug>(name: &str, value: &T) {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/{name}.bin"));
+    let encoded = codec::encode(value).expect("encodes");
+    if std::env::var_os("GRANARY_WRITE_FIXTURES").is_some() && !path.exists() {
+        std::fs::write(&path, &encoded).expect("writes");
+    }
+    let frozen = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let decoded: T = codec::decode(&frozen).expect("a frozen fixture decodes");
+    assert_eq!(&decoded, value, "{name}");
+    assert_eq!(codec::decode::<T>(&encoded).expect("decodes"), *value, "{name}");
+}
+
+fn part() -> Part {
+    Part {
+        id: PartId(1001),
+        table: TableId(7),
+        bucket: BucketIndex(3),
+        partition: PartitionValue(vec![Scalar::Int(202_401), Scalar::Text("de".into())]),
+        rows: 8192,
+        bytes: 1 << 20,
+        key_range: Some(KeyRange {
+            min: vec![Scalar::UInt(1), Scalar::Wide(-5), Scalar::Float(0.5)],
+            max: Some(vec![Scalar::Bool(true), Scalar::Bytes(vec![1, 2]), Scalar::Null]),
+        }),
+        schema_version: 2,
+        level: 1,
+        location: PartLocation::Local { copies: vec![WorkerId(1), WorkerId(2)] },
+        inserted: ((CatalogVersion(40), 0), (CatalogVersion(41), 5)),
+        added: CatalogVersion(41),
+        removed: Some(CatalogVersion(50)),
+    }
+}
+
+fn table() -> Table {
+    let column = |id, name: &str, text: &str| Column {
+        id: ColumnId(id),
+        name: name.to_owned(),
+        column_type: text.parse().expect("a type"),
+        role: ColumnRole::Ordinary,
+        default: None,
+        comment: None,
+    };
+    let new = new_table("orders");
+    Table {
+        id: TableId(7),
+        database: DatabaseId(1),
+        name: "orders".into(),
+        engine: new.engine,
+        columns: vec![
+            column(0, "key", "UInt64"),
+            Column {
+                default: Some(ColumnDefault::Expression("now()".into())),
+                comment: Some("when".into()),
+                ..column(1, "at", "DateTime64(3, 'UTC')")
+            },
+            Column {
+                role: ColumnRole::KeyExpression("toYYYYMM(at)".into()),
+                ..column(2, "toYYYYMM(at)", "UInt32")
+            },
+        ],
+        next_column_id: ColumnId(3),
+        order_by: vec![KeyExpression { text: "key".into(), column: ColumnId(0) }],
+        primary_key_len: 1,
+        partition_by: vec![KeyExpression { text: "toYYYYMM(at)".into(), column: ColumnId(2) }],
+        distribution: Distribution::Hash(vec![ColumnId(0)]),
+        buckets: 4,
+        colocation_group: Some("by_key".into()),
+        settings: [("index_granularity".to_owned(), "4096".to_owned())].into(),
+        comment: Some("orders".into()),
+        schema_version: 2,
+        view_set_version: 1,
+        data_version: 3,
+        created: CatalogVersion(9),
+        dropped: Some(CatalogVersion(90)),
+    }
+}
+
+fn rows() -> Vec<(&'static str, Row)> {
+    vec![
+        (
+            "cluster",
+            Row::Cluster(Cluster {
+                id: ClusterId("0123456789abcdef".into()),
+                next_database_id: 2,
+                next_table_id: 8,
+                next_worker_id: 3,
+                next_part_id: 2001,
+                horizon: CatalogVersion(12),
+            }),
+        ),
+        ("database", Row::Database(Database { id: DatabaseId(1), name: "default".into() })),
+        ("table", Row::Table(table())),
+        (
+            "bucket",
+            Row::Bucket(Bucket {
+                table: TableId(7),
+                index: BucketIndex(3),
+                leader: WorkerId(1),
+                replicas: vec![WorkerId(1), WorkerId(2)],
+                in_sync: vec![WorkerId(1)],
+                in_sync_version: 4,
+                epoch: Epoch(5),
+            }),
+        ),
+        ("part", Row::Part(part())),
+        (
+            "part_shared",
+            Row::Part(Part {
+                location: PartLocation::Shared { volume: "cold".into() },
+                key_range: None,
+                removed: None,
+                ..part()
+            }),
+        ),
+        (
+            "worker",
+            Row::Worker(Worker {
+                id: WorkerId(1),
+                identity: "fedcba".into(),
+                address: "w-1:7422".into(),
+                zone: "a".into(),
+                state: WorkerState::Draining,
+                incarnation: 6,
+                software_version: "0.1.0".into(),
+            }),
+        ),
+        (
+            "part_id_range",
+            Row::PartIdRange(PartIdRange {
+                start: 1001,
+                end: 2001,
+                worker: WorkerId(1),
+                incarnation: 6,
+            }),
+        ),
+        (
+            "insert_token",
+            Row::InsertToken(InsertToken {
+                table: TableId(7),
+                token: "load-1".into(),
+                digest: "d1".into(),
+                rows: 100,
+                parts: 4,
+                version: CatalogVersion(41),
+                committed_ms: 1_700_000_000_000,
+            }),
+        ),
+        (
+            "staged_insert",
+            Row::StagedInsert(StagedInsert {
+                transaction: "x-1".into(),
+                table: TableId(7),
+                schema_version: 2,
+                view_set_version: 1,
+                data_version: 3,
+                parts: vec![part()],
+                touched_ms: 1_700_000_000_001,
+            }),
+        ),
+    ]
+}
+
+#[test]
+fn rows_of_every_kind() {
+    for (name, row) in rows() {
+        check(&format!("row_{name}"), &row);
+    }
+}
+
+#[test]
+fn changes() {
+    check("change_put", &Change::Put(Row::Part(part())));
+    check("change_delete", &Change::Delete(RowKey::InsertToken(TableId(7), "load-1".into())));
+}
+
+fn table_write() -> TableWrite {
+    TableWrite {
+        table: TableId(7),
+        schema_version: 2,
+        view_set_version: 1,
+        data_version: 3,
+        buckets: vec![BucketWrite {
+            bucket: BucketIndex(3),
+            epoch: Epoch(5),
+            in_sync_version: 4,
+            synced: vec![WorkerId(1)],
+            parts: vec![NewPart {
+                id: PartId(1001),
+                partition: part().partition,
+                rows: 8192,
+                bytes: 1 << 20,
+                key_range: part().key_range,
+                location: part().location,
+            }],
+        }],
+    }
+}
+
+fn commands() -> Vec<(&'static str, CommandBody)> {
+    let table = TableId(7);
+    let (worker, incarnation) = (WorkerId(1), 6);
+    vec![
+        ("init_cluster", CommandBody::InitCluster { cluster: ClusterId("0123".into()) }),
+        (
+            "create_database",
+            CommandBody::CreateDatabase { name: "sales".into(), if_not_exists: true },
+        ),
+        ("drop_database", CommandBody::DropDatabase { name: "sales".into(), if_exists: false }),
+        (
+            "create_table",
+            CommandBody::CreateTable {
+                table: NewTable { buckets: Some(4), ..new_table("orders") },
+                if_not_exists: true,
+            },
+        ),
+        ("drop_table", CommandBody::DropTable { table }),
+        (
+            "rename_table",
+            CommandBody::RenameTable { table, database: DatabaseId(1), name: "old".into() },
+        ),
+        ("truncate_table", CommandBody::TruncateTable { table }),
+        ("register_worker", support::register("fedcba")),
+        (
+            "set_worker_state",
+            CommandBody::SetWorkerState { worker, incarnation, state: WorkerState::Dead },
+        ),
+        ("lease_part_ids", CommandBody::LeasePartIds { worker, incarnation, count: 1000 }),
+        (
+            "commit_insert",
+            CommandBody::CommitInsert(CommitInsert {
+                tables: vec![table_write()],
+                staged: Some("x-1".into()),
+                token: "load-1".into(),
+                digest: "d1".into(),
+                rows: 100,
+            }),
+        ),
+        (
+            "stage_parts",
+            CommandBody::StageParts { transaction: "x-1".into(), write: table_write() },
+        ),
+        ("abort_staged", CommandBody::AbortStaged { transaction: "x-1".into() }),
+        (
+            "expire",
+            CommandBody::Expire { staged_before_ms: 1, tokens_before_ms: 2, tokens_per_table: 3 },
+        ),
+        ("advance_horizon", CommandBody::AdvanceHorizon { horizon: CatalogVersion(12) }),
+    ]
+}
+
+#[test]
+fn commands_of_every_kind() {
+    for (name, body) in commands() {
+        check(&format!("command_{name}"), &Command { time_ms: 1_700_000_000_000, body });
+    }
+}
+
+#[test]
+fn outcomes() {
+    let receipt =
+        InsertReceipt { rows: 100, parts: 4, version: CatalogVersion(41), duplicate: false };
+    let range = PartIdRange { start: 1001, end: 2001, worker: WorkerId(1), incarnation: 6 };
+    check("outcome_done", &Outcome::Done);
+    check("outcome_table_created", &Outcome::TableCreated(TableId(7)));
+    let registered = Outcome::WorkerRegistered { worker: WorkerId(1), incarnation: 6 };
+    check("outcome_worker_registered", &registered);
+    check("outcome_part_ids_leased", &Outcome::PartIdsLeased(range));
+    check("outcome_inserted", &Outcome::Inserted(receipt));
+}
+
+#[test]
+fn keys_keep_their_order() {
+    let table = TableId(7);
+    let ascending = [
+        RowKey::Cluster,
+        RowKey::Database(DatabaseId(1)),
+        RowKey::Table(table),
+        RowKey::Table(TableId(256)),
+        RowKey::Bucket(table, BucketIndex(255)),
+        RowKey::Bucket(table, BucketIndex(256)),
+        RowKey::Part(table, PartId(1)),
+        RowKey::Part(TableId(8), PartId(0)),
+        RowKey::Worker(WorkerId(1)),
+        RowKey::PartIdRange(1001),
+        RowKey::InsertToken(table, "a".into()),
+        RowKey::InsertToken(table, "b".into()),
+        RowKey::StagedInsert("x".into()),
+    ];
+    let bytes: Vec<Vec<u8>> = ascending.iter().map(RowKey::to_bytes).collect();
+    assert!(bytes.is_sorted());
+    assert_eq!(RowKey::Part(table, PartId(1)).to_bytes(), {
+        let mut bytes = vec![5];
+        bytes.extend([0, 0, 0, 0, 0, 0, 0, 7]);
+        bytes.extend([0, 0, 0, 0, 0, 0, 0, 1]);
+        bytes
+    });
+}
+
+#[test]
+fn a_part_is_small() {
+    let bytes = codec::encode(&Row::Part(part())).expect("encodes");
+    assert!(bytes.len() <= 512, "{} bytes", bytes.len());
+}
+
+#[test]
+fn newer_and_damaged_values_are_refused() {
+    use granary_common::ErrorKind;
+    let mut bytes = codec::encode(&Outcome::Done).expect("encodes");
+    bytes[0] = codec::FORMAT_VERSION + 1;
+    let kind = |bytes: &[u8]| codec::decode::<Outcome>(bytes).expect_err("refused").kind();
+    assert_eq!(kind(&bytes), ErrorKind::Unsupported);
+    assert_eq!(kind(&[]), ErrorKind::Corruption);
+    assert_eq!(kind(&[codec::FORMAT_VERSION, 0xc1]), ErrorKind::Corruption);
+}

@@ -1,0 +1,108 @@
+//! The BulkInsert service.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::StreamExt;
+use granary_common::{Error, Result};
+use granary_proto::status::{from_status, to_status};
+use granary_proto::v1::bulk_insert_server::BulkInsert;
+use granary_proto::v1::insert_request::Message;
+use granary_proto::v1::{InsertHeader, InsertRequest as WireRequest, InsertResponse};
+use granary_sql::TableName;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::source::Piece;
+use super::{ArrowSource, InsertRequest, Inserted, insert};
+use crate::call::Call;
+use crate::core::Coordinator;
+use crate::session::{Session, parse_settings};
+
+/// Serves `granary.v1.BulkInsert`.
+#[derive(Clone, Debug)]
+pub struct BulkInsertService {
+    core: Arc<Coordinator>,
+}
+
+impl BulkInsertService {
+    /// The service of `core`.
+    pub fn new(core: Arc<Coordinator>) -> Self {
+        Self { core }
+    }
+
+    async fn insert_stream(
+        &self,
+        session: Session,
+        mut messages: Streaming<WireRequest>,
+    ) -> Result<Inserted> {
+        self.core.check_accepting()?;
+        let first = messages.message().await.map_err(|status| from_status(&status))?;
+        let Some(Message::Header(header)) = first.and_then(|request| request.message) else {
+            return Err(Error::invalid("the first message of an insert is its header"));
+        };
+        let pieces = messages.map(|request| {
+            match request.map_err(|status| from_status(&status))?.message {
+                Some(Message::ArrowIpc(bytes)) => Ok(Piece::Stream(bytes)),
+                Some(Message::Header(_)) => {
+                    Err(Error::invalid("a second header; one call is one insert"))
+                }
+                None => Ok(Piece::Stream(Bytes::new())),
+            }
+        });
+        let limit = self.core.config.limits.message_bytes_max;
+        let (schema, batches) = ArrowSource::new(pieces.boxed(), limit).open().await?;
+        let names = schema.fields().iter().map(|field| field.name().clone()).collect();
+        let request = insert_request(&self.core, session, header, names)?;
+        insert(&self.core, request, schema, batches).await
+    }
+}
+
+fn insert_request(
+    core: &Coordinator,
+    mut session: Session,
+    header: InsertHeader,
+    columns: Vec<String>,
+) -> Result<InsertRequest> {
+    if header.table.is_empty() {
+        return Err(Error::invalid("the insert's header names no table"));
+    }
+    let database = Some(header.database).filter(|name| !name.is_empty());
+    let table = TableName {
+        database: Some(database.unwrap_or_else(|| session.database.clone())),
+        name: header.table,
+    };
+    session.settings.extend(header.settings);
+    let mut settings = parse_settings(&session.settings)?;
+    if !header.token.is_empty() {
+        settings.insert.token = header.token;
+    }
+    Ok(InsertRequest {
+        id: core.queries.draw_id(),
+        text: format!("bulk insert into {table}"),
+        session,
+        table,
+        columns: Some(columns),
+        settings,
+        digest: None,
+    })
+}
+
+#[tonic::async_trait]
+impl BulkInsert for BulkInsertService {
+    async fn insert(
+        &self,
+        request: Request<Streaming<WireRequest>>,
+    ) -> Result<Response<InsertResponse>, Status> {
+        let call = Call::of(&self.core, &request).map_err(|error| to_status(&error))?;
+        let messages = request.into_inner();
+        let inserted = self.insert_stream(call.session.clone(), messages).await;
+        let inserted = inserted.map_err(|error| to_status(&error))?;
+        Ok(Response::new(InsertResponse {
+            rows: inserted.rows,
+            parts: inserted.parts,
+            version: inserted.version.0,
+            duplicate: inserted.duplicate,
+            token: inserted.token,
+        }))
+    }
+}

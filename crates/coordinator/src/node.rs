@@ -1,0 +1,173 @@
+//! A coordinator that listens.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow_flight::flight_service_server::FlightServiceServer;
+use granary_common::units::KIB;
+use granary_common::{Error, Result, TaskOwner};
+use granary_proto::v1::bulk_insert_server::BulkInsertServer;
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::TcpListenerStream;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Server;
+use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
+
+use crate::config::CoordinatorConfig;
+use crate::core::{Collaborators, Coordinator};
+use crate::flight_sql::GranaryFlight;
+use crate::insert::BulkInsertService;
+use crate::session::tagged;
+use crate::{heartbeat, http};
+
+/// Bytes that a client may send on one stream before we have read them.
+const STREAM_WINDOW_BYTES: u32 = 4 << 20;
+/// The same for all streams of a connection together.
+const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
+/// Calls at the same time on one connection.
+const STREAMS_MAX: u32 = 256;
+/// Bytes of all headers of a call; session cookies are a few hundred.
+const HEADER_BYTES_MAX: u32 = 64 * KIB as u32;
+/// A client that does not answer a ping is gone.
+const KEEPALIVE: Duration = Duration::from_secs(20);
+/// How often readiness and the drain look again.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
+
+/// A running coordinator.
+#[derive(Debug)]
+pub struct CoordinatorNode {
+    core: Arc<Coordinator>,
+    grpc_addr: SocketAddr,
+    http_addr: Option<SocketAddr>,
+    tasks: TaskOwner,
+    /// Ends the servers.
+    closing: CancellationToken,
+}
+
+impl CoordinatorNode {
+    /// Listens and serves. Returns when the ports are open; `/readyz` says when statements are
+    /// served. Kind `Unavailable` when a port is in use.
+    pub async fn start(config: CoordinatorConfig, with: Collaborators) -> Result<Self> {
+        if config.secret.is_empty() {
+            tracing::warn!("no secret is configured: whoever knows the cluster's id can sign tickets");
+        }
+        let (grpc, grpc_addr) = listen(config.grpc_listen).await?;
+        let http = match config.http_listen {
+            Some(address) => Some(listen(address).await?),
+            None => None,
+        };
+        let http_addr = http.as_ref().map(|(_, address)| *address);
+        let tasks = with.tasks.child();
+        let core = Coordinator::new(config, with);
+        let node = Self { core, grpc_addr, http_addr, closing: CancellationToken::new(), tasks };
+        node.serve_grpc(grpc)?;
+        if let Some((listener, _)) = http {
+            node.serve_http(listener);
+        }
+        let address = node.core.advertised_address(grpc_addr.port());
+        heartbeat::start(Arc::clone(&node.core), address, node.tasks.cancelled())?;
+        Ok(node)
+    }
+
+    /// Where clients connect.
+    pub fn grpc_addr(&self) -> SocketAddr {
+        self.grpc_addr
+    }
+
+    /// Where the probes are.
+    pub fn http_addr(&self) -> Option<SocketAddr> {
+        self.http_addr
+    }
+
+    /// Whether statements can be served; the error says what is missing.
+    pub fn check_ready(&self) -> Result<()> {
+        self.core.check_ready()
+    }
+
+    /// Refuses new statements, waits up to `limit` for the running ones, then stops. Gives whether
+    /// all of them ended in time.
+    pub async fn drain(&self, limit: Duration) -> bool {
+        self.core.begin_drain();
+        let clock = Arc::clone(&self.core.with.clock);
+        let end_ms = clock.monotonic_ms().saturating_add(limit.as_millis() as u64);
+        while self.core.queries.running() > 0 && clock.monotonic_ms() < end_ms {
+            clock.sleep(LOOK_AGAIN).await;
+        }
+        let all_ended = self.core.queries.running() == 0;
+        self.closing.cancel();
+        self.tasks.stop(LOOK_AGAIN * 5).await && all_ended
+    }
+
+    fn serve_grpc(&self, listener: TcpListener) -> Result<()> {
+        let (health, health_service) = tonic_health::server::health_reporter();
+        let message_bytes_max = self.core.config.limits.message_bytes_max;
+        let flight = FlightServiceServer::new(GranaryFlight::new(Arc::clone(&self.core)))
+            .max_decoding_message_size(message_bytes_max)
+            .max_encoding_message_size(message_bytes_max);
+        let inserts = BulkInsertServer::new(BulkInsertService::new(Arc::clone(&self.core)))
+            .max_decoding_message_size(message_bytes_max);
+        let reflection = tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(granary_proto::DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            .build_v1()
+            .map_err(|error| Error::internal(format!("reflection: {error}")))?;
+        let server = Server::builder()
+            .initial_stream_window_size(STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            .max_concurrent_streams(STREAMS_MAX)
+            .http2_max_header_list_size(HEADER_BYTES_MAX)
+            .http2_keepalive_interval(Some(KEEPALIVE))
+            .http2_keepalive_timeout(Some(KEEPALIVE))
+            .add_service(health_service)
+            .add_service(reflection)
+            .add_service(flight)
+            .add_service(inserts);
+        let closing = self.closing.clone().cancelled_owned();
+        let incoming = tagged(TcpListenerStream::new(listener));
+        self.tasks.spawn(async move {
+            if let Err(error) = server.serve_with_incoming_shutdown(incoming, closing).await {
+                tracing::error!(%error, "the gRPC server ended");
+            }
+        });
+        self.tasks.spawn(report_health(Arc::clone(&self.core), health));
+        Ok(())
+    }
+
+    fn serve_http(&self, listener: TcpListener) {
+        let router = http::router(Arc::clone(&self.core));
+        let closing = self.closing.clone().cancelled_owned();
+        self.tasks.spawn(async move {
+            let serving = axum::serve(listener, router).with_graceful_shutdown(closing);
+            if let Err(error) = serving.await {
+                tracing::error!(%error, "the HTTP server ended");
+            }
+        });
+    }
+}
+
+async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr)> {
+    let failed = |error: std::io::Error| {
+        Error::unavailable(format!(
+            "cannot listen on {address}: {error}; does another server run there?"
+        ))
+    };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    Ok((listener, bound))
+}
+
+/// gRPC's own health protocol says what `/readyz` says.
+async fn report_health(core: Arc<Coordinator>, health: HealthReporter) {
+    loop {
+        let status = match core.check_ready() {
+            Ok(()) => ServingStatus::Serving,
+            Err(_) => ServingStatus::NotServing,
+        };
+        for service in ["", "arrow.flight.protocol.FlightService", "granary.v1.BulkInsert"] {
+            health.set_service_status(service, status).await;
+        }
+        core.with.clock.sleep(LOOK_AGAIN).await;
+    }
+}

@@ -1,0 +1,295 @@
+//! The catalog's own tables.
+
+use granary_catalog::{
+    Bucket, Column, ColumnDefault, Distribution, KeyExpression, Part, PartLocation, Table,
+    TableState, Worker, WorkerState,
+};
+use granary_common::WorkerId;
+use granary_sql::show_create_table;
+
+use super::columns::Columns;
+use super::{SCHEMAS, View};
+use crate::session::CATALOG_NAME;
+
+impl View {
+    /// The tables of users, by database.
+    pub(super) fn tables(&self) -> Vec<(&str, &TableState)> {
+        let databases = self.snapshot.databases.values();
+        let of = |database: &'_ std::sync::Arc<granary_catalog::Database>| database.id;
+        databases
+            .flat_map(|database| {
+                let tables = self.snapshot.tables_of(of(database));
+                tables.map(move |state| (database.name.as_str(), state))
+            })
+            .collect()
+    }
+
+    fn parts(&self) -> Vec<(&str, &Table, &Part)> {
+        let version = self.snapshot.version;
+        self.tables()
+            .into_iter()
+            .flat_map(|(database, state)| {
+                let parts = state.visible_parts(version);
+                parts.map(move |part| (database, &*state.table, &**part))
+            })
+            .collect()
+    }
+
+    fn buckets(&self) -> Vec<(&str, &TableState, &Bucket)> {
+        self.tables()
+            .into_iter()
+            .flat_map(|(database, state)| {
+                state.buckets.values().map(move |bucket| (database, state, &**bucket))
+            })
+            .collect()
+    }
+
+    fn address(&self, worker: WorkerId) -> String {
+        self.snapshot.workers.get(&worker).map(|row| row.address.clone()).unwrap_or_default()
+    }
+}
+
+pub(super) fn databases(view: &View) -> Columns {
+    let own = view.snapshot.databases.values().map(|database| database.name.as_str());
+    let names: Vec<&str> = own.chain(SCHEMAS).collect();
+    let kinds = names.iter().map(|name| match SCHEMAS.contains(name) {
+        true => "System",
+        false => "Granary",
+    });
+    Columns::new().texts("name", &names).texts("engine", kinds)
+}
+
+pub(super) fn tables(view: &View) -> Columns {
+    let rows = view.tables();
+    let version = view.snapshot.version;
+    let table = |of: fn(&Table) -> String| {
+        rows.iter().map(move |(_, state)| of(&state.table)).collect::<Vec<_>>()
+    };
+    let sum = |of: fn(&Part) -> u64| {
+        let total = move |state: &TableState| state.visible_parts(version).map(|p| of(p)).sum();
+        rows.iter().map(|(_, state)| total(state)).collect::<Vec<u64>>()
+    };
+    Columns::new()
+        .texts("database", rows.iter().map(|(database, _)| database))
+        .texts("name", table(|table| table.name.clone()))
+        .texts("engine", table(|table| format!("{:?}", table.engine.kind)))
+        .numbers("id", rows.iter().map(|(_, state)| state.table.id.0))
+        .numbers("total_rows", sum(|part| part.rows))
+        .numbers("total_bytes", sum(|part| part.bytes))
+        .numbers("parts", sum(|_| 1))
+        .numbers("buckets", rows.iter().map(|(_, state)| u64::from(state.table.buckets)))
+        .texts("distribution_key", table(distribution_key))
+        .texts("partition_key", table(|table| texts_of(&table.partition_by)))
+        .texts("sorting_key", table(|table| texts_of(&table.order_by)))
+        .texts(
+            "primary_key",
+            table(|table| {
+                texts_of(&table.order_by[..table.primary_key_len.min(table.order_by.len())])
+            }),
+        )
+        .optional_texts(
+            "colocation_group",
+            rows.iter().map(|(_, state)| state.table.colocation_group.clone()),
+        )
+        .texts("comment", table(|table| table.comment.clone().unwrap_or_default()))
+        .texts(
+            "create_table_query",
+            rows.iter().map(|(database, state)| show_create_table(&state.table, database)),
+        )
+}
+
+fn texts_of(keys: &[KeyExpression]) -> String {
+    keys.iter().map(|key| key.text.as_str()).collect::<Vec<_>>().join(", ")
+}
+
+fn distribution_key(table: &Table) -> String {
+    match &table.distribution {
+        Distribution::Rotation => "rand()".to_owned(),
+        Distribution::Hash(columns) => {
+            let name = |id| table.column(id).map(|column| column.name.as_str());
+            columns.iter().filter_map(|id| name(*id)).collect::<Vec<_>>().join(", ")
+        }
+    }
+}
+
+pub(super) fn columns(view: &View) -> Columns {
+    let rows = visible_columns(view);
+    let in_key = |table: &Table, column: &Column| {
+        table.order_by.iter().position(|key| key.column == column.id)
+    };
+    Columns::new()
+        .texts("database", rows.iter().map(|row| row.database))
+        .texts("table", rows.iter().map(|row| &row.table.name))
+        .texts("name", rows.iter().map(|row| &row.column.name))
+        .texts("type", rows.iter().map(|row| row.column.column_type.to_string()))
+        .numbers("position", rows.iter().map(|row| row.position))
+        .texts(
+            "default_kind",
+            rows.iter().map(|row| if row.column.default.is_some() { "DEFAULT" } else { "" }),
+        )
+        .texts("default_expression", rows.iter().map(|row| default_text(row.column)))
+        .texts("comment", rows.iter().map(|row| row.column.comment.clone().unwrap_or_default()))
+        .flags(
+            "is_in_partition_key",
+            rows.iter().map(|row| {
+                row.table.partition_by.iter().any(|key| key.column == row.column.id)
+            }),
+        )
+        .flags(
+            "is_in_sorting_key",
+            rows.iter().map(|row| in_key(row.table, row.column).is_some()),
+        )
+        .flags(
+            "is_in_primary_key",
+            rows.iter().map(|row| {
+                in_key(row.table, row.column).is_some_and(|at| at < row.table.primary_key_len)
+            }),
+        )
+}
+
+/// A column that users see, with where it stands.
+pub(super) struct ColumnRow<'a> {
+    pub database: &'a str,
+    pub table: &'a Table,
+    pub column: &'a Column,
+    /// From 1.
+    pub position: u64,
+}
+
+pub(super) fn visible_columns(view: &View) -> Vec<ColumnRow<'_>> {
+    let of_table = |(database, state)| {
+        let (database, state): (&str, &TableState) = (database, state);
+        let columns = state.table.visible_columns().enumerate();
+        columns.map(move |(place, column)| ColumnRow {
+            database,
+            table: &state.table,
+            column,
+            position: place as u64 + 1,
+        })
+    };
+    view.tables().into_iter().flat_map(of_table).collect()
+}
+
+pub(super) fn default_text(column: &Column) -> String {
+    match &column.default {
+        Some(ColumnDefault::Expression(text)) => text.clone(),
+        None => String::new(),
+    }
+}
+
+pub(super) fn parts(view: &View) -> Columns {
+    let rows = view.parts();
+    let part = |of: fn(&Part) -> u64| rows.iter().map(move |(_, _, part)| of(part));
+    let bounds = |largest: bool| {
+        rows.iter().map(move |(_, _, part)| {
+            let range = part.key_range.as_ref()?;
+            let values = if largest { range.max.as_ref()? } else { &range.min };
+            Some(values.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
+        })
+    };
+    Columns::new()
+        .texts("database", rows.iter().map(|(database, ..)| database))
+        .texts("table", rows.iter().map(|(_, table, _)| &table.name))
+        .numbers("id", part(|part| part.id.0))
+        .numbers("bucket", part(|part| u64::from(part.bucket.0)))
+        .texts("partition", rows.iter().map(|(_, _, part)| part.partition.to_string()))
+        .numbers("rows", part(|part| part.rows))
+        .numbers("bytes", part(|part| part.bytes))
+        .numbers("level", part(|part| u64::from(part.level)))
+        .optional_texts("min_key", bounds(false))
+        .optional_texts("max_key", bounds(true))
+        .texts("location", rows.iter().map(|(_, _, part)| location_text(&part.location)))
+        .numbers("schema_version", part(|part| part.schema_version))
+        .numbers("added_version", part(|part| part.added.0))
+}
+
+fn location_text(location: &PartLocation) -> String {
+    match location {
+        PartLocation::Local { copies } => {
+            let workers: Vec<String> = copies.iter().map(ToString::to_string).collect();
+            format!("local: {}", workers.join(", "))
+        }
+        PartLocation::Shared { volume } => format!("shared: {volume}"),
+    }
+}
+
+pub(super) fn buckets(view: &View) -> Columns {
+    let rows = view.buckets();
+    let version = view.snapshot.version;
+    let sum = |of: fn(&Part) -> u64| {
+        let parts = move |state: &TableState, bucket: &Bucket| {
+            let index = bucket.index;
+            let own = state.visible_parts(version).filter(|part| part.bucket == index);
+            own.map(|part| of(part)).sum()
+        };
+        rows.iter().map(|(_, state, bucket)| parts(state, bucket)).collect::<Vec<u64>>()
+    };
+    Columns::new()
+        .texts("database", rows.iter().map(|(database, ..)| database))
+        .texts("table", rows.iter().map(|(_, state, _)| &state.table.name))
+        .numbers("bucket", rows.iter().map(|(_, _, bucket)| u64::from(bucket.index.0)))
+        .numbers("leader", rows.iter().map(|(_, _, bucket)| bucket.leader.0))
+        .texts("leader_address", rows.iter().map(|(_, _, bucket)| view.address(bucket.leader)))
+        .numbers("replicas", rows.iter().map(|(_, _, bucket)| bucket.replicas.len() as u64))
+        .numbers("in_sync", rows.iter().map(|(_, _, bucket)| bucket.in_sync.len() as u64))
+        .numbers("epoch", rows.iter().map(|(_, _, bucket)| bucket.epoch.0))
+        .numbers("parts", sum(|_| 1))
+        .numbers("rows", sum(|part| part.rows))
+        .numbers("bytes", sum(|part| part.bytes))
+}
+
+pub(super) fn bucket_replicas(view: &View) -> Columns {
+    let buckets = view.buckets();
+    let rows: Vec<(&str, &TableState, &Bucket, WorkerId)> = buckets
+        .iter()
+        .flat_map(|(database, state, bucket)| {
+            bucket.replicas.iter().map(|worker| (*database, *state, *bucket, *worker))
+        })
+        .collect();
+    Columns::new()
+        .texts("database", rows.iter().map(|(database, ..)| database))
+        .texts("table", rows.iter().map(|(_, state, ..)| &state.table.name))
+        .numbers("bucket", rows.iter().map(|(_, _, bucket, _)| u64::from(bucket.index.0)))
+        .numbers("worker", rows.iter().map(|(.., worker)| worker.0))
+        .flags("is_leader", rows.iter().map(|(_, _, bucket, worker)| bucket.leader == *worker))
+        .flags("is_in_sync", rows.iter().map(|(_, _, bucket, worker)| bucket.in_sync.contains(worker)))
+}
+
+pub(super) fn workers(view: &View) -> Columns {
+    let rows: Vec<&Worker> = view.snapshot.workers.values().map(|row| &**row).collect();
+    let buckets = view.buckets();
+    let parts = view.parts();
+    let leads = |worker: WorkerId| {
+        buckets.iter().filter(|(_, _, bucket)| bucket.leader == worker).count() as u64
+    };
+    let holds = |worker: WorkerId, of: fn(&Part) -> u64| {
+        let held = parts.iter().filter(|(_, _, part)| match &part.location {
+            PartLocation::Local { copies } => copies.contains(&worker),
+            PartLocation::Shared { .. } => false,
+        });
+        held.map(|(_, _, part)| of(part)).sum::<u64>()
+    };
+    Columns::new()
+        .numbers("id", rows.iter().map(|row| row.id.0))
+        .texts("address", rows.iter().map(|row| &row.address))
+        .texts("zone", rows.iter().map(|row| &row.zone))
+        .texts("state", rows.iter().map(|row| state_text(row.state)))
+        .numbers("incarnation", rows.iter().map(|row| row.incarnation))
+        .texts("version", rows.iter().map(|row| &row.software_version))
+        .numbers("leads_buckets", rows.iter().map(|row| leads(row.id)))
+        .numbers("parts", rows.iter().map(|row| holds(row.id, |_| 1)))
+        .numbers("bytes", rows.iter().map(|row| holds(row.id, |part| part.bytes)))
+}
+
+fn state_text(state: WorkerState) -> &'static str {
+    match state {
+        WorkerState::Alive => "alive",
+        WorkerState::Dead => "dead",
+        WorkerState::Draining => "draining",
+    }
+}
+
+/// The catalog's name for every row.
+pub(super) fn catalog_of<T>(rows: &[T]) -> impl Iterator<Item = &'static str> {
+    std::iter::repeat_n(CATALOG_NAME, rows.len())
+}

@@ -1,0 +1,29 @@
+//! The runtime that runs queries, and the small one beside it that must never wait for them.
+
+use granary_common::{Error, Result};
+use tokio::runtime::{Builder, Runtime};
+
+/// Threads for leases, heartbeats and the catalog's changes.
+const CONTROL_THREADS: usize = 1;
+
+/// Runs queries and inserts on `threads`, by default one for each core.
+pub(super) fn query_runtime(threads: Option<usize>) -> Result<Runtime> {
+    let mut builder = Builder::new_multi_thread();
+    if let Some(threads) = threads {
+        builder.worker_threads(threads);
+    }
+    build(builder.thread_name("granary-query"))
+}
+
+/// Keeps leases and follows the catalog while queries take all of the other threads.
+pub(super) fn control_runtime() -> Result<Runtime> {
+    let mut builder = Builder::new_multi_thread();
+    build(builder.worker_threads(CONTROL_THREADS).thread_name("granary-control"))
+}
+
+fn build(builder: &mut Builder) -> Result<Runtime> {
+    builder
+        .enable_all()
+        .build()
+        .map_err(|error| Error::internal(format!("cannot start threads: {error}")))
+}

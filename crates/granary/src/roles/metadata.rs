@@ -1,0 +1,49 @@
+//! `granary metadata`.
+
+use std::sync::Arc;
+
+use granary_catalog::Catalog;
+use granary_common::{NodeId, Result, SystemClock, SystemRandom};
+use granary_metadata::{MetadataConfig, MetadataNode};
+
+use super::health::Health;
+use crate::cluster::ReadyLine;
+use crate::config::Settings;
+
+pub(super) struct Metadata {
+    node: MetadataNode,
+}
+
+impl Metadata {
+    pub(super) async fn start(settings: &Settings, health: &Health) -> Result<Metadata> {
+        let members = (1..).map(NodeId).zip(settings.metadata.0.iter().cloned()).collect();
+        let config = MetadataConfig::member(
+            NodeId(settings.node_id),
+            members,
+            settings.data_dir.clone(),
+            settings.raft_listen,
+        );
+        let node =
+            MetadataNode::start(config, SystemClock::shared(), SystemRandom::shared()).await?;
+        let catalog = node.catalog();
+        health.set_check(move || answers(Arc::clone(&catalog)));
+        Ok(Metadata { node })
+    }
+
+    pub(super) fn announce(&self, line: ReadyLine) -> ReadyLine {
+        match self.node.address() {
+            Some(address) => line.with("raft", address),
+            None => line,
+        }
+    }
+
+    pub(super) async fn drain(self) -> bool {
+        self.node.shutdown().await;
+        true
+    }
+}
+
+/// Whether a majority of the group answers.
+pub(super) async fn answers(catalog: Arc<dyn Catalog>) -> Result<()> {
+    catalog.read_latest().await.map(|_| ())
+}

@@ -1,0 +1,62 @@
+//! `granary server`: all roles in one process on one data folder.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use granary_common::{Result, SystemClock, SystemRandom, TaskOwner};
+use granary_coordinator::CoordinatorNode;
+use granary_metadata::{MetadataConfig, MetadataNode};
+use granary_planner::{EngineConfig, EngineMode, QueryEngine};
+use granary_worker::WorkerNode;
+
+use super::health::Health;
+use super::metadata::answers;
+use super::{coordinator, worker};
+use crate::cluster::ReadyLine;
+use crate::config::Settings;
+
+pub(super) struct Server {
+    coordinator: CoordinatorNode,
+    worker: WorkerNode,
+    metadata: MetadataNode,
+}
+
+impl Server {
+    pub(super) async fn start(
+        settings: &Settings,
+        health: &Health,
+        tasks: &TaskOwner,
+    ) -> Result<Server> {
+        // The role's folders below one: each is locked and versioned by its owner.
+        let metadata = MetadataConfig::embedded(settings.data_dir.join("metadata"));
+        let metadata =
+            MetadataNode::start(metadata, SystemClock::shared(), SystemRandom::shared()).await?;
+        let catalog = metadata.catalog();
+        let mut of_worker = settings.clone();
+        of_worker.data_dir = settings.data_dir.join("worker");
+        let worker = worker::start_node(&of_worker, Arc::clone(&catalog), tasks).await?;
+        let workers = worker.directory();
+        let engine = QueryEngine::new(EngineConfig {
+            mode: EngineMode::Embedded,
+            workers: Arc::clone(&workers),
+            parts: Some(worker.part_store()),
+            memory: coordinator::memory_limits(settings),
+        })?;
+        let coordinator =
+            coordinator::start_node(settings, Arc::clone(&catalog), engine, workers, tasks).await?;
+        health.set_check(move || answers(Arc::clone(&catalog)));
+        Ok(Server { coordinator, worker, metadata })
+    }
+
+    pub(super) fn announce(&self, line: ReadyLine) -> ReadyLine {
+        line.with("grpc", self.coordinator.grpc_addr()).with("internal", self.worker.listen_addr())
+    }
+
+    /// New work ends before what it needs does.
+    pub(super) async fn drain(self, limit: Duration) -> bool {
+        let coordinator = self.coordinator.drain(limit).await;
+        let worker = self.worker.drain(limit).await;
+        self.metadata.shutdown().await;
+        coordinator && worker
+    }
+}

@@ -1,0 +1,74 @@
+//! `granary worker`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use granary_catalog::Catalog;
+use granary_common::{Result, SystemClock, SystemRandom, TaskOwner};
+use granary_sql::GranaryFunctions;
+use granary_worker::{WorkerConfig, WorkerNode};
+
+use super::member::{Member, advertise_host};
+use super::{STOP_LIMIT, memory};
+use crate::cluster::ReadyLine;
+use crate::config::Settings;
+
+/// Bytes of spilled files, in multiples of the memory.
+const SPILL_FACTOR: u64 = 16;
+const SWEEP_INTERVAL: Duration = Duration::from_secs(300);
+
+pub(super) struct Worker {
+    node: WorkerNode,
+    member: Member,
+}
+
+impl Worker {
+    pub(super) async fn start(settings: &Settings, tasks: &TaskOwner) -> Result<Worker> {
+        let member = Member::join(settings).await?;
+        let node = start_node(settings, member.catalog(), tasks).await?;
+        Ok(Worker { node, member })
+    }
+
+    pub(super) fn announce(&self, line: ReadyLine) -> ReadyLine {
+        line.with("internal", self.node.listen_addr())
+    }
+
+    pub(super) async fn drain(self, limit: Duration) -> bool {
+        let in_time = self.node.drain(limit).await;
+        self.member.leave(STOP_LIMIT).await;
+        in_time
+    }
+}
+
+/// Starts the worker of this process over `catalog`.
+pub(super) async fn start_node(
+    settings: &Settings,
+    catalog: Arc<dyn Catalog>,
+    tasks: &TaskOwner,
+) -> Result<WorkerNode> {
+    let memory_bytes_max = memory::query_bytes(settings.memory_mib);
+    let config = WorkerConfig {
+        data_dir: settings.data_dir.clone(),
+        listen: settings.internal_listen,
+        advertise_host: advertise_host(settings, settings.internal_listen)?,
+        zone: settings.zone.clone().unwrap_or_default(),
+        volume_url: settings.volume.as_ref().map(|volume| volume.0.clone()),
+        memory_bytes_max,
+        spill_bytes_max: spill_bytes(memory_bytes_max),
+        sweep_interval: SWEEP_INTERVAL,
+    };
+    WorkerNode::start(
+        config,
+        catalog,
+        Arc::new(GranaryFunctions),
+        SystemClock::shared(),
+        SystemRandom::shared(),
+        tasks.clone(),
+    )
+    .await
+}
+
+/// Bytes of spilled files for `memory_bytes` of memory.
+pub(super) fn spill_bytes(memory_bytes: u64) -> u64 {
+    memory_bytes.saturating_mul(SPILL_FACTOR)
+}

@@ -1,0 +1,338 @@
+//! Cutting a plan into stages that run on the workers. The one module of this crate that names
+//! `datafusion_distributed`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use datafusion::catalog::Session;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::error::DataFusionError;
+use datafusion::execution::SessionStateBuilder;
+use datafusion::execution::context::QueryPlanner;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::empty::EmptyExec;
+use datafusion::physical_plan::placeholder_row::PlaceholderRowExec;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
+use datafusion::prelude::SessionConfig;
+use datafusion_distributed::{
+    DesiredTaskCountEvent, DesiredTaskCountEventResponse, DistributedExt, DistributedExec,
+    DistributedLeafExec, DistributedMetricsFormat, NetworkBoundaryExt, RouteTasksEvent,
+    RouteTasksEventResponse, ScaleUpLeafNodeEvent, ScaleUpLeafNodeEventResponse,
+    SessionStateBuilderExt, WorkerResolver, display_plan_ascii,
+    rewrite_distributed_plan_with_metrics,
+};
+use granary_common::{Error, PartId, Result, WorkerId};
+use granary_execution::error::{from_datafusion, to_datafusion};
+use granary_execution::fragments::SETTINGS_HEADER;
+use granary_execution::{
+    FragmentChannels, FragmentSettings, Layout, OperatorCodec, PartScanExec, ScannedPart,
+};
+use http::{HeaderMap, HeaderName};
+use parking_lot::Mutex;
+use url::Url;
+
+use crate::settings::QuerySettings;
+use crate::topology::Topology;
+use crate::validate::validate;
+
+/// Bytes that a connection between tasks buffers before its sender has to wait.
+const CONNECTION_BUFFER_BYTES: usize = 32 << 20;
+
+type EngineResult<T> = Result<T, DataFusionError>;
+
+/// Makes a session able to cut plans for the workers of `topology`.
+pub fn distribute(
+    mut builder: SessionStateBuilder,
+    topology: Arc<Topology>,
+    settings: &QuerySettings,
+    fragment: &FragmentSettings,
+    channels: FragmentChannels,
+) -> Result<SessionStateBuilder> {
+    let mut headers = HeaderMap::new();
+    headers.insert(HeaderName::from_static(SETTINGS_HEADER), fragment.to_header()?);
+    let config = builder.config().get_or_insert_default();
+    config.set_extension(Arc::clone(&topology));
+    config.set_extension(Arc::new(PlanSlot::default()));
+    config.set_distributed_user_codec(OperatorCodec);
+    config.set_distributed_channel_resolver(channels);
+    config.set_distributed_worker_resolver(TopologyResolver(topology));
+    config.set_distributed_desired_task_count_handler(desired_tasks);
+    config.set_distributed_scale_up_leaf_node_handler(scale_up);
+    config.set_distributed_route_tasks_handler(route);
+    let limits = config
+        .set_distributed_passthrough_headers(headers)
+        .and_then(|()| config.set_distributed_broadcast_joins(settings.broadcast_joins))
+        .and_then(|()| {
+            config.set_distributed_worker_connection_buffer_budget_bytes(CONNECTION_BUFFER_BYTES)
+        });
+    limits.map_err(|error| from_datafusion(&error))?;
+    Ok(builder.with_query_planner(Arc::new(SlotPlanner)).with_distributed_planner())
+}
+
+/// Cuts a plan that runs on one node into stages, if it is worth it, and checks the result.
+pub async fn cut(
+    state: &datafusion::execution::SessionState,
+    logical: &LogicalPlan,
+    plan: Arc<dyn ExecutionPlan>,
+) -> Result<Arc<dyn ExecutionPlan>> {
+    if !is_distributable(&plan) {
+        return Ok(plan);
+    }
+    let slot = state.config().get_extension::<PlanSlot>();
+    let slot = slot.ok_or_else(|| Error::internal("this session cannot cut plans"))?;
+    *slot.0.lock() = Some(plan);
+    let cut = state.query_planner().create_physical_plan(logical, state).await;
+    let cut = cut.map_err(|error| from_datafusion(&error))?;
+    validate(&cut, &variants)?;
+    Ok(cut)
+}
+
+/// Whether every leaf can run on a worker, and at least one reads parts.
+fn is_distributable(plan: &Arc<dyn ExecutionPlan>) -> bool {
+    let mut scans = false;
+    let mut foreign = false;
+    let walked = plan.apply(|node| {
+        if node.is::<PartScanExec>() {
+            scans = true;
+        } else if node.children().is_empty() {
+            foreign |= !node.is::<EmptyExec>() && !node.is::<PlaceholderRowExec>();
+        }
+        Ok(TreeNodeRecursion::Continue)
+    });
+    walked.is_ok() && scans && !foreign
+}
+
+/// The per-task forms of a leaf that was scaled up.
+pub fn variants(plan: &Arc<dyn ExecutionPlan>) -> Option<Vec<Arc<dyn ExecutionPlan>>> {
+    plan.downcast_ref::<DistributedLeafExec>().map(|leaf| leaf.variants().to_vec())
+}
+
+/// Hands over a plan that is already made to the planner that cuts it.
+#[derive(Debug, Default)]
+struct PlanSlot(Mutex<Option<Arc<dyn ExecutionPlan>>>);
+
+#[derive(Debug)]
+struct SlotPlanner;
+
+#[async_trait]
+impl QueryPlanner for SlotPlanner {
+    async fn create_physical_plan(
+        &self,
+        logical_plan: &LogicalPlan,
+        session: &dyn Session,
+    ) -> EngineResult<Arc<dyn ExecutionPlan>> {
+        let slot = session.config().get_extension::<PlanSlot>();
+        let made = slot.and_then(|slot| slot.0.lock().take());
+        match made {
+            Some(plan) => Ok(plan),
+            None => {
+                DefaultPhysicalPlanner::default().create_physical_plan(logical_plan, session).await
+            }
+        }
+    }
+}
+
+struct TopologyResolver(Arc<Topology>);
+
+impl WorkerResolver for TopologyResolver {
+    fn get_urls(&self) -> EngineResult<Vec<Url>> {
+        match self.0.workers.as_slice() {
+            [] => Err(to_datafusion(Error::unavailable("no worker is alive to run the query"))),
+            workers => Ok(workers.iter().map(|(_, url)| url.clone()).collect()),
+        }
+    }
+}
+
+fn topology(config: &SessionConfig) -> EngineResult<Arc<Topology>> {
+    config
+        .get_extension::<Topology>()
+        .ok_or_else(|| DataFusionError::Internal("the session has no topology".to_owned()))
+}
+
+/// A large scan runs where its parts are, on every worker; a small one in a single task, which
+/// fetches what is elsewhere.
+fn desired_tasks(
+    event: DesiredTaskCountEvent<'_>,
+) -> Option<EngineResult<DesiredTaskCountEventResponse>> {
+    let scan = event.plan.downcast_ref::<PartScanExec>()?;
+    Some(topology(event.session_config).map(|topology| {
+        let large = scanned_bytes(scan) >= topology.distributed_scan_bytes_min;
+        let tasks = if large { topology.workers.len().max(1) } else { 1 };
+        DesiredTaskCountEventResponse::desired(tasks)
+    }))
+}
+
+/// Bytes of the columns that are read, taking every column for equally wide.
+fn scanned_bytes(scan: &PartScanExec) -> u64 {
+    let spec = scan.spec();
+    let columns = spec.schema.columns.len().max(1) as u64;
+    spec.bytes() * (spec.columns.len() as u64).clamp(1, columns) / columns
+}
+
+fn scale_up(event: ScaleUpLeafNodeEvent<'_>) -> Option<EngineResult<ScaleUpLeafNodeEventResponse>> {
+    let scan = event.plan.downcast_ref::<PartScanExec>()?;
+    if event.task_count <= 1 {
+        return None;
+    }
+    Some(spread_over_tasks(event.plan, scan, event.task_count, event.session_config))
+}
+
+fn spread_over_tasks(
+    plan: &Arc<dyn ExecutionPlan>,
+    scan: &PartScanExec,
+    tasks: usize,
+    config: &SessionConfig,
+) -> EngineResult<ScaleUpLeafNodeEventResponse> {
+    let topology = topology(config)?;
+    let specs = match (&scan.spec().layout, &scan.facts().placement) {
+        (Layout::Bucketed { .. }, Some(placement)) => {
+            let task_of = |leader: WorkerId| topology.task_of(&[leader], tasks);
+            let groups = placement.groups_by_task(tasks, topology.task_partitions, task_of);
+            let narrowed = groups.into_iter().map(|groups| {
+                let buckets = groups.concat();
+                let layout = Layout::Bucketed { groups };
+                scan.spec().narrowed(layout, |part| buckets.contains(&part.bucket))
+            });
+            narrowed.collect::<Vec<_>>()
+        }
+        (Layout::Bucketed { .. }, None) => {
+            return Err(DataFusionError::Internal("a bucketed scan has no placement".to_owned()));
+        }
+        (Layout::Spread { .. }, _) => {
+            let task_by_part = tasks_of_parts(&scan.spec().parts, &topology, tasks);
+            let task_of = |part: &ScannedPart| task_by_part.get(&part.part.id).copied();
+            let layout = Layout::Spread { partitions: topology.task_partitions.max(1) };
+            let narrowed = (0..tasks).map(|task| {
+                scan.spec().narrowed(layout.clone(), |part| task_of(part) == Some(task))
+            });
+            narrowed.collect()
+        }
+    };
+    let variants = specs.into_iter().map(|spec| {
+        Ok(Arc::new(scan.with_spec(spec)?) as Arc<dyn ExecutionPlan>)
+    });
+    let variants = variants.collect::<EngineResult<Vec<_>>>()?;
+    let leaf = DistributedLeafExec::try_new(Arc::clone(plan), variants)?;
+    Ok(ScaleUpLeafNodeEventResponse::new(Arc::new(leaf)))
+}
+
+/// The task that reads each part: one that holds it, else the one with the least to read.
+fn tasks_of_parts(
+    parts: &[ScannedPart],
+    topology: &Topology,
+    tasks: usize,
+) -> BTreeMap<PartId, usize> {
+    let mut rows = vec![0_u64; tasks];
+    let mut assigned: Vec<Option<usize>> = Vec::with_capacity(parts.len());
+    for part in parts {
+        let holder = topology.task_of(&part.holders, tasks);
+        if let Some(task) = holder {
+            rows[task] += part.part.rows;
+        }
+        assigned.push(holder);
+    }
+    let settle = |(part, holder): (&ScannedPart, Option<usize>)| {
+        let task = holder.unwrap_or_else(|| {
+            let lightest = (0..tasks).min_by_key(|task| rows[*task]).unwrap_or(0);
+            rows[lightest] += part.part.rows;
+            lightest
+        });
+        (part.part.id, task)
+    };
+    parts.iter().zip(assigned).map(settle).collect()
+}
+
+/// Task i of a stage that reads parts runs on worker i, as [`scale_up`] dealt them; a single task
+/// runs where most of its rows are.
+fn route(event: RouteTasksEvent<'_>) -> Option<EngineResult<RouteTasksEventResponse>> {
+    let topology = match topology(event.task_ctx.session_config()) {
+        Ok(topology) => topology,
+        Err(error) => return Some(Err(error)),
+    };
+    let mut spread = false;
+    let mut rows = vec![0_u64; topology.workers.len()];
+    let walked = event.plan.apply(|node| {
+        if node.is_network_boundary() {
+            return Ok(TreeNodeRecursion::Jump);
+        }
+        if node.is::<DistributedLeafExec>() {
+            spread = true;
+        }
+        if let Some(scan) = node.downcast_ref::<PartScanExec>() {
+            for part in &scan.spec().parts {
+                if let Some(holder) = topology.task_of(&part.holders, rows.len()) {
+                    rows[holder] += part.part.rows;
+                }
+            }
+        }
+        Ok(TreeNodeRecursion::Continue)
+    });
+    if let Err(error) = walked {
+        return Some(Err(error));
+    }
+    let url = |index: usize| topology.workers[index % topology.workers.len()].1.clone();
+    if spread && !topology.workers.is_empty() {
+        let urls = (0..event.task_count).map(url).collect();
+        return Some(Ok(RouteTasksEventResponse::new(urls)));
+    }
+    let (fullest, most) = rows.iter().enumerate().max_by_key(|(_, rows)| **rows)?;
+    let wanted = event.task_count == 1 && *most > 0;
+    wanted.then(|| Ok(RouteTasksEventResponse::new(vec![url(fullest)])))
+}
+
+/// The plan as text, stage by stage.
+pub fn display(plan: &Arc<dyn ExecutionPlan>) -> String {
+    display_plan_ascii(plan.as_ref(), false)
+}
+
+/// What went between nodes while a plan ran, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Between tasks: shuffles, broadcasts and parts read from afar.
+    pub exchanged: u64,
+    /// Results on their way to the coordinator.
+    pub gathered: u64,
+}
+
+/// The plan that ran, with what each operator did, and the traffic.
+pub async fn display_executed(plan: &Arc<dyn ExecutionPlan>) -> Result<(String, Traffic)> {
+    let executed = match plan.is::<DistributedExec>() {
+        true => rewrite_distributed_plan_with_metrics(
+            Arc::clone(plan),
+            DistributedMetricsFormat::Aggregated,
+        )
+        .await
+        .map_err(|error| from_datafusion(&error))?,
+        false => Arc::clone(plan),
+    };
+    let mut traffic = Traffic::default();
+    count_traffic(&executed, true, &mut traffic);
+    Ok((display_plan_ascii(executed.as_ref(), true), traffic))
+}
+
+/// Adds up what boundaries and scans below `plan` moved.
+fn count_traffic(plan: &Arc<dyn ExecutionPlan>, in_head: bool, traffic: &mut Traffic) {
+    let sum = |name: &str| {
+        let metrics = plan.metrics().unwrap_or_default();
+        let values = metrics.iter().filter(|metric| metric.value().name() == name);
+        values.map(|metric| metric.value().as_usize() as u64).sum::<u64>()
+    };
+    let boundary = plan.name().starts_with("Network");
+    if boundary {
+        let bytes = sum("bytes_transferred");
+        if in_head && plan.name() == "NetworkCoalesceExec" {
+            traffic.gathered += bytes;
+        } else {
+            traffic.exchanged += bytes;
+        }
+    }
+    if plan.children().is_empty() {
+        traffic.exchanged += sum("remote_bytes");
+    }
+    for child in plan.children() {
+        count_traffic(child, in_head && !boundary, traffic);
+    }
+}
+

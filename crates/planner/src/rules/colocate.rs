@@ -1,0 +1,280 @@
+//! Joins of tables that are distributed alike, on what they are distributed by, become local.
+//!
+//! ```text
+//!   HashJoin(on key)                      ColocatedJoin(on key)
+//!     Scan orders     (hash key, 8)   ►     Scan orders     by buckets [0|1|..|7]
+//!     Scan lineitem   (hash key, 8)         Scan lineitem   by buckets [0|1|..|7]
+//! ```
+
+use std::sync::Arc;
+
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::common::{JoinType, Result};
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::expressions::Column;
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_plan::coop::CooperativeExec;
+use datafusion::physical_plan::filter::FilterExec;
+use datafusion::physical_plan::joins::HashJoinExec;
+use datafusion::physical_plan::projection::ProjectionExec;
+use datafusion::physical_plan::repartition::RepartitionExec;
+use datafusion::physical_plan::{
+    ChildrenPropertiesMode, ExecutionPlan, Partitioning, ReplaceChildrenOptions,
+};
+use granary_catalog::ColumnType;
+use granary_common::{BucketIndex, ColumnId, WorkerId};
+use granary_execution::{ColocatedJoinExec, Layout, PartScanExec, ScanSpec};
+
+/// Turns joins on the distribution key into [`ColocatedJoinExec`].
+#[derive(Debug)]
+pub struct ColocateJoins;
+
+impl PhysicalOptimizerRule for ColocateJoins {
+    fn optimize(
+        &self,
+        plan: Arc<dyn ExecutionPlan>,
+        config: &ConfigOptions,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let partitions = config.execution.target_partitions;
+        plan.transform_up(|node| {
+            let Some(join) = node.downcast_ref::<HashJoinExec>() else {
+                return Ok(Transformed::no(node));
+            };
+            match colocated(join, partitions)? {
+                Some(local) => Ok(Transformed::yes(local)),
+                None => Ok(Transformed::no(node)),
+            }
+        })
+        .data()
+    }
+
+    fn name(&self) -> &str {
+        "ColocateJoins"
+    }
+
+    fn schema_check(&self) -> bool {
+        true
+    }
+}
+
+/// How the rows of a subtree lie: by the hash of some of its output columns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Bucketed {
+    leaders: Vec<WorkerId>,
+    /// Of the hashed columns. Equal values hash alike only in equal types.
+    types: Vec<ColumnType>,
+    /// Ways to say it: in each, positions of output columns, in the order of the hashed columns.
+    keys: Vec<Vec<usize>>,
+}
+
+fn colocated(join: &HashJoinExec, partitions: usize) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+    if join.null_aware {
+        return Ok(None);
+    }
+    let (Some(left), Some(right)) = (bucketed(join.left()), bucketed(join.right())) else {
+        return Ok(None);
+    };
+    let alike = left.leaders == right.leaders && left.types == right.types;
+    if !alike || !joined_on_keys(join, &left, &right) {
+        return Ok(None);
+    }
+    let inputs = vec![
+        by_buckets(Arc::clone(join.left()), partitions)?,
+        by_buckets(Arc::clone(join.right()), partitions)?,
+    ];
+    let join = join.builder().with_new_children(inputs)?.recompute_properties().build()?;
+    Ok(Some(Arc::new(ColocatedJoinExec::try_new(&join)?)))
+}
+
+/// Whether some key of the left is equated, column by column, with some key of the right.
+fn joined_on_keys(join: &HashJoinExec, left: &Bucketed, right: &Bucketed) -> bool {
+    let position = |expression: &Arc<dyn PhysicalExpr>| {
+        expression.downcast_ref::<Column>().map(Column::index)
+    };
+    let pairs: Vec<(usize, usize)> = join
+        .on()
+        .iter()
+        .filter_map(|(left, right)| Some((position(left)?, position(right)?)))
+        .collect();
+    left.keys.iter().any(|left_key| {
+        right.keys.iter().any(|right_key| {
+            left_key.len() == right_key.len()
+                && left_key.iter().zip(right_key).all(|pair| pairs.contains(&(*pair.0, *pair.1)))
+        })
+    })
+}
+
+/// How the rows of `plan` lie, if all on the way up from its scans keeps them in their buckets.
+fn bucketed(plan: &Arc<dyn ExecutionPlan>) -> Option<Bucketed> {
+    if let Some(scan) = plan.downcast_ref::<PartScanExec>() {
+        return scan_bucketed(scan);
+    }
+    if let Some(projection) = plan.downcast_ref::<ProjectionExec>() {
+        let below = bucketed(projection.input())?;
+        let outputs = projection.expr().iter();
+        let outputs: Vec<Option<usize>> = outputs
+            .map(|output| output.expr.downcast_ref::<Column>().map(Column::index))
+            .collect();
+        return through(below, |position| outputs.iter().position(|output| *output == Some(position)));
+    }
+    if let Some(filter) = plan.downcast_ref::<FilterExec>() {
+        let below = bucketed(filter.input())?;
+        return match filter.projection() {
+            None => Some(below),
+            Some(kept) => through(below, |position| kept.iter().position(|at| *at == position)),
+        };
+    }
+    if plan.is::<CooperativeExec>() {
+        return bucketed(plan.children().first()?);
+    }
+    let join = plan.downcast_ref::<ColocatedJoinExec>()?.join();
+    join_bucketed(join)
+}
+
+fn scan_bucketed(scan: &PartScanExec) -> Option<Bucketed> {
+    let placement = scan.facts().placement.as_ref()?;
+    // A limit for each partition would become another one for each bucket.
+    if placement.hashed.is_empty() || scan.spec().fetch.is_some() {
+        return None;
+    }
+    let position = |id: &ColumnId| scan.spec().columns.iter().position(|column| column == id);
+    let key: Option<Vec<usize>> = placement.hashed.iter().map(position).collect();
+    let column = |id: &ColumnId| scan.spec().schema.column(*id).ok();
+    let types = placement.hashed.iter().map(|id| Some(column(id)?.column_type.base().clone()));
+    let types: Option<Vec<ColumnType>> = types.collect();
+    Some(Bucketed { leaders: placement.leaders.clone(), types: types?, keys: vec![key?] })
+}
+
+fn through(below: Bucketed, up: impl Fn(usize) -> Option<usize>) -> Option<Bucketed> {
+    let keys = below.keys.iter();
+    let keys = keys.filter_map(|key| key.iter().map(|at| up(*at)).collect::<Option<Vec<_>>>());
+    let keys: Vec<Vec<usize>> = keys.collect();
+    (!keys.is_empty()).then_some(Bucketed { keys, ..below })
+}
+
+/// The keys by which the output of a colocated join lies: those of a side whose rows come out with
+/// their own values. Of an outer join, the side that is filled with NULL says nothing.
+fn join_bucketed(join: &HashJoinExec) -> Option<Bucketed> {
+    let left_width = join.left().schema().fields().len();
+    let (left_speaks, right_speaks) = match join.join_type() {
+        JoinType::Inner => (true, true),
+        JoinType::Left | JoinType::LeftSemi | JoinType::LeftAnti | JoinType::LeftMark => {
+            (true, false)
+        }
+        JoinType::Right | JoinType::RightSemi | JoinType::RightAnti | JoinType::RightMark => {
+            (false, true)
+        }
+        JoinType::Full => return None,
+    };
+    let right_offset = match join.join_type() {
+        JoinType::RightSemi | JoinType::RightAnti | JoinType::RightMark => 0,
+        _ => left_width,
+    };
+    let mut speaker = None;
+    let mut keys = Vec::new();
+    for (speaks, side, offset) in
+        [(left_speaks, join.left(), 0), (right_speaks, join.right(), right_offset)]
+    {
+        let Some(below) = bucketed(side).filter(|_| speaks) else { continue };
+        keys.extend(below.keys.into_iter().map(|key| {
+            key.into_iter().map(|position| position + offset).collect::<Vec<usize>>()
+        }));
+        speaker = Some((below.leaders, below.types));
+    }
+    let (leaders, types) = speaker?;
+    let whole = Bucketed { leaders, types, keys };
+    match join.projection.as_deref() {
+        None => Some(whole),
+        Some(kept) => through(whole, |position| kept.iter().position(|at| *at == position)),
+    }
+}
+
+/// `plan` with every scan laid out by buckets, in groups that depend on nothing but the buckets.
+fn by_buckets(
+    plan: Arc<dyn ExecutionPlan>,
+    partitions: usize,
+) -> Result<Arc<dyn ExecutionPlan>> {
+    let laid_out = plan.transform_up(|node| {
+        let Some(scan) = node.downcast_ref::<PartScanExec>() else {
+            return Ok(Transformed::no(node));
+        };
+        let Some(placement) = &scan.facts().placement else { return Ok(Transformed::no(node)) };
+        let layout = Layout::Bucketed { groups: placement.groups(partitions) };
+        if scan.spec().layout == layout {
+            return Ok(Transformed::no(node));
+        }
+        let spec = ScanSpec { layout, ..(**scan.spec()).clone() };
+        Ok(Transformed::yes(Arc::new(scan.with_spec(spec)?) as Arc<dyn ExecutionPlan>))
+    });
+    laid_out.data()
+}
+
+/// Takes out what would mix buckets again below a [`ColocatedJoinExec`]: a redistribution in turn,
+/// which the engine puts below operators that like many partitions.
+#[derive(Debug)]
+pub struct KeepBuckets;
+
+impl PhysicalOptimizerRule for KeepBuckets {
+    fn optimize(
+        &self,
+        plan: Arc<dyn ExecutionPlan>,
+        _config: &ConfigOptions,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        plan.transform_up(|node| {
+            if !node.is::<ColocatedJoinExec>() {
+                return Ok(Transformed::no(node));
+            }
+            let children = node.children().into_iter().cloned();
+            let children = children.map(without_turns).collect::<Result<Vec<_>>>()?;
+            let options = ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute);
+            Ok(Transformed::yes(node.replace_children(children, options)?))
+        })
+        .data()
+    }
+
+    fn name(&self) -> &str {
+        "KeepBuckets"
+    }
+
+    fn schema_check(&self) -> bool {
+        true
+    }
+}
+
+fn without_turns(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+    if let Some(turns) = plan.downcast_ref::<RepartitionExec>()
+        && matches!(turns.partitioning(), Partitioning::RoundRobinBatch(_))
+    {
+        return without_turns(Arc::clone(turns.input()));
+    }
+    if plan.is::<ColocatedJoinExec>() || plan.children().len() != 1 {
+        return Ok(plan);
+    }
+    let children = plan.children().into_iter().cloned();
+    let children = children.map(without_turns).collect::<Result<Vec<_>>>()?;
+    plan.replace_children(
+        children,
+        ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute),
+    )
+}
+
+/// The groups of buckets by which the scans below `plan` are laid out, if all of them agree.
+pub fn common_groups(plan: &Arc<dyn ExecutionPlan>) -> Option<Vec<Vec<BucketIndex>>> {
+    if let Some(scan) = plan.downcast_ref::<PartScanExec>() {
+        return match &scan.spec().layout {
+            Layout::Bucketed { groups } => Some(groups.clone()),
+            Layout::Spread { .. } => None,
+        };
+    }
+    let transparent = plan.is::<ProjectionExec>()
+        || plan.is::<FilterExec>()
+        || plan.is::<CooperativeExec>()
+        || plan.is::<ColocatedJoinExec>();
+    if !transparent {
+        return None;
+    }
+    let mut groups = plan.children().into_iter().map(common_groups);
+    let first = groups.next()??;
+    groups.all(|other| other.as_ref() == Some(&first)).then_some(first)
+}

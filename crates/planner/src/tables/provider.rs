@@ -1,0 +1,169 @@
+//! One table at one snapshot.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use datafusion::arrow::datatypes::{Schema, SchemaRef};
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::{DFSchema, ToDFSchema};
+use datafusion::error::DataFusionError;
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
+use datafusion::physical_plan::ExecutionPlan;
+use granary_catalog::{Part, PartLocation, Snapshot, TableState};
+use granary_common::WorkerId;
+use granary_execution::error::to_datafusion;
+use granary_execution::part_scan::predicate::{all_of, to_filter};
+use granary_execution::{Layout, PartScanExec, Placement, ScanFacts, ScanSpec, ScannedPart};
+use granary_storage::{Filter, PartRef, PartSchema};
+
+use super::prune::may_match;
+use super::statistics::StatisticsCache;
+
+/// Rows that are worth a partition of their own.
+const ROWS_PER_PARTITION_MIN: u64 = 1 << 16;
+
+/// A table of the catalog at the version of its snapshot.
+#[derive(Debug)]
+pub struct PartTable {
+    state: TableState,
+    snapshot: Arc<Snapshot>,
+    name: String,
+    part_schema: Arc<PartSchema>,
+    /// Visible columns.
+    schema: SchemaRef,
+    statistics: Arc<StatisticsCache>,
+}
+
+impl PartTable {
+    /// The table of `state` in the database of that name.
+    pub fn new(
+        state: TableState,
+        snapshot: Arc<Snapshot>,
+        database: &str,
+        statistics: Arc<StatisticsCache>,
+    ) -> Self {
+        let fields = state.table.visible_columns();
+        let fields = fields.map(|column| column.column_type.arrow_field(&column.name));
+        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        let name = format!("{database}.{}", state.table.name);
+        let part_schema = Arc::new(PartSchema::of(&state.table));
+        Self { state, snapshot, name, part_schema, schema, statistics }
+    }
+
+    /// The table with its buckets and parts.
+    pub fn state(&self) -> &TableState {
+        &self.state
+    }
+
+    fn filter(
+        &self,
+        session: &dyn Session,
+        schema: &DFSchema,
+        expression: &Expr,
+    ) -> Option<Filter> {
+        if expression.is_volatile() {
+            return None;
+        }
+        let physical = session.create_physical_expr(expression.clone(), schema).ok()?;
+        to_filter(&self.part_schema, &physical)
+    }
+
+    /// Workers that can read `part`, those that are alive first.
+    fn holders(&self, part: &Part) -> Vec<WorkerId> {
+        let mut holders = match &part.location {
+            PartLocation::Local { copies } => copies.clone(),
+            PartLocation::Shared { .. } => match self.state.buckets.get(&part.bucket) {
+                Some(bucket) => bucket.replicas.clone(),
+                None => self.snapshot.workers.keys().copied().collect(),
+            },
+        };
+        holders.sort_by_key(|worker| {
+            let row = self.snapshot.workers.get(worker);
+            row.is_none_or(|row| row.state == granary_catalog::WorkerState::Dead)
+        });
+        holders
+    }
+
+    fn scanned_parts(&self, filter: Option<&Filter>) -> Vec<ScannedPart> {
+        let visible = self.state.visible_parts(self.snapshot.version);
+        let matching = visible.filter(|part| {
+            filter.is_none_or(|filter| may_match(&self.part_schema, part, filter))
+        });
+        let scanned = matching.map(|part| ScannedPart {
+            part: PartRef::from(&**part),
+            bucket: part.bucket,
+            holders: self.holders(part),
+        });
+        scanned.collect()
+    }
+}
+
+#[async_trait]
+impl TableProvider for PartTable {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    async fn scan(
+        &self,
+        session: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>, DataFusionError> {
+        let df_schema = Arc::clone(&self.schema).to_dfschema()?;
+        let converted = filters.iter().map(|filter| {
+            self.filter(session, &df_schema, filter).ok_or_else(|| {
+                DataFusionError::Internal(format!("filter {filter} was promised and is not done"))
+            })
+        });
+        let filter = all_of(converted.collect::<Result<_, _>>()?);
+        let positions = match projection {
+            Some(projection) => projection.clone(),
+            None => (0..self.schema.fields().len()).collect(),
+        };
+        let column = |position: &usize| self.part_schema.columns[*position].id;
+        let parts = self.scanned_parts(filter.as_ref());
+        let rows: u64 = parts.iter().map(|part| part.part.rows).sum();
+        let threads = session.config().target_partitions().max(1);
+        let partitions = (rows.div_ceil(ROWS_PER_PARTITION_MIN) as usize).clamp(1, threads);
+        let summaries = self.statistics.of_parts(&self.part_schema, &parts).await;
+        let facts = ScanFacts { summaries, placement: Placement::of(&self.state) };
+        let spec = ScanSpec {
+            name: self.name.clone(),
+            schema: Arc::clone(&self.part_schema),
+            columns: positions.iter().map(column).collect(),
+            parts,
+            filter,
+            fetch: limit,
+            ordered_by: 0,
+            layout: Layout::Spread { partitions },
+        };
+        let scan = PartScanExec::new(spec, Arc::new(facts)).map_err(to_datafusion)?;
+        Ok(Arc::new(scan))
+    }
+
+    fn supports_filters_pushdown(
+        &self,
+        filters: &[&Expr],
+    ) -> Result<Vec<TableProviderFilterPushDown>, DataFusionError> {
+        let schema = Arc::clone(&self.schema).to_dfschema()?;
+        let session = datafusion::execution::context::ExecutionProps::new();
+        let context = Default::default();
+        let supported = |filter: &&Expr| {
+            let physical = datafusion::physical_expr::create_physical_expr(
+                filter, &schema, &session, &context,
+            );
+            let filter = physical.ok().filter(|_| !filter.is_volatile());
+            match filter.and_then(|physical| to_filter(&self.part_schema, &physical)) {
+                Some(_) => TableProviderFilterPushDown::Exact,
+                None => TableProviderFilterPushDown::Unsupported,
+            }
+        };
+        Ok(filters.iter().map(supported).collect())
+    }
+}

@@ -1,0 +1,188 @@
+//! The columns of a table that is being created.
+
+use arrow::datatypes::Schema;
+use datafusion::common::DFSchema;
+use granary_catalog::{Column, ColumnDefault, ColumnRole, ColumnType, Table};
+use granary_common::{ColumnId, Error, Result};
+use sqlparser::ast::{ColumnDef, ColumnOption, Expr};
+
+use super::TableSource;
+use crate::Notice;
+use crate::bind::bind_expression;
+use crate::error::{did_you_mean, error_from_datafusion};
+use crate::types::type_from_sql;
+
+/// Columns in declaration order; hidden ones come after all declared ones.
+#[derive(Default)]
+pub(super) struct Columns {
+    columns: Vec<Column>,
+    /// The columns with PRIMARY KEY beside them.
+    pub(super) primary_key: Vec<String>,
+}
+
+impl Columns {
+    /// The visible columns of another table.
+    pub(super) fn of_table(table: &Table) -> Columns {
+        let renumbered = |(at, column): (usize, &Column)| Column {
+            id: ColumnId(at as u32),
+            ..column.clone()
+        };
+        let columns = table.visible_columns().enumerate().map(renumbered).collect();
+        Columns { columns, primary_key: Vec::new() }
+    }
+
+    pub(super) fn into_columns(self) -> Vec<Column> {
+        self.columns
+    }
+
+    fn next_id(&self) -> ColumnId {
+        ColumnId(self.columns.len() as u32)
+    }
+
+    /// Adds the declared columns.
+    pub(super) fn declare(
+        &mut self,
+        declared: &[ColumnDef],
+        source: TableSource<'_>,
+        notices: &mut Vec<Notice>,
+    ) -> Result<()> {
+        let mut defaults = Vec::new();
+        for definition in declared {
+            let name = definition.name.value.clone();
+            if self.columns.iter().any(|column| column.name == name) {
+                return Err(Error::invalid(format!("column '{name}' appears more than once")));
+            }
+            let mut column = self.column(definition, source)?;
+            for option in &definition.options {
+                self.option(&mut column, &option.option, &mut defaults, notices)?;
+            }
+            self.columns.push(column);
+        }
+        // A default may refer to any other column.
+        for (name, expression) in defaults {
+            self.check_default(&name, &expression, source)?;
+        }
+        Ok(())
+    }
+
+    fn column(&self, definition: &ColumnDef, source: TableSource<'_>) -> Result<Column> {
+        let name = definition.name.value.clone();
+        let within = |error: Error| error.context(format!("column '{name}'"));
+        let column_type = type_from_sql(&definition.data_type).map_err(within)?;
+        let says = |wanted: &ColumnOption| definition.options.iter().any(|o| o.option == *wanted);
+        let (null, not_null) = (says(&ColumnOption::Null), says(&ColumnOption::NotNull));
+        if not_null && (null || column_type.is_nullable()) {
+            return Err(Error::invalid(format!("column '{name}' is said to be nullable and not")));
+        }
+        let is_container = matches!(
+            column_type,
+            ColumnType::Array(_) | ColumnType::Map(..) | ColumnType::Tuple(_)
+        );
+        if null && is_container {
+            return Err(Error::invalid(format!("column '{name}': {column_type} cannot be NULL")));
+        }
+        let is_key = definition
+            .options
+            .iter()
+            .any(|option| matches!(option.option, ColumnOption::PrimaryKey(_)));
+        let by_default = source.settings.data_type_default_nullable
+            && !not_null
+            && !is_container
+            && !is_key;
+        let column_type = match null || by_default {
+            true => column_type.into_nullable(),
+            false => column_type,
+        };
+        Ok(Column {
+            id: self.next_id(),
+            name,
+            column_type,
+            role: ColumnRole::Ordinary,
+            default: None,
+            comment: None,
+        })
+    }
+
+    fn option(
+        &mut self,
+        column: &mut Column,
+        option: &ColumnOption,
+        defaults: &mut Vec<(String, Expr)>,
+        notices: &mut Vec<Notice>,
+    ) -> Result<()> {
+        let name = &column.name;
+        match option {
+            ColumnOption::Null | ColumnOption::NotNull => {}
+            ColumnOption::Default(expression) => {
+                column.default = Some(ColumnDefault::Expression(expression.to_string()));
+                defaults.push((name.clone(), expression.clone()));
+            }
+            ColumnOption::Comment(text) => column.comment = Some(text.clone()),
+            ColumnOption::PrimaryKey(_) => self.primary_key.push(name.clone()),
+            ColumnOption::DialectSpecific(tokens) => {
+                let texts: Vec<String> = tokens.iter().map(ToString::to_string).collect();
+                let text = texts.concat();
+                notices.push(Notice::new(format!("column '{name}': {text} has no effect")));
+            }
+            ColumnOption::ForeignKey(_) => notices.push(Notice::new(format!(
+                "column '{name}': REFERENCES is not checked"
+            ))),
+            other => {
+                return Err(Error::unsupported(format!(
+                    "column '{name}': {other} is not supported yet"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_default(&self, name: &str, default: &Expr, source: TableSource<'_>) -> Result<()> {
+        let within = |error: Error| error.context(format!("the default of column '{name}'"));
+        let schema = self.schema()?;
+        let bound = bind_expression(source.state, default, &schema).map_err(within)?;
+        let mut mentioned = bound.column_refs().into_iter();
+        if mentioned.any(|column| column.name == name) {
+            return Err(within(Error::invalid("it refers to the column itself")));
+        }
+        Ok(())
+    }
+
+    /// The visible columns as a schema to plan expressions over.
+    pub(super) fn schema(&self) -> Result<DFSchema> {
+        let visible = self.columns.iter().filter(|column| column.is_visible());
+        let fields: Vec<_> =
+            visible.map(|column| column.column_type.arrow_field(&column.name)).collect();
+        DFSchema::try_from(Schema::new(fields)).map_err(|error| error_from_datafusion(error, None))
+    }
+
+    /// The visible column of exactly this name, else the only one that matches without case.
+    pub(super) fn find(&self, name: &str) -> Result<&Column> {
+        let visible = || self.columns.iter().filter(|column| column.is_visible());
+        if let Some(exact) = visible().find(|column| column.name == name) {
+            return Ok(exact);
+        }
+        let mut alike = visible().filter(|column| column.name.eq_ignore_ascii_case(name));
+        match (alike.next(), alike.next()) {
+            (Some(only), None) => Ok(only),
+            _ => {
+                let hint = did_you_mean(name, visible().map(|column| column.name.as_str()));
+                Err(Error::invalid(format!("unknown column '{name}'{hint}")))
+            }
+        }
+    }
+
+    /// The hidden column that holds the values of the expression `text`, added when it is new.
+    pub(super) fn hidden(&mut self, text: &str, column_type: ColumnType) -> ColumnId {
+        let role = ColumnRole::KeyExpression(text.to_owned());
+        if let Some(same) = self.columns.iter().find(|column| column.role == role) {
+            return same.id;
+        }
+        let mut name = text.to_owned();
+        while self.columns.iter().any(|column| column.name == name) {
+            name.push('\'');
+        }
+        let id = self.next_id();
+        self.columns.push(Column { id, name, column_type, role, default: None, comment: None });
+        id
+    }
+}

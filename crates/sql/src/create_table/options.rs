@@ -1,0 +1,99 @@
+//! SETTINGS of a table, and what `AS other_table` takes over.
+
+use std::collections::BTreeMap;
+
+use granary_catalog::{KeyExpression, Table};
+use granary_common::{Error, Result};
+
+use crate::error::did_you_mean;
+use crate::statement::parse_expression;
+use crate::{CreateTable, Notice};
+use crate::statement::TableClauses;
+
+/// Rows of a granule: enough to be worth an index entry, few enough to be one unit of reading.
+const INDEX_GRANULARITY_MAX: u64 = 1 << 20;
+
+/// Settings that this version obeys.
+const KNOWN: [&str; 3] = ["index_granularity", "replication_factor", "colocation_group"];
+
+/// Settings of ClickHouse's MergeTree that have no counterpart here.
+const WITHOUT_EFFECT: [&str; 18] = [
+    "index_granularity_bytes",
+    "min_bytes_for_wide_part",
+    "min_rows_for_wide_part",
+    "enable_mixed_granularity_parts",
+    "merge_with_ttl_timeout",
+    "ttl_only_drop_parts",
+    "storage_policy",
+    "old_parts_lifetime",
+    "parts_to_delay_insert",
+    "parts_to_throw_insert",
+    "max_parts_in_total",
+    "max_bytes_to_merge_at_max_space_in_pool",
+    "enable_block_number_column",
+    "enable_block_offset_column",
+    "allow_nullable_key",
+    "non_replicated_deduplication_window",
+    "replicated_deduplication_window",
+    "merge_max_block_size",
+];
+
+/// The settings that the catalog keeps.
+pub(super) fn settings(
+    clauses: &TableClauses,
+    notices: &mut Vec<Notice>,
+) -> Result<BTreeMap<String, String>> {
+    let mut settings = BTreeMap::new();
+    for (name, value) in &clauses.settings {
+        match name.as_str() {
+            "index_granularity" => {
+                let rows = bounded(name, value, INDEX_GRANULARITY_MAX)?;
+                settings.insert(name.clone(), rows.to_string());
+            }
+            "replication_factor" => match bounded(name, value, 16)? {
+                1 => {}
+                factor => {
+                    return Err(Error::unsupported(format!(
+                        "replication_factor = {factor}: replication is not there yet, the factor \
+                         can only be 1"
+                    )));
+                }
+            },
+            // The distribution has taken it.
+            "colocation_group" => {}
+            known if WITHOUT_EFFECT.contains(&known) => {
+                notices.push(Notice::new(format!("setting {name} has no effect")));
+            }
+            _ => {
+                let hint = did_you_mean(name, KNOWN.into_iter().chain(WITHOUT_EFFECT));
+                return Err(Error::invalid(format!("unknown setting '{name}'{hint}")));
+            }
+        }
+    }
+    Ok(settings)
+}
+
+fn bounded(name: &str, value: &str, max: u64) -> Result<u64> {
+    match value.parse() {
+        Ok(number) if (1..=max).contains(&number) => Ok(number),
+        _ => Err(Error::invalid(format!("setting {name} is 1 to {max}, not '{value}'"))),
+    }
+}
+
+/// Fills the clauses that are not written from the table whose columns are taken.
+pub(super) fn take_over(create: &mut CreateTable, table: &Table) -> Result<()> {
+    let clauses = &mut create.clauses;
+    let parsed = |keys: &[KeyExpression]| {
+        keys.iter().map(|key| parse_expression(&key.text)).collect::<Result<Vec<_>>>()
+    };
+    if clauses.order_by.is_none() && clauses.primary_key.is_none() {
+        clauses.order_by = Some(parsed(&table.order_by)?);
+        if table.primary_key_len < table.order_by.len() {
+            clauses.primary_key = Some(parsed(&table.order_by[..table.primary_key_len])?);
+        }
+    }
+    if clauses.partition_by.is_none() && create.engine.is_none() {
+        clauses.partition_by = Some(parsed(&table.partition_by)?);
+    }
+    Ok(())
+}

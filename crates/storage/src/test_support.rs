@@ -1,0 +1,151 @@
+//! Tables, rows and volumes for tests.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arrow::array::{Array, ArrayRef, Datum, new_empty_array};
+use arrow::record_batch::RecordBatch;
+use async_trait::async_trait;
+use futures::TryStreamExt;
+use granary_catalog::{ColumnType, NewPart, Scalar};
+use granary_common::{ColumnId, PartId, Result, TableId, WorkerId};
+
+use crate::read::{OpenPart, PartRef, PartScan, PartStore, PartStoreOptions};
+use crate::scalar::{scalar_at, to_arrow_scalar};
+use crate::schema::{PartColumn, PartSchema};
+use crate::volume::{Volume, VolumeKind, Volumes};
+use crate::write::{PartIds, WriteOptions, write_block};
+
+/// Ids from 1.
+#[derive(Default)]
+pub struct Counter(AtomicU64);
+
+#[async_trait]
+impl PartIds for Counter {
+    async fn next(&self) -> Result<PartId> {
+        Ok(PartId(self.0.fetch_add(1, Ordering::SeqCst) + 1))
+    }
+}
+
+/// A table of columns with ids from 0 and these types, named `a`, `b`, ...
+pub fn table(
+    types: &[&str],
+    sort_key: &[u32],
+    partition: &[u32],
+    granularity: usize,
+) -> PartSchema {
+    let column = |(id, text): (usize, &&str)| PartColumn {
+        id: ColumnId(id as u32),
+        name: char::from(b'a' + id as u8).to_string(),
+        column_type: text.parse::<ColumnType>().expect("a type"),
+    };
+    PartSchema {
+        table: TableId(7),
+        schema_version: 1,
+        columns: types.iter().enumerate().map(column).collect(),
+        sort_key: sort_key.iter().copied().map(ColumnId).collect(),
+        primary_key_len: sort_key.len(),
+        partition: partition.iter().copied().map(ColumnId).collect(),
+        granularity,
+    }
+}
+
+/// Rows of canonical values as a block.
+pub fn block(schema: &PartSchema, rows: &[Vec<Scalar>]) -> RecordBatch {
+    let fields = schema.arrow_schema();
+    let column = |place: usize| -> ArrayRef {
+        let data_type = fields.field(place).data_type();
+        let values: Vec<_> =
+            rows.iter().map(|row| to_arrow_scalar(&row[place], data_type).unwrap()).collect();
+        let values: Vec<&dyn Array> = values.iter().map(|value| value.get().0).collect();
+        match values.is_empty() {
+            true => new_empty_array(data_type),
+            false => arrow::compute::concat(&values).unwrap(),
+        }
+    };
+    let columns = (0..schema.columns.len()).map(column).collect();
+    RecordBatch::try_new(fields, columns).unwrap()
+}
+
+/// The rows of batches as canonical values.
+pub fn rows(batches: &[RecordBatch]) -> Vec<Vec<Scalar>> {
+    let of_batch = |batch: &RecordBatch| {
+        let row = |row| batch.columns().iter().map(|c| scalar_at(c, row).unwrap()).collect();
+        (0..batch.num_rows()).map(row).collect::<Vec<_>>()
+    };
+    batches.iter().flat_map(of_batch).collect()
+}
+
+/// A local volume over memory.
+pub fn memory() -> Arc<Volume> {
+    Arc::new(Volume::open("test", local(), "memory://").unwrap())
+}
+
+/// A local volume in a folder.
+pub fn folder(path: &std::path::Path) -> Arc<Volume> {
+    Arc::new(Volume::open("test", local(), path.to_str().unwrap()).unwrap())
+}
+
+fn local() -> VolumeKind {
+    VolumeKind::Local { worker: WorkerId(1) }
+}
+
+/// A store over one volume.
+pub fn store(volume: &Arc<Volume>) -> PartStore {
+    PartStore::new(Volumes::new([Arc::clone(volume)]), PartStoreOptions::default())
+}
+
+/// Writes a block with the default limits.
+pub async fn write(
+    volume: &Volume,
+    schema: &PartSchema,
+    block: RecordBatch,
+) -> Result<Vec<NewPart>> {
+    let ids = Counter::default();
+    let options = WriteOptions::default();
+    write_block(volume, volume.part_location(), schema, &ids, block, &options).await
+}
+
+/// How a plan would name a new part.
+pub fn part_ref(schema: &PartSchema, part: &NewPart) -> PartRef {
+    PartRef {
+        id: part.id,
+        table: schema.table,
+        location: part.location.clone(),
+        rows: part.rows,
+        bytes: part.bytes,
+        schema_version: schema.schema_version,
+    }
+}
+
+/// Writes a block that makes one part, and opens it.
+pub async fn written(
+    volume: &Arc<Volume>,
+    schema: &PartSchema,
+    block: RecordBatch,
+) -> Arc<OpenPart> {
+    let parts = write(volume, schema, block).await.unwrap();
+    assert_eq!(parts.len(), 1);
+    store(volume).open(&part_ref(schema, &parts[0])).await.unwrap()
+}
+
+/// A scan of every row and column, in order.
+pub fn whole(schema: &PartSchema) -> PartScan {
+    PartScan {
+        columns: schema.columns.iter().map(|column| column.id).collect(),
+        filter: None,
+        ordered: true,
+        rows: None,
+        batch_rows: 0,
+        limit: None,
+    }
+}
+
+/// The rows that a scan gives.
+pub async fn scanned(
+    part: &OpenPart,
+    schema: &PartSchema,
+    scan: PartScan,
+) -> Result<Vec<RecordBatch>> {
+    part.scan(Arc::new(schema.clone()), scan).try_collect().await
+}
