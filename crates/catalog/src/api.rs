@@ -29,7 +29,8 @@ pub struct Heartbeat {
     pub holder: LeaseHolder,
     /// `host:port` that clients or peers reach the holder at.
     pub address: String,
-    /// The lowest version that a running query of the holder has pinned.
+    /// The lowest version that the holder may still read: of its running queries, and of its newest
+    /// snapshot, at which the next query may begin. `None` from a holder that reads nothing.
     pub lowest_pinned: Option<CatalogVersion>,
 }
 

@@ -2,6 +2,7 @@
 //! module of this crate that names `datafusion_distributed`.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -125,6 +126,35 @@ pub struct FragmentHost {
     pub access: Arc<PartAccess>,
     pub memory: Arc<NodeMemory>,
     pub channels: FragmentChannels,
+    /// Counts the fragments that are held.
+    pub active: ActiveWork,
+}
+
+/// Counts pieces of work that must end before a node may leave.
+#[derive(Clone, Debug, Default)]
+pub struct ActiveWork(Arc<AtomicUsize>);
+
+/// One piece of work; it ends when this is dropped.
+#[derive(Debug)]
+pub struct ActiveGuard(Arc<AtomicUsize>);
+
+impl ActiveWork {
+    /// Begins a piece of work.
+    pub fn begin(&self) -> ActiveGuard {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        ActiveGuard(Arc::clone(&self.0))
+    }
+
+    /// Pieces that have begun and not ended.
+    pub fn count(&self) -> usize {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for ActiveGuard {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 #[async_trait]
@@ -137,6 +167,8 @@ impl WorkerSessionBuilder for FragmentHost {
         let settings = FragmentSettings::from_headers(&headers).map_err(to_datafusion)?;
         let config = builder.config().get_or_insert_default();
         config.set_extension(Arc::clone(&self.access));
+        // Lives as long as the fragment's session.
+        config.set_extension(Arc::new(self.active.begin()));
         config.set_distributed_user_codec(OperatorCodec);
         config.set_distributed_channel_resolver(self.channels.clone());
         let mut memory_bytes_max = 0;

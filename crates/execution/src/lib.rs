@@ -17,7 +17,9 @@ pub mod part_scan;
 pub mod worker_api;
 
 pub use colocated_join::ColocatedJoinExec;
-pub use fragments::{FragmentChannels, FragmentHost, FragmentSettings, add_fragment_service};
+pub use fragments::{
+    ActiveGuard, ActiveWork, FragmentChannels, FragmentHost, FragmentSettings, add_fragment_service,
+};
 pub use functions::{BuiltinFunctions, FunctionSet};
 pub use memory::{MemoryLimits, NodeMemory};
 pub use part_scan::PartScanExec;

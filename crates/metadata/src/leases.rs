@@ -121,3 +121,81 @@ impl Leases {
         found
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use granary_catalog::{Change, Row, Worker, WorkerState};
+    use granary_common::{ErrorKind, WorkerId};
+
+    use super::*;
+
+    const LEASE_MS: u64 = 1_000;
+
+    fn snapshot(incarnation: u64, version: u64) -> Snapshot {
+        let worker = Worker {
+            id: WorkerId(1),
+            identity: "w".into(),
+            address: "w:7422".into(),
+            zone: String::new(),
+            state: WorkerState::Alive,
+            incarnation,
+            software_version: "0.1.0".into(),
+        };
+        Snapshot::default()
+            .with_changes(CatalogVersion(version), &[Change::Put(Row::Worker(worker))])
+    }
+
+    fn worker(incarnation: u64) -> LeaseHolder {
+        LeaseHolder::Worker { worker: WorkerId(1), incarnation }
+    }
+
+    fn coordinator() -> LeaseHolder {
+        LeaseHolder::Coordinator { identity: "c".into() }
+    }
+
+    fn beat(holder: LeaseHolder, lowest_pinned: Option<u64>) -> Heartbeat {
+        let lowest_pinned = lowest_pinned.map(CatalogVersion);
+        Heartbeat { holder, address: "a:1".into(), lowest_pinned }
+    }
+
+    #[test]
+    fn a_holder_without_queries_pins_the_version_of_its_heartbeat() {
+        let leases = Leases::default();
+        let state = snapshot(1, 50);
+        for (lowest, version, pinned) in [(None, 40, 40), (Some(30), 40, 30), (Some(45), 40, 40)] {
+            let version = CatalogVersion(version);
+            leases.renew(1, 0, beat(coordinator(), lowest), version, &state).expect("renews");
+            let view = leases.observe(1, 0, LEASE_MS, &state);
+            assert_eq!(view.held[&coordinator()].pinned, CatalogVersion(pinned));
+        }
+    }
+
+    #[test]
+    fn only_the_newest_incarnation_renews() {
+        let leases = Leases::default();
+        let state = snapshot(2, 50);
+        let version = CatalogVersion(50);
+        let stale = leases.renew(1, 0, beat(worker(1), None), version, &state);
+        assert_eq!(stale.expect_err("stale").kind(), ErrorKind::Conflict);
+        let unknown = leases.renew(1, 0, beat(worker(1), None), version, &Snapshot::default());
+        assert_eq!(unknown.expect_err("unknown").kind(), ErrorKind::NotFound);
+        leases.renew(1, 0, beat(worker(2), None), version, &state).expect("renews");
+        // The worker registers again: its new incarnation begins with a lease of its own.
+        let view = leases.observe(1, 10, LEASE_MS, &snapshot(3, 51));
+        assert!(!view.held.contains_key(&worker(2)));
+        assert_eq!(view.held[&worker(3)].renewed_ms, 10);
+    }
+
+    #[test]
+    fn a_new_term_begins_without_leases() {
+        let leases = Leases::default();
+        let state = snapshot(1, 50);
+        let version = CatalogVersion(50);
+        leases.renew(1, 100, beat(coordinator(), None), version, &state).expect("renews");
+        assert_eq!(leases.coordinators(1_099, LEASE_MS), ["a:1"]);
+        assert_eq!(leases.coordinators(1_100, LEASE_MS), [""; 0]);
+        let view = leases.observe(2, 500, LEASE_MS, &state);
+        assert_eq!(view.since_ms, 500);
+        assert!(!view.held.contains_key(&coordinator()));
+    }
+}

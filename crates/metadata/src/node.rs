@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use granary_catalog::remote::wire::{self, within};
 use granary_catalog::{Catalog, SharedRound};
-use granary_common::{Clock, Error, Random, Result, TaskOwner};
+use granary_common::{Clock, Error, ErrorKind, Random, Result, TaskOwner};
 use granary_proto::internal::StatusRequest;
 use granary_proto::internal::metadata_server::MetadataServer;
 use granary_proto::internal::raft_server::RaftServer;
@@ -182,7 +182,11 @@ async fn start_on(
     let feed = Feed::new();
     let machine =
         StateMachine::open(&store, Arc::clone(&feed), Arc::clone(&random), tasks.clone())?;
-    let peers = Peers::new(tokio::runtime::Handle::current(), Arc::clone(&feed));
+    let peers = Peers::new(
+        tokio::runtime::Handle::current(),
+        Arc::clone(&feed),
+        Arc::clone(&store.members),
+    );
     let network = Network { peers: Arc::clone(&peers), tasks: tasks.clone() };
     let log = LogStore::new(Arc::clone(&store.disk));
     refuse_other_cluster(&config, &peers, &feed.cluster_id(), log.is_new()?, &*clock).await?;
@@ -260,7 +264,7 @@ fn serve(
 ) {
     let raft = RaftServer::new(RaftService {
         raft: group.raft.clone(),
-        feed: Arc::clone(&group.feed),
+        peers: Arc::clone(&group.peers),
         incoming: store.folder.join("incoming"),
     })
     .max_decoding_message_size(wire::MESSAGE_BYTES_MAX);
@@ -291,16 +295,20 @@ fn serve(
 /// The metadata service is healthy while the cluster is formed and has a leader.
 async fn report_health(group: &Group, health: &tonic_health::server::HealthReporter) {
     type Service = MetadataServer<MetadataService>;
-    let mut metrics = group.raft.metrics();
+    let mut raft = group.raft.metrics();
     health.set_not_serving::<Service>().await;
     loop {
-        let serves = metrics.borrow_and_update().current_leader.is_some()
-            && !group.feed.cluster_id().is_empty();
+        let leader = raft.borrow_and_update().current_leader;
+        let serves = leader.is_some() && !group.feed.cluster_id().is_empty();
+        let leads = if leader == Some(group.node.0) { 1.0 } else { 0.0 };
+        metrics::gauge!("granary_metadata_is_leader_ratio").set(leads);
+        let version = group.feed.snapshot().version.0 as f64;
+        metrics::gauge!("granary_metadata_applied_version_number").set(version);
         match serves {
             true => health.set_serving::<Service>().await,
             false => health.set_not_serving::<Service>().await,
         }
-        if metrics.changed().await.is_err() {
+        if raft.changed().await.is_err() {
             health.set_not_serving::<Service>().await;
             return;
         }
@@ -319,9 +327,20 @@ async fn refuse_other_cluster(
     let first = config.members.iter().map(|(id, _)| *id).min();
     for (node, address) in config.members.iter().filter(|(node, _)| *node != config.node_id) {
         let mut client = peers.metadata(address)?;
-        let asked = client.status(StatusRequest {});
-        let Some(Ok(status)) = within(clock, ASK_LIMIT, asked).await else { continue };
-        let status = status.into_inner();
+        let asked = client.status(peers.request(StatusRequest {}));
+        let status = match within(clock, ASK_LIMIT, asked).await {
+            Some(Ok(status)) => status.into_inner(),
+            Some(Err(status)) => match wire::error_of(&status) {
+                refused if refused.kind() == ErrorKind::PermissionDenied => {
+                    let folder = config.data_dir.display();
+                    return Err(refused.context(format!(
+                        "data folder {folder}: metadata node {node} at {address} refuses it"
+                    )));
+                }
+                _ => continue, // Away, or not up yet.
+            },
+            None => continue,
+        };
         if !own.is_empty() && !status.cluster_id.is_empty() && status.cluster_id != own {
             return Err(Error::denied(format!(
                 "data folder {} belongs to cluster {own}, but metadata node {node} at {address} \

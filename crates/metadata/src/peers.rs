@@ -14,6 +14,7 @@ use tonic::metadata::MetadataValue;
 use tonic::transport::Channel;
 
 use crate::feed::Feed;
+use crate::store::acquaintance::{Acquaintance, MEMBER_HEADER};
 
 /// One connection an address, driven by the group's own runtime.
 #[derive(Debug)]
@@ -21,11 +22,12 @@ pub(crate) struct Peers {
     channels: Mutex<HashMap<String, Channel>>,
     runtime: Handle,
     feed: Arc<Feed>,
+    pub members: Arc<Acquaintance>,
 }
 
 impl Peers {
-    pub fn new(runtime: Handle, feed: Arc<Feed>) -> Arc<Self> {
-        Arc::new(Self { channels: Mutex::new(HashMap::new()), runtime, feed })
+    pub fn new(runtime: Handle, feed: Arc<Feed>, members: Arc<Acquaintance>) -> Arc<Self> {
+        Arc::new(Self { channels: Mutex::new(HashMap::new()), runtime, feed, members })
     }
 
     fn channel(&self, address: &str) -> Result<Channel> {
@@ -49,10 +51,24 @@ impl Peers {
             .max_decoding_message_size(wire::MESSAGE_BYTES_MAX))
     }
 
-    /// A request that carries the cluster's id.
+    /// Whether a request may be answered: from this cluster, and if from a member, then with the
+    /// folder that it is known by.
+    pub async fn admit<T>(&self, request: &Request<T>) -> Result<()> {
+        wire::check_cluster(request, &self.feed.cluster_id())?;
+        let name = request.metadata().get(MEMBER_HEADER).and_then(|value| value.to_str().ok());
+        match name.map(str::to_owned) {
+            Some(name) => self.members.meet(&name).await,
+            None => Ok(()),
+        }
+    }
+
+    /// A request that carries the cluster's id and this member's name.
     pub fn request<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
         wire::stamp(&mut request, &self.feed.cluster_id());
+        if let Ok(name) = MetadataValue::try_from(self.members.own_name()) {
+            request.metadata_mut().insert(MEMBER_HEADER, name);
+        }
         request
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use granary_catalog::remote::wire::{self, FORWARDED_HEADER, within};
+use granary_catalog::remote::wire::{FORWARDED_HEADER, within};
 use granary_catalog::{Change, SharedRound, Snapshot, codec};
 use granary_common::{CatalogVersion, Clock, Result, TaskOwner};
 use granary_proto::internal::metadata_server::Metadata;
@@ -40,9 +40,8 @@ fn reply<T>(result: Result<T>) -> Result<Response<T>, Status> {
 }
 
 impl MetadataService {
-    fn admit<T>(&self, request: &Request<T>) -> Result<Hop, Status> {
-        wire::check_cluster(request, &self.group.feed.cluster_id())
-            .map_err(|error| to_status(&error))?;
+    async fn admit<T>(&self, request: &Request<T>) -> Result<Hop, Status> {
+        self.group.peers.admit(request).await.map_err(|error| to_status(&error))?;
         Ok(match request.metadata().contains_key(FORWARDED_HEADER) {
             true => Hop::Forwarded,
             false => Hop::First,
@@ -72,7 +71,7 @@ impl Metadata for MetadataService {
         &self,
         request: Request<ExecuteRequest>,
     ) -> Result<Response<ExecuteResponse>, Status> {
-        let hop = self.admit(&request)?;
+        let hop = self.admit(&request).await?;
         reply(self.run_execute(request.into_inner(), hop).await)
     }
 
@@ -80,7 +79,7 @@ impl Metadata for MetadataService {
         &self,
         request: Request<ReadVersionRequest>,
     ) -> Result<Response<ReadVersionResponse>, Status> {
-        let version = match self.admit(&request)? {
+        let version = match self.admit(&request).await? {
             Hop::First => self.reads.join().await,
             // Already one round for many; here it must not be passed on again.
             Hop::Forwarded => self.group.read_version(Hop::Forwarded).await,
@@ -92,7 +91,7 @@ impl Metadata for MetadataService {
         &self,
         request: Request<HeartbeatRequest>,
     ) -> Result<Response<HeartbeatResponse>, Status> {
-        let hop = self.admit(&request)?;
+        let hop = self.admit(&request).await?;
         reply(self.run_heartbeat(request.into_inner(), hop).await)
     }
 
@@ -100,7 +99,7 @@ impl Metadata for MetadataService {
         &self,
         request: Request<WatchRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
-        self.admit(&request)?;
+        self.admit(&request).await?;
         let after = CatalogVersion(request.into_inner().after_version);
         let (messages, stream) = mpsc::channel(WATCH_AHEAD);
         let watcher = Watcher {
@@ -114,8 +113,9 @@ impl Metadata for MetadataService {
 
     async fn status(
         &self,
-        _request: Request<StatusRequest>,
+        request: Request<StatusRequest>,
     ) -> Result<Response<StatusResponse>, Status> {
+        self.admit(&request).await?;
         let metrics = self.group.raft.metrics().borrow().clone();
         Ok(Response::new(StatusResponse {
             node_id: self.group.node.0,
@@ -132,7 +132,7 @@ impl Metadata for MetadataService {
         &self,
         request: Request<ChangeMembershipRequest>,
     ) -> Result<Response<ChangeMembershipResponse>, Status> {
-        let hop = self.admit(&request)?;
+        let hop = self.admit(&request).await?;
         let members = self.group.change_membership(request.into_inner(), hop).await;
         reply(members.map(|members| ChangeMembershipResponse { members }))
     }

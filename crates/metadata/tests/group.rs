@@ -360,16 +360,45 @@ async fn a_folder_of_another_cluster_is_refused() {
 }
 
 #[tokio::test]
-async fn the_first_member_without_its_disk_does_not_form_another_group() {
+async fn a_member_that_lost_its_disk_does_not_come_back_under_its_id() {
     let mut group = TestGroup::of_three().await;
-    group.stop(0).await;
-    let config = MetadataConfig {
-        data_dir: tempfile::tempdir().expect("a folder").keep(),
-        ..group.config(0)
-    };
-    let error = MetadataNode::start(config, SystemClock::shared(), SystemRandom::shared()).await;
-    let error = error.expect_err("its disk is lost");
-    assert!(error.message().contains("joins under a new id"), "{error}");
+    let leader = group.leader().await;
+    for place in [leader, (leader + 1) % 3] {
+        group.stop(place).await;
+        let config = MetadataConfig {
+            data_dir: tempfile::tempdir().expect("a folder").keep(),
+            ..group.config(place)
+        };
+        let (clock, random) = (SystemClock::shared(), SystemRandom::shared());
+        let error = MetadataNode::start(config, clock, random).await.expect_err("refused");
+        assert!(error.message().contains("joins under a new id"), "{error}");
+        group.start(place).await;
+        group.ready().await;
+    }
+}
+
+#[tokio::test]
+async fn a_member_that_lost_its_disk_is_not_counted() {
+    let mut group = TestGroup::of_three().await;
+    let leader = group.leader().await;
+    let (lost, away) = ((leader + 1) % 3, (leader + 2) % 3);
+    group.stop(away).await;
+    group.stop(lost).await;
+    // Starts while nobody answers, so that nobody refuses it.
+    group.stop(leader).await;
+    let kept = std::mem::replace(&mut group.folders[lost], tempfile::tempdir().expect("a folder"));
+    group.start(lost).await;
+    group.start(leader).await;
+    let node = group.nodes[leader].as_ref().expect("runs");
+    node.ready(Duration::from_secs(5)).await.expect_err("one member is no majority of three");
+    group.stop(lost).await;
+    group.folders[lost] = kept;
+    group.start(lost).await;
+    node_ready(&group, leader).await;
+}
+
+async fn node_ready(group: &TestGroup, place: usize) {
+    group.nodes[place].as_ref().expect("runs").ready(LIMIT).await.expect("a majority is back");
 }
 
 fn beat(worker: u64, incarnation: u64) -> Heartbeat {

@@ -132,11 +132,8 @@ pub fn with_parameters(plan: LogicalPlan, values: Vec<ScalarValue>) -> Result<Lo
             values.len()
         )));
     }
-    let named: HashMap<String, ScalarValue> = names
-        .into_iter()
-        .map(|name| name.trim_start_matches('$').to_owned())
-        .zip(values)
-        .collect();
+    let named: HashMap<String, ScalarValue> =
+        names.into_iter().map(|name| name.trim_start_matches('$').to_owned()).zip(values).collect();
     plan.with_param_values(ParamValues::from(named))
         .map_err(|error| error_from_datafusion(error, None))
 }

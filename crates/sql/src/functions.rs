@@ -1,7 +1,10 @@
 //! The dialect's functions, by family. Plans name them, so coordinators and workers register the
 //! same set.
 
+pub(crate) mod datetime;
 mod planner;
+mod scalar;
+mod text;
 
 use std::sync::Arc;
 
@@ -29,5 +32,7 @@ pub fn register(mut builder: SessionStateBuilder) -> SessionStateBuilder {
     options.sql_parser.default_null_ordering = "nulls_last".to_owned();
     builder.expr_planners().get_or_insert_with(Vec::new).insert(0, Arc::new(DialectPlanner));
     *builder.type_planner() = Some(Arc::new(DialectTypes));
+    let scalars = datetime::all().into_iter().chain(text::all()).map(scalar::Scalar::udf);
+    builder.scalar_functions().get_or_insert_with(Vec::new).extend(scalars);
     builder
 }

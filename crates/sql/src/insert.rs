@@ -77,7 +77,11 @@ impl RowProjection {
             columns.iter().map(|c| c.column_type.arrow_field(&c.name)).collect::<Vec<Field>>(),
         ));
         let working: SchemaRef = Arc::new(Schema::new(
-            schema.fields().iter().map(|f| f.as_ref().clone().with_nullable(true)).collect::<Vec<_>>(),
+            schema
+                .fields()
+                .iter()
+                .map(|f| f.as_ref().clone().with_nullable(true))
+                .collect::<Vec<_>>(),
         ));
         let mut projection = RowProjection {
             sources: Vec::with_capacity(columns.len()),
@@ -181,9 +185,8 @@ impl RowProjection {
     }
 
     fn conform(&self, values: &ArrayRef, column: &Column, first_row: u64) -> Result<ArrayRef> {
-        conform::conform(values, &column.column_type).map_err(|misfit| {
-            misfit.into_error(&column.name, first_row)
-        })
+        conform::conform(values, &column.column_type)
+            .map_err(|misfit| misfit.into_error(&column.name, first_row))
     }
 }
 

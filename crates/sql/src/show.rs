@@ -33,7 +33,8 @@ pub fn describe(table: &Table) -> Vec<DescribedColumn> {
 
 /// A statement that makes this table.
 pub fn show_create_table(table: &Table, database: &str) -> String {
-    let mut text = format!("CREATE TABLE {}.{}\n(\n", identifier(database), identifier(&table.name));
+    let mut text =
+        format!("CREATE TABLE {}.{}\n(\n", identifier(database), identifier(&table.name));
     let columns: Vec<String> = table.visible_columns().map(column_text).collect();
     text.push_str(&columns.join(",\n"));
     text.push_str("\n)\nENGINE = ");

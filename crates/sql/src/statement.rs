@@ -53,22 +53,58 @@ pub enum Statement {
     /// SELECT, VALUES, or a set operation of them.
     Query(Box<Query>),
     /// EXPLAIN of a query; with `analyze` it runs.
-    Explain { analyze: bool, verbose: bool, query: Box<Query> },
+    Explain {
+        analyze: bool,
+        verbose: bool,
+        query: Box<Query>,
+    },
     Insert(Insert),
-    CreateDatabase { name: String, if_not_exists: bool, notices: Vec<Notice> },
-    DropDatabase { name: String, if_exists: bool, notices: Vec<Notice> },
+    CreateDatabase {
+        name: String,
+        if_not_exists: bool,
+        notices: Vec<Notice>,
+    },
+    DropDatabase {
+        name: String,
+        if_exists: bool,
+        notices: Vec<Notice>,
+    },
     CreateTable(Box<CreateTable>),
-    DropTables { tables: Vec<TableName>, if_exists: bool, notices: Vec<Notice> },
-    TruncateTable { table: TableName, if_exists: bool, notices: Vec<Notice> },
+    DropTables {
+        tables: Vec<TableName>,
+        if_exists: bool,
+        notices: Vec<Notice>,
+    },
+    TruncateTable {
+        table: TableName,
+        if_exists: bool,
+        notices: Vec<Notice>,
+    },
     /// Pairs of the old and the new name.
-    RenameTables { renames: Vec<(TableName, TableName)>, notices: Vec<Notice> },
+    RenameTables {
+        renames: Vec<(TableName, TableName)>,
+        notices: Vec<Notice>,
+    },
     /// `like` and `not_like` are patterns of LIKE.
-    ShowDatabases { like: Option<LikePattern> },
-    ShowTables { database: Option<String>, like: Option<LikePattern> },
-    ShowCreateTable { table: TableName },
-    Describe { table: TableName },
-    Use { database: String },
-    Set { assignments: Vec<(String, String)> },
+    ShowDatabases {
+        like: Option<LikePattern>,
+    },
+    ShowTables {
+        database: Option<String>,
+        like: Option<LikePattern>,
+    },
+    ShowCreateTable {
+        table: TableName,
+    },
+    Describe {
+        table: TableName,
+    },
+    Use {
+        database: String,
+    },
+    Set {
+        assignments: Vec<(String, String)>,
+    },
 }
 
 impl Statement {

@@ -20,10 +20,36 @@ const DECIMAL_PRECISION_MAX: u64 = 76;
 
 /// Names that the parser hands through as custom types, for suggestions.
 const KNOWN_NAMES: [&str; 30] = [
-    "Bool", "Int8", "Int16", "Int32", "Int64", "UInt8", "UInt16", "UInt32", "UInt64", "Float32",
-    "Float64", "Decimal", "Decimal32", "Decimal64", "Decimal128", "Decimal256", "String",
-    "FixedString", "UUID", "IPv4", "IPv6", "Date", "DateTime", "DateTime64", "Enum8", "Enum16",
-    "LowCardinality", "Nullable", "Array", "Map",
+    "Bool",
+    "Int8",
+    "Int16",
+    "Int32",
+    "Int64",
+    "UInt8",
+    "UInt16",
+    "UInt32",
+    "UInt64",
+    "Float32",
+    "Float64",
+    "Decimal",
+    "Decimal32",
+    "Decimal64",
+    "Decimal128",
+    "Decimal256",
+    "String",
+    "FixedString",
+    "UUID",
+    "IPv4",
+    "IPv6",
+    "Date",
+    "DateTime",
+    "DateTime64",
+    "Enum8",
+    "Enum16",
+    "LowCardinality",
+    "Nullable",
+    "Array",
+    "Map",
 ];
 
 /// The column type that `data_type` spells, exactly as nullable as it says.
@@ -35,9 +61,7 @@ pub fn type_from_sql(data_type: &DataType) -> Result<ColumnType> {
         return Ok(plain);
     }
     match data_type {
-        DataType::Decimal(info) | DataType::Numeric(info) | DataType::Dec(info) => {
-            decimal_of(info)
-        }
+        DataType::Decimal(info) | DataType::Numeric(info) | DataType::Dec(info) => decimal_of(info),
         DataType::FixedString(length) => fixed_string(*length),
         DataType::Datetime64(precision, zone) => date_time_64(*precision, zone.clone()),
         DataType::Datetime(None) => Ok(ColumnType::DateTime(None)),
@@ -76,7 +100,9 @@ fn plain(data_type: &DataType) -> Option<ColumnType> {
         // PostgreSQL's INT8 has eight bytes, ClickHouse's Int8 eight bits; ours is ClickHouse's.
         DataType::Int8(_) => ColumnType::Int8,
         DataType::UInt8 | DataType::TinyIntUnsigned(_) | DataType::UTinyInt => ColumnType::UInt8,
-        DataType::UInt16 | DataType::SmallIntUnsigned(_) | DataType::USmallInt => ColumnType::UInt16,
+        DataType::UInt16 | DataType::SmallIntUnsigned(_) | DataType::USmallInt => {
+            ColumnType::UInt16
+        }
         DataType::UInt32
         | DataType::IntUnsigned(_)
         | DataType::IntegerUnsigned(_)
@@ -86,10 +112,9 @@ fn plain(data_type: &DataType) -> Option<ColumnType> {
         DataType::Float4 | DataType::Float32 | DataType::Real => ColumnType::Float32,
         DataType::Float(ExactNumberInfo::Precision(bits)) if *bits > 24 => ColumnType::Float64,
         DataType::Float(_) => ColumnType::Float32,
-        DataType::Float8
-        | DataType::Float64
-        | DataType::Double(_)
-        | DataType::DoublePrecision => ColumnType::Float64,
+        DataType::Float8 | DataType::Float64 | DataType::Double(_) | DataType::DoublePrecision => {
+            ColumnType::Float64
+        }
         DataType::Character(_)
         | DataType::Char(_)
         | DataType::CharacterVarying(_)
@@ -214,7 +239,9 @@ fn enumeration(members: &[EnumMember], bits: Option<u8>) -> Result<ColumnType> {
             EnumMember::NamedValue(name, number) => (name.clone(), small_integer(number)),
         };
         let Some(number) = number else {
-            return Err(Error::invalid(format!("the number of enum value '{name}' is out of range")));
+            return Err(Error::invalid(format!(
+                "the number of enum value '{name}' is out of range"
+            )));
         };
         if values.iter().any(|(other, taken)| *other == name || *taken == number) {
             return Err(Error::invalid(format!("enum value '{name}' = {number} is there twice")));
@@ -259,9 +286,7 @@ fn custom(name: &str, arguments: &[String]) -> Result<ColumnType> {
         Some(scale) => decimal(precision, scale as i64),
         None => Err(Error::invalid(format!("type {name} takes its scale, as in {name}(2)"))),
     };
-    let zone = |at: usize| {
-        arguments.get(at).map(|text| text.trim_matches('\'').to_owned())
-    };
+    let zone = |at: usize| arguments.get(at).map(|text| text.trim_matches('\'').to_owned());
     match name.to_ascii_lowercase().as_str() {
         "decimal32" => scaled(9),
         "decimal64" => scaled(18),

@@ -1,6 +1,18 @@
 //! A worker: holds parts, writes new ones, runs fragments of queries, and tells the metadata group
 //! that it lives. Never sees SQL text.
+//!
+//! ```text
+//!   WriteBlock ─► sort, split, sync ─► NewPart ─► (the coordinator commits)
+//!   fragments  ─► PartScanExec over the PartStore ─► Arrow streams
+//!   ScanPart   ─► one part, filtered, for whoever does not hold it
+//! ```
 
+mod data_folder;
+mod heartbeat;
+mod local;
 mod node;
+mod part_ids;
+mod server;
+mod sweep;
 
-pub use node::{WorkerConfig, WorkerNode};
+pub use node::{SHARED_VOLUME, WorkerConfig, WorkerNode};

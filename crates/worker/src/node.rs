@@ -1,15 +1,50 @@
 //! The worker's life: open the data folder, register, serve, drain.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use granary_catalog::Catalog;
-use granary_common::{Clock, Error, Random, Result, TaskOwner, WorkerId};
-use granary_execution::{FunctionSet, WorkerApi, WorkerDirectory};
-use granary_storage::PartStore;
+use granary_catalog::{Catalog, CommandBody, Outcome, WorkerState};
+use granary_common::{Clock, ClusterId, Error, Random, Result, TaskOwner, WorkerId};
+use granary_execution::worker_api::MESSAGE_BYTES_MAX;
+use granary_execution::{
+    ActiveWork, CatalogDirectory, FragmentChannels, FragmentHost, FunctionSet, MemoryLimits,
+    NodeMemory, PartAccess, WorkerApi, WorkerDirectory, add_fragment_service,
+};
+use granary_proto::internal::worker_server::WorkerServer;
+use granary_storage::{PartStore, PartStoreOptions, Volume, VolumeKind, Volumes};
+use parking_lot::Mutex;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
 use url::Url;
+
+use crate::data_folder::{DataFolder, Identity};
+use crate::heartbeat::Lease;
+use crate::local::LocalWorker;
+use crate::part_ids::LeasedPartIds;
+use crate::server::{ClusterCheck, WorkerService};
+use crate::sweep::Sweeper;
+
+/// The name of the shared volume.
+pub const SHARED_VOLUME: &str = "shared";
+/// How long a start waits for the metadata group.
+const JOIN_LIMIT: Duration = Duration::from_secs(60);
+/// Between attempts to reach it.
+const JOIN_INTERVAL: Duration = Duration::from_millis(250);
+/// How often a draining worker looks whether it is idle.
+const DRAIN_INTERVAL: Duration = Duration::from_millis(50);
+/// How long the last answers may take to leave once nothing runs.
+const CLOSE_LIMIT: Duration = Duration::from_secs(2);
+/// Flow-control windows of the server.
+const WINDOW_BYTES: u32 = 8 << 20;
+/// A silent connection is probed after this time.
+const KEEP_ALIVE: Duration = Duration::from_secs(20);
 
 /// What a worker is started with.
 #[derive(Clone, Debug)]
@@ -36,6 +71,26 @@ pub struct WorkerConfig {
 #[derive(Debug)]
 pub struct WorkerNode {
     id: WorkerId,
+    incarnation: u64,
+    listen: SocketAddr,
+    catalog: Arc<dyn Catalog>,
+    clock: Arc<dyn Clock>,
+    local: Arc<LocalWorker>,
+    store: Arc<PartStore>,
+    directory: Arc<dyn WorkerDirectory>,
+    active: ActiveWork,
+    tasks: TaskOwner,
+    serving: CancellationToken,
+    server: Mutex<Option<JoinHandle<Option<()>>>>,
+    heartbeats: CancellationToken,
+    _folder: DataFolder,
+}
+
+/// What a start has learnt before it serves.
+struct Joined {
+    cluster: ClusterId,
+    id: WorkerId,
+    incarnation: u64,
 }
 
 impl WorkerNode {
@@ -52,8 +107,79 @@ impl WorkerNode {
         random: Arc<dyn Random>,
         tasks: TaskOwner,
     ) -> Result<WorkerNode> {
-        let _ = (config, catalog, functions, clock, random, tasks);
-        Err(Error::unsupported("not written yet"))
+        let tasks = tasks.child();
+        let folder = DataFolder::open(&config.data_dir)?;
+        let listener = TcpListener::bind(config.listen).await.map_err(|error| {
+            Error::unavailable(format!("the worker cannot listen on {}: {error}", config.listen))
+        })?;
+        let listen = listener
+            .local_addr()
+            .map_err(|error| Error::internal(format!("a listener has no address: {error}")))?;
+        let address = format!("{}:{}", config.advertise_host, listen.port());
+        let joined = join(&config, &folder, &address, &*catalog, &*clock, &*random).await?;
+        let Joined { cluster, id, incarnation } = joined;
+
+        let local_volume = Arc::new(open_local(&folder, id)?);
+        let store = Arc::new(open_store(&config, &local_volume)?);
+        let memory = Arc::new(NodeMemory::new(&MemoryLimits {
+            node_bytes_max: config.memory_bytes_max,
+            spill_dir: folder.spill(),
+            spill_bytes_max: config.spill_bytes_max,
+        })?);
+        let ids = Arc::new(LeasedPartIds::new(Arc::clone(&catalog), id, incarnation));
+        let active = ActiveWork::default();
+        let local = LocalWorker::new(id, Arc::clone(&store), Arc::clone(&ids), active.clone());
+        let local = Arc::new(local);
+        let itself: BTreeMap<WorkerId, Arc<dyn WorkerApi>> =
+            BTreeMap::from([(id, Arc::clone(&local) as Arc<dyn WorkerApi>)]);
+        let directory: Arc<dyn WorkerDirectory> =
+            Arc::new(CatalogDirectory::new(Arc::clone(&catalog), itself));
+
+        let access =
+            PartAccess { store: Some(Arc::clone(&store)), workers: Arc::clone(&directory) };
+        let host = FragmentHost {
+            functions,
+            access: Arc::new(access),
+            memory,
+            channels: FragmentChannels::new(Some(&cluster)),
+            active: active.clone(),
+        };
+        let serving = CancellationToken::new();
+        let heartbeats = tasks.cancelled().child_token();
+        let server = serve(listener, Arc::clone(&local), host, cluster, &tasks, serving.clone());
+        let lease = Lease {
+            catalog: Arc::clone(&catalog),
+            clock: Arc::clone(&clock),
+            worker: id,
+            incarnation,
+            address,
+        };
+        lease.keep(heartbeats.clone())?;
+        let sweeper = Sweeper {
+            catalog: Arc::clone(&catalog),
+            clock: Arc::clone(&clock),
+            ids,
+            volume: local_volume,
+            interval: config.sweep_interval,
+        };
+        tasks.spawn(sweeper.run());
+        tracing::info!(worker = %id, incarnation, %listen, "the worker serves");
+        Ok(WorkerNode {
+            id,
+            incarnation,
+            listen,
+            catalog,
+            clock,
+            local,
+            store,
+            directory,
+            active,
+            tasks,
+            serving,
+            server: Mutex::new(Some(server)),
+            heartbeats,
+            _folder: folder,
+        })
     }
 
     /// The id that the cluster knows it by, kept over restarts.
@@ -63,28 +189,166 @@ impl WorkerNode {
 
     /// Where its internal gRPC listens.
     pub fn listen_addr(&self) -> SocketAddr {
-        SocketAddr::from(([127, 0, 0, 1], 0))
+        self.listen
     }
 
     /// The worker without a network between.
     pub fn local_api(&self) -> Arc<dyn WorkerApi> {
-        unimplemented!()
+        Arc::clone(&self.local) as Arc<dyn WorkerApi>
     }
 
     /// Its parts.
     pub fn part_store(&self) -> Arc<PartStore> {
-        unimplemented!()
+        Arc::clone(&self.store)
     }
 
     /// Its way to every worker, itself included without a network between.
     pub fn directory(&self) -> Arc<dyn WorkerDirectory> {
-        unimplemented!()
+        Arc::clone(&self.directory)
     }
 
     /// Takes no new work, waits up to `limit` for what runs, and stops serving. Returns whether all
     /// of it ended in time.
     pub async fn drain(&self, limit: Duration) -> bool {
-        let _ = limit;
-        true
+        self.local.leave();
+        let command = CommandBody::SetWorkerState {
+            worker: self.id,
+            incarnation: self.incarnation,
+            state: WorkerState::Draining,
+        };
+        if let Err(error) = self.catalog.execute(command).await {
+            tracing::warn!(worker = %self.id, %error, "the cluster does not know that it leaves");
+        }
+        let end_ms = self.clock.monotonic_ms() + limit.as_millis() as u64;
+        while self.active.count() > 0 && self.clock.monotonic_ms() < end_ms {
+            self.clock.sleep(DRAIN_INTERVAL).await;
+        }
+        let idle = self.active.count() == 0;
+        self.serving.cancel();
+        let server = self.server.lock().take();
+        if let Some(server) = server {
+            let closed = tokio::time::timeout(CLOSE_LIMIT, server).await;
+            tracing::debug!(in_time = closed.is_ok(), "the worker's server has closed");
+        }
+        self.heartbeats.cancel();
+        let ended = self.tasks.stop(CLOSE_LIMIT).await;
+        tracing::info!(worker = %self.id, idle, "the worker has stopped");
+        idle && ended
     }
+}
+
+fn open_local(folder: &DataFolder, id: WorkerId) -> Result<Volume> {
+    let path = folder.volume();
+    let path = path.to_str().ok_or_else(|| {
+        Error::invalid(format!("the path {} is not valid Unicode", path.display()))
+    })?;
+    Volume::open("local", VolumeKind::Local { worker: id }, path)
+}
+
+fn open_store(config: &WorkerConfig, local: &Arc<Volume>) -> Result<PartStore> {
+    let mut volumes = vec![Arc::clone(local)];
+    if let Some(url) = &config.volume_url {
+        let shared = Volume::open(SHARED_VOLUME, VolumeKind::Shared, url.as_str())?;
+        volumes.push(Arc::new(shared));
+    }
+    Ok(PartStore::new(Volumes::new(volumes), PartStoreOptions::default()))
+}
+
+/// Registers in the cluster, and remembers who the worker is there.
+async fn join(
+    config: &WorkerConfig,
+    folder: &DataFolder,
+    address: &str,
+    catalog: &dyn Catalog,
+    clock: &dyn Clock,
+    random: &dyn Random,
+) -> Result<Joined> {
+    let known = folder.identity(random)?;
+    let give_up_ms = clock.monotonic_ms() + JOIN_LIMIT.as_millis() as u64;
+    loop {
+        match try_join(config, &known, address, catalog).await {
+            Ok(joined) => {
+                folder.remember(&Identity {
+                    identity: known.identity,
+                    cluster: Some(joined.cluster.clone()),
+                    worker: Some(joined.id),
+                })?;
+                return Ok(joined);
+            }
+            Err(error) if may_pass(&error) && clock.monotonic_ms() < give_up_ms => {
+                tracing::debug!(%error, "the metadata group is not ready");
+                clock.sleep(JOIN_INTERVAL).await;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn may_pass(error: &Error) -> bool {
+    use granary_common::ErrorKind;
+    matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::DeadlineExceeded)
+}
+
+async fn try_join(
+    config: &WorkerConfig,
+    known: &Identity,
+    address: &str,
+    catalog: &dyn Catalog,
+) -> Result<Joined> {
+    let snapshot = catalog.read_latest().await?;
+    let cluster = snapshot.cluster.as_ref().ok_or_else(|| {
+        Error::unavailable("the cluster has not been initialised yet; try again")
+    })?;
+    if let Some(before) = &known.cluster
+        && *before != cluster.id
+    {
+        return Err(Error::conflict(format!(
+            "the data folder {} belongs to cluster {before}, and the metadata group is that of \
+             cluster {}; give the worker the right group or an empty folder",
+            config.data_dir.display(),
+            cluster.id
+        )));
+    }
+    let command = CommandBody::RegisterWorker {
+        identity: known.identity.clone(),
+        address: address.to_owned(),
+        zone: config.zone.clone(),
+        software_version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    match catalog.execute(command).await?.1 {
+        Outcome::WorkerRegistered { worker, incarnation } => {
+            Ok(Joined { cluster: cluster.id.clone(), id: worker, incarnation })
+        }
+        other => Err(Error::internal(format!("a registration brought about {other:?}"))),
+    }
+}
+
+/// Serves everything that a worker offers, until `stop` or until the owner stops.
+fn serve(
+    listener: TcpListener,
+    local: Arc<LocalWorker>,
+    host: FragmentHost,
+    cluster: ClusterId,
+    tasks: &TaskOwner,
+    stop: CancellationToken,
+) -> JoinHandle<Option<()>> {
+    let check = ClusterCheck::new(cluster);
+    let own = WorkerServer::new(WorkerService::new(local))
+        .max_decoding_message_size(MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(MESSAGE_BYTES_MAX);
+    let (_, health) = tonic_health::server::health_reporter();
+    let router = Server::builder()
+        .initial_connection_window_size(WINDOW_BYTES)
+        .initial_stream_window_size(WINDOW_BYTES)
+        .http2_keepalive_interval(Some(KEEP_ALIVE))
+        .add_service(health)
+        .add_service(InterceptedService::new(own, check.clone()));
+    let router = add_fragment_service(router, host, check);
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    tasks.spawn(async move {
+        let served = router.serve_with_incoming_shutdown(incoming, stop.cancelled_owned()).await;
+        if let Err(error) = served {
+            tracing::error!(%error, "the worker's server has failed");
+        }
+    })
 }

@@ -14,10 +14,13 @@ use crate::snapshot::Snapshot;
 
 /// Follows one member after the other until the task is stopped.
 pub(super) async fn follow(shared: &Shared) {
+    let mut reported = None;
     loop {
         let (place, _) = shared.member();
-        if let Err(error) = follow_one(shared).await {
-            tracing::debug!(%error, "the stream of catalog changes broke; it is made anew");
+        let error = follow_one(shared).await.err();
+        if let Some(error) = error.filter(|error| reported.as_ref() != Some(error)) {
+            tracing::warn!(%error, "the stream of catalog changes broke; it is made anew");
+            reported = Some(error);
         }
         shared.leave(place);
         shared.clock.sleep(PAUSE).await;

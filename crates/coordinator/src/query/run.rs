@@ -186,14 +186,17 @@ impl Started {
             _held: self.held,
         };
         flow.handle.wait_for_client();
-        let batches = futures::stream::unfold(Some(flow), |flow| next_batch(flow?)).boxed();
+        let batches = futures::stream::unfold(Some(flow), next_batch).boxed();
         ResultStream { schema: self.schema, notices: self.notices, batches }
     }
 }
 
 /// The next batch and the flow after it; after an error the flow ends.
-fn next_batch(mut flow: Flow) -> BoxFuture<'static, Option<(Result<RecordBatch>, Option<Flow>)>> {
+fn next_batch(
+    flow: Option<Flow>,
+) -> BoxFuture<'static, Option<(Result<RecordBatch>, Option<Flow>)>> {
     async move {
+        let mut flow = flow?;
         flow.handle.busy();
         let next = match flow.first.take() {
             Some(first) => Ok(Some(first)),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use granary_catalog::Catalog;
-use granary_common::{Result, SystemClock, SystemRandom, TaskOwner};
+use granary_common::{Clock, ClusterId, Result, SystemClock, SystemRandom, TaskOwner};
 use granary_coordinator::{AcceptAll, Collaborators, CoordinatorConfig, CoordinatorNode};
 use granary_execution::{CatalogDirectory, WorkerDirectory};
 use granary_planner::{EngineConfig, EngineMode, MemoryLimits, QueryEngine};
@@ -14,13 +14,14 @@ use granary_sql::GranaryFunctions;
 
 use super::health::Health;
 use super::member::{Member, advertise_host};
-use super::metadata::answers;
 use super::{STOP_LIMIT, memory, worker};
 use crate::cluster::ReadyLine;
 use crate::config::Settings;
 
+const READY_POLL: Duration = Duration::from_millis(20);
+
 pub(super) struct Coordinator {
-    node: CoordinatorNode,
+    node: Arc<CoordinatorNode>,
     member: Member,
 }
 
@@ -39,9 +40,10 @@ impl Coordinator {
             workers: Arc::clone(&workers),
             parts: None,
             memory: memory_limits(settings),
+            cluster: cluster_id(&catalog),
         })?;
         let node = start_node(settings, Arc::clone(&catalog), engine, workers, tasks).await?;
-        health.set_check(move || answers(Arc::clone(&catalog)));
+        set_ready_check(health, &node);
         Ok(Coordinator { node, member })
     }
 
@@ -66,6 +68,11 @@ pub(super) fn memory_limits(settings: &Settings) -> MemoryLimits {
     }
 }
 
+/// The cluster that this process has joined.
+pub(super) fn cluster_id(catalog: &Arc<dyn Catalog>) -> Option<ClusterId> {
+    catalog.snapshot().cluster.as_ref().map(|cluster| cluster.id.clone())
+}
+
 fn spill_dir(settings: &Settings) -> PathBuf {
     settings.data_dir.join("coordinator-spill")
 }
@@ -77,7 +84,7 @@ pub(super) async fn start_node(
     engine: QueryEngine,
     workers: Arc<dyn WorkerDirectory>,
     tasks: &TaskOwner,
-) -> Result<CoordinatorNode> {
+) -> Result<Arc<CoordinatorNode>> {
     let mut config = CoordinatorConfig::new(settings.grpc_listen, None);
     config.advertise_host = advertise_host(settings, settings.grpc_listen)?;
     config.secret = settings.secret.as_ref().map(|secret| secret.0.clone()).unwrap_or_default();
@@ -91,5 +98,17 @@ pub(super) async fn start_node(
         random: SystemRandom::shared(),
         tasks: tasks.clone(),
     };
-    CoordinatorNode::start(config, with).await
+    let node = CoordinatorNode::start(config, with).await?;
+    // It listens; statements are served once it holds a lease.
+    while let Err(error) = node.check_ready() {
+        tracing::debug!("not ready yet: {error}");
+        SystemClock.sleep(READY_POLL).await;
+    }
+    Ok(Arc::new(node))
+}
+
+/// Makes `/readyz` follow the coordinator's own view.
+pub(super) fn set_ready_check(health: &Health, node: &Arc<CoordinatorNode>) {
+    let node = Arc::clone(node);
+    health.set_check(move || std::future::ready(node.check_ready()));
 }

@@ -44,6 +44,6 @@ impl Metadata {
 }
 
 /// Whether a majority of the group answers.
-pub(super) async fn answers(catalog: Arc<dyn Catalog>) -> Result<()> {
+async fn answers(catalog: Arc<dyn Catalog>) -> Result<()> {
     catalog.read_latest().await.map(|_| ())
 }

@@ -10,13 +10,12 @@ use granary_planner::{EngineConfig, EngineMode, QueryEngine};
 use granary_worker::WorkerNode;
 
 use super::health::Health;
-use super::metadata::answers;
 use super::{coordinator, worker};
 use crate::cluster::ReadyLine;
 use crate::config::Settings;
 
 pub(super) struct Server {
-    coordinator: CoordinatorNode,
+    coordinator: Arc<CoordinatorNode>,
     worker: WorkerNode,
     metadata: MetadataNode,
 }
@@ -41,10 +40,11 @@ impl Server {
             workers: Arc::clone(&workers),
             parts: Some(worker.part_store()),
             memory: coordinator::memory_limits(settings),
+            cluster: coordinator::cluster_id(&catalog),
         })?;
         let coordinator =
             coordinator::start_node(settings, Arc::clone(&catalog), engine, workers, tasks).await?;
-        health.set_check(move || answers(Arc::clone(&catalog)));
+        coordinator::set_ready_check(health, &coordinator);
         Ok(Server { coordinator, worker, metadata })
     }
 

@@ -72,14 +72,20 @@ type RpcResult<T, E = openraft::error::Infallible> =
     std::result::Result<T, RPCError<u64, BasicNode, RaftError<u64, E>>>;
 
 fn message<T: Serialize>(value: &T) -> Result<RaftMessage> {
-    Ok(RaftMessage { payload: codec::encode(value)?.into() })
+    Ok(RaftMessage { payload: codec::encode(value)?.into(), member: String::new() })
 }
 
-fn read<T: DeserializeOwned>(
+/// Reads an answer, which counts only if it comes with the folder that its sender is known by.
+async fn read<T: DeserializeOwned>(
+    peers: &Peers,
     result: std::result::Result<Response<RaftMessage>, Status>,
 ) -> Result<T> {
-    let response = result.map_err(|status| wire::error_of(&status))?;
-    codec::decode(&response.into_inner().payload)
+    let response = result.map_err(|status| wire::error_of(&status))?.into_inner();
+    if let Err(error) = peers.members.meet(&response.member).await {
+        tracing::warn!(%error, "the answer of a member does not count");
+        return Err(error);
+    }
+    codec::decode(&response.payload)
 }
 
 /// A member that is away is tried again after a pause, any other failure at once.
@@ -97,13 +103,15 @@ impl Connection {
     ) -> Result<AppendEntriesResponse<u64>> {
         let peers = &self.network.peers;
         let request = peers.request(message(&rpc)?);
-        read(peers.raft(&self.address)?.append_entries(request).await)
+        let sent = peers.raft(&self.address)?.append_entries(request).await;
+        read(peers, sent).await
     }
 
     async fn send_vote(&self, rpc: VoteRequest<u64>) -> Result<VoteResponse<u64>> {
         let peers = &self.network.peers;
         let request = peers.request(message(&rpc)?);
-        read(peers.raft(&self.address)?.vote(request).await)
+        let sent = peers.raft(&self.address)?.vote(request).await;
+        read(peers, sent).await
     }
 
     async fn send_snapshot(
@@ -122,7 +130,7 @@ impl Connection {
         if let Ok(Some(Err(error))) = reader.await {
             return Err(error.context("a snapshot cannot be read"));
         }
-        let vote: StoredVote = read(sent)?;
+        let vote: StoredVote = read(peers, sent).await?;
         Ok(SnapshotResponse::new(vote.into()))
     }
 }

@@ -16,7 +16,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::network::SnapshotHeader;
 use super::{Raft, TypeConfig};
-use crate::feed::Feed;
+use crate::peers::Peers;
 use crate::store::entry::StoredVote;
 use crate::store::io_error;
 use crate::store::snapshot::SnapshotFolder;
@@ -25,27 +25,32 @@ use crate::store::snapshot::SnapshotFolder;
 #[derive(Clone)]
 pub(crate) struct RaftService {
     pub raft: Raft,
-    pub feed: Arc<Feed>,
+    pub peers: Arc<Peers>,
     pub incoming: PathBuf,
 }
 
 fn answer<T: Serialize, E: std::fmt::Display>(
+    peers: &Peers,
     result: std::result::Result<T, E>,
 ) -> Result<Response<RaftMessage>, Status> {
     let answer = result.map_err(|error| Error::unavailable(format!("this member: {error}")));
     let payload = answer.and_then(|answer| codec::encode(&answer));
     let payload = payload.map_err(|error| to_status(&error))?;
-    Ok(Response::new(RaftMessage { payload: payload.into() }))
+    Ok(Response::new(RaftMessage { payload: payload.into(), member: peers.members.own_name() }))
 }
 
 impl RaftService {
-    fn payload(&self, request: Request<RaftMessage>) -> Result<bytes::Bytes, Status> {
-        self.admit(&request)?;
+    async fn payload(&self, request: Request<RaftMessage>) -> Result<bytes::Bytes, Status> {
+        self.admit(&request).await?;
         Ok(request.into_inner().payload)
     }
 
-    fn admit<T>(&self, request: &Request<T>) -> Result<(), Status> {
-        wire::check_cluster(request, &self.feed.cluster_id()).map_err(|error| to_status(&error))
+    async fn admit<T>(&self, request: &Request<T>) -> Result<(), Status> {
+        let admitted = self.peers.admit(request).await;
+        admitted.map_err(|error| {
+            tracing::warn!(%error, "a message of another member is refused");
+            to_status(&error)
+        })
     }
 
     async fn receive(&self, mut stream: Streaming<SnapshotChunk>) -> Result<StoredVote> {
@@ -104,23 +109,23 @@ impl raft_server::Raft for RaftService {
         &self,
         request: Request<RaftMessage>,
     ) -> Result<Response<RaftMessage>, Status> {
-        let payload = self.payload(request)?;
+        let payload = self.payload(request).await?;
         let rpc: AppendEntriesRequest<TypeConfig> =
             codec::decode(&payload).map_err(|error| to_status(&error))?;
-        answer(self.raft.append_entries(rpc).await)
+        answer(&self.peers, self.raft.append_entries(rpc).await)
     }
 
     async fn vote(&self, request: Request<RaftMessage>) -> Result<Response<RaftMessage>, Status> {
-        let payload = self.payload(request)?;
+        let payload = self.payload(request).await?;
         let rpc = codec::decode(&payload).map_err(|error| to_status(&error))?;
-        answer(self.raft.vote(rpc).await)
+        answer(&self.peers, self.raft.vote(rpc).await)
     }
 
     async fn install_snapshot(
         &self,
         request: Request<Streaming<SnapshotChunk>>,
     ) -> Result<Response<RaftMessage>, Status> {
-        self.admit(&request)?;
-        answer(self.receive(request.into_inner()).await)
+        self.admit(&request).await?;
+        answer(&self.peers, self.receive(request.into_inner()).await)
     }
 }

@@ -15,6 +15,7 @@
 //! entries are purged only behind a snapshot, by a synced write that comes later in the same
 //! write-ahead log.
 
+pub(crate) mod acquaintance;
 pub(crate) mod disk;
 pub(crate) mod entry;
 pub(crate) mod log;
@@ -28,6 +29,7 @@ use std::sync::Arc;
 use granary_common::{Error, NodeId, Random, Result};
 use serde::{Deserialize, Serialize};
 
+use acquaintance::Acquaintance;
 use disk::{Disk, Durability, put_meta, read_meta};
 
 /// The layout of the data folder that this build reads and writes.
@@ -48,6 +50,7 @@ pub(crate) struct Identity {
 pub(crate) struct Store {
     pub disk: Arc<Disk>,
     pub folder: PathBuf,
+    pub members: Arc<Acquaintance>,
 }
 
 impl Store {
@@ -61,32 +64,39 @@ impl Store {
             make_folder(&folder.join(name))?;
         }
         let disk = Arc::new(Disk::open(&folder.join("db"), lock)?);
-        let store = Self { disk, folder: folder.to_owned() };
-        store.check_identity(node, random).await?;
-        Ok(store)
+        let identity = check_identity(&disk, folder, node, random).await?;
+        let members = Acquaintance::new(node, identity.folder, Arc::clone(&disk));
+        Ok(Self { disk, folder: folder.to_owned(), members })
     }
+}
 
-    async fn check_identity(&self, node: NodeId, random: &dyn Random) -> Result<()> {
-        let folder = self.folder.display();
-        match read_meta::<Identity>(self.disk.db(), IDENTITY)? {
-            Some(identity) if identity.format > FOLDER_FORMAT => Err(Error::unsupported(format!(
-                "data folder {folder} has format {} and this build reads up to {FOLDER_FORMAT}; \
+async fn check_identity(
+    disk: &Disk,
+    folder: &Path,
+    node: NodeId,
+    random: &dyn Random,
+) -> Result<Identity> {
+    let folder = folder.display();
+    match read_meta::<Identity>(disk.db(), IDENTITY)? {
+        Some(identity) if identity.format > FOLDER_FORMAT => Err(Error::unsupported(format!(
+            "data folder {folder} has format {} and this build reads up to {FOLDER_FORMAT}; \
                  start a newer build on it",
-                identity.format
-            ))),
-            Some(identity) if identity.node != node.0 => Err(Error::invalid(format!(
-                "data folder {folder} belongs to metadata node {}, not to node {node}",
-                identity.node
-            ))),
-            Some(_) => Ok(()),
-            None => {
-                let identity =
-                    Identity { format: FOLDER_FORMAT, node: node.0, folder: random.next_hex() };
-                let put = move |db: &rocksdb::DB, batch: &mut rocksdb::WriteBatch| {
-                    put_meta(db, batch, IDENTITY, &identity)
-                };
-                self.disk.write(Durability::Synced, put).await
-            }
+            identity.format
+        ))),
+        Some(identity) if identity.node != node.0 => Err(Error::invalid(format!(
+            "data folder {folder} belongs to metadata node {}, not to node {node}",
+            identity.node
+        ))),
+        Some(identity) => Ok(identity),
+        None => {
+            let identity =
+                Identity { format: FOLDER_FORMAT, node: node.0, folder: random.next_hex() };
+            let stored = identity.clone();
+            let put = move |db: &rocksdb::DB, batch: &mut rocksdb::WriteBatch| {
+                put_meta(db, batch, IDENTITY, &stored)
+            };
+            disk.write(Durability::Synced, put).await?;
+            Ok(identity)
         }
     }
 }

@@ -87,6 +87,11 @@ impl SnapshotFolder {
         Ok(&self.inner()?.manifest)
     }
 
+    /// The last position of the log that it holds.
+    pub fn position(&self) -> Option<u64> {
+        Some(self.manifest().ok()?.last?.index)
+    }
+
     /// Where the file of this name is.
     pub fn file(&self, name: &str) -> Result<PathBuf> {
         Ok(self.inner()?.path.join(FILES).join(name))
@@ -182,9 +187,7 @@ impl SnapshotFolder {
                 _ => Self::of(path, Manifest::nothing()).mark_obsolete(),
             }
         }
-        complete.sort_by_key(|folder| {
-            folder.manifest().ok().and_then(|manifest| manifest.last).map(|id| id.index)
-        });
+        complete.sort_by_key(SnapshotFolder::position);
         let newest = complete.pop();
         complete.iter().for_each(SnapshotFolder::mark_obsolete);
         Ok(newest)

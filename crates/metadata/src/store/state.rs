@@ -99,8 +99,12 @@ pub(crate) struct Snapshots {
 }
 
 impl Snapshots {
+    /// Makes a snapshot the current one, unless a newer one was installed while it was taken.
     fn replace(&self, new: SnapshotFolder) {
-        let old = self.current.lock().replace(new);
+        let mut current = self.current.lock();
+        let newer = current.as_ref().is_some_and(|current| current.position() > new.position());
+        let old = if newer { Some(new) } else { current.replace(new) };
+        drop(current);
         if let Some(old) = old {
             old.mark_obsolete();
         }
@@ -187,10 +191,15 @@ fn done() -> granary_catalog::Outcome {
 fn run(state: &mut Snapshot, version: CatalogVersion, command: &Command) -> (Vec<Change>, Reply) {
     match apply(state, version, command) {
         Ok(transition) => {
+            metrics::counter!("granary_metadata_commands_total", "result" => "done").increment(1);
             *state = transition.next;
             (transition.changes, Reply::from(Ok(transition.outcome)))
         }
-        Err(error) => (Vec::new(), Reply::from(Err(error))),
+        Err(error) => {
+            let kind = error.kind().code();
+            metrics::counter!("granary_metadata_commands_total", "result" => kind).increment(1);
+            (Vec::new(), Reply::from(Err(error)))
+        }
     }
 }
 

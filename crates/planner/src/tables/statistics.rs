@@ -7,7 +7,7 @@ use std::time::Duration;
 use granary_catalog::ColumnType;
 use granary_common::{PartId, WorkerId};
 use granary_execution::{
-    ColumnSummaries, ColumnSummary, PartAccess, ScannedPart, WorkerDirectory,
+    ColumnSummaries, ColumnSummary, PartAccess, ScannedPart,
 };
 use granary_storage::{ColumnStatistics, PartSchema};
 

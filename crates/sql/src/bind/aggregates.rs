@@ -249,7 +249,11 @@ fn group_array(function: &Function, name: &str, distinct: bool) -> Result<Expr> 
 }
 
 fn arg_extreme(function: &Function, name: &str, direction: &str) -> Result<Expr> {
-    let Some([value, by]) = plain_arguments(function).as_deref().map(|all| <[Expr; 2]>::try_from(all.to_vec())).and_then(|r| r.ok()) else {
+    let Some([value, by]) = plain_arguments(function)
+        .as_deref()
+        .map(|all| <[Expr; 2]>::try_from(all.to_vec()))
+        .and_then(|r| r.ok())
+    else {
         return Err(Error::invalid(format!("{name} takes a value and what to compare")));
     };
     let text = format!("first_value($1 ORDER BY $2 {direction}) FILTER (WHERE ($2) IS NOT NULL)");

@@ -26,7 +26,14 @@ pub(super) fn rewrite(expression: &mut Expr) -> Result<()> {
         Expr::Cast { data_type, expr, array: false, format: None, .. } if is_text(data_type) => {
             // Times have our own spelling as text, so every text goes one way.
             let argument = (**expr).clone();
-            *expression = templates::substitute(templates::expression("toString($1)")?, &[argument]);
+            *expression =
+                templates::substitute(templates::expression("toString($1)")?, &[argument]);
+            Ok(())
+        }
+        Expr::Substring { expr, substring_from: Some(from), substring_for, .. } => {
+            if let Some(rewritten) = from_the_end(expr, from, substring_for.as_deref())? {
+                *expression = rewritten;
+            }
             Ok(())
         }
         Expr::RLike { negated, expr, pattern, .. } => {
@@ -90,6 +97,11 @@ fn call(function: &mut Function) -> Result<Option<Expr>> {
             substitute(&format!("date_diff('{unit}', $1, $2)"), &[from.clone(), to.clone()])
                 .map(Some)
         }
+        ("intdiv", [left, right]) => Ok(Some(Expr::BinaryOp {
+            left: Box::new(Expr::Nested(Box::new(left.clone()))),
+            op: BinaryOperator::MyIntegerDivide,
+            right: Box::new(Expr::Nested(Box::new(right.clone()))),
+        })),
         ("map", []) => templates::expression("map([], [])").map(Some),
         ("arraysort", [Expr::Lambda(_), _]) => {
             Err(Error::unsupported("arraySort with a function is not supported yet"))
@@ -165,9 +177,8 @@ fn concatenation(arguments: &[Expr]) -> Result<Expr> {
     let template = templates::expression("($1) || ($2)")?;
     let mut parts = arguments.iter();
     let first = parts.next().cloned().ok_or_else(|| Error::invalid("concat takes arguments"))?;
-    Ok(parts.fold(first, |left, right| {
-        templates::substitute(template.clone(), &[left, right.clone()])
-    }))
+    Ok(parts
+        .fold(first, |left, right| templates::substitute(template.clone(), &[left, right.clone()])))
 }
 
 fn decimal(value: &Expr, precision: u8, scale: &Expr) -> Result<Expr> {
@@ -199,5 +210,17 @@ fn computed_interval(interval: &Interval) -> Result<Option<Expr>> {
             let text = format!("toInterval($1, '{}')", unit.to_string().to_lowercase());
             substitute(&text, std::slice::from_ref(value)).map(Some)
         }
+    }
+}
+
+/// `substring(s, -n)` counts from the end.
+fn from_the_end(text: &Expr, from: &Expr, length: Option<&Expr>) -> Result<Option<Expr>> {
+    let Expr::UnaryOp { op: sqlparser::ast::UnaryOperator::Minus, expr } = from else {
+        return Ok(None);
+    };
+    let end = substitute("right($1, $2)", &[text.clone(), (**expr).clone()])?;
+    match length {
+        Some(length) => substitute("left($1, $2)", &[end, length.clone()]).map(Some),
+        None => Ok(Some(end)),
     }
 }

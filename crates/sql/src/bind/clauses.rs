@@ -101,7 +101,10 @@ fn limit_by_as_window(query: &mut Query) -> Result<()> {
     let keys = texts.join(", ");
     let numbered = |by: &str, name: &str| -> Result<SelectItem> {
         let text = format!("row_number() OVER ({by}{order})");
-        Ok(SelectItem::ExprWithAlias { expr: templates::expression(&text)?, alias: Ident::new(name) })
+        Ok(SelectItem::ExprWithAlias {
+            expr: templates::expression(&text)?,
+            alias: Ident::new(name),
+        })
     };
     select.projection.push(numbered(&format!("PARTITION BY {keys} "), POSITION_IN_GROUP)?);
     select.projection.push(numbered("", POSITION)?);

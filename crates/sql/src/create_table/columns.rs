@@ -23,10 +23,8 @@ pub(super) struct Columns {
 impl Columns {
     /// The visible columns of another table.
     pub(super) fn of_table(table: &Table) -> Columns {
-        let renumbered = |(at, column): (usize, &Column)| Column {
-            id: ColumnId(at as u32),
-            ..column.clone()
-        };
+        let renumbered =
+            |(at, column): (usize, &Column)| Column { id: ColumnId(at as u32), ..column.clone() };
         let columns = table.visible_columns().enumerate().map(renumbered).collect();
         Columns { columns, primary_key: Vec::new() }
     }
@@ -85,10 +83,8 @@ impl Columns {
             .options
             .iter()
             .any(|option| matches!(option.option, ColumnOption::PrimaryKey(_)));
-        let by_default = source.settings.data_type_default_nullable
-            && !not_null
-            && !is_container
-            && !is_key;
+        let by_default =
+            source.settings.data_type_default_nullable && !not_null && !is_container && !is_key;
         let column_type = match null || by_default {
             true => column_type.into_nullable(),
             false => column_type,
@@ -124,9 +120,9 @@ impl Columns {
                 let text = texts.concat();
                 notices.push(Notice::new(format!("column '{name}': {text} has no effect")));
             }
-            ColumnOption::ForeignKey(_) => notices.push(Notice::new(format!(
-                "column '{name}': REFERENCES is not checked"
-            ))),
+            ColumnOption::ForeignKey(_) => {
+                notices.push(Notice::new(format!("column '{name}': REFERENCES is not checked")))
+            }
             other => {
                 return Err(Error::unsupported(format!(
                     "column '{name}': {other} is not supported yet"

@@ -19,8 +19,18 @@ const LATER: [&str; 6] = [
 
 /// Engines of ClickHouse that are no tables of the MergeTree family.
 const FOREIGN: [&str; 12] = [
-    "Memory", "Log", "TinyLog", "StripeLog", "Null", "Buffer", "Merge", "Join", "Set", "File",
-    "URL", "Kafka",
+    "Memory",
+    "Log",
+    "TinyLog",
+    "StripeLog",
+    "Null",
+    "Buffer",
+    "Merge",
+    "Join",
+    "Set",
+    "File",
+    "URL",
+    "Kafka",
 ];
 
 /// The engine that a clause names; MergeTree without one.
@@ -58,9 +68,7 @@ pub(super) fn engine(
         )));
     }
     if FOREIGN.iter().any(|foreign| is(foreign)) {
-        return Err(Error::unsupported(format!(
-            "engine {name} is not offered: use MergeTree"
-        )));
+        return Err(Error::unsupported(format!("engine {name} is not offered: use MergeTree")));
     }
     let hint = did_you_mean(name, LATER.into_iter().chain(["MergeTree", "ReplicatedMergeTree"]));
     Err(Error::invalid(format!("unknown engine '{name}'{hint}")))

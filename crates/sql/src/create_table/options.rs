@@ -6,9 +6,9 @@ use granary_catalog::{KeyExpression, Table};
 use granary_common::{Error, Result};
 
 use crate::error::did_you_mean;
+use crate::statement::TableClauses;
 use crate::statement::parse_expression;
 use crate::{CreateTable, Notice};
-use crate::statement::TableClauses;
 
 /// Rows of a granule: enough to be worth an index entry, few enough to be one unit of reading.
 const INDEX_GRANULARITY_MAX: u64 = 1 << 20;

@@ -32,6 +32,7 @@ pub(crate) fn tokenize(text: &str) -> Result<Vec<TokenWithSpan>, TokenizerError>
         }
     }
     split_short_intervals(&mut tokens);
+    free_function_names(&mut tokens);
     drop_final(&mut tokens);
     Ok(replace_placeholders(tokens))
 }
@@ -91,6 +92,46 @@ fn split_short_intervals(tokens: &mut [TokenWithSpan]) {
         };
         tokens[at].token = Token::make_keyword(long);
     }
+}
+
+/// `extract(text, pattern)` and `position(text, part)` are calls, not the standard's own grammar
+/// with FROM and IN.
+fn free_function_names(tokens: &mut [TokenWithSpan]) {
+    for at in 0..tokens.len() {
+        let Token::Word(word) = &tokens[at].token else { continue };
+        let separator = match word.keyword {
+            Keyword::EXTRACT => Keyword::FROM,
+            Keyword::POSITION => Keyword::IN,
+            _ => continue,
+        };
+        if separator_of_call(&tokens[at + 1..]) == Some(separator) {
+            continue;
+        }
+        if let Token::Word(word) = &mut tokens[at].token {
+            word.keyword = Keyword::NoKeyword;
+        }
+    }
+}
+
+/// The keyword or comma that ends the first argument of the call that begins with `rest`.
+fn separator_of_call(rest: &[TokenWithSpan]) -> Option<Keyword> {
+    let mut depth = 0_usize;
+    for token in rest {
+        match &token.token {
+            Token::LParen | Token::LBracket => depth += 1,
+            Token::RParen | Token::RBracket if depth <= 1 => return None,
+            Token::RParen | Token::RBracket => depth -= 1,
+            Token::Comma if depth == 1 => return None,
+            Token::Word(word)
+                if depth == 1 && matches!(word.keyword, Keyword::FROM | Keyword::IN) =>
+            {
+                return Some(word.keyword);
+            }
+            _ if depth == 0 => return None,
+            _ => {}
+        }
+    }
+    None
 }
 
 /// FINAL after a table's name: on a MergeTree it changes nothing, and no other engine is offered.

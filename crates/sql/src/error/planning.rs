@@ -18,7 +18,9 @@ pub fn error_from_datafusion(error: DataFusionError, sql: Option<&str>) -> Error
 fn convert(error: &DataFusionError) -> Error {
     match error {
         DataFusionError::External(inner) => external(inner.as_ref()),
-        DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => convert(inner),
+        DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => {
+            convert(inner)
+        }
         DataFusionError::Shared(inner) => convert(inner),
         DataFusionError::Collection(errors) => match errors.first() {
             Some(first) => convert(first),

@@ -1,11 +1,16 @@
 //! The name that was probably meant.
 
 /// `; did you mean 'x'?` when a candidate is near `name`, else nothing.
-pub(crate) fn did_you_mean<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
+pub(crate) fn did_you_mean<'a>(
+    name: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+) -> String {
     let lower = name.to_lowercase();
     let nearest = candidates
         .into_iter()
-        .map(|candidate| (strsim::damerau_levenshtein(&lower, &candidate.to_lowercase()), candidate))
+        .map(|candidate| {
+            (strsim::damerau_levenshtein(&lower, &candidate.to_lowercase()), candidate)
+        })
         .filter(|(distance, candidate)| *distance <= allowed(&lower, candidate))
         .min();
     nearest.map(|(_, candidate)| format!("; did you mean '{candidate}'?")).unwrap_or_default()

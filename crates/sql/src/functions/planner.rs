@@ -28,7 +28,7 @@ impl ExprPlanner for DialectPlanner {
         };
         let planned = match raw.op {
             BinaryOperator::Divide => division(&raw, &left, &right),
-            BinaryOperator::MyIntegerDivide => Some(integer_division(&raw)),
+            BinaryOperator::MyIntegerDivide => Some(integer_division(&raw, &left, &right)),
             BinaryOperator::Plus | BinaryOperator::Minus => time_arithmetic(&raw, &left, &right),
             _ => compared_duration(&raw, &left, &right),
         };
@@ -93,10 +93,9 @@ pub(crate) fn zero_value(data_type: &DataType) -> Option<ScalarValue> {
         DataType::Utf8View => Some(ScalarValue::Utf8View(Some(String::new()))),
         DataType::LargeUtf8 => Some(ScalarValue::LargeUtf8(Some(String::new()))),
         DataType::BinaryView => Some(ScalarValue::BinaryView(Some(Vec::new()))),
-        DataType::List(item) => Some(ScalarValue::List(ScalarValue::new_list_nullable(
-            &[],
-            item.data_type(),
-        ))),
+        DataType::List(item) => {
+            Some(ScalarValue::List(ScalarValue::new_list_nullable(&[], item.data_type())))
+        }
         other => ScalarValue::new_zero(other).ok().or_else(|| match other {
             DataType::Boolean => Some(ScalarValue::Boolean(Some(false))),
             DataType::Date32 => Some(ScalarValue::Date32(Some(0))),
@@ -112,8 +111,13 @@ fn division(raw: &RawBinaryExpr, left: &DataType, right: &DataType) -> Option<Ex
         .then(|| binary_expr(float(&raw.left), Operator::Divide, float(&raw.right)))
 }
 
-fn integer_division(raw: &RawBinaryExpr) -> Expr {
-    binary_expr(raw.left.clone(), Operator::Divide, raw.right.clone())
+/// Towards zero, whatever the operands are.
+fn integer_division(raw: &RawBinaryExpr, left: &DataType, right: &DataType) -> Expr {
+    let quotient = binary_expr(raw.left.clone(), Operator::Divide, raw.right.clone());
+    match left.is_integer() && right.is_integer() {
+        true => quotient,
+        false => cast(cast(quotient, DataType::Float64), DataType::Int64),
+    }
 }
 
 /// Dates and times with numbers: days on dates, seconds on times; differences are numbers.
@@ -138,7 +142,8 @@ fn time_arithmetic(raw: &RawBinaryExpr, left: &DataType, right: &DataType) -> Op
             Some(cast(binary_expr(ticks, operator, change), time.clone()))
         }
         (DataType::Date32, DataType::Date32) if operator == Operator::Minus => {
-            let days = |operand: &Expr| cast(cast(operand.clone(), DataType::Int32), DataType::Int64);
+            let days =
+                |operand: &Expr| cast(cast(operand.clone(), DataType::Int32), DataType::Int64);
             Some(binary_expr(days(&raw.left), operator, days(&raw.right)))
         }
         (DataType::Timestamp(..), DataType::Timestamp(..)) if operator == Operator::Minus => {

@@ -176,10 +176,13 @@ fn misfit_of_cast(values: &ArrayRef, wanted: &DataType, column_type: &ColumnType
         }
     }
     let value = shown(values, first);
-    Misfit::at(first, match is_text(values.data_type()) {
-        true => format!("cannot parse {value} as {column_type}"),
-        false => format!("{value} is out of the range of {column_type}"),
-    })
+    Misfit::at(
+        first,
+        match is_text(values.data_type()) {
+            true => format!("cannot parse {value} as {column_type}"),
+            false => format!("{value} is out of the range of {column_type}"),
+        },
+    )
 }
 
 fn shown(values: &ArrayRef, row: usize) -> String {
@@ -283,7 +286,8 @@ fn fixed_strings(values: &ArrayRef, length: usize) -> Result<ArrayRef, Misfit> {
                 converted.append_value(filled);
             }
             Some(value) => {
-                let message = format!("{} bytes are too long for FixedString({length})", value.len());
+                let message =
+                    format!("{} bytes are too long for FixedString({length})", value.len());
                 return Err(Misfit::at(row, message));
             }
         }
@@ -295,8 +299,10 @@ fn fixed_strings(values: &ArrayRef, length: usize) -> Result<ArrayRef, Misfit> {
 fn enumerate(values: &ArrayRef, names: &[(String, i16)]) -> Result<ArrayRef, Misfit> {
     let mut converted = StringViewBuilder::with_capacity(values.len());
     if values.data_type().is_integer() {
-        let numbers = cast_with_options(values, &DataType::Int64, &STRICT)
-            .map_err(|_| Misfit { row: None, message: "the numbers are out of range".to_owned() })?;
+        let numbers = cast_with_options(values, &DataType::Int64, &STRICT).map_err(|_| Misfit {
+            row: None,
+            message: "the numbers are out of range".to_owned(),
+        })?;
         for (row, number) in numbers.as_primitive::<Int64Type>().iter().enumerate() {
             let named = |number: i64| names.iter().find(|(_, known)| i64::from(*known) == number);
             match number.map(|number| (number, named(number))) {
@@ -354,7 +360,11 @@ mod tests {
     #[test]
     fn values_fit_or_are_named() {
         check(strings(&["1", "2"]), "UInt32", Ok("1 2"));
-        check(strings(&["1", "abc"]), "UInt32", Err("row 11, column 'c': cannot parse 'abc' as UInt32"));
+        check(
+            strings(&["1", "abc"]),
+            "UInt32",
+            Err("row 11, column 'c': cannot parse 'abc' as UInt32"),
+        );
         check(strings(&["-1"]), "UInt8", Err("row 10"));
         check(strings(&["2024-02-29"]), "Date", Ok("2024-02-29"));
         check(strings(&["2024-02-30"]), "Date", Err("cannot parse '2024-02-30' as Date"));
@@ -362,10 +372,22 @@ mod tests {
         check(strings(&["2024-01-01 10:00:00"]), "DateTime", Ok("2024-01-01T10:00:00"));
         check(strings(&["12.345"]), "Decimal(10, 2)", Ok("12.35"));
         check(strings(&["123456789.0"]), "Decimal(5, 2)", Err("row 10"));
-        check(Arc::new(Int64Array::from(vec![1, 300])), "UInt8", Err("row 11, column 'c': 300 is out of the range of UInt8"));
-        check(Arc::new(Int64Array::from(vec![Some(1), None])), "Int64", Err("row 11, column 'c': NULL"));
+        check(
+            Arc::new(Int64Array::from(vec![1, 300])),
+            "UInt8",
+            Err("row 11, column 'c': 300 is out of the range of UInt8"),
+        );
+        check(
+            Arc::new(Int64Array::from(vec![Some(1), None])),
+            "Int64",
+            Err("row 11, column 'c': NULL"),
+        );
         check(Arc::new(Float64Array::from(vec![1e30])), "Int32", Err("out of the range"));
-        check(strings(&["a", "x"]), "Enum8('a' = 1)", Err("row 11, column 'c': unknown enum value 'x'"));
+        check(
+            strings(&["a", "x"]),
+            "Enum8('a' = 1)",
+            Err("row 11, column 'c': unknown enum value 'x'"),
+        );
         check(Arc::new(Int64Array::from(vec![1])), "Enum8('a' = 1)", Ok("'a'"));
         check(
             strings(&["61F0C404-5CB3-11E7-907B-A6006AD3DBA0"]),

@@ -147,7 +147,8 @@ impl Cells<'_> {
             (base, _) => {
                 let texts: Option<Vec<Option<String>>> =
                     cells.iter().map(|cell| literal_text(cell, base)).collect();
-                texts.map(|texts| self.conform(Arc::new(StringArray::from(texts)), column_type, 1))
+                texts
+                    .map(|texts| self.conform(Arc::new(StringArray::from(texts)), column_type, 1))
                     .transpose()
             }
         }

@@ -8,9 +8,7 @@ use sqlparser::parser::Parser;
 use sqlparser::tokenizer::Token;
 
 use super::parse::{Parsed, is_ahead, is_next_word, on_cluster};
-use super::{
-    CreateTable, DistributionClause, EngineClause, Statement, TableName, setting_text,
-};
+use super::{CreateTable, DistributionClause, EngineClause, Statement, TableName, setting_text};
 
 /// CREATE [OR REPLACE] TABLE.
 pub(super) fn create_table(parser: &mut Parser<'_>) -> Parsed<Statement> {
@@ -182,4 +180,3 @@ fn name_or_string(parser: &mut Parser<'_>) -> Parsed<String> {
         _ => Ok(parser.parse_identifier()?.value),
     }
 }
-

@@ -44,9 +44,8 @@ pub(super) type Parsed<T> = std::result::Result<T, Failure>;
 pub fn parse(text: &str) -> Result<Vec<Statement>> {
     let tokens = tokenize(text).map_err(|error| from_tokenizer(error, text))?;
     let dialect = GranaryDialect;
-    let mut parser = Parser::new(&dialect)
-        .with_recursion_limit(NESTING_MAX)
-        .with_tokens_with_locations(tokens);
+    let mut parser =
+        Parser::new(&dialect).with_recursion_limit(NESTING_MAX).with_tokens_with_locations(tokens);
     let mut statements = Vec::new();
     loop {
         while parser.consume_token(&Token::SemiColon) {}
@@ -210,7 +209,8 @@ fn rename(parser: &mut Parser<'_>) -> Parsed<Statement> {
         parser.expect_keyword(Keyword::TO)?;
         Ok((from, parser.parse_object_name(false)?))
     })?;
-    let named = |(from, to): &(ObjectName, ObjectName)| Ok((TableName::of(from)?, TableName::of(to)?));
+    let named =
+        |(from, to): &(ObjectName, ObjectName)| Ok((TableName::of(from)?, TableName::of(to)?));
     let renames = pairs.iter().map(named).collect::<Result<_>>()?;
     let notices = on_cluster(parser)?;
     Ok(Statement::RenameTables { renames, notices })

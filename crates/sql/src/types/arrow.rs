@@ -31,9 +31,7 @@ pub fn column_type_from_arrow(data_type: &DataType, nullable: bool) -> Result<Co
             ColumnType::Decimal(*p, *s as u8)
         }
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => ColumnType::String,
-        DataType::FixedSizeBinary(length) if *length > 0 => {
-            ColumnType::FixedString(*length as u32)
-        }
+        DataType::FixedSizeBinary(length) if *length > 0 => ColumnType::FixedString(*length as u32),
         DataType::Date32 | DataType::Date64 => ColumnType::Date,
         DataType::Timestamp(unit, zone) => {
             let zone = zone.as_deref().map(str::to_owned);
@@ -48,11 +46,12 @@ pub fn column_type_from_arrow(data_type: &DataType, nullable: bool) -> Result<Co
         DataType::List(item)
         | DataType::LargeList(item)
         | DataType::ListView(item)
-        | DataType::FixedSizeList(item, _) => return Ok(ColumnType::Array(Box::new(element(item)?))),
+        | DataType::FixedSizeList(item, _) => {
+            return Ok(ColumnType::Array(Box::new(element(item)?)));
+        }
         DataType::Struct(fields) => {
-            let named = |field: &std::sync::Arc<Field>| {
-                Ok((Some(field.name().clone()), element(field)?))
-            };
+            let named =
+                |field: &std::sync::Arc<Field>| Ok((Some(field.name().clone()), element(field)?));
             return Ok(ColumnType::Tuple(fields.iter().map(named).collect::<Result<_>>()?));
         }
         DataType::Map(entries, _) => match entries.data_type() {

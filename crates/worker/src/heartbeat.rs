@@ -1,0 +1,85 @@
+//! The worker's lease, renewed on a thread and a runtime of its own: a heavy query must never cost
+//! a worker its lease.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use granary_catalog::{Catalog, CommandBody, Heartbeat, LeaseHolder, WorkerState};
+use granary_common::{Clock, Error, ErrorKind, Result, WorkerId};
+use tokio_util::sync::CancellationToken;
+
+/// How often the lease is renewed when nobody says how long it holds.
+const DEFAULT_INTERVAL: Duration = Duration::from_secs(1);
+/// Between attempts after a failure.
+const RETRY_INTERVAL: Duration = Duration::from_millis(500);
+/// Renewals within one lease.
+const RENEWALS_PER_LEASE: u64 = 3;
+
+/// Who renews which lease.
+#[derive(Clone, Debug)]
+pub struct Lease {
+    pub catalog: Arc<dyn Catalog>,
+    pub clock: Arc<dyn Clock>,
+    pub worker: WorkerId,
+    pub incarnation: u64,
+    pub address: String,
+}
+
+impl Lease {
+    /// Renews until `stop`. Returns when the thread runs.
+    pub fn keep(self, stop: CancellationToken) -> Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| Error::unavailable(format!("no runtime for heartbeats: {error}")))?;
+        let named = std::thread::Builder::new().name("granary-heartbeat".to_owned());
+        let started = named.spawn(move || {
+            runtime.block_on(stop.run_until_cancelled(self.renew_forever()));
+        });
+        let started = started.map(|_detached| ());
+        started.map_err(|error| Error::unavailable(format!("no thread for heartbeats: {error}")))
+    }
+
+    async fn renew_forever(self) {
+        loop {
+            let pause = match self.renew().await {
+                Ok(pause) => pause,
+                Err(error) => {
+                    tracing::warn!(worker = %self.worker, %error, "the lease is not renewed");
+                    RETRY_INTERVAL
+                }
+            };
+            self.clock.sleep(pause).await;
+        }
+    }
+
+    /// Renews once and returns when to do it again.
+    async fn renew(&self) -> Result<Duration> {
+        let holder =
+            LeaseHolder::Worker { worker: self.worker, incarnation: self.incarnation };
+        let heartbeat =
+            Heartbeat { holder, address: self.address.clone(), lowest_pinned: None };
+        let reply = self.catalog.heartbeat(heartbeat).await?;
+        self.rise_if_dead().await?;
+        let interval = Duration::from_millis(reply.lease_ms / RENEWALS_PER_LEASE);
+        Ok(if interval.is_zero() { DEFAULT_INTERVAL } else { interval })
+    }
+
+    /// A worker that was given up and answers again says so.
+    async fn rise_if_dead(&self) -> Result<()> {
+        let snapshot = self.catalog.snapshot();
+        let Some(row) = snapshot.workers.get(&self.worker) else { return Ok(()) };
+        if row.state != WorkerState::Dead || row.incarnation != self.incarnation {
+            return Ok(());
+        }
+        let command = CommandBody::SetWorkerState {
+            worker: self.worker,
+            incarnation: self.incarnation,
+            state: WorkerState::Alive,
+        };
+        match self.catalog.execute(command).await {
+            Err(error) if error.kind() != ErrorKind::Conflict => Err(error),
+            _ => Ok(()),
+        }
+    }
+}

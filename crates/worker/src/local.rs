@@ -1,0 +1,105 @@
+//! The worker's work, without a network between.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use arrow::record_batch::RecordBatch;
+use async_trait::async_trait;
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use granary_catalog::NewPart;
+use granary_common::{Error, Result, WorkerId};
+use granary_execution::{ActiveWork, RemotePartScan, WorkerApi, WriteSpec, read_held};
+use granary_storage::{ColumnStatistics, PartRef, PartStore, WriteOptions, write_block};
+use tokio::sync::Semaphore;
+
+use crate::part_ids::LeasedPartIds;
+
+/// Blocks that are sorted and written at the same time; the rest waits.
+const CONCURRENT_WRITES_MAX: usize = 4;
+
+/// Writes and reads the parts of this process.
+#[derive(Debug)]
+pub struct LocalWorker {
+    worker: WorkerId,
+    store: Arc<PartStore>,
+    ids: Arc<LeasedPartIds>,
+    writes: Semaphore,
+    leaving: AtomicBool,
+    active: ActiveWork,
+}
+
+impl LocalWorker {
+    /// The work of `worker` on `store`.
+    pub fn new(
+        worker: WorkerId,
+        store: Arc<PartStore>,
+        ids: Arc<LeasedPartIds>,
+        active: ActiveWork,
+    ) -> Self {
+        Self {
+            worker,
+            store,
+            ids,
+            writes: Semaphore::new(CONCURRENT_WRITES_MAX),
+            leaving: AtomicBool::new(false),
+            active,
+        }
+    }
+
+    /// Refuses writes from now on.
+    pub fn leave(&self) {
+        self.leaving.store(true, Ordering::SeqCst);
+    }
+
+    /// Kind `Unavailable` when the worker is leaving.
+    pub fn check_stays(&self) -> Result<()> {
+        match self.leaving.load(Ordering::SeqCst) {
+            true => Err(Error::unavailable(format!("worker {} is leaving", self.worker))),
+            false => Ok(()),
+        }
+    }
+}
+
+#[async_trait]
+impl WorkerApi for LocalWorker {
+    async fn write_block(&self, spec: WriteSpec, block: RecordBatch) -> Result<Vec<NewPart>> {
+        self.check_stays()?;
+        let _active = self.active.begin();
+        let _turn = self
+            .writes
+            .acquire()
+            .await
+            .map_err(|_| Error::unavailable("the worker has stopped"))?;
+        let volume = self.store.volumes().holding(&spec.location).ok_or_else(|| {
+            Error::invalid(format!("worker {} has no volume {:?}", self.worker, spec.location))
+        })?;
+        let options = WriteOptions {
+            partitions_per_block_max: spec.partitions_per_block_max,
+            ..WriteOptions::default()
+        };
+        write_block(volume, spec.location.clone(), &spec.schema, &*self.ids, block, &options).await
+    }
+
+    async fn scan_part(
+        &self,
+        scan: RemotePartScan,
+    ) -> Result<BoxStream<'static, Result<RecordBatch>>> {
+        let active = self.active.begin();
+        let RemotePartScan { schema, part, scan } = scan;
+        let read = read_held(&self.store, schema, &part, scan).await?;
+        let batches = read.batches.map(move |batch| {
+            let _active = &active;
+            batch
+        });
+        Ok(batches.boxed())
+    }
+
+    async fn part_statistics(&self, parts: Vec<PartRef>) -> Result<Vec<Vec<ColumnStatistics>>> {
+        let mut statistics = Vec::with_capacity(parts.len());
+        for part in &parts {
+            statistics.push(self.store.open(part).await?.statistics().to_vec());
+        }
+        Ok(statistics)
+    }
+}
