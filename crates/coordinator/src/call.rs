@@ -108,8 +108,7 @@ impl Call {
             return;
         }
         let Some(session) = reply.session else { return };
-        let sealed =
-            core.sealer().and_then(|sealer| sealer.seal_text(Purpose::Session, &session));
+        let sealed = core.sealer().and_then(|sealer| sealer.seal_text(Purpose::Session, &session));
         match (sealed, &self.carrier) {
             (Ok(sealed), Carrier::Bearer) => {
                 append(headers, "authorization", &format!("Bearer {sealed}"));

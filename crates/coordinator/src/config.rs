@@ -76,9 +76,9 @@ pub struct Limits {
     pub result_idle_max: Duration,
     /// Finished queries that `system.queries` remembers. Default 1000.
     pub finished_queries_max: usize,
-    /// How often a query or an insert is computed again when somebody was faster or a worker
-    /// died. Default 5.
-    pub attempts_max: usize,
+    /// For how long a query or an insert is tried again when somebody was faster, a worker died or
+    /// the metadata group elects. Default 20 seconds.
+    pub retry_time_max: Duration,
 }
 
 impl Default for Limits {
@@ -96,7 +96,7 @@ impl Default for Limits {
             pending_age_max: Duration::from_secs(60),
             result_idle_max: Duration::from_secs(600),
             finished_queries_max: 1_000,
-            attempts_max: 5,
+            retry_time_max: Duration::from_secs(20),
         }
     }
 }

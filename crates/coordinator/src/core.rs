@@ -157,8 +157,38 @@ impl Coordinator {
         })
     }
 
+    /// A pause between attempts.
+    pub fn backoff(&self) -> Backoff {
+        let limit_ms = self.config.limits.retry_time_max.as_millis() as u64;
+        let until_ms = self.with.clock.monotonic_ms().saturating_add(limit_ms);
+        Backoff { clock: Arc::clone(&self.with.clock), delay: Backoff::FIRST, until_ms }
+    }
+
     /// `host:port` under which clients reach this coordinator.
     pub fn advertised_address(&self, port: u16) -> String {
         format!("{}:{port}", self.config.advertise_host)
+    }
+}
+
+/// Growing pauses between attempts, for a limited time.
+#[derive(Debug)]
+pub struct Backoff {
+    clock: Arc<dyn Clock>,
+    delay: Duration,
+    until_ms: u64,
+}
+
+impl Backoff {
+    const FIRST: Duration = Duration::from_millis(100);
+    const LONGEST: Duration = Duration::from_secs(2);
+
+    /// Waits before the next attempt; gives false, at once, when there is no time for one.
+    pub async fn wait(&mut self) -> bool {
+        if self.clock.monotonic_ms() >= self.until_ms {
+            return false;
+        }
+        self.clock.sleep(self.delay).await;
+        self.delay = (self.delay * 2).min(Self::LONGEST);
+        true
     }
 }

@@ -19,10 +19,12 @@ pub fn start(core: Arc<Coordinator>, address: String, stop: CancellationToken) -
         .enable_all()
         .build()
         .map_err(|error| Error::internal(format!("cannot start the heartbeat: {error}")))?;
-    let beat = move || runtime.block_on(stop.run_until_cancelled(run(core, address)));
+    let beat = move || {
+        let _stopped = runtime.block_on(stop.run_until_cancelled(run(core, address)));
+    };
     std::thread::Builder::new()
         .name("coordinator-heartbeat".to_owned())
-        .spawn(move || drop(beat()))
+        .spawn(beat)
         .map_err(|error| Error::internal(format!("cannot start the heartbeat: {error}")))?;
     Ok(())
 }

@@ -51,7 +51,9 @@ impl CoordinatorNode {
     /// served. Kind `Unavailable` when a port is in use.
     pub async fn start(config: CoordinatorConfig, with: Collaborators) -> Result<Self> {
         if config.secret.is_empty() {
-            tracing::warn!("no secret is configured: whoever knows the cluster's id can sign tickets");
+            tracing::warn!(
+                "no secret is configured: whoever knows the cluster's id can sign tickets"
+            );
         }
         let (grpc, grpc_addr) = listen(config.grpc_listen).await?;
         let http = match config.http_listen {

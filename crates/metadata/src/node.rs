@@ -110,9 +110,16 @@ impl MetadataNode {
         self.group.leads().is_some()
     }
 
-    /// Whether this member still takes part: not when its disk failed.
-    pub fn is_running(&self) -> bool {
-        self.group.raft.metrics().borrow().running_state.is_ok()
+    /// Ends when this member cannot take part any more, for example because its disk is full. The
+    /// process should then end, too: what is on disk is whole, and a restart continues from it.
+    pub async fn failed(&self) -> Error {
+        let mut raft = self.group.raft.metrics();
+        let stopped = raft.wait_for(|metrics| metrics.running_state.is_err()).await;
+        let why = match stopped.as_ref().map(|metrics| &metrics.running_state) {
+            Ok(Err(fatal)) => fatal.to_string(),
+            _ => "it was stopped".to_owned(),
+        };
+        Error::internal(format!("metadata node {} has stopped: {why}", self.group.node))
     }
 
     /// Waits until the group has formed its cluster and a majority answers. Kind `Unavailable`

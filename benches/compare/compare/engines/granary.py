@@ -17,8 +17,9 @@ READY_LIMIT_S = 120
 
 
 def binary() -> Path:
-    """`GRANARY_BINARY`, else where the scripts build it."""
-    build = Path(os.environ.get("GRANARY_BUILD_DIR", Path.home() / ".cache/granary/target"))
+    """`GRANARY_BINARY`, else where the scripts build it (see scripts/env)."""
+    build = Path(os.environ.get("CARGO_TARGET_DIR") or os.environ.get("GRANARY_BUILD_DIR")
+                 or Path.home() / ".cache/granary/target")
     path = Path(os.environ.get("GRANARY_BINARY", build / "release" / "granary"))
     if not path.exists():
         raise RuntimeError(

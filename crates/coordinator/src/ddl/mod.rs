@@ -12,7 +12,7 @@ mod show;
 use std::sync::Arc;
 
 use granary_catalog::{CommandBody, Snapshot};
-use granary_common::{Error, ErrorKind, Result, TableId};
+use granary_common::{DatabaseId, Error, ErrorKind, Result, TableId};
 use granary_sql::{Notice, Statement, TableName, resolve_table};
 
 use crate::core::Coordinator;
@@ -46,7 +46,7 @@ pub async fn change(
             execute(core, CommandBody::DropDatabase { name, if_exists }).await?;
         }
         Statement::CreateTable(create) => {
-            done.rows = create_table::create(core, request, &create, &mut done.notices).await?;
+            create_table::create(core, request, &create, &mut done.notices).await?;
         }
         Statement::DropTables { tables, if_exists, .. } => {
             for id in find_all(core, request, &tables, if_exists).await? {
@@ -63,7 +63,9 @@ pub async fn change(
                 rename(core, request, &from, &to).await?;
             }
         }
-        Statement::Use { database } => done.session = Some(use_database(core, request, &database).await?),
+        Statement::Use { database } => {
+            done.session = Some(use_database(core, request, &database).await?)
+        }
         Statement::Set { assignments } => set(request, assignments, &mut done)?,
         _ => return Err(Error::internal("a statement reached the wrong place")),
     }
@@ -75,7 +77,7 @@ async fn execute(core: &Coordinator, command: CommandBody) -> Result<()> {
 }
 
 /// Drops a table; one that somebody else dropped meanwhile is gone as wanted.
-pub(crate) async fn drop_table(core: &Coordinator, table: TableId) -> Result<()> {
+async fn drop_table(core: &Coordinator, table: TableId) -> Result<()> {
     match execute(core, CommandBody::DropTable { table }).await {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         outcome => outcome,
@@ -117,7 +119,7 @@ async fn rename(
     execute(core, CommandBody::RenameTable { table: table.id, database, name }).await
 }
 
-fn find_database(snapshot: &Snapshot, name: &str) -> Result<granary_common::DatabaseId> {
+fn find_database(snapshot: &Snapshot, name: &str) -> Result<DatabaseId> {
     let found = snapshot.find_database(name).map(|database| database.id);
     found.ok_or_else(|| Error::not_found(format!("unknown database '{name}'")))
 }

@@ -53,17 +53,13 @@ pub fn show(
     }
 }
 
-fn tables_of(
-    _core: &Arc<Coordinator>,
-    snapshot: &Snapshot,
-    database: &str,
-) -> Result<Vec<String>> {
+fn tables_of(_core: &Arc<Coordinator>, snapshot: &Snapshot, database: &str) -> Result<Vec<String>> {
     if let Some(names) = system::table_names(database) {
         return Ok(names.iter().map(|name| (*name).to_owned()).collect());
     }
-    let found = snapshot.find_database(database).ok_or_else(|| {
-        Error::not_found(format!("unknown database '{database}'"))
-    })?;
+    let found = snapshot
+        .find_database(database)
+        .ok_or_else(|| Error::not_found(format!("unknown database '{database}'")))?;
     Ok(snapshot.tables_of(found.id).map(|state| state.table.name.clone()).collect())
 }
 
@@ -80,9 +76,9 @@ fn names_matching(
 fn text_columns<const N: usize>(columns: [(&str, Vec<String>); N]) -> Result<RecordBatch> {
     let fields: Vec<Field> =
         columns.iter().map(|(name, _)| Field::new(*name, DataType::Utf8, false)).collect();
-    let arrays = columns.into_iter().map(|(_, values)| {
-        Arc::new(StringArray::from_iter_values(values)) as ArrayRef
-    });
+    let arrays = columns
+        .into_iter()
+        .map(|(_, values)| Arc::new(StringArray::from_iter_values(values)) as ArrayRef);
     RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays.collect())
         .map_err(|error| Error::internal(error.to_string()))
 }

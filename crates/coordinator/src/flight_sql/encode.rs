@@ -25,9 +25,8 @@ pub fn stream(
     batches: impl Stream<Item = Result<RecordBatch>> + Send + 'static,
     message_bytes_max: usize,
 ) -> Response<FlightStream> {
-    let batches = batches.map(|batch| {
-        batch.map_err(|error| FlightError::Tonic(Box::new(to_status(&error))))
-    });
+    let batches =
+        batches.map(|batch| batch.map_err(|error| FlightError::Tonic(Box::new(to_status(&error)))));
     let encoded = FlightDataEncoderBuilder::new()
         .with_schema(schema)
         .with_max_flight_data_size(message_bytes_max)

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Schema, TimeUnit};
+use arrow::datatypes::Schema;
 use arrow_flight::FlightData;
 use arrow_flight::sql::server::PeekableFlightDataStream;
 use arrow_flight::sql::{
@@ -11,7 +11,7 @@ use arrow_flight::sql::{
 use futures::stream::{BoxStream, StreamExt};
 use granary_common::{Error, ErrorKind, Result};
 use granary_proto::status::from_status;
-use granary_sql::{TableName, resolve_table};
+use granary_sql::{TableName, column_type_from_arrow, resolve_table};
 use tonic::Status;
 
 use super::{statement, status};
@@ -67,10 +67,8 @@ async fn run(
     let mut session = call.session.clone();
     session.settings.extend(command.options);
     let settings = parse_settings(&session.settings)?;
-    let table = TableName {
-        database: command.schema.filter(|name| !name.is_empty()),
-        name: command.table,
-    };
+    let table =
+        TableName { database: command.schema.filter(|name| !name.is_empty()), name: command.table };
     let source = ArrowSource::new(pieces(stream), core.config.limits.message_bytes_max);
     let (schema, batches) = source.open().await?;
     prepare_table(core, call, &table, command.table_definition_options, &schema).await?;
@@ -140,11 +138,9 @@ async fn execute(core: &Arc<Coordinator>, call: &Call, sql: String) -> Result<()
 /// The table that fits a schema. Its rows have no order, since nothing says which one is useful.
 fn create_table_text(table: &TableName, schema: &Schema) -> Result<String> {
     let column = |field: &std::sync::Arc<arrow::datatypes::Field>| {
-        let name = type_name(field.data_type()).map_err(|error| {
-            error.context(format!("column '{}'", field.name()))
-        })?;
-        let null = if field.is_nullable() { "NULL" } else { "NOT NULL" };
-        Ok(format!("{} {name} {null}", quoted(field.name())))
+        let column_type = column_type_from_arrow(field.data_type(), field.is_nullable())
+            .map_err(|error| error.context(format!("column '{}'", field.name())))?;
+        Ok(format!("{} {column_type}", quoted(field.name())))
     };
     let columns = schema.fields().iter().map(column).collect::<Result<Vec<String>>>()?;
     Ok(format!(
@@ -165,73 +161,10 @@ fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// The type of a column that holds all values of an Arrow type.
-fn type_name(data_type: &DataType) -> Result<String> {
-    Ok(match data_type {
-        DataType::Boolean => "Bool".to_owned(),
-        DataType::Int8
-        | DataType::Int16
-        | DataType::Int32
-        | DataType::Int64
-        | DataType::UInt8
-        | DataType::UInt16
-        | DataType::UInt32
-        | DataType::UInt64
-        | DataType::Float32
-        | DataType::Float64 => data_type.to_string(),
-        DataType::Float16 => "Float32".to_owned(),
-        DataType::Decimal32(p, s)
-        | DataType::Decimal64(p, s)
-        | DataType::Decimal128(p, s)
-        | DataType::Decimal256(p, s)
-            if *s >= 0 =>
-        {
-            format!("Decimal({p}, {s})")
-        }
-        DataType::Utf8
-        | DataType::LargeUtf8
-        | DataType::Utf8View
-        | DataType::Binary
-        | DataType::LargeBinary
-        | DataType::BinaryView
-        | DataType::Null => "String".to_owned(),
-        DataType::Date32 | DataType::Date64 => "Date".to_owned(),
-        DataType::Timestamp(unit, zone) => timestamp_name(*unit, zone.as_deref()),
-        DataType::Dictionary(_, values) => type_name(values)?,
-        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
-            format!("Array({})", element_name(item)?)
-        }
-        other => {
-            return Err(Error::unsupported(format!(
-                "no column type for Arrow's {other}; create the table first and send what it takes"
-            )));
-        }
-    })
-}
-
-fn element_name(item: &arrow::datatypes::Field) -> Result<String> {
-    let name = type_name(item.data_type())?;
-    let takes_null = !matches!(item.data_type(), DataType::List(_) | DataType::LargeList(_));
-    Ok(if item.is_nullable() && takes_null { format!("Nullable({name})") } else { name })
-}
-
-fn timestamp_name(unit: TimeUnit, zone: Option<&str>) -> String {
-    let precision = match unit {
-        TimeUnit::Second => 0,
-        TimeUnit::Millisecond => 3,
-        TimeUnit::Microsecond => 6,
-        TimeUnit::Nanosecond => 9,
-    };
-    match zone {
-        Some(zone) => format!("DateTime64({precision}, '{}')", zone.replace('\'', "\\'")),
-        None => format!("DateTime64({precision})"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arrow::datatypes::Field;
+    use arrow::datatypes::{DataType, Field, TimeUnit};
 
     #[test]
     fn a_table_fits_its_stream() {
@@ -244,8 +177,8 @@ mod tests {
         let table = TableName { database: Some("db".into()), name: "t".into() };
         assert_eq!(
             create_table_text(&table, &schema).unwrap(),
-            "CREATE TABLE \"db\".\"t\" (\"id\" Int64 NOT NULL, \"odd \"\"name\"\"\" String NULL, \
-             \"at\" DateTime64(6) NULL, \"tags\" Array(String) NOT NULL) \
+            "CREATE TABLE \"db\".\"t\" (\"id\" Int64, \"odd \"\"name\"\"\" Nullable(String), \
+             \"at\" Nullable(DateTime64(6)), \"tags\" Array(String)) \
              ENGINE = MergeTree ORDER BY tuple()"
         );
         let bad = Schema::new(vec![Field::new("d", DataType::Duration(TimeUnit::Second), true)]);

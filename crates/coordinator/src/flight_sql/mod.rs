@@ -12,6 +12,7 @@
 
 mod actions;
 mod encode;
+mod handshake;
 mod ingest;
 mod metadata;
 mod outer;

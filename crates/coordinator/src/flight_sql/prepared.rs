@@ -6,9 +6,7 @@ use std::time::Duration;
 use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow_flight::sql::server::PeekableFlightDataStream;
-use arrow_flight::sql::{
-    ActionCreatePreparedStatementResult, DoPutPreparedStatementResult,
-};
+use arrow_flight::sql::{ActionCreatePreparedStatementResult, DoPutPreparedStatementResult};
 use arrow_flight::{IpcMessage, SchemaAsIpc};
 use arrow_ipc::writer::IpcWriteOptions;
 use bytes::Bytes;
@@ -19,7 +17,7 @@ use tonic::Status;
 
 use super::ingest::pieces;
 use super::ticket::PreparedHandle;
-use super::{internal, status, statement};
+use super::{internal, statement, status};
 use crate::call::Call;
 use crate::core::Coordinator;
 use crate::insert::ArrowSource;
@@ -83,7 +81,7 @@ async fn describe(
         let bound = bind_statement(core, request, statement).await?;
         let parameters = match &bound.bound {
             Bound::Plan { plan, .. } | Bound::Explain { plan, .. } => parameter_types(plan)?,
-            Bound::Rows(_) => Vec::new(),
+            Bound::Rows(_) | Bound::Taken => Vec::new(),
         };
         return Ok((Some(bound.schema), parameter_schema(parameters)));
     }

@@ -15,7 +15,7 @@ use super::ticket::Ticket;
 use crate::call::Call;
 use crate::core::Coordinator;
 use crate::ddl::Done;
-use crate::query::{Parameters, StatementRequest, bind, run_bound};
+use crate::query::{Parameters, StatementRequest, execute, run_bound};
 use crate::session::Session;
 use crate::statement::{Answer, answer, run_to_end};
 
@@ -70,14 +70,11 @@ pub async fn do_get(
     let sealer = core.sealer().map_err(status)?;
     let ticket = Ticket::open(sealer, &ticket.statement_handle).map_err(status)?;
     call.names_query(&ticket.query_id());
-    let bound = match core.pending.take(&ticket.query_id()) {
-        Some(bound) => bound,
-        None => {
-            let request = ticket.into_request().map_err(status)?;
-            bind(core, request).await.map_err(status)?
-        }
+    let rows = match core.pending.take(&ticket.query_id()) {
+        Some(bound) => run_bound(core, bound).await,
+        None => execute(core, ticket.into_request().map_err(status)?).await,
     };
-    let rows = run_bound(core, bound).await.map_err(status)?;
+    let rows = rows.map_err(status)?;
     let limit = core.config.limits.result_message_bytes_max;
     Ok(encode::stream(Arc::clone(&rows.schema), rows, limit))
 }

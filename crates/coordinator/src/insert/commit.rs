@@ -6,7 +6,6 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
@@ -24,8 +23,6 @@ use crate::query::QueryHandle;
 
 /// Blocks that are written while the next one is gathered.
 const BLOCKS_IN_FLIGHT_MAX: usize = 2;
-/// How long the first retry waits; each later one twice as long.
-const RETRY_DELAY: Duration = Duration::from_millis(100);
 
 /// One insert on its way.
 pub(super) struct Writer<'a> {
@@ -97,6 +94,9 @@ impl<'a> Writer<'a> {
                 block.push(piece);
             }
         }
+        // A client that gives up looks like one that is done. The server notices it, and drops this
+        // call, at the first pause; so there is one before anything is committed.
+        tokio::task::yield_now().await;
         if block.rows > 0 {
             self.make_room(&mut in_flight).await?;
             in_flight.push_back(self.start(Arc::new(block)));
@@ -228,10 +228,8 @@ impl<'a> Writer<'a> {
 
     /// Writes a block again, as the catalog is now.
     async fn rewrite(&self, block: Arc<Block>) -> Result<Written> {
-        let mut delay = RETRY_DELAY;
-        for attempt in 1.. {
-            self.core.with.clock.sleep(delay).await;
-            delay *= 2;
+        let mut backoff = self.core.backoff();
+        loop {
             let target = self.target.refreshed(self.core, self.request, &self.schema).await?;
             if self.staged.is_some() && target.versions() != self.target.versions() {
                 return Err(Error::conflict(format!(
@@ -242,11 +240,10 @@ impl<'a> Writer<'a> {
             }
             match target.write(self.core, &block, self.turn()).await {
                 Ok(write) => return Ok(Written { block, write }),
-                Err(error) if error.kind().is_retryable() && attempt < self.attempts_max() => {}
+                Err(error) if error.kind().is_retryable() && backoff.wait().await => {}
                 Err(error) => return Err(error),
             }
         }
-        Err(Error::internal("the attempts ran out without an outcome"))
     }
 
     /// Runs the command that a written block makes. A conflict writes the block again; a command
@@ -256,32 +253,25 @@ impl<'a> Writer<'a> {
         mut written: Written,
         command: impl Fn(&TableWrite) -> CommandBody,
     ) -> Result<Outcome> {
-        let mut delay = RETRY_DELAY;
-        for attempt in 1.. {
+        let mut backoff = self.core.backoff();
+        loop {
             let done = self.core.with.catalog.execute(command(&written.write)).await;
             let error = match done {
                 Ok((_, outcome)) => return Ok(outcome),
                 Err(error) => error,
             };
-            if attempt >= self.attempts_max() {
-                let unknown = error.kind() == ErrorKind::DeadlineExceeded;
-                let hint = format!("ask again with the insert token '{}'", self.token);
-                return Err(if unknown { error.context(hint) } else { error });
+            let is_unknown = error.kind() == ErrorKind::DeadlineExceeded;
+            if !(is_unknown || error.kind().is_retryable()) {
+                return Err(error);
             }
-            match error.kind() {
-                ErrorKind::Conflict => written = self.rewrite(written.block).await?,
-                ErrorKind::Unavailable | ErrorKind::DeadlineExceeded => {
-                    self.core.with.clock.sleep(delay).await;
-                    delay *= 2;
-                }
-                _ => return Err(error),
+            if !backoff.wait().await {
+                let hint = format!("ask again with the insert token '{}'", self.token);
+                return Err(if is_unknown { error.context(hint) } else { error });
+            }
+            if error.kind() == ErrorKind::Conflict {
+                written = self.rewrite(written.block).await?;
             }
         }
-        Err(Error::internal("the attempts ran out without an outcome"))
-    }
-
-    fn attempts_max(&self) -> usize {
-        self.core.config.limits.attempts_max
     }
 
     fn turn(&self) -> u64 {

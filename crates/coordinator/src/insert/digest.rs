@@ -253,8 +253,7 @@ mod tests {
             digest(&[RecordBatch::try_new(schema, vec![array]).unwrap()])
         };
         let wanted = one(texts.clone());
-        let dictionary =
-            DataType::Dictionary(Box::new(DataType::Int8), Box::new(DataType::Utf8));
+        let dictionary = DataType::Dictionary(Box::new(DataType::Int8), Box::new(DataType::Utf8));
         for layout in [DataType::Utf8View, DataType::LargeUtf8, dictionary] {
             assert_eq!(one(arrow::compute::cast(&texts, &layout).unwrap()), wanted, "{layout}");
         }

@@ -2,68 +2,66 @@
 
 use std::sync::Arc;
 
+use arrow::datatypes::{DataType, SchemaRef};
+use arrow::record_batch::RecordBatch;
 use datafusion::execution::SessionState;
-use datafusion::logical_expr::LogicalPlan;
-use datafusion::sql::sqlparser::ast::Query;
+use datafusion::logical_expr::{Expr, LogicalPlan};
 use futures::stream::{BoxStream, StreamExt, TryStreamExt};
+use granary_catalog::Table;
 use granary_common::{Error, Result};
 use granary_execution::error::from_datafusion;
-use granary_sql::{Insert, TableName, bind_insert_source, resolve_table, with_parameters};
+use granary_sql::{Insert, bind_insert_source, insert_values, resolve_table, with_parameters};
 
 use super::digest::statement_digest;
 use super::{InsertRequest, Inserted, insert};
 use crate::core::Coordinator;
-use crate::query::{StatementRequest, edge_schema, snapshot_at, to_edge};
+use crate::query::{Parameters, StatementRequest, edge_schema, snapshot_at, to_edge};
 use crate::session::parse_settings;
 
-/// Runs an INSERT statement.
+type Rows<'a> = (SchemaRef, BoxStream<'a, Result<RecordBatch>>);
+
+/// Runs an INSERT statement; all rows of parameters are one insert.
 pub async fn insert_statement(
     core: &Arc<Coordinator>,
     request: &StatementRequest,
     statement: &Insert,
 ) -> Result<Inserted> {
-    let columns = statement.columns.clone();
-    from_query(core, request, &statement.table, columns, &statement.source, &statement.settings)
-        .await
-}
-
-/// Inserts the rows of `query`, all rows of parameters in one insert.
-pub async fn from_query(
-    core: &Arc<Coordinator>,
-    request: &StatementRequest,
-    table: &TableName,
-    columns: Option<Vec<String>>,
-    query: &Query,
-    own_settings: &[(String, String)],
-) -> Result<Inserted> {
     core.check_accepting()?;
     let mut settings = parse_settings(&request.session.settings)?;
-    for (name, value) in own_settings {
+    for (name, value) in &statement.settings {
         settings.set(name, value)?;
     }
     let (snapshot, _pin) = snapshot_at(core, request.version).await?;
-    // Before the query runs: an unknown table is the clearer error.
-    resolve_table(&snapshot, &request.session.database, table)?;
+    let table = resolve_table(&snapshot, &request.session.database, &statement.table)?;
     let state = core.session_state(&snapshot, &request.session, &settings)?;
-    let plan = bind_insert_source(&state, query, &request.sql).await?;
-    let schema = edge_schema(plan.schema().as_arrow());
-    let parameters = request.parameters.to_bytes()?;
     let insert_request = InsertRequest {
         id: request.id.clone(),
         session: request.session.clone(),
-        table: table.clone(),
-        columns,
+        table: statement.table.clone(),
+        columns: statement.columns.clone(),
         settings,
-        digest: Some(statement_digest(&request.sql, &parameters)),
+        digest: Some(statement_digest(&request.sql, &request.parameters.to_bytes()?)),
         text: request.sql.clone(),
     };
-    let _permit = core.query_admission.admit().await?;
-    let rows = rows_of(core, &state, plan, request)?;
-    let plain = {
-        let schema = Arc::clone(&schema);
-        rows.map(move |batch| to_edge(&batch?, &schema)).boxed()
+    let values = match request.parameters.is_empty() {
+        true => insert_values(statement, &table, &state)?,
+        false => None,
     };
-    insert(core, insert_request, schema, plain).await
+    if let Some(values) = values {
+        let schema = values.schema();
+        return insert(core, insert_request, schema, once(values)).await;
+    }
+    let plan = bind_insert_source(&state, &statement.source, &request.sql).await?;
+    if let Some((schema, rows)) = placed(&plan, &request.parameters)? {
+        return insert(core, insert_request, schema, rows).await;
+    }
+    let _permit = core.query_admission.admit().await?;
+    let (schema, rows) = rows_of(core, &state, plan, request)?;
+    insert(core, insert_request, schema, rows).await
+}
+
+fn once<'a>(rows: RecordBatch) -> BoxStream<'a, Result<RecordBatch>> {
+    futures::stream::iter([Ok(rows)]).boxed()
 }
 
 /// The rows of the plan, once for each row of parameters.
@@ -72,17 +70,71 @@ fn rows_of<'a>(
     state: &'a SessionState,
     plan: LogicalPlan,
     request: &'a StatementRequest,
-) -> Result<BoxStream<'a, Result<arrow::record_batch::RecordBatch>>> {
+) -> Result<Rows<'a>> {
     let plans: Vec<LogicalPlan> = match request.parameters.is_empty() {
         true => vec![plan],
         false => (0..request.parameters.rows())
             .map(|row| with_parameters(plan.clone(), request.parameters.row(row)?))
             .collect::<Result<_>>()?,
     };
+    let first = plans.first().ok_or_else(|| Error::invalid("no row of parameters was sent"))?;
+    let schema = edge_schema(first.schema().as_arrow());
     let streams = futures::stream::iter(plans).then(move |plan| async move {
         let physical = core.with.engine.physical_plan(state, &plan).await?;
         let batches = core.with.engine.execute(&physical, state)?;
         Ok::<_, Error>(batches.map_err(|error| from_datafusion(&error)))
     });
-    Ok(streams.try_flatten().boxed())
+    let edge = Arc::clone(&schema);
+    let rows = streams.try_flatten().map(move |batch| to_edge(&batch?, &edge)).boxed();
+    Ok((schema, rows))
+}
+
+/// `VALUES (?, ?)`: the parameters are the rows, however many there are.
+fn placed<'a>(plan: &LogicalPlan, parameters: &Parameters) -> Result<Option<Rows<'a>>> {
+    let (Some(places), Some(rows)) = (placeholder_columns(plan), parameters.batch()) else {
+        return Ok(None);
+    };
+    let known = places.iter().max().is_none_or(|place| *place < rows.num_columns());
+    if !known || places.len() != rows.num_columns() {
+        return Err(Error::invalid(format!(
+            "the statement has {} parameters, {} were given",
+            places.len(),
+            rows.num_columns()
+        )));
+    }
+    let rows = rows.project(&places).map_err(|error| Error::invalid(error.to_string()))?;
+    Ok(Some((rows.schema(), once(rows))))
+}
+
+/// The place among the parameters of each column of a single `VALUES` row that has nothing but
+/// placeholders, each once.
+pub fn placeholder_columns(plan: &LogicalPlan) -> Option<Vec<usize>> {
+    let LogicalPlan::Values(values) = plan else { return None };
+    let [row] = values.values.as_slice() else { return None };
+    let place = |expression: &Expr| match expression {
+        Expr::Placeholder(placeholder) => {
+            let number = placeholder.id.trim_start_matches('$').parse::<usize>().ok()?;
+            number.checked_sub(1)
+        }
+        _ => None,
+    };
+    let places = row.iter().map(place).collect::<Option<Vec<usize>>>()?;
+    let mut sorted = places.clone();
+    sorted.sort_unstable();
+    (sorted == (0..places.len()).collect::<Vec<_>>()).then_some(places)
+}
+
+/// The types of the columns that an INSERT names, as Arrow carries them; unknown names are left to
+/// the insert itself.
+pub fn column_types(table: &Table, named: Option<&[String]>) -> Vec<DataType> {
+    match named {
+        None => table.visible_columns().map(|column| column.column_type.arrow()).collect(),
+        Some(names) => names
+            .iter()
+            .map(|name| {
+                let found = table.visible_columns().find(|c| c.name.eq_ignore_ascii_case(name));
+                found.map_or(DataType::Utf8, |column| column.column_type.arrow())
+            })
+            .collect(),
+    }
 }

@@ -26,9 +26,9 @@ use futures::stream::BoxStream;
 use granary_common::{CatalogVersion, QueryId, Result};
 use granary_sql::TableName;
 
-pub use from_query::{from_query, insert_statement};
+pub use from_query::{column_types, insert_statement, placeholder_columns};
 pub use rpc::BulkInsertService;
-pub use source::ArrowSource;
+pub use source::{ArrowSource, Piece};
 
 use crate::core::Coordinator;
 use crate::query::QueryHandle;

@@ -40,15 +40,14 @@ impl BulkInsertService {
         let Some(Message::Header(header)) = first.and_then(|request| request.message) else {
             return Err(Error::invalid("the first message of an insert is its header"));
         };
-        let pieces = messages.map(|request| {
-            match request.map_err(|status| from_status(&status))?.message {
+        let pieces =
+            messages.map(|request| match request.map_err(|status| from_status(&status))?.message {
                 Some(Message::ArrowIpc(bytes)) => Ok(Piece::Stream(bytes)),
                 Some(Message::Header(_)) => {
                     Err(Error::invalid("a second header; one call is one insert"))
                 }
                 None => Ok(Piece::Stream(Bytes::new())),
-            }
-        });
+            });
         let limit = self.core.config.limits.message_bytes_max;
         let (schema, batches) = ArrowSource::new(pieces.boxed(), limit).open().await?;
         let names = schema.fields().iter().map(|field| field.name().clone()).collect();

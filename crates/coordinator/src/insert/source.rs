@@ -38,10 +38,18 @@ impl<'a> ArrowSource<'a> {
     }
 
     /// Waits for the schema, then gives it with the batches.
-    pub async fn open(mut self) -> Result<(SchemaRef, BoxStream<'a, Result<RecordBatch>>)> {
+    pub async fn open(self) -> Result<(SchemaRef, BoxStream<'a, Result<RecordBatch>>)> {
+        let opened = self.open_if_any().await?;
+        opened.ok_or_else(|| Error::invalid("the Arrow stream ended before its schema"))
+    }
+
+    /// The same for a stream that may be empty.
+    pub async fn open_if_any(
+        mut self,
+    ) -> Result<Option<(SchemaRef, BoxStream<'a, Result<RecordBatch>>)>> {
         while self.decoder.schema().is_none() {
             if !self.advance().await? {
-                return Err(Error::invalid("the Arrow stream ended before its schema"));
+                return Ok(None);
             }
         }
         let schema = self.decoder.schema().cloned();
@@ -54,7 +62,7 @@ impl<'a> ArrowSource<'a> {
                 Err(error) => Some((Err(error), None)),
             }
         });
-        Ok((schema, batches.boxed()))
+        Ok(Some((schema, batches.boxed())))
     }
 
     async fn next(&mut self) -> Result<Option<RecordBatch>> {

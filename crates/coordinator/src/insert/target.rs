@@ -1,6 +1,7 @@
 //! The table that an insert goes to, as one snapshot has it, and the writing of a block to the
 //! leaders of its buckets.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
@@ -9,7 +10,7 @@ use futures::stream::{StreamExt, TryStreamExt};
 use granary_catalog::{
     Bucket, BucketWrite, InsertToken, PartLocation, Snapshot, Table, TableWrite,
 };
-use granary_common::{Error, Result, TableId};
+use granary_common::{BucketIndex, Error, Result};
 use granary_execution::WriteSpec;
 use granary_sql::{RowProjection, resolve_table};
 use granary_storage::PartSchema;
@@ -64,8 +65,7 @@ impl Target {
         table: Arc<Table>,
     ) -> Result<Arc<Self>> {
         let state = core.session_state(&snapshot, &request.session, &request.settings)?;
-        let projection =
-            RowProjection::bind(&table, request.columns.as_deref(), schema, &state)?;
+        let projection = RowProjection::bind(&table, request.columns.as_deref(), schema, &state)?;
         Ok(Arc::new(Self {
             part_schema: PartSchema::of(&table),
             partitions_per_block_max: request.settings.query.max_partitions_per_insert_block,
@@ -73,10 +73,6 @@ impl Target {
             table,
             projection,
         }))
-    }
-
-    pub fn id(&self) -> TableId {
-        self.table.id
     }
 
     /// The insert that used `token` before.
@@ -126,7 +122,7 @@ impl Target {
         &self,
         block: &Block,
         turn: u64,
-    ) -> Result<std::collections::BTreeMap<granary_common::BucketIndex, RecordBatch>> {
+    ) -> Result<BTreeMap<BucketIndex, RecordBatch>> {
         let mut row = block.first_row;
         let mut projected = Vec::with_capacity(block.batches.len());
         for batch in &block.batches {
@@ -143,7 +139,7 @@ impl Target {
     async fn write_bucket(
         &self,
         core: &Coordinator,
-        index: granary_common::BucketIndex,
+        index: BucketIndex,
         rows: RecordBatch,
     ) -> Result<BucketWrite> {
         let bucket = self.bucket(index)?;
@@ -165,7 +161,7 @@ impl Target {
         })
     }
 
-    fn bucket(&self, index: granary_common::BucketIndex) -> Result<&Bucket> {
+    fn bucket(&self, index: BucketIndex) -> Result<&Bucket> {
         let state = self.snapshot.tables.get(&self.table.id);
         let bucket = state.and_then(|state| state.buckets.get(&index));
         bucket.map(|bucket| bucket.as_ref()).ok_or_else(|| {

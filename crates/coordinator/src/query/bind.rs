@@ -25,6 +25,8 @@ pub enum Bound {
     Explain { state: Box<SessionState>, plan: LogicalPlan, analyze: bool, verbose: bool },
     /// Rows of the catalog.
     Rows(RecordBatch),
+    /// Nothing any more: it runs.
+    Taken,
 }
 
 /// A query that knows what it reads.
@@ -74,12 +76,6 @@ pub fn one_statement(core: &Coordinator, sql: &str) -> Result<Statement> {
     }
 }
 
-/// Parses and binds a query.
-pub async fn bind(core: &Arc<Coordinator>, request: StatementRequest) -> Result<BoundQuery> {
-    let statement = one_statement(core, &request.sql)?;
-    bind_statement(core, request, statement).await
-}
-
 /// Binds a parsed query at the version that it asks for.
 pub async fn bind_statement(
     core: &Arc<Coordinator>,
@@ -125,6 +121,7 @@ impl Bound {
             Bound::Plan { plan, .. } => edge_schema(plan.schema().as_arrow()),
             Bound::Explain { .. } => explain_schema(),
             Bound::Rows(rows) => rows.schema(),
+            Bound::Taken => Arc::new(Schema::empty()),
         }
     }
 }

@@ -23,7 +23,7 @@ use std::sync::Arc;
 use granary_common::{CatalogVersion, QueryId, Result};
 
 pub use admission::Admission;
-pub use bind::{Bound, BoundQuery, bind, bind_statement, is_query, one_statement, snapshot_at};
+pub use bind::{Bound, BoundQuery, bind_statement, is_query, one_statement, snapshot_at};
 pub use edge::{edge_schema, to_edge};
 pub use parameters::Parameters;
 pub use pending::PendingQueries;
@@ -48,6 +48,7 @@ pub struct StatementRequest {
 
 /// Runs a query from its text to its batches.
 pub async fn execute(core: &Arc<Coordinator>, request: StatementRequest) -> Result<ResultStream> {
-    let bound = bind(core, request).await?;
+    let statement = one_statement(core, &request.sql)?;
+    let bound = bind_statement(core, request, statement).await?;
     run_bound(core, bound).await
 }

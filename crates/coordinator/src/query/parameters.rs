@@ -19,6 +19,11 @@ impl Parameters {
         Self { batch: Some(batch) }
     }
 
+    /// The rows, if any are bound.
+    pub fn batch(&self) -> Option<&RecordBatch> {
+        self.batch.as_ref()
+    }
+
     /// How many rows are bound; 0 when nothing is.
     pub fn rows(&self) -> usize {
         self.batch.as_ref().map_or(0, RecordBatch::num_rows)

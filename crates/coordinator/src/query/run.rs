@@ -21,9 +21,6 @@ use super::bind::explain_rows;
 use super::{Bound, BoundQuery, Pin, QueryHandle, to_edge};
 use crate::core::Coordinator;
 
-/// How long the first retry waits; each later one twice as long.
-const RETRY_DELAY: Duration = Duration::from_millis(250);
-
 /// The rows of a query. Dropping it stops the query on every worker.
 pub struct ResultStream {
     pub schema: SchemaRef,
@@ -77,16 +74,17 @@ struct Held {
 
 async fn start(
     core: &Arc<Coordinator>,
-    query: BoundQuery,
+    mut query: BoundQuery,
     handle: &QueryHandle,
 ) -> Result<Started> {
     let permit = core.query_admission.admit().await?;
     limit_time(core, &query, handle);
-    let (schema, notices) = (query.schema, query.notices);
-    let (state, (first, rest)) = match query.bound {
+    let bound = std::mem::replace(&mut query.bound, Bound::Taken);
+    let (state, (first, rest)) = match bound {
+        Bound::Taken => return Err(Error::internal("a query was run twice")),
         Bound::Rows(rows) => (None, (Some(rows), futures::stream::empty().boxed())),
-        Bound::Plan { state, plan } => {
-            let opened = with_retries(core, &state, &plan).await?;
+        Bound::Plan { mut state, plan } => {
+            let opened = with_retries(core, &query, &mut state, &plan).await?;
             (Some(state), opened)
         }
         Bound::Explain { state, plan, analyze, verbose } => {
@@ -95,41 +93,38 @@ async fn start(
         }
     };
     let held = Held { _pin: query.pin, _permit: permit, _state: state };
+    let (schema, notices) = (query.schema, query.notices);
     Ok(Started { schema, notices, first, rest, held })
 }
 
 type Opened = (Option<RecordBatch>, BoxStream<'static, Result<RecordBatch>>);
 
 /// Plans and runs until the first batch is there. A worker that dies before that costs time only:
-/// the query is planned again, at the same snapshot, without the workers that are gone by then.
+/// the query is planned again, at the same snapshot, for the workers that are alive by then.
 async fn with_retries(
     core: &Arc<Coordinator>,
-    state: &SessionState,
+    query: &BoundQuery,
+    state: &mut Box<SessionState>,
     plan: &LogicalPlan,
 ) -> Result<Opened> {
-    let mut delay = RETRY_DELAY;
-    for attempt in 1.. {
+    let mut backoff = core.backoff();
+    loop {
         match open(core, state, plan).await {
-            Err(error)
-                if error.kind() == ErrorKind::Unavailable
-                    && attempt < core.config.limits.attempts_max =>
-            {
-                tracing::warn!(%error, attempt, "a worker was lost; planning the query again");
-                core.with.clock.sleep(delay).await;
-                delay *= 2;
+            Err(error) if error.kind() == ErrorKind::Unavailable && backoff.wait().await => {
+                tracing::warn!(%error, "a worker was lost; planning the query again");
+                let session = &query.request.session;
+                **state = core.session_state(&query.snapshot, session, &query.settings)?;
             }
             outcome => return outcome,
         }
     }
-    Err(Error::internal("the attempts ran out without an outcome"))
 }
 
 async fn open(core: &Arc<Coordinator>, state: &SessionState, plan: &LogicalPlan) -> Result<Opened> {
     let engine = &core.with.engine;
     let physical = engine.physical_plan(state, plan).await?;
     let batches = engine.execute(&physical, state)?;
-    let mut batches =
-        batches.map(|batch| batch.map_err(|error| from_datafusion(&error))).boxed();
+    let mut batches = batches.map(|batch| batch.map_err(|error| from_datafusion(&error))).boxed();
     let first = batches.next().await.transpose()?;
     Ok((first, batches))
 }
@@ -205,9 +200,8 @@ fn next_batch(
                 flow.handle.run(async move { rest.next().await.transpose() }).await
             }
         };
-        let edge = next.and_then(|batch| {
-            batch.map(|batch| to_edge(&batch, &flow.schema)).transpose()
-        });
+        let edge =
+            next.and_then(|batch| batch.map(|batch| to_edge(&batch, &flow.schema)).transpose());
         match edge {
             Ok(Some(batch)) => {
                 flow.handle.add_rows(batch.num_rows() as u64);
@@ -226,4 +220,3 @@ fn next_batch(
     }
     .boxed()
 }
-

@@ -27,8 +27,8 @@ use serde::{Deserialize, Serialize};
 pub use connection::{ConnectionId, TaggedStream, tagged};
 pub use cookie::{SESSION_COOKIE, cookie_value, set_cookie};
 pub use options::{
-    CATALOG_OPTION, CloseSessionResult, GetSessionOptionsResult, SCHEMA_OPTION,
-    SessionOptionValue, SetSessionOptionsRequest, SetSessionOptionsResult, set_options,
+    CATALOG_OPTION, CloseSessionResult, GetSessionOptionsResult, SCHEMA_OPTION, SessionOptionValue,
+    SetSessionOptionsRequest, SetSessionOptionsResult, set_options,
 };
 pub use settings::{StatementSettings, known_settings, parse_settings};
 pub use store::{Carrier, SessionStore};

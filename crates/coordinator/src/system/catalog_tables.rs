@@ -131,14 +131,10 @@ pub(super) fn columns(view: &View) -> Columns {
         .texts("comment", rows.iter().map(|row| row.column.comment.clone().unwrap_or_default()))
         .flags(
             "is_in_partition_key",
-            rows.iter().map(|row| {
-                row.table.partition_by.iter().any(|key| key.column == row.column.id)
-            }),
+            rows.iter()
+                .map(|row| row.table.partition_by.iter().any(|key| key.column == row.column.id)),
         )
-        .flags(
-            "is_in_sorting_key",
-            rows.iter().map(|row| in_key(row.table, row.column).is_some()),
-        )
+        .flags("is_in_sorting_key", rows.iter().map(|row| in_key(row.table, row.column).is_some()))
         .flags(
             "is_in_primary_key",
             rows.iter().map(|row| {
@@ -252,7 +248,10 @@ pub(super) fn bucket_replicas(view: &View) -> Columns {
         .numbers("bucket", rows.iter().map(|(_, _, bucket, _)| u64::from(bucket.index.0)))
         .numbers("worker", rows.iter().map(|(.., worker)| worker.0))
         .flags("is_leader", rows.iter().map(|(_, _, bucket, worker)| bucket.leader == *worker))
-        .flags("is_in_sync", rows.iter().map(|(_, _, bucket, worker)| bucket.in_sync.contains(worker)))
+        .flags(
+            "is_in_sync",
+            rows.iter().map(|(_, _, bucket, worker)| bucket.in_sync.contains(worker)),
+        )
 }
 
 pub(super) fn workers(view: &View) -> Columns {

@@ -18,8 +18,7 @@ pub(super) fn queries(view: &View) -> Columns {
         }
         (Some(_), Some(_)) => "failed",
     };
-    let elapsed =
-        |row: &QueryRecord| row.ended_ms.unwrap_or(now_ms).saturating_sub(row.started_ms);
+    let elapsed = |row: &QueryRecord| row.ended_ms.unwrap_or(now_ms).saturating_sub(row.started_ms);
     Columns::new()
         .texts("query_id", rows.iter().map(|row| &row.id.0))
         .texts("user", rows.iter().map(|row| &row.user))

@@ -6,7 +6,7 @@
 //! with another folder.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use granary_common::{Error, NodeId, Result};
 use parking_lot::Mutex;
@@ -21,12 +21,14 @@ pub(crate) const MEMBER_HEADER: &str = "granary-member";
 pub(crate) struct Acquaintance {
     node: NodeId,
     folder: String,
-    disk: Arc<Disk>,
+    /// Whoever still holds this after the node has stopped does not keep the folder open.
+    disk: Weak<Disk>,
     known: Mutex<HashMap<u64, String>>,
 }
 
 impl Acquaintance {
-    pub fn new(node: NodeId, folder: String, disk: Arc<Disk>) -> Arc<Self> {
+    pub fn new(node: NodeId, folder: String, disk: &Arc<Disk>) -> Arc<Self> {
+        let disk = Arc::downgrade(disk);
         Arc::new(Self { node, folder, disk, known: Mutex::new(HashMap::new()) })
     }
 
@@ -43,15 +45,17 @@ impl Acquaintance {
         if let Some(known) = self.known.lock().get(&node) {
             return same(node, known, folder);
         }
+        let disk = self.disk.upgrade();
+        let disk = disk.ok_or_else(|| Error::unavailable("this node is shutting down"))?;
         let key = format!("folder of {node}");
-        let known = match read_meta::<String>(self.disk.db(), &key)? {
+        let known = match read_meta::<String>(disk.db(), &key)? {
             Some(known) => known,
             None => {
                 let first = folder.to_owned();
                 let put = move |db: &rocksdb::DB, batch: &mut rocksdb::WriteBatch| {
                     put_meta(db, batch, &key, &first)
                 };
-                self.disk.write(Durability::Synced, put).await?;
+                disk.write(Durability::Synced, put).await?;
                 folder.to_owned()
             }
         };

@@ -65,7 +65,7 @@ impl Store {
         }
         let disk = Arc::new(Disk::open(&folder.join("db"), lock)?);
         let identity = check_identity(&disk, folder, node, random).await?;
-        let members = Acquaintance::new(node, identity.folder, Arc::clone(&disk));
+        let members = Acquaintance::new(node, identity.folder, &disk);
         Ok(Self { disk, folder: folder.to_owned(), members })
     }
 }

@@ -38,11 +38,7 @@ const NAMED_IN: [(&str, &[&str]); 3] = [
     ("vortex", &["crates/storage/src/part/format"]),
     (
         "datafusion_distributed",
-        &[
-            "crates/planner/src/distribute",
-            "crates/execution/src/distribute",
-            "crates/worker/src/fragments",
-        ],
+        &["crates/planner/src/distribution", "crates/execution/src/fragments"],
     ),
     ("openraft", &["crates/metadata/"]),
 ];

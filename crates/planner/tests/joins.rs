@@ -1,0 +1,147 @@
+//! Every join shape gives the same rows in one process and on three workers.
+
+mod support;
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Int64Array, StringViewArray};
+use granary_planner::EngineMode;
+use support::{Cluster, Made};
+
+const COLUMNS: &[(&str, &str)] = &[("k", "Nullable(Int64)"), ("v", "Int64"), ("s", "String")];
+
+/// Keys with NULLs and one that is far more frequent than the others.
+fn rows(count: i64, keys: i64, seed: i64) -> Vec<ArrayRef> {
+    let key = |row: i64| match (row * 31 + seed) % 17 {
+        0 => None,
+        1 | 2 => Some(3),
+        _ => Some((row * 7 + seed) % keys),
+    };
+    let k: ArrayRef = Arc::new(Int64Array::from_iter((0..count).map(key)));
+    let v: ArrayRef = Arc::new(Int64Array::from_iter_values((0..count).map(|row| row + seed)));
+    let s: ArrayRef = Arc::new(StringViewArray::from_iter_values(
+        (0..count).map(|row| format!("text {} of row", row % 5)),
+    ));
+    vec![k, v, s]
+}
+
+async fn filled(workers: usize, mode: EngineMode) -> Cluster {
+    let cluster = Cluster::start(workers, mode).await;
+    let tables = [
+        ("a", vec!["k"], 8, 900, 211),
+        ("b", vec!["k"], 8, 700, 307),
+        ("c", vec!["k"], 4, 500, 101),
+        ("n", vec![], 4, 300, 97),
+    ];
+    for (at, (name, hashed, buckets, count, keys)) in tables.into_iter().enumerate() {
+        let made = Made { name, columns: COLUMNS, order_by: &["k", "v"], hashed: &hashed, buckets };
+        let table = cluster.create(&made).await;
+        for part in 0..3 {
+            cluster.insert(table, rows(count / 3, keys, at as i64 * 1000 + part * 100)).await;
+        }
+    }
+    cluster
+}
+
+fn queries() -> Vec<String> {
+    let mut queries = Vec::new();
+    // Bucketed alike, bucketed differently, on one side only, on none; on another column.
+    for (left, right, on) in [
+        ("a", "b", "l.k = r.k"),
+        ("a", "c", "l.k = r.k"),
+        ("a", "n", "l.k = r.k"),
+        ("n", "a", "l.k = r.k"),
+        ("a", "b", "l.v = r.v"),
+        ("a", "b", "l.k = r.k AND l.v < r.v"),
+    ] {
+        for join in ["JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN"] {
+            queries.push(format!(
+                "SELECT l.k, l.v, r.k, r.v FROM {left} l {join} {right} r ON {on}"
+            ));
+        }
+        for join in ["LEFT SEMI JOIN", "LEFT ANTI JOIN"] {
+            queries.push(format!("SELECT l.k, l.v FROM {left} l {join} {right} r ON {on}"));
+        }
+    }
+    queries.extend(
+        [
+            "SELECT count(*) FROM a",
+            "SELECT count(*), sum(v), min(s), max(k) FROM a WHERE v > 100",
+            "SELECT k, count(*), sum(v) FROM a GROUP BY k",
+            "SELECT s, count(DISTINCT k) FROM b GROUP BY s",
+            "SELECT a.k, count(*) FROM a JOIN b ON a.k = b.k GROUP BY a.k",
+            "SELECT a.k, a.v, b.v, c.v FROM a JOIN b ON a.k = b.k JOIN c ON b.k = c.k",
+            "SELECT a.k, count(*) FROM a LEFT JOIN b ON a.k = b.k JOIN n ON n.k = a.k GROUP BY a.k",
+            "SELECT k, v FROM a WHERE k IN (SELECT k FROM b WHERE v > 300)",
+            "SELECT k, v FROM a WHERE k NOT IN (SELECT k FROM b WHERE v > 300 AND k IS NOT NULL)",
+            "SELECT k, v FROM a WHERE NOT EXISTS (SELECT 1 FROM b WHERE b.k = a.k AND b.v > a.v)",
+            "SELECT k, v FROM a UNION ALL SELECT k, v FROM b",
+            "SELECT k FROM a EXCEPT SELECT k FROM b",
+            "SELECT l.v, r.v FROM c l CROSS JOIN n r WHERE l.v + r.v < 2100",
+            "SELECT k, v, row_number() OVER (PARTITION BY k ORDER BY v) FROM a",
+            "SELECT v FROM a WHERE s LIKE '%3 of%' AND k BETWEEN 10 AND 50",
+            "SELECT x.k, x.n, b.v FROM (SELECT k, count(*) n FROM a GROUP BY k) x \
+             JOIN b ON x.k = b.k WHERE x.n > 3",
+            "SELECT a.v FROM a WHERE a.v > (SELECT avg(v) FROM b)",
+        ]
+        .map(String::from),
+    );
+    queries
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_shape_is_equal_embedded_and_on_three_workers() {
+    let embedded = filled(1, EngineMode::Embedded).await;
+    let mut cluster = filled(3, EngineMode::Cluster).await;
+    for sql in queries() {
+        let expected = embedded.rows(&sql).await;
+        for (distributed_bytes_min, broadcast, colocated) in
+            [(1, true, true), (1, false, true), (1, true, false), (1 << 30, true, true)]
+        {
+            cluster.settings.distributed_scan_bytes_min = distributed_bytes_min;
+            cluster.settings.broadcast_joins = broadcast;
+            cluster.settings.colocated_joins = colocated;
+            let rows = cluster.rows(&sql).await;
+            assert!(
+                rows == expected,
+                "{sql}\nbytes_min {distributed_bytes_min}, broadcast {broadcast}, colocated \
+                 {colocated}: {} rows, not {}\n{}",
+                rows.len(),
+                expected.len(),
+                cluster.explain(&sql).await
+            );
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sorted_and_limited_results_come_in_order() {
+    let embedded = filled(1, EngineMode::Embedded).await;
+    let cluster = filled(3, EngineMode::Cluster).await;
+    for sql in [
+        "SELECT k, v FROM a ORDER BY k, v",
+        "SELECT k, v FROM a ORDER BY k, v LIMIT 17",
+        "SELECT k, v FROM a ORDER BY k DESC NULLS LAST, v LIMIT 17 OFFSET 3",
+        "SELECT v FROM n ORDER BY v LIMIT 5",
+    ] {
+        let expected = support::texts(&embedded.query(sql).await.unwrap());
+        let rows = support::texts(&cluster.query(sql).await.unwrap());
+        assert_eq!(rows, expected, "{sql}\n{}", cluster.explain(sql).await);
+    }
+    let limited = cluster.query("SELECT v FROM a LIMIT 10").await.unwrap();
+    assert_eq!(support::texts(&limited).len(), 10);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_join_on_the_distribution_key_exchanges_nothing() {
+    let cluster = filled(3, EngineMode::Cluster).await;
+    let sql = "SELECT a.k, a.v, b.v FROM a JOIN b ON a.k = b.k";
+    let plan = cluster.explain(sql).await;
+    assert!(plan.contains("ColocatedJoinExec"), "{plan}");
+    assert!(!plan.contains("NetworkShuffle") && !plan.contains("NetworkBroadcast"), "{plan}");
+    let ran = cluster.explain_analyze(sql).await;
+    assert!(ran.contains("exchanged: 0 B, gathered: "), "{ran}");
+    // Another bucket count is another distribution.
+    let plan = cluster.explain("SELECT a.k, c.v FROM a JOIN c ON a.k = c.k").await;
+    assert!(!plan.contains("ColocatedJoinExec"), "{plan}");
+}
