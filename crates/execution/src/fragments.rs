@@ -2,7 +2,6 @@
 //! module of this crate that names `datafusion_distributed`.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -21,9 +20,10 @@ use tonic::transport::server::Router;
 use tower::util::MapRequest;
 use url::Url;
 
+use crate::active::{ActiveWork, Counted};
 use crate::error::to_datafusion;
 use crate::functions::FunctionSet;
-use crate::memory::NodeMemory;
+use crate::memory::{NodeMemory, fit_reservations};
 use crate::part_scan::codec::OperatorCodec;
 use crate::part_scan::read::PartAccess;
 use crate::worker_api::{CLUSTER_HEADER, lazy_channel};
@@ -126,35 +126,8 @@ pub struct FragmentHost {
     pub access: Arc<PartAccess>,
     pub memory: Arc<NodeMemory>,
     pub channels: FragmentChannels,
-    /// Counts the fragments that are held.
+    /// Counts the requests that are being answered; one lasts as long as its query.
     pub active: ActiveWork,
-}
-
-/// Counts pieces of work that must end before a node may leave.
-#[derive(Clone, Debug, Default)]
-pub struct ActiveWork(Arc<AtomicUsize>);
-
-/// One piece of work; it ends when this is dropped.
-#[derive(Debug)]
-pub struct ActiveGuard(Arc<AtomicUsize>);
-
-impl ActiveWork {
-    /// Begins a piece of work.
-    pub fn begin(&self) -> ActiveGuard {
-        self.0.fetch_add(1, Ordering::SeqCst);
-        ActiveGuard(Arc::clone(&self.0))
-    }
-
-    /// Pieces that have begun and not ended.
-    pub fn count(&self) -> usize {
-        self.0.load(Ordering::SeqCst)
-    }
-}
-
-impl Drop for ActiveGuard {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::SeqCst);
-    }
 }
 
 #[async_trait]
@@ -167,8 +140,6 @@ impl WorkerSessionBuilder for FragmentHost {
         let settings = FragmentSettings::from_headers(&headers).map_err(to_datafusion)?;
         let config = builder.config().get_or_insert_default();
         config.set_extension(Arc::clone(&self.access));
-        // Lives as long as the fragment's session.
-        config.set_extension(Arc::new(self.active.begin()));
         config.set_distributed_user_codec(OperatorCodec);
         config.set_distributed_channel_resolver(self.channels.clone());
         let mut memory_bytes_max = 0;
@@ -176,6 +147,7 @@ impl WorkerSessionBuilder for FragmentHost {
             *config = std::mem::take(config).with_batch_size(settings.batch_rows.max(1));
             config.options_mut().execution.time_zone = Some(settings.time_zone);
             memory_bytes_max = settings.memory_bytes_max;
+            fit_reservations(config, memory_bytes_max);
         }
         let builder = builder.with_runtime_env(self.memory.for_query(memory_bytes_max));
         Ok(self.functions.register(builder).build())
@@ -188,8 +160,9 @@ where
     L: Clone,
     I: Interceptor + Clone + Send + Sync + 'static,
 {
+    let active = host.active.clone();
     let service = Worker::from_session_builder(host)
         .into_worker_server()
         .max_decoding_message_size(FRAGMENT_MESSAGE_BYTES_MAX);
-    router.add_service(InterceptedService::new(service, check))
+    router.add_service(InterceptedService::new(Counted::new(service, active), check))
 }

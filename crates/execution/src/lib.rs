@@ -8,6 +8,7 @@
 //!
 //! Only [`fragments`] names `datafusion_distributed`.
 
+pub mod active;
 pub mod colocated_join;
 pub mod error;
 pub mod fragments;
@@ -16,9 +17,10 @@ pub mod memory;
 pub mod part_scan;
 pub mod worker_api;
 
+pub use active::{ActiveGuard, ActiveWork};
 pub use colocated_join::ColocatedJoinExec;
 pub use fragments::{
-    ActiveGuard, ActiveWork, FragmentChannels, FragmentHost, FragmentSettings, add_fragment_service,
+    FragmentChannels, FragmentHost, FragmentSettings, add_fragment_service,
 };
 pub use functions::{BuiltinFunctions, FunctionSet};
 pub use memory::{MemoryLimits, NodeMemory};

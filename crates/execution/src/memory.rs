@@ -12,8 +12,12 @@ use datafusion::execution::memory_pool::{
     FairSpillPool, MemoryConsumer, MemoryLimit, MemoryPool, MemoryReservation,
 };
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion::prelude::SessionConfig;
 use granary_common::units::display_bytes;
 use granary_common::{Error, Result};
+
+/// Of a query's limit, one such share is what each of its sorts keeps back.
+const SORT_RESERVATION_SHARE: u64 = 32;
 
 /// Bounds of a node.
 #[derive(Clone, Debug)]
@@ -69,6 +73,16 @@ impl NodeMemory {
     /// Bytes that queries hold now.
     pub fn used_bytes(&self) -> u64 {
         self.used.used.load(Ordering::Relaxed) as u64
+    }
+}
+
+/// What a sort keeps back to merge what it spilled: a part of a small limit, else the engine's own.
+pub fn fit_reservations(config: &mut SessionConfig, query_bytes_max: u64) {
+    let share = usize::try_from(query_bytes_max / SORT_RESERVATION_SHARE).unwrap_or(usize::MAX);
+    let execution = &mut config.options_mut().execution;
+    if query_bytes_max > 0 {
+        execution.sort_spill_reservation_bytes =
+            execution.sort_spill_reservation_bytes.min(share);
     }
 }
 

@@ -152,23 +152,19 @@ fn topology(config: &SessionConfig) -> EngineResult<Arc<Topology>> {
 }
 
 /// A large scan runs where its parts are, on every worker; a small one in a single task, which
-/// fetches what is elsewhere.
+/// fetches what is elsewhere. A scan with one partition stays in one task, since whatever stands on
+/// it may rely on seeing every row.
 fn desired_tasks(
     event: DesiredTaskCountEvent<'_>,
 ) -> Option<EngineResult<DesiredTaskCountEventResponse>> {
     let scan = event.plan.downcast_ref::<PartScanExec>()?;
     Some(topology(event.session_config).map(|topology| {
-        let large = scanned_bytes(scan) >= topology.distributed_scan_bytes_min;
-        let tasks = if large { topology.workers.len().max(1) } else { 1 };
+        if scan.spec().layout.partitions() <= 1 {
+            return DesiredTaskCountEventResponse::maximum(1);
+        }
+        let tasks = if topology.is_large(scan.spec()) { topology.workers.len().max(1) } else { 1 };
         DesiredTaskCountEventResponse::desired(tasks)
     }))
-}
-
-/// Bytes of the columns that are read, taking every column for equally wide.
-fn scanned_bytes(scan: &PartScanExec) -> u64 {
-    let spec = scan.spec();
-    let columns = spec.schema.columns.len().max(1) as u64;
-    spec.bytes() * (spec.columns.len() as u64).clamp(1, columns) / columns
 }
 
 fn scale_up(event: ScaleUpLeafNodeEvent<'_>) -> Option<EngineResult<ScaleUpLeafNodeEventResponse>> {

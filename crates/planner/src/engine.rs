@@ -16,6 +16,7 @@ use granary_catalog::Snapshot;
 use granary_common::units::display_bytes;
 use granary_common::{ClusterId, Result};
 use granary_execution::error::from_datafusion;
+use granary_execution::memory::fit_reservations;
 use granary_execution::{
     FragmentChannels, FragmentSettings, FunctionSet, MemoryLimits, NodeMemory, PartAccess,
     WorkerDirectory,
@@ -93,9 +94,13 @@ impl QueryEngine {
     /// The query's memory is accounted to it.
     pub fn session_state(&self, inputs: SessionInputs<'_>) -> Result<SessionState> {
         let settings = inputs.settings;
-        let config = session_config(settings, inputs.current_database)
+        let mut config = session_config(settings, inputs.current_database)
             .with_extension(Arc::clone(&self.access));
         let threads = config.target_partitions();
+        if self.mode == EngineMode::Cluster {
+            // With one partition nothing would say where rows have to meet.
+            config = config.with_target_partitions(threads.max(2));
+        }
         let colocated = self.mode == EngineMode::Cluster && settings.colocated_joins;
         let catalogs = MemoryCatalogProviderList::new();
         let statistics = Arc::clone(&self.statistics);
@@ -199,6 +204,7 @@ fn session_config(settings: &QuerySettings, current_database: &str) -> SessionCo
     if settings.max_threads > 0 {
         config = config.with_target_partitions(settings.max_threads);
     }
+    fit_reservations(&mut config, settings.max_memory_usage);
     let options = config.options_mut();
     options.execution.time_zone = Some(settings.session_timezone.clone());
     options.sql_parser.enable_ident_normalization = false;

@@ -2,7 +2,7 @@
 //! agree on which task runs where.
 
 use granary_common::WorkerId;
-use granary_execution::WorkerDirectory;
+use granary_execution::ScanSpec;
 use url::Url;
 
 /// The live workers in the order of their ids.
@@ -16,9 +16,12 @@ pub struct Topology {
 }
 
 impl Topology {
-    /// The workers of `directory` now.
-    pub fn of(directory: &dyn WorkerDirectory) -> Vec<(WorkerId, Url)> {
-        directory.live()
+    /// Whether a scan is worth a task on every worker. Bytes count for the columns that are read,
+    /// taking every column for equally wide.
+    pub fn is_large(&self, spec: &ScanSpec) -> bool {
+        let all = spec.schema.columns.len().max(1) as u64;
+        let read = (spec.columns.len() as u64).clamp(1, all);
+        spec.bytes() * read / all >= self.distributed_scan_bytes_min
     }
 
     /// The place of `worker` in the order.

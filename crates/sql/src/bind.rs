@@ -43,7 +43,7 @@ const REPAIRS_MAX: usize = 64;
 pub async fn bind_query(state: &SessionState, query: &Query, sql: &str) -> Result<LogicalPlan> {
     let mut query = query.clone();
     clauses::name_outputs(&mut query);
-    rewrite(&mut query, state)?;
+    rewrite(&mut query, state, sql)?;
     // Long VALUES name nothing that could be corrected, and copying them costs.
     let repairs_max = match *query.body {
         SetExpr::Values(_) => 0,
@@ -91,7 +91,7 @@ pub(crate) fn bind_expression(
     let mut expression = expression.clone();
     let columns: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
     repair::match_case(&mut expression, &columns);
-    let mut rewriter = Rewriter { names: Names::of(state), ctes: Vec::new() };
+    let mut rewriter = Rewriter { names: Names::of(state, ""), ctes: Vec::new() };
     if let ControlFlow::Break(error) = expression.visit(&mut rewriter) {
         return Err(error);
     }
@@ -138,9 +138,14 @@ pub fn with_parameters(plan: LogicalPlan, values: Vec<ScalarValue>) -> Result<Lo
         .map_err(|error| error_from_datafusion(error, None))
 }
 
+/// The names of functions that the tree's rewrites know.
+pub(crate) fn rewritten_names() -> impl Iterator<Item = String> {
+    templates::names().chain(aggregates::names()).map(str::to_owned)
+}
+
 /// Gives the query its ANSI meaning, in place.
-fn rewrite(query: &mut Query, state: &SessionState) -> Result<()> {
-    let mut rewriter = Rewriter { names: Names::of(state), ctes: Vec::new() };
+fn rewrite(query: &mut Query, state: &SessionState, sql: &str) -> Result<()> {
+    let mut rewriter = Rewriter { names: Names::of(state, sql), ctes: Vec::new() };
     match query.visit(&mut rewriter) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(error) => Err(error),

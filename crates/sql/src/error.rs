@@ -5,5 +5,5 @@ mod position;
 mod suggest;
 
 pub use planning::error_from_datafusion;
-pub(crate) use position::{from_parser, from_tokenizer};
+pub(crate) use position::{from_parser, from_tokenizer, place_of};
 pub(crate) use suggest::did_you_mean;

@@ -36,3 +36,14 @@ pub fn register(mut builder: SessionStateBuilder) -> SessionStateBuilder {
     builder.scalar_functions().get_or_insert_with(Vec::new).extend(scalars);
     builder
 }
+
+/// The names of the dialect's functions and of DataFusion's, for suggestions.
+pub(crate) fn names() -> Vec<String> {
+    let state = register(SessionStateBuilder::new().with_default_features()).build();
+    let mut names: Vec<String> = state.scalar_functions().keys().cloned().collect();
+    names.extend(state.aggregate_functions().keys().cloned());
+    names.extend(state.window_functions().keys().cloned());
+    names.extend(crate::bind::rewritten_names());
+    names.sort_unstable();
+    names
+}

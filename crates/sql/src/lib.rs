@@ -33,3 +33,6 @@ pub use settings::DialectSettings;
 pub use show::{DescribedColumn, describe, show_create_table};
 pub use statement::{CreateTable, Insert, LikePattern, Statement, TableName, parse};
 pub use types::{column_type_from_arrow, type_from_sql};
+
+#[cfg(test)]
+mod tests;

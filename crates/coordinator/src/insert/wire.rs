@@ -106,9 +106,9 @@ impl Framer {
     pub fn finish(&self) -> Result<()> {
         match (self.started, self.ended, self.buffer.len()) {
             (false, ..) | (_, true, 0) => Ok(()),
-            (_, _, 0) => Err(Error::invalid(
-                "the Arrow stream is cut short: it has no end-of-stream mark",
-            )),
+            (_, _, 0) => {
+                Err(Error::invalid("the Arrow stream is cut short: it has no end-of-stream mark"))
+            }
             (.., rest) => Err(Error::invalid(format!(
                 "the Arrow stream is cut short: it ended after {rest} bytes of a message"
             ))),

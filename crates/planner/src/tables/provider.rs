@@ -9,6 +9,7 @@ use datafusion::common::{DFSchema, ToDFSchema};
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
+use datafusion::prelude::SessionConfig;
 use granary_catalog::{Part, PartLocation, Snapshot, TableState};
 use granary_common::WorkerId;
 use granary_execution::error::to_datafusion;
@@ -18,6 +19,7 @@ use granary_storage::{Filter, PartRef, PartSchema};
 
 use super::prune::may_match;
 use super::statistics::StatisticsCache;
+use crate::topology::Topology;
 
 /// Rows that are worth a partition of their own.
 const ROWS_PER_PARTITION_MIN: u64 = 1 << 16;
@@ -98,6 +100,18 @@ impl PartTable {
     }
 }
 
+/// As many as threads can use; at least two of a scan that is cut into tasks, so that whatever needs
+/// all rows in one place says so in the plan.
+fn partitions(config: &SessionConfig, spec: &ScanSpec) -> usize {
+    let threads = config.target_partitions().max(1);
+    let useful = (spec.rows().div_ceil(ROWS_PER_PARTITION_MIN) as usize).clamp(1, threads);
+    let topology = config.get_extension::<Topology>();
+    match topology.is_some_and(|topology| topology.is_large(spec)) {
+        true => useful.max(2),
+        false => useful,
+    }
+}
+
 #[async_trait]
 impl TableProvider for PartTable {
     fn schema(&self) -> SchemaRef {
@@ -128,12 +142,9 @@ impl TableProvider for PartTable {
         };
         let column = |position: &usize| self.part_schema.columns[*position].id;
         let parts = self.scanned_parts(filter.as_ref());
-        let rows: u64 = parts.iter().map(|part| part.part.rows).sum();
-        let threads = session.config().target_partitions().max(1);
-        let partitions = (rows.div_ceil(ROWS_PER_PARTITION_MIN) as usize).clamp(1, threads);
         let summaries = self.statistics.of_parts(&self.part_schema, &parts).await;
         let facts = ScanFacts { summaries, placement: Placement::of(&self.state) };
-        let spec = ScanSpec {
+        let mut spec = ScanSpec {
             name: self.name.clone(),
             schema: Arc::clone(&self.part_schema),
             columns: positions.iter().map(column).collect(),
@@ -141,8 +152,9 @@ impl TableProvider for PartTable {
             filter,
             fetch: limit,
             ordered_by: 0,
-            layout: Layout::Spread { partitions },
+            layout: Layout::Spread { partitions: 1 },
         };
+        spec.layout = Layout::Spread { partitions: partitions(session.config(), &spec) };
         let scan = PartScanExec::new(spec, Arc::new(facts)).map_err(to_datafusion)?;
         Ok(Arc::new(scan))
     }

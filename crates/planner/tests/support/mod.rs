@@ -1,4 +1,7 @@
+#![allow(dead_code)] // Each test uses a part of it.
 //! Workers in one process over loopback, a catalog in memory, and an engine over them.
+
+pub mod tpch;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -6,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use arrow::array::{Array, ArrayRef, UInt64Array};
+use arrow::array::{ArrayRef, UInt64Array};
 use arrow::compute::take_record_batch;
 use arrow::record_batch::RecordBatch;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
@@ -44,7 +47,7 @@ pub struct Made<'a> {
     pub buckets: u32,
 }
 
-fn config(folder: &std::path::Path, number: usize) -> WorkerConfig {
+pub fn config(folder: &std::path::Path, number: usize) -> WorkerConfig {
     WorkerConfig {
         data_dir: folder.join(format!("worker-{number}")),
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),

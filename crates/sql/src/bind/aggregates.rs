@@ -49,6 +49,11 @@ const AGGREGATES: &[(&str, &str)] = &[
     ("argmin", "argmin"),
 ];
 
+/// The names of the aggregates.
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    AGGREGATES.iter().map(|(name, _)| *name)
+}
+
 /// Rewrites a call of an aggregate; `None` when it is none or needs nothing.
 pub(super) fn rewrite(function: &mut Function, name: &str) -> Result<Option<Expr>> {
     let lower = name.to_lowercase();

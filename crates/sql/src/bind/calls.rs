@@ -2,8 +2,8 @@
 
 use granary_common::{Error, Result};
 use sqlparser::ast::{
-    BinaryOperator, DataType, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArguments, Interval, Value,
+    BinaryOperator, DataType, DateTimeField, DuplicateTreatment, Expr, Function, FunctionArg,
+    FunctionArgExpr, FunctionArguments, Interval, Value,
 };
 
 use super::{aggregates, templates};
@@ -33,6 +33,14 @@ pub(super) fn rewrite(expression: &mut Expr) -> Result<()> {
         Expr::Substring { expr, substring_from: Some(from), substring_for, .. } => {
             if let Some(rewritten) = from_the_end(expr, from, substring_for.as_deref())? {
                 *expression = rewritten;
+            }
+            Ok(())
+        }
+        Expr::TypedString(literal) => {
+            // A time without a fraction is one in seconds.
+            let text = literal.value.clone().into_string().unwrap_or_default();
+            if matches!(literal.data_type, DataType::Timestamp(None, _)) && !text.contains('.') {
+                literal.data_type = DataType::Datetime(None);
             }
             Ok(())
         }
@@ -205,7 +213,8 @@ fn unit_text(unit: &Expr) -> Result<String> {
 fn computed_interval(interval: &Interval) -> Result<Option<Expr>> {
     let Some(unit) = &interval.leading_field else { return Ok(None) };
     match interval.value.as_ref() {
-        Expr::Value(_) | Expr::UnaryOp { .. } => Ok(None),
+        // DataFusion knows no quarters.
+        Expr::Value(_) | Expr::UnaryOp { .. } if *unit != DateTimeField::Quarter => Ok(None),
         value => {
             let text = format!("toInterval($1, '{}')", unit.to_string().to_lowercase());
             substitute(&text, std::slice::from_ref(value)).map(Some)

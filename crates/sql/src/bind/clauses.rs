@@ -109,6 +109,8 @@ fn limit_by_as_window(query: &mut Query) -> Result<()> {
     select.projection.push(numbered(&format!("PARTITION BY {keys} "), POSITION_IN_GROUP)?);
     select.projection.push(numbered("", POSITION)?);
     query.order_by = None;
+    // A second LIMIT, for all groups together, came as FETCH.
+    let whole = query.fetch.take();
     let first = offset.map_or_else(|| "0".to_owned(), |offset| offset.value.to_string());
     let outer = format!(
         "SELECT * EXCEPT ({POSITION_IN_GROUP}, {POSITION}) FROM (SELECT 1) \
@@ -118,6 +120,7 @@ fn limit_by_as_window(query: &mut Query) -> Result<()> {
     let mut outer = templates::query(&outer)?;
     std::mem::swap(query, &mut outer);
     query.with = outer.with.take();
+    query.fetch = whole;
     if let SetExpr::Select(select) = query.body.as_mut()
         && let Some(table) = select.from.first_mut()
         && let TableFactor::Derived { subquery, .. } = &mut table.relation

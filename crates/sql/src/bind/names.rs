@@ -5,13 +5,15 @@ use datafusion::execution::SessionState;
 use granary_common::{Error, Result};
 use sqlparser::ast::{Ident, ObjectName, ObjectNamePart};
 
-use crate::error::did_you_mean;
+use crate::error::{did_you_mean, place_of};
 use crate::statement::TableName;
 
 /// The databases and tables of a session.
 pub(super) struct Names<'a> {
     catalog: Option<std::sync::Arc<dyn CatalogProvider>>,
     current_database: &'a str,
+    /// The text of the statement, to show where a name stands.
+    sql: &'a str,
 }
 
 /// The schemas that DataFusion makes up itself.
@@ -19,11 +21,12 @@ const INFORMATION_SCHEMA: &str = "information_schema";
 
 impl<'a> Names<'a> {
     /// What `state` can see.
-    pub(super) fn of(state: &'a SessionState) -> Names<'a> {
+    pub(super) fn of(state: &'a SessionState, sql: &'a str) -> Names<'a> {
         let options = &state.config_options().catalog;
         Names {
             catalog: state.catalog_list().catalog(&options.default_catalog),
             current_database: &options.default_schema,
+            sql,
         }
     }
 
@@ -42,7 +45,8 @@ impl<'a> Names<'a> {
         let databases = catalog.schema_names();
         let Some(database) = find(&databases, database) else {
             let hint = did_you_mean(database, databases.iter().map(String::as_str));
-            return Err(Error::not_found(format!("unknown database '{database}'{hint}")));
+            let place = place_of(database, self.sql);
+            return Err(Error::not_found(format!("unknown database '{database}'{hint}{place}")));
         };
         let Some(schema) = catalog.schema(database) else { return Ok(()) };
         if schema.table_exist(&table.name) {
@@ -63,7 +67,8 @@ impl<'a> Names<'a> {
                 let known = tables.iter().chain(ctes).map(String::as_str);
                 let hint = did_you_mean(&table.name, known);
                 let name = &table.name;
-                Err(Error::not_found(format!("unknown table '{database}.{name}'{hint}")))
+                let place = place_of(name, self.sql);
+                Err(Error::not_found(format!("unknown table '{database}.{name}'{hint}{place}")))
             }
         }
     }

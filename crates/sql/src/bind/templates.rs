@@ -204,6 +204,11 @@ fn placeholder(expression: &Expr) -> Option<usize> {
     }
 }
 
+/// The names that are rewritten.
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    CALLS.iter().map(|(name, ..)| *name)
+}
+
 /// Parses one of our own texts.
 pub(super) fn expression(text: &str) -> Result<Expr> {
     parser(text)?.parse_expr().map_err(|error| own_mistake(text, &error))

@@ -1,5 +1,8 @@
 //! What is settled on the tokens, before the grammar: spellings that need no look at the tree.
 
+mod aliases;
+mod spelling;
+
 use std::ops::Range;
 
 use sqlparser::keywords::Keyword;
@@ -33,8 +36,9 @@ pub(crate) fn tokenize(text: &str) -> Result<Vec<TokenWithSpan>, TokenizerError>
     }
     split_short_intervals(&mut tokens);
     free_function_names(&mut tokens);
+    spelling::settle(&mut tokens);
     drop_final(&mut tokens);
-    Ok(replace_placeholders(tokens))
+    Ok(replace_placeholders(aliases::expand(tokens)))
 }
 
 fn unescape(raw: &str) -> String {
@@ -247,6 +251,13 @@ mod tests {
             ("x = ? AND y = ?", "x = $1 AND y = $2"),
             ("a = 4 ? 'ok' : 'no'", "a = 4 ? 'ok' : 'no'"),
             ("{id:UInt64} + 1", "CAST ( $id AS UInt64 ) + 1"),
+            ("a JOIN b USING id WHERE c", "a JOIN b USING ( id ) WHERE c"),
+            ("x GLOBAL IN (1)", "x IN ( 1 )"),
+            ("LIMIT 1 BY a, b LIMIT 4", "LIMIT 1 BY a , b FETCH FIRST 4 ROWS ONLY"),
+            ("LIMIT 1, 2 BY a", "LIMIT 2 OFFSET 1 BY a"),
+            ("WITH 5 AS n SELECT n + t.n", "SELECT ( 5 ) + t . n"),
+            ("WITH 5 AS n, x AS (SELECT 1) SELECT n", "WITH x AS ( SELECT 1 ) SELECT ( 5 )"),
+            ("WITH x AS (SELECT 1) SELECT * FROM x", "WITH x AS ( SELECT 1 ) SELECT * FROM x"),
         ] {
             assert_eq!(texts(sql), expected, "{sql}");
         }

@@ -3,33 +3,32 @@
 
 use datafusion::common::SchemaError;
 use datafusion::error::DataFusionError;
-use granary_common::{Error, ErrorKind};
+use granary_common::Error;
 
-use super::did_you_mean;
+use super::{did_you_mean, place_of};
 
 /// The error that a caller sees. `sql` is the statement that was planned, when there was one.
 ///
 /// An [`Error`] that travelled through DataFusion comes back as it was.
 pub fn error_from_datafusion(error: DataFusionError, sql: Option<&str>) -> Error {
-    let _ = sql;
-    convert(&error)
+    convert(&error, sql.unwrap_or_default())
 }
 
-fn convert(error: &DataFusionError) -> Error {
+fn convert(error: &DataFusionError, sql: &str) -> Error {
     match error {
-        DataFusionError::External(inner) => external(inner.as_ref()),
+        DataFusionError::External(inner) => external(inner.as_ref(), sql),
         DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => {
-            convert(inner)
+            convert(inner, sql)
         }
-        DataFusionError::Shared(inner) => convert(inner),
+        DataFusionError::Shared(inner) => convert(inner, sql),
         DataFusionError::Collection(errors) => match errors.first() {
-            Some(first) => convert(first),
+            Some(first) => convert(first, sql),
             None => Error::internal("an empty list of errors"),
         },
-        DataFusionError::SchemaError(schema, _) => schema_error(schema),
-        DataFusionError::ArrowError(inner, _) => arrow_error(inner),
+        DataFusionError::SchemaError(schema, _) => schema_error(schema, sql),
+        DataFusionError::ArrowError(inner, _) => arrow_error(inner, sql),
         DataFusionError::SQL(inner, _) => Error::invalid(format!("syntax error: {inner}")),
-        DataFusionError::Plan(message) => plan_error(message),
+        DataFusionError::Plan(message) => plan_error(message, sql),
         DataFusionError::Configuration(message) | DataFusionError::Execution(message) => {
             Error::invalid(message.clone())
         }
@@ -47,23 +46,23 @@ fn convert(error: &DataFusionError) -> Error {
 }
 
 /// Looks for our own error, or DataFusion's, behind the boxes.
-fn external(error: &(dyn std::error::Error + 'static)) -> Error {
+fn external(error: &(dyn std::error::Error + 'static), sql: &str) -> Error {
     if let Some(own) = error.downcast_ref::<Error>() {
         return own.clone();
     }
     if let Some(inner) = error.downcast_ref::<DataFusionError>() {
-        return convert(inner);
+        return convert(inner, sql);
     }
     match error.source() {
-        Some(source) => external(source),
+        Some(source) => external(source, sql),
         None => Error::internal(error.to_string()),
     }
 }
 
-fn arrow_error(error: &arrow::error::ArrowError) -> Error {
+fn arrow_error(error: &arrow::error::ArrowError, sql: &str) -> Error {
     use arrow::error::ArrowError;
     match error {
-        ArrowError::ExternalError(inner) => external(inner.as_ref()),
+        ArrowError::ExternalError(inner) => external(inner.as_ref(), sql),
         ArrowError::CastError(message)
         | ArrowError::ParseError(message)
         | ArrowError::ComputeError(message)
@@ -75,14 +74,14 @@ fn arrow_error(error: &arrow::error::ArrowError) -> Error {
     }
 }
 
-fn schema_error(error: &SchemaError) -> Error {
+fn schema_error(error: &SchemaError, sql: &str) -> Error {
     match error {
         SchemaError::FieldNotFound { field, valid_fields } => {
             let names = valid_fields.iter().map(|valid| valid.name.as_str());
             let hint = did_you_mean(&field.name, names);
             let name = field.flat_name();
-            let kind = ErrorKind::InvalidInput;
-            Error::new(kind, format!("unknown column '{name}'{hint}"))
+            let place = place_of(&field.name, sql);
+            Error::invalid(format!("unknown column '{name}'{hint}{place}"))
         }
         SchemaError::AmbiguousReference { field } => Error::invalid(format!(
             "column '{}' is ambiguous: more than one source has it",
@@ -97,10 +96,17 @@ fn schema_error(error: &SchemaError) -> Error {
     }
 }
 
-fn plan_error(message: &str) -> Error {
+fn plan_error(message: &str, sql: &str) -> Error {
     let is_missing_table = message.starts_with("table '") && message.ends_with("not found");
-    match is_missing_table {
-        true => Error::not_found(format!("unknown table: {message}")),
-        false => Error::invalid(message.to_owned()),
+    if is_missing_table {
+        return Error::not_found(format!("unknown table: {message}"));
+    }
+    match message.strip_prefix("Invalid function '").and_then(|rest| rest.split_once('\'')) {
+        Some((name, _)) => {
+            let names = crate::functions::names();
+            let hint = did_you_mean(name, names.iter().map(String::as_str));
+            Error::invalid(format!("unknown function '{name}'{hint}{}", place_of(name, sql)))
+        }
+        None => Error::invalid(message.to_owned()),
     }
 }

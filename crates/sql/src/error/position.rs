@@ -2,7 +2,7 @@
 
 use granary_common::Error;
 use sqlparser::parser::ParserError;
-use sqlparser::tokenizer::TokenizerError;
+use sqlparser::tokenizer::{Token, TokenizerError};
 
 /// Longest part of a line that is shown, in characters.
 const SHOWN_WIDTH: usize = 120;
@@ -48,7 +48,7 @@ fn lower_first(message: &str) -> String {
 }
 
 /// ` (line 1, column 8)`, the line and a caret. Lines and columns count from 1; 0 is unknown.
-pub(super) fn shown(place: Option<(u64, u64)>, text: &str) -> String {
+fn shown(place: Option<(u64, u64)>, text: &str) -> String {
     let Some((line, column)) = place.filter(|(line, column)| *line > 0 && *column > 0) else {
         return match place {
             Some(_) => " (at the end of the statement)".to_owned(),
@@ -64,6 +64,17 @@ pub(super) fn shown(place: Option<(u64, u64)>, text: &str) -> String {
         shown.push_str(&format!("\n  {part}\n  {}^", " ".repeat(before - skipped)));
     }
     shown
+}
+
+/// Where `name` stands in `text` for the first time, shown as for a syntax error.
+pub(crate) fn place_of(name: &str, text: &str) -> String {
+    let tokens = crate::dialect::tokenize(text).unwrap_or_default();
+    let found = tokens.iter().find(|token| match &token.token {
+        Token::Word(word) => word.value.eq_ignore_ascii_case(name),
+        _ => false,
+    });
+    let place = found.map(|token| (token.span.start.line, token.span.start.column));
+    shown(place, text)
 }
 
 #[cfg(test)]

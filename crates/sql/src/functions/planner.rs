@@ -1,5 +1,7 @@
 //! Operators and types whose meaning depends on the types of their operands.
 
+use arrow::array::{ListArray, new_empty_array};
+use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field, FieldRef, TimeUnit};
 use datafusion::common::{DFSchema, DataFusionError, Result, ScalarValue};
 use datafusion::logical_expr::planner::{
@@ -93,9 +95,12 @@ pub(crate) fn zero_value(data_type: &DataType) -> Option<ScalarValue> {
         DataType::Utf8View => Some(ScalarValue::Utf8View(Some(String::new()))),
         DataType::LargeUtf8 => Some(ScalarValue::LargeUtf8(Some(String::new()))),
         DataType::BinaryView => Some(ScalarValue::BinaryView(Some(Vec::new()))),
-        DataType::List(item) => {
-            Some(ScalarValue::List(ScalarValue::new_list_nullable(&[], item.data_type())))
-        }
+        DataType::List(item) => Some(ScalarValue::List(Arc::new(ListArray::new(
+            Arc::clone(item),
+            OffsetBuffer::new_zeroed(1),
+            new_empty_array(item.data_type()),
+            None,
+        )))),
         other => ScalarValue::new_zero(other).ok().or_else(|| match other {
             DataType::Boolean => Some(ScalarValue::Boolean(Some(false))),
             DataType::Date32 => Some(ScalarValue::Date32(Some(0))),

@@ -177,17 +177,22 @@ impl Files {
         let path = self.path(location);
         let deleted = async {
             fs::remove_file(&path).await?;
-            let mut folder = path.parent();
-            while let Some(empty) = folder.filter(|folder| *folder != self.folder) {
-                // Fails when it is not empty, which ends the walk.
-                if fs::remove_dir(empty).await.is_err() {
-                    return sync_folder(empty).await;
-                }
-                folder = empty.parent();
-            }
-            sync_folder(&self.folder).await
+            self.remove_empty_folders(&path).await
         };
         deleted.await.map_err(|error| store_error(error, location))
+    }
+
+    /// Removes the folders above `path` that are empty, durably.
+    async fn remove_empty_folders(&self, path: &FilePath) -> io::Result<()> {
+        let mut folder = path.parent();
+        while let Some(empty) = folder.filter(|folder| *folder != self.folder) {
+            // Fails when it is not empty, which ends the walk.
+            if fs::remove_dir(empty).await.is_err() {
+                return sync_folder(empty).await;
+            }
+            folder = empty.parent();
+        }
+        sync_folder(&self.folder).await
     }
 
     async fn copy(&self, from: &Path, to: &Path, create: bool) -> StoreResult<()> {
@@ -307,8 +312,8 @@ impl ObjectStore for LocalStore {
         let create = options.target_mode == RenameTargetMode::Create;
         let source = self.files.path(from);
         self.files.move_file(&source, to, create).await?;
-        let folder = source.parent().unwrap_or(&self.files.folder);
-        sync_folder(folder).await.map_err(|error| store_error(error, from))
+        let cleaned = self.files.remove_empty_folders(&source).await;
+        cleaned.map_err(|error| store_error(error, from))
     }
 }
 

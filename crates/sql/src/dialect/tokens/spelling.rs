@@ -1,0 +1,109 @@
+//! Spellings of ClickHouse that the grammar has in other words.
+
+use sqlparser::keywords::Keyword;
+use sqlparser::tokenizer::{Token, TokenWithSpan};
+
+/// Rewrites all of them, in place.
+pub(super) fn settle(tokens: &mut Vec<TokenWithSpan>) {
+    drop_global(tokens);
+    enclose_using(tokens);
+    limits(tokens);
+}
+
+fn keyword(token: Option<&TokenWithSpan>) -> Option<Keyword> {
+    match token.map(|token| &token.token) {
+        Some(Token::Word(word)) if word.quote_style.is_none() => Some(word.keyword),
+        _ => None,
+    }
+}
+
+/// GLOBAL IN and GLOBAL JOIN: where rows go is the planner's decision.
+fn drop_global(tokens: &mut Vec<TokenWithSpan>) {
+    let mut at = 0;
+    while at + 1 < tokens.len() {
+        let before = matches!(
+            keyword(tokens.get(at + 1)),
+            Some(
+                Keyword::IN
+                    | Keyword::NOT
+                    | Keyword::JOIN
+                    | Keyword::INNER
+                    | Keyword::LEFT
+                    | Keyword::RIGHT
+                    | Keyword::FULL
+                    | Keyword::CROSS
+            )
+        );
+        match before && keyword(tokens.get(at)) == Some(Keyword::GLOBAL) {
+            true => {
+                tokens.remove(at);
+            }
+            false => at += 1,
+        }
+    }
+}
+
+/// `USING id` is `USING (id)`.
+fn enclose_using(tokens: &mut Vec<TokenWithSpan>) {
+    let mut at = 0;
+    while at + 1 < tokens.len() {
+        let is_name = matches!(tokens[at + 1].token, Token::Word(_));
+        if is_name && keyword(tokens.get(at)) == Some(Keyword::USING) {
+            let span = tokens[at + 1].span;
+            tokens.insert(at + 2, TokenWithSpan { token: Token::RParen, span });
+            tokens.insert(at + 1, TokenWithSpan { token: Token::LParen, span });
+        }
+        at += 1;
+    }
+}
+
+/// `LIMIT a, n BY ...` is `LIMIT n OFFSET a BY ...`, and a LIMIT after it is a FETCH.
+fn limits(tokens: &mut Vec<TokenWithSpan>) {
+    let mut at = 0;
+    while at < tokens.len() {
+        if keyword(tokens.get(at)) == Some(Keyword::LIMIT) {
+            let is_pair = tokens.get(at + 2).is_some_and(|token| token.token == Token::Comma);
+            if is_pair && keyword(tokens.get(at + 4)) == Some(Keyword::BY) {
+                tokens.swap(at + 1, at + 3);
+                tokens[at + 2].token = Token::make_keyword("OFFSET");
+            }
+            if let Some(second) = second_limit(tokens, at) {
+                limit_as_fetch(tokens, second);
+            }
+        }
+        at += 1;
+    }
+}
+
+/// Where the LIMIT stands that follows the `LIMIT ... BY ...` at `first`.
+fn second_limit(tokens: &[TokenWithSpan], first: usize) -> Option<usize> {
+    let mut depth = 0_usize;
+    let mut by = false;
+    for at in first + 1..tokens.len() {
+        match &tokens[at].token {
+            Token::LParen => depth += 1,
+            Token::RParen if depth == 0 => return None,
+            Token::RParen => depth -= 1,
+            Token::SemiColon => return None,
+            Token::Word(word) if depth == 0 => match word.keyword {
+                Keyword::BY => by = true,
+                Keyword::LIMIT => return by.then_some(at),
+                Keyword::SELECT | Keyword::UNION => return None,
+                _ => {}
+            },
+            _ => {}
+        }
+    }
+    None
+}
+
+/// `LIMIT n` is `FETCH FIRST n ROWS ONLY`.
+fn limit_as_fetch(tokens: &mut Vec<TokenWithSpan>, at: usize) {
+    if at + 1 >= tokens.len() {
+        return;
+    }
+    let span = tokens[at].span;
+    let word = |text: &str| TokenWithSpan { token: Token::make_keyword(text), span };
+    tokens.splice(at + 2..at + 2, [word("ROWS"), word("ONLY")]);
+    tokens.splice(at..=at, [word("FETCH"), word("FIRST")]);
+}

@@ -1,0 +1,8 @@
+//! The dialect from text to rows, in memory: statements, tables, inserts and queries.
+
+mod inserts;
+mod queries;
+mod statements;
+mod support;
+mod tables;
+mod tpch;

@@ -1,0 +1,103 @@
+//! Text to statement.
+
+use granary_common::ErrorKind;
+
+use super::support::only;
+use crate::{Statement, parse};
+
+#[test]
+fn statements_are_read() {
+    for (sql, expected) in [
+        ("CREATE DATABASE IF NOT EXISTS d", "CreateDatabase"),
+        ("DROP DATABASE IF EXISTS d", "DropDatabase"),
+        ("CREATE TABLE t (a Int8) ENGINE = MergeTree ORDER BY a", "CreateTable"),
+        ("DROP TABLE IF EXISTS a.b, c ON CLUSTER x SYNC", "DropTables"),
+        ("TRUNCATE TABLE t", "TruncateTable"),
+        ("RENAME TABLE a TO b, c TO d.e", "RenameTables"),
+        ("SHOW DATABASES LIKE 'a%'", "ShowDatabases"),
+        ("SHOW TABLES FROM d NOT LIKE 'x_'", "ShowTables"),
+        ("SHOW CREATE TABLE d.t", "ShowCreateTable"),
+        ("DESCRIBE TABLE t", "Describe"),
+        ("DESC t", "Describe"),
+        ("EXPLAIN SELECT 1", "Explain"),
+        ("EXPLAIN ANALYZE SELECT 1", "Explain"),
+        ("USE d", "Use"),
+        ("SET a = 1, b = 'x'", "Set"),
+        ("INSERT INTO TABLE t (a, b) VALUES (1, 'x'), (2, 'y')", "Insert"),
+        ("INSERT INTO t SELECT * FROM u", "Insert"),
+        ("SELECT 1", "Query"),
+        ("WITH x AS (SELECT 1) SELECT * FROM x", "Query"),
+        ("(SELECT 1) UNION ALL (SELECT 2)", "Query"),
+        ("VALUES (1), (2)", "Query"),
+    ] {
+        let statements = parse(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
+        let [statement] = statements.as_slice() else { panic!("{sql}: {statements:?}") };
+        let read = format!("{statement:?}");
+        assert!(read.starts_with(expected), "{sql}: {read}");
+    }
+}
+
+#[test]
+fn several_statements_and_none() {
+    assert_eq!(parse(" ; SELECT 1;; SELECT 2 ;").expect("two").len(), 2);
+    assert_eq!(parse("-- nothing\n").expect("none").len(), 0);
+}
+
+#[test]
+fn details_are_kept() {
+    let sql = "EXPLAIN ANALYZE VERBOSE SELECT 1";
+    assert!(matches!(only(sql), Statement::Explain { analyze: true, verbose: true, .. }));
+    let sql = "SET max_threads = 4, mode = 'x', on_off = true";
+    let Statement::Set { assignments } = only(sql) else { panic!("{sql}") };
+    let texts: Vec<String> =
+        assignments.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    assert_eq!(texts.join(" "), "max_threads=4 mode=x on_off=true");
+    let sql = "DROP TABLE t ON CLUSTER c";
+    let statements = parse(sql).expect(sql);
+    assert!(statements[0].notices()[0].0.contains("ON CLUSTER c has no effect"));
+}
+
+#[test]
+fn patterns_of_show() {
+    let sql = "SHOW TABLES ILIKE 'L_ne%'";
+    let Statement::ShowTables { like: Some(like), .. } = only(sql) else { panic!("{sql}") };
+    for (name, shown) in [("lineitem", true), ("LINE", true), ("lne", false), ("orders", false)] {
+        assert_eq!(like.matches(name), shown, "{name}");
+    }
+}
+
+#[test]
+fn what_is_wrong_is_shown() {
+    for (sql, kind, expected) in [
+        ("SELEC 1", ErrorKind::InvalidInput, "(line 1, column 1)\n  SELEC 1\n  ^"),
+        (
+            "SELECT id FROM t WHERE id = = 1",
+            ErrorKind::InvalidInput,
+            "found: = (line 1, column 29)",
+        ),
+        ("SELECT a\nFROM t WHERE", ErrorKind::InvalidInput, "at the end of the statement"),
+        ("SELECT 'x", ErrorKind::InvalidInput, "line 1, column 8"),
+        ("SELECT 1 2", ErrorKind::InvalidInput, "syntax error"),
+        ("SELECT a FROM t GROUP BY a GROUP BY a", ErrorKind::InvalidInput, "syntax error"),
+        (
+            "CREATE TABLE u (id UInt32 ENGINE = MergeTree() ORDER BY id",
+            ErrorKind::InvalidInput,
+            "syntax error",
+        ),
+        (
+            "CREATE TABLE u (id UInt32) ORDER BY id ORDER BY id",
+            ErrorKind::InvalidInput,
+            "ORDER BY is written twice",
+        ),
+        ("UPDATE t SET a = 1", ErrorKind::Unsupported, "UPDATE is not supported yet"),
+        ("CREATE VIEW v AS SELECT 1", ErrorKind::Unsupported, "CREATE VIEW is not supported yet"),
+        ("BEGIN", ErrorKind::Unsupported, "BEGIN is not supported yet"),
+        ("INSERT INTO t FORMAT CSV", ErrorKind::Unsupported, "FORMAT"),
+    ] {
+        let error = parse(sql).expect_err(sql);
+        assert_eq!(error.kind(), kind, "{sql}: {error}");
+        assert!(error.message().contains(expected), "{sql}: {error}");
+    }
+    let nested = format!("SELECT {}1{}", "(".repeat(500), ")".repeat(500));
+    assert!(parse(&nested).expect_err("deep").message().contains("nested too deeply"));
+}

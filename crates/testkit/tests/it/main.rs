@@ -1,0 +1,10 @@
+//! The tests of whole clusters and of the checkout, in one executable: linking is what takes long.
+
+mod acceptance;
+mod adbc;
+mod bad_input;
+mod bad_starts;
+mod faults;
+mod house_rules;
+mod sql;
+mod tpch;
