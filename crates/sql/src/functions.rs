@@ -1,6 +1,7 @@
 //! The dialect's functions, by family. Plans name them, so coordinators and workers register the
 //! same set.
 
+mod average;
 pub(crate) mod datetime;
 mod planner;
 mod scalar;
@@ -34,6 +35,8 @@ pub fn register(mut builder: SessionStateBuilder) -> SessionStateBuilder {
     *builder.type_planner() = Some(Arc::new(DialectTypes));
     let scalars = datetime::all().into_iter().chain(text::all()).map(scalar::Scalar::udf);
     builder.scalar_functions().get_or_insert_with(Vec::new).extend(scalars);
+    let aggregates = builder.aggregate_functions().get_or_insert_with(Vec::new);
+    aggregates.push(average::average());
     builder
 }
 

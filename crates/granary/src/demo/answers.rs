@@ -11,7 +11,7 @@ use granary_common::{Error, Result};
 /// Numbers may differ by this part of the larger one: engines add doubles in different orders.
 const RELATIVE_TOLERANCE: f64 = 1e-6;
 
-/// Rows of cells; NULL and the empty text are both empty.
+/// Rows of cells; NULL is `NULL`.
 pub(super) type Rows = Vec<Vec<String>>;
 
 /// What differs first, or `None` when `got` is the answer. Rows must come in the same order.
@@ -74,7 +74,7 @@ pub(super) fn rows_of(batches: &[RecordBatch]) -> Result<Rows> {
 }
 
 fn text(format: &ArrayFormatter<'_>, column: &ArrayRef, row: usize) -> String {
-    if column.is_null(row) { String::new() } else { format.value(row).to_string() }
+    if column.is_null(row) { "NULL".to_owned() } else { format.value(row).to_string() }
 }
 
 /// Reads the stored answer at `path`.
@@ -91,8 +91,12 @@ fn parse(text: &[u8]) -> Result<Rows> {
     let (schema, _) = header.infer_schema(text, Some(0)).map_err(invalid)?;
     let names = schema.fields().iter().map(|field| field.name());
     let texts: Vec<Field> = names.map(|name| Field::new(name, DataType::Utf8, true)).collect();
+    let null = regex::Regex::new("^NULL$")
+        .map_err(|error| Error::internal(format!("a constant pattern: {error}")))?;
     let reader = ReaderBuilder::new(std::sync::Arc::new(Schema::new(texts)))
         .with_header(true)
+        // The stored answers spell NULL out, and an empty cell is the empty text.
+        .with_null_regex(null)
         .build(text)
         .map_err(invalid)?;
     rows_of(&reader.collect::<Result<Vec<_>, _>>().map_err(invalid)?)
