@@ -62,6 +62,7 @@ pub trait Catalog: Send + Sync + std::fmt::Debug {
     /// Renews a lease. A holder that cannot renew within its lease must stop relying on it.
     async fn heartbeat(&self, heartbeat: Heartbeat) -> Result<HeartbeatReply>;
 
-    /// The version of `snapshot`, whenever it moves.
+    /// The version of `snapshot`, whenever it moves. A value borrowed from the receiver must not be
+    /// held across an await: as long as it is, no new version can be published.
     fn watch(&self) -> watch::Receiver<CatalogVersion>;
 }

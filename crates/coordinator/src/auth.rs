@@ -1,7 +1,10 @@
 //! Who a client is.
 
 use async_trait::async_trait;
-use granary_common::Result;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use granary_common::{Error, Result};
+use tonic::metadata::MetadataMap;
 
 /// What a client presents at its first call.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,5 +44,43 @@ impl Authenticator for AcceptAll {
             _ => DEFAULT_USER.to_owned(),
         };
         Ok(Identity { user })
+    }
+}
+
+/// The credentials of a basic authorization header, if there is one.
+pub(crate) fn basic(metadata: &MetadataMap) -> Result<Option<Credentials>> {
+    let Some(header) = metadata.get("authorization").and_then(|value| value.to_str().ok()) else {
+        return Ok(None);
+    };
+    let Some((scheme, encoded)) = header.split_once(' ') else { return Ok(None) };
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return Ok(None);
+    }
+    let malformed = || Error::unauthenticated("the basic authorization is malformed");
+    // Some clients pad, some do not.
+    let unpadded = encoded.trim().trim_end_matches('=');
+    let bytes = STANDARD_NO_PAD.decode(unpadded).map_err(|_| malformed())?;
+    let text = String::from_utf8(bytes).map_err(|_| malformed())?;
+    let (user, password) = text.split_once(':').ok_or_else(malformed)?;
+    Ok(Some(Credentials::Basic { user: user.to_owned(), password: password.to_owned() }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn basic_headers_are_read() {
+        let read = |value: &str| {
+            let mut metadata = MetadataMap::new();
+            metadata.insert("authorization", value.parse().unwrap());
+            basic(&metadata)
+        };
+        let ann = Credentials::Basic { user: "ann".into(), password: "a:b".into() };
+        for encoded in ["YW5uOmE6Yg==", "YW5uOmE6Yg"] {
+            assert_eq!(read(&format!("Basic {encoded}")).unwrap().as_ref(), Some(&ann));
+        }
+        assert_eq!(read("Bearer x").unwrap(), None);
+        assert!(read("Basic !").is_err());
     }
 }

@@ -7,8 +7,9 @@ use granary_common::Result;
 use granary_sql::Notice;
 use parking_lot::Mutex;
 use tonic::metadata::{MetadataMap, MetadataValue};
-use tonic::{Extensions, Request, Status};
+use tonic::{Request, Status};
 
+use crate::auth::{Credentials, basic};
 use crate::core::Coordinator;
 use crate::seal::Purpose;
 use crate::session::{Carrier, ConnectionId, Session, set_cookie};
@@ -27,6 +28,8 @@ const NOTICE_BYTES_MAX: usize = 400;
 #[derive(Clone, Debug)]
 pub struct Call {
     pub session: Session,
+    /// Whether the session had begun before this call.
+    is_known: bool,
     carrier: Carrier,
     reply: Arc<Mutex<Reply>>,
 }
@@ -41,25 +44,39 @@ struct Reply {
 }
 
 impl Call {
-    /// The call of a request. Kind `Unauthenticated` for a token that is not good any more.
-    pub fn of<T>(core: &Coordinator, request: &Request<T>) -> Result<Self> {
-        Self::new(core, request.metadata(), request.extensions())
-    }
-
-    fn new(core: &Coordinator, metadata: &MetadataMap, extensions: &Extensions) -> Result<Self> {
-        let connection = extensions.get::<ConnectionId>();
-        let (session, carrier) = core.sessions.resolve(core.sealer()?, metadata, connection)?;
+    /// The call of a request. A session that begins belongs to whom the authenticator says.
+    ///
+    /// Kind `Unauthenticated` for a token that is not good any more and for whom is not let in.
+    pub async fn of<T>(core: &Coordinator, request: &mut Request<T>) -> Result<Self> {
+        let connection = request.extensions().get::<ConnectionId>().cloned();
+        let metadata = request.metadata();
+        let found = core.sessions.resolve(core.sealer()?, metadata, connection.as_ref())?;
+        let credentials = basic(metadata)?.unwrap_or(Credentials::Anonymous);
+        let is_known = found.0.is_some();
+        let (session, carrier) = match found {
+            (Some(session), carrier) => (session, carrier),
+            (None, carrier) => {
+                let identity = core.with.authenticator.authenticate(&credentials).await?;
+                (core.sessions.open(&identity.user), carrier)
+            }
+        };
         let reply = Reply {
             session: core.sessions.is_stale(&session).then(|| core.sessions.refreshed(&session)),
             ..Reply::default()
         };
-        Ok(Self { session, carrier, reply: Arc::new(Mutex::new(reply)) })
+        Ok(Self { session, is_known, carrier, reply: Arc::new(Mutex::new(reply)) })
     }
 
     /// The call that a layer above found.
     pub fn found<T>(request: &Request<T>) -> Result<Self, Status> {
         let call = request.extensions().get::<Call>().cloned();
         call.ok_or_else(|| Status::internal("a request came past the session layer"))
+    }
+
+    /// The session that a statement runs in which was prepared in `prepared`: this call's as it is
+    /// now, else, when the call belongs to none, as it was then.
+    pub fn session_for<'a>(&'a self, prepared: &'a Session) -> &'a Session {
+        if self.is_known { &self.session } else { prepared }
     }
 
     /// The session is another one from now on.

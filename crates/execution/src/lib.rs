@@ -19,9 +19,7 @@ pub mod worker_api;
 
 pub use active::{ActiveGuard, ActiveWork};
 pub use colocated_join::ColocatedJoinExec;
-pub use fragments::{
-    FragmentChannels, FragmentHost, FragmentSettings, add_fragment_service,
-};
+pub use fragments::{FragmentChannels, FragmentHost, FragmentSettings, add_fragment_service};
 pub use functions::{BuiltinFunctions, FunctionSet};
 pub use memory::{MemoryLimits, NodeMemory};
 pub use part_scan::PartScanExec;

@@ -81,8 +81,7 @@ pub fn fit_reservations(config: &mut SessionConfig, query_bytes_max: u64) {
     let share = usize::try_from(query_bytes_max / SORT_RESERVATION_SHARE).unwrap_or(usize::MAX);
     let execution = &mut config.options_mut().execution;
     if query_bytes_max > 0 {
-        execution.sort_spill_reservation_bytes =
-            execution.sort_spill_reservation_bytes.min(share);
+        execution.sort_spill_reservation_bytes = execution.sort_spill_reservation_bytes.min(share);
     }
 }
 

@@ -127,8 +127,11 @@ impl MetadataNode {
     pub async fn ready(&self, limit: Duration) -> Result<()> {
         let mut versions = self.catalog.watch();
         let formed = async {
-            let formed = versions.wait_for(|_| self.catalog.snapshot().cluster.is_some()).await;
-            formed.is_ok() && self.catalog.read_latest().await.is_ok()
+            // The borrowed version must be given back before anything else is waited for: as long
+            // as it is held, no new one can be published.
+            let formed = versions.wait_for(|_| self.catalog.snapshot().cluster.is_some());
+            let formed = formed.await.is_ok();
+            formed && self.catalog.read_latest().await.is_ok()
         };
         match within(&*self.group.clock, limit, formed).await {
             Some(true) => Ok(()),

@@ -45,6 +45,13 @@ fn free_addresses(count: usize) -> Vec<SocketAddr> {
     listeners.iter().map(|listener| listener.local_addr().expect("bound")).collect()
 }
 
+/// `RUST_LOG=info` shows what the members do.
+fn log_when_asked() {
+    let filter = tracing_subscriber::EnvFilter::from_default_env();
+    // Another test of the same process may have done so.
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().try_init();
+}
+
 struct TestGroup {
     folders: Vec<TempDir>,
     addresses: Vec<SocketAddr>,
@@ -57,6 +64,7 @@ struct TestGroup {
 impl TestGroup {
     /// `count` members, of which the first `told` form the group.
     fn new(count: usize, told: usize) -> Self {
+        log_when_asked();
         Self {
             folders: (0..count).map(|_| tempfile::tempdir().expect("a folder")).collect(),
             addresses: free_addresses(count),

@@ -11,13 +11,13 @@ use datafusion::error::DataFusionError;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::context::QueryPlanner;
 use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::placeholder_row::PlaceholderRowExec;
-use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 use datafusion::prelude::SessionConfig;
 use datafusion_distributed::{
-    DesiredTaskCountEvent, DesiredTaskCountEventResponse, DistributedExt, DistributedExec,
+    DesiredTaskCountEvent, DesiredTaskCountEventResponse, DistributedExec, DistributedExt,
     DistributedLeafExec, DistributedMetricsFormat, NetworkBoundaryExt, RouteTasksEvent,
     RouteTasksEventResponse, ScaleUpLeafNodeEvent, ScaleUpLeafNodeEventResponse,
     SessionStateBuilderExt, WorkerResolver, display_plan_ascii,
@@ -206,9 +206,8 @@ fn spread_over_tasks(
             narrowed.collect()
         }
     };
-    let variants = specs.into_iter().map(|spec| {
-        Ok(Arc::new(scan.with_spec(spec)?) as Arc<dyn ExecutionPlan>)
-    });
+    let variants =
+        specs.into_iter().map(|spec| Ok(Arc::new(scan.with_spec(spec)?) as Arc<dyn ExecutionPlan>));
     let variants = variants.collect::<EngineResult<Vec<_>>>()?;
     let leaf = DistributedLeafExec::try_new(Arc::clone(plan), variants)?;
     Ok(ScaleUpLeafNodeEventResponse::new(Arc::new(leaf)))
@@ -331,4 +330,3 @@ fn count_traffic(plan: &Arc<dyn ExecutionPlan>, in_head: bool, traffic: &mut Tra
         count_traffic(child, in_head && !boundary, traffic);
     }
 }
-

@@ -3,9 +3,7 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use datafusion::catalog::{
-    CatalogProviderList, MemoryCatalogProviderList, SchemaProvider,
-};
+use datafusion::catalog::{CatalogProviderList, MemoryCatalogProviderList, SchemaProvider};
 use datafusion::execution::{SendableRecordBatchStream, SessionState, SessionStateBuilder};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
@@ -172,9 +170,7 @@ impl QueryEngine {
     ) -> Result<String> {
         let mut batches = self.execute(plan, state)?;
         let mut rows = 0;
-        while let Some(batch) =
-            batches.try_next().await.map_err(|error| from_datafusion(&error))?
-        {
+        while let Some(batch) = batches.try_next().await.map_err(|error| from_datafusion(&error))? {
             rows += batch.num_rows();
         }
         drop(batches);
@@ -199,7 +195,7 @@ fn session_config(settings: &QuerySettings, current_database: &str) -> SessionCo
     let mut config = SessionConfig::new()
         .with_default_catalog_and_schema(CATALOG, current_database)
         .with_create_default_catalog_and_schema(false)
-        .with_information_schema(true)
+        .with_information_schema(false)
         .with_batch_size(settings.max_block_size.max(1));
     if settings.max_threads > 0 {
         config = config.with_target_partitions(settings.max_threads);

@@ -112,9 +112,8 @@ fn unknown(name: &str) -> Error {
 
 /// `value` in the type of `old`.
 fn typed(name: &str, value: &str, old: &serde_json::Value) -> Result<serde_json::Value> {
-    let wrong = |wanted: &str| {
-        Error::invalid(format!("setting {name} takes {wanted}, not '{value}'"))
-    };
+    let wrong =
+        |wanted: &str| Error::invalid(format!("setting {name} takes {wanted}, not '{value}'"));
     match old {
         serde_json::Value::Bool(_) => match value.to_ascii_lowercase().as_str() {
             "1" | "true" | "on" => Ok(true.into()),
@@ -136,7 +135,9 @@ mod tests {
     fn settings_are_typed_and_bounded() {
         let settings = QuerySettings::default();
         assert_eq!(settings.with("MAX_THREADS", "4").unwrap().max_threads, 4);
-        assert!(settings.with("data_type_default_nullable", "1").unwrap().data_type_default_nullable);
+        assert!(
+            settings.with("data_type_default_nullable", "1").unwrap().data_type_default_nullable
+        );
         for (name, value) in [
             ("max_thread", "1"),
             ("max_threads", "many"),

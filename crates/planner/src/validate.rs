@@ -17,7 +17,8 @@ use granary_common::{Error, Result};
 use granary_execution::{ColocatedJoinExec, Layout, PartScanExec};
 
 /// The per-task forms of a leaf, if it has such.
-pub type VariantsOf<'a> = &'a dyn Fn(&Arc<dyn ExecutionPlan>) -> Option<Vec<Arc<dyn ExecutionPlan>>>;
+pub type VariantsOf<'a> =
+    &'a dyn Fn(&Arc<dyn ExecutionPlan>) -> Option<Vec<Arc<dyn ExecutionPlan>>>;
 
 /// By what rows were put into partitions.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,7 +102,11 @@ fn origin(plan: &Arc<dyn ExecutionPlan>, variants: VariantsOf<'_>) -> Origin {
         return Origin::Engine(partitions);
     }
     if plan.is::<PartScanExec>() || plan.is::<ColocatedJoinExec>() || variants(plan).is_some() {
-        return if partitions == 1 && variants(plan).is_none() { Origin::Single } else { Origin::Unknown };
+        return if partitions == 1 && variants(plan).is_none() {
+            Origin::Single
+        } else {
+            Origin::Unknown
+        };
     }
     if partitions == 1 {
         return Origin::Single;
@@ -138,6 +143,11 @@ fn buckets(plan: &Arc<dyn ExecutionPlan>, variants: VariantsOf<'_>) -> Origin {
     }
     if plan.is::<PartScanExec>() {
         return layouts(std::slice::from_ref(plan));
+    }
+    if let Some(join) = plan.downcast_ref::<HashJoinExec>()
+        && *join.partition_mode() == PartitionMode::CollectLeft
+    {
+        return buckets(join.right(), variants);
     }
     let keeps_buckets = plan.is::<ProjectionExec>()
         || plan.is::<FilterExec>()

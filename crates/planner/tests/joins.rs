@@ -55,9 +55,8 @@ fn queries() -> Vec<String> {
         ("a", "b", "l.k = r.k AND l.v < r.v"),
     ] {
         for join in ["JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN"] {
-            queries.push(format!(
-                "SELECT l.k, l.v, r.k, r.v FROM {left} l {join} {right} r ON {on}"
-            ));
+            queries
+                .push(format!("SELECT l.k, l.v, r.k, r.v FROM {left} l {join} {right} r ON {on}"));
         }
         for join in ["LEFT SEMI JOIN", "LEFT ANTI JOIN"] {
             queries.push(format!("SELECT l.k, l.v FROM {left} l {join} {right} r ON {on}"));
@@ -66,11 +65,15 @@ fn queries() -> Vec<String> {
     queries.extend(
         [
             "SELECT count(*) FROM a",
+            "SELECT count(*) FROM a WHERE v > 300",
+            "SELECT 1 FROM a WHERE s = 'text 3 of row'",
             "SELECT count(*), sum(v), min(s), max(k) FROM a WHERE v > 100",
             "SELECT k, count(*), sum(v) FROM a GROUP BY k",
             "SELECT s, count(DISTINCT k) FROM b GROUP BY s",
             "SELECT a.k, count(*) FROM a JOIN b ON a.k = b.k GROUP BY a.k",
             "SELECT a.k, a.v, b.v, c.v FROM a JOIN b ON a.k = b.k JOIN c ON b.k = c.k",
+            "SELECT a.k, a.v, b.v, n.s FROM a JOIN n ON a.v = n.v JOIN b ON a.k = b.k",
+            "SELECT a.k, b.v FROM n JOIN a ON a.v = n.v LEFT JOIN b ON a.k = b.k",
             "SELECT a.k, count(*) FROM a LEFT JOIN b ON a.k = b.k JOIN n ON n.k = a.k GROUP BY a.k",
             "SELECT k, v FROM a WHERE k IN (SELECT k FROM b WHERE v > 300)",
             "SELECT k, v FROM a WHERE k NOT IN (SELECT k FROM b WHERE v > 300 AND k IS NOT NULL)",
@@ -144,4 +147,14 @@ async fn a_join_on_the_distribution_key_exchanges_nothing() {
     // Another bucket count is another distribution.
     let plan = cluster.explain("SELECT a.k, c.v FROM a JOIN c ON a.k = c.k").await;
     assert!(!plan.contains("ColocatedJoinExec"), "{plan}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_join_with_a_small_table_keeps_buckets() {
+    let cluster = filled(3, EngineMode::Cluster).await;
+    // The small side is copied to every task; what it is joined with stays in its buckets.
+    let through_small = "SELECT a.k, a.v, b.v, n.s FROM a JOIN n ON a.v = n.v JOIN b ON a.k = b.k";
+    let plan = cluster.explain(through_small).await;
+    assert!(plan.contains("ColocatedJoinExec"), "{plan}");
+    assert!(!plan.contains("NetworkShuffle"), "{plan}");
 }

@@ -77,10 +77,9 @@ async fn a_worker_keeps_its_id_and_its_folder_to_itself() {
 async fn requests_of_another_cluster_are_refused() {
     let cluster = Cluster::start(1, EngineMode::Cluster).await;
     let url = cluster.directory.url(cluster.workers[0].id()).unwrap();
-    for (named, kind) in [
-        (None, ErrorKind::PermissionDenied),
-        (Some("other"), ErrorKind::PermissionDenied),
-    ] {
+    for (named, kind) in
+        [(None, ErrorKind::PermissionDenied), (Some("other"), ErrorKind::PermissionDenied)]
+    {
         let named = named.map(|name: &str| granary_common::ClusterId(name.to_owned()));
         let remote = RemoteWorker::new(&url, named).unwrap();
         assert_eq!(remote.part_statistics(vec![]).await.unwrap_err().kind(), kind);

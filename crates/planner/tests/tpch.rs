@@ -35,7 +35,8 @@ async fn all_queries_are_equal_embedded_and_on_three_workers() {
 async fn the_join_on_the_order_key_exchanges_nothing() {
     let cluster = Cluster::start(3, EngineMode::Cluster).await;
     tpch::load(&cluster, 0.01).await;
-    let sql = "SELECT count(*), sum(l_quantity) FROM orders JOIN lineitem ON o_orderkey = l_orderkey";
+    let sql =
+        "SELECT count(*), sum(l_quantity) FROM orders JOIN lineitem ON o_orderkey = l_orderkey";
     let ran = cluster.explain_analyze(sql).await;
     assert!(ran.contains("ColocatedJoinExec") && ran.contains("exchanged: 0 B"), "{ran}");
 }

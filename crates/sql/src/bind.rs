@@ -13,6 +13,7 @@ mod aggregates;
 mod calls;
 mod clauses;
 mod names;
+mod overlooked;
 mod repair;
 mod templates;
 
@@ -20,6 +21,7 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use arrow::datatypes::{DataType, FieldRef};
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, ParamValues, ScalarValue};
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::{Expr as PlannedExpr, LogicalPlan};
@@ -30,6 +32,7 @@ use sqlparser::ast::{
 };
 
 use crate::error_from_datafusion;
+use crate::statement::setting_text;
 use names::Names;
 
 /// Most corrections of one query by [`repair`], so that binding always ends.
@@ -82,6 +85,13 @@ pub async fn bind_insert_source(
     bind_query(state, query, sql).await
 }
 
+/// The settings that a query brings along, `SELECT ... SETTINGS name = value`, as text. Binding
+/// leaves them out; whoever runs the query applies them.
+pub fn query_settings(query: &Query) -> Vec<(String, String)> {
+    let settings = query.settings.iter().flatten();
+    settings.map(|setting| (setting.key.value.clone(), setting_text(&setting.value))).collect()
+}
+
 /// Plans one expression over the columns of `schema`, for defaults and keys.
 pub(crate) fn bind_expression(
     state: &SessionState,
@@ -108,15 +118,39 @@ pub(crate) fn bind_expression(
 pub fn parameter_types(plan: &LogicalPlan) -> Result<Vec<(String, Option<DataType>)>> {
     let types: HashMap<String, Option<FieldRef>> =
         plan.get_parameter_fields().map_err(|error| error_from_datafusion(error, None))?;
+    let casts = cast_parameters(plan)?;
     let mut named: Vec<(String, Option<DataType>)> = types
         .into_iter()
-        .map(|(name, field)| (name, field.map(|field| field.data_type().clone())))
+        .map(|(name, field)| {
+            let inferred = field.map(|field| field.data_type().clone());
+            let data_type = inferred.or_else(|| casts.get(&name).cloned());
+            (name, data_type)
+        })
         .collect();
     named.sort_by_key(|(name, _)| {
         let number = name.trim_start_matches('$').parse::<u64>().unwrap_or(u64::MAX);
         (number, name.clone())
     });
     Ok(named)
+}
+
+/// Placeholders that are cast at once, as `{name:Type}` is: the type is what the cast says.
+fn cast_parameters(plan: &LogicalPlan) -> Result<HashMap<String, DataType>> {
+    let mut casts = HashMap::new();
+    let visited = plan.apply_with_subqueries(|plan| {
+        plan.apply_expressions(|expression| {
+            expression.apply(|inner| {
+                if let PlannedExpr::Cast(cast) = inner
+                    && let PlannedExpr::Placeholder(placeholder) = cast.expr.as_ref()
+                {
+                    casts.insert(placeholder.id.clone(), cast.field.data_type().clone());
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    });
+    visited.map_err(|error| error_from_datafusion(error, None))?;
+    Ok(casts)
 }
 
 /// The plan with its placeholders replaced. `values` are in the order of [`parameter_types`].
@@ -169,6 +203,7 @@ impl VisitorMut for Rewriter<'_> {
     }
 
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Error> {
+        or_break(overlooked::check_table(factor))?;
         or_break(clauses::rewrite_table_function(factor))?;
         if let TableFactor::Table { name, args: None, .. } = factor {
             or_break(self.names.resolve(name, &self.ctes))?;

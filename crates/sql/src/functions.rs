@@ -7,12 +7,18 @@ mod planner;
 mod scalar;
 mod text;
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use datafusion::execution::SessionStateBuilder;
+use datafusion::logical_expr::ScalarUDF;
 use granary_execution::functions::FunctionSet;
 
 use planner::{DialectPlanner, DialectTypes};
+
+/// Made once: sessions share them.
+static SCALARS: LazyLock<Vec<Arc<ScalarUDF>>> = LazyLock::new(|| {
+    datetime::all().into_iter().chain(text::all()).map(scalar::Scalar::udf).collect()
+});
 
 /// Every function of the dialect that DataFusion does not bring along.
 #[derive(Clone, Copy, Debug, Default)]
@@ -33,8 +39,7 @@ pub fn register(mut builder: SessionStateBuilder) -> SessionStateBuilder {
     options.sql_parser.default_null_ordering = "nulls_last".to_owned();
     builder.expr_planners().get_or_insert_with(Vec::new).insert(0, Arc::new(DialectPlanner));
     *builder.type_planner() = Some(Arc::new(DialectTypes));
-    let scalars = datetime::all().into_iter().chain(text::all()).map(scalar::Scalar::udf);
-    builder.scalar_functions().get_or_insert_with(Vec::new).extend(scalars);
+    builder.scalar_functions().get_or_insert_with(Vec::new).extend(SCALARS.iter().cloned());
     let aggregates = builder.aggregate_functions().get_or_insert_with(Vec::new);
     aggregates.push(average::average());
     builder

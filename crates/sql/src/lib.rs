@@ -22,7 +22,7 @@ pub mod show;
 pub mod statement;
 pub mod types;
 
-pub use bind::{bind_insert_source, bind_query, parameter_types, with_parameters};
+pub use bind::{bind_insert_source, bind_query, parameter_types, query_settings, with_parameters};
 pub use create_table::{TableSource, create_table, resolve_table};
 pub use dialect::GranaryDialect;
 pub use error::error_from_datafusion;

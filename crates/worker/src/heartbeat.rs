@@ -55,10 +55,8 @@ impl Lease {
 
     /// Renews once and returns when to do it again.
     async fn renew(&self) -> Result<Duration> {
-        let holder =
-            LeaseHolder::Worker { worker: self.worker, incarnation: self.incarnation };
-        let heartbeat =
-            Heartbeat { holder, address: self.address.clone(), lowest_pinned: None };
+        let holder = LeaseHolder::Worker { worker: self.worker, incarnation: self.incarnation };
+        let heartbeat = Heartbeat { holder, address: self.address.clone(), lowest_pinned: None };
         let reply = self.catalog.heartbeat(heartbeat).await?;
         self.rise_if_dead().await?;
         let interval = Duration::from_millis(reply.lease_ms / RENEWALS_PER_LEASE);

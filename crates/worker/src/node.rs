@@ -93,6 +93,38 @@ struct Joined {
     incarnation: u64,
 }
 
+/// What stands on the worker's volumes.
+struct Parts {
+    local: Arc<LocalWorker>,
+    store: Arc<PartStore>,
+    directory: Arc<dyn WorkerDirectory>,
+    active: ActiveWork,
+    sweeper: Sweeper,
+}
+
+impl Parts {
+    fn open(
+        config: &WorkerConfig,
+        folder: &DataFolder,
+        catalog: &Arc<dyn Catalog>,
+        joined: &Joined,
+    ) -> Result<Parts> {
+        let volume = Arc::new(open_local(folder, joined.id)?);
+        let store = Arc::new(open_store(config, &volume)?);
+        let ids = LeasedPartIds::new(Arc::clone(catalog), joined.id, joined.incarnation);
+        let ids = Arc::new(ids);
+        let active = ActiveWork::default();
+        let local =
+            LocalWorker::new(joined.id, Arc::clone(&store), Arc::clone(&ids), active.clone());
+        let local = Arc::new(local);
+        let itself: BTreeMap<WorkerId, Arc<dyn WorkerApi>> =
+            BTreeMap::from([(joined.id, Arc::clone(&local) as Arc<dyn WorkerApi>)]);
+        let directory = Arc::new(CatalogDirectory::new(Arc::clone(catalog), itself));
+        let sweeper = Sweeper { catalog: Arc::clone(catalog), ids, volume };
+        Ok(Parts { local, store, directory, active, sweeper })
+    }
+}
+
 impl WorkerNode {
     /// Starts a worker and returns when it is registered and listens.
     ///
@@ -117,29 +149,20 @@ impl WorkerNode {
             .map_err(|error| Error::internal(format!("a listener has no address: {error}")))?;
         let address = format!("{}:{}", config.advertise_host, listen.port());
         let joined = join(&config, &folder, &address, &*catalog, &*clock, &*random).await?;
+        let parts = Parts::open(&config, &folder, &catalog, &joined)?;
         let Joined { cluster, id, incarnation } = joined;
-
-        let local_volume = Arc::new(open_local(&folder, id)?);
-        let store = Arc::new(open_store(&config, &local_volume)?);
         let memory = Arc::new(NodeMemory::new(&MemoryLimits {
             node_bytes_max: config.memory_bytes_max,
             spill_dir: folder.spill(),
             spill_bytes_max: config.spill_bytes_max,
         })?);
-        let ids = Arc::new(LeasedPartIds::new(Arc::clone(&catalog), id, incarnation));
-        let active = ActiveWork::default();
-        let local = LocalWorker::new(id, Arc::clone(&store), Arc::clone(&ids), active.clone());
-        let local = Arc::new(local);
-        let itself: BTreeMap<WorkerId, Arc<dyn WorkerApi>> =
-            BTreeMap::from([(id, Arc::clone(&local) as Arc<dyn WorkerApi>)]);
-        let directory: Arc<dyn WorkerDirectory> =
-            Arc::new(CatalogDirectory::new(Arc::clone(&catalog), itself));
-
-        let access =
-            PartAccess { store: Some(Arc::clone(&store)), workers: Arc::clone(&directory) };
+        let Parts { local, store, directory, active, sweeper } = parts;
         let host = FragmentHost {
             functions,
-            access: Arc::new(access),
+            access: Arc::new(PartAccess {
+                store: Some(Arc::clone(&store)),
+                workers: Arc::clone(&directory),
+            }),
             memory,
             channels: FragmentChannels::new(Some(&cluster)),
             active: active.clone(),
@@ -155,14 +178,7 @@ impl WorkerNode {
             address,
         };
         lease.keep(heartbeats.clone())?;
-        let sweeper = Sweeper {
-            catalog: Arc::clone(&catalog),
-            clock: Arc::clone(&clock),
-            ids,
-            volume: local_volume,
-            interval: config.sweep_interval,
-        };
-        tasks.spawn(sweeper.run());
+        tasks.spawn(sweeper.run(Arc::clone(&clock), config.sweep_interval));
         tracing::info!(worker = %id, incarnation, %listen, "the worker serves");
         Ok(WorkerNode {
             id,
@@ -296,9 +312,10 @@ async fn try_join(
     catalog: &dyn Catalog,
 ) -> Result<Joined> {
     let snapshot = catalog.read_latest().await?;
-    let cluster = snapshot.cluster.as_ref().ok_or_else(|| {
-        Error::unavailable("the cluster has not been initialised yet; try again")
-    })?;
+    let cluster = snapshot
+        .cluster
+        .as_ref()
+        .ok_or_else(|| Error::unavailable("the cluster has not been initialised yet; try again"))?;
     if let Some(before) = &known.cluster
         && *before != cluster.id
     {

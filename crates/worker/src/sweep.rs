@@ -16,21 +16,19 @@ const FIRST_AFTER: Duration = Duration::from_secs(20);
 #[derive(Debug)]
 pub struct Sweeper {
     pub catalog: Arc<dyn Catalog>,
-    pub clock: Arc<dyn Clock>,
     pub ids: Arc<LeasedPartIds>,
     pub volume: Arc<Volume>,
-    pub interval: Duration,
 }
 
 impl Sweeper {
     /// Sweeps every `interval`, for ever.
-    pub async fn run(self) {
-        self.clock.sleep(FIRST_AFTER.min(self.interval)).await;
+    pub async fn run(self, clock: Arc<dyn Clock>, interval: Duration) {
+        clock.sleep(FIRST_AFTER.min(interval)).await;
         loop {
             if let Err(error) = self.sweep().await {
                 tracing::warn!(%error, "orphaned part files were not looked for");
             }
-            self.clock.sleep(self.interval).await;
+            clock.sleep(interval).await;
         }
     }
 

@@ -10,8 +10,8 @@ import pyarrow as pa
 
 from .base import Engine, folder_bytes
 
-# Missing sides of outer joins are NULL, as in standard SQL: query 13 of TPC-H counts them.
-SETTINGS = {"join_use_nulls": 1, "session_timezone": "'UTC'"}
+# Statistics at once and not only by the first merge: they decide the order of joins.
+SETTINGS = {"materialize_statistics_on_insert": 1, "session_timezone": "'UTC'"}
 
 
 class ClickHouse(Engine):

@@ -77,10 +77,15 @@ fn spread(state: &Snapshot, load: &mut BTreeMap<WorkerId, usize>, count: u32) ->
             *held += 1;
         }
     }
+    let mut own: BTreeMap<WorkerId, usize> = BTreeMap::new();
     (0..count)
         .filter_map(|_| {
-            let (worker, held) = load.iter_mut().min_by_key(|(worker, held)| (**held, **worker))?;
+            // The table itself lies evenly, whatever others hold: one table is what a query reads.
+            let (worker, held) = load.iter_mut().min_by_key(|(worker, held)| {
+                (own.get(*worker).copied().unwrap_or(0), **held, **worker)
+            })?;
             *held += 1;
+            *own.entry(*worker).or_default() += 1;
             Some(*worker)
         })
         .collect()

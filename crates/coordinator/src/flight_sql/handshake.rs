@@ -4,16 +4,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use arrow_flight::{BasicAuth, HandshakeRequest, HandshakeResponse};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use futures::Stream;
-use granary_common::{Error, Result};
+use granary_common::Result;
 use prost::Message;
-use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{internal, status};
-use crate::auth::Credentials;
+use crate::auth::{Credentials, basic};
 use crate::core::Coordinator;
 use crate::seal::Purpose;
 
@@ -43,21 +40,6 @@ async fn token(core: &Coordinator, credentials: &Credentials) -> Result<String> 
     core.sealer()?.seal_text(Purpose::Session, &core.sessions.open(&identity.user))
 }
 
-fn basic(metadata: &MetadataMap) -> Result<Option<Credentials>> {
-    let Some(header) = metadata.get("authorization").and_then(|value| value.to_str().ok()) else {
-        return Ok(None);
-    };
-    let Some((scheme, encoded)) = header.split_once(' ') else { return Ok(None) };
-    if !scheme.eq_ignore_ascii_case("basic") {
-        return Ok(None);
-    }
-    let malformed = || Error::unauthenticated("the basic authorization is malformed");
-    let bytes = STANDARD.decode(encoded.trim()).map_err(|_| malformed())?;
-    let text = String::from_utf8(bytes).map_err(|_| malformed())?;
-    let (user, password) = text.split_once(':').ok_or_else(malformed)?;
-    Ok(Some(Credentials::Basic { user: user.to_owned(), password: password.to_owned() }))
-}
-
 /// The older way: a message in the payload.
 async fn from_payload(mut stream: Streaming<HandshakeRequest>) -> Result<Credentials, Status> {
     let payload = stream.message().await?.map(|first| first.payload).unwrap_or_default();
@@ -66,23 +48,5 @@ async fn from_payload(mut stream: Streaming<HandshakeRequest>) -> Result<Credent
             Ok(Credentials::Basic { user: auth.username, password: auth.password })
         }
         _ => Ok(Credentials::Anonymous),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn basic_headers_are_read() {
-        let read = |value: &str| {
-            let mut metadata = MetadataMap::new();
-            metadata.insert("authorization", value.parse().unwrap());
-            basic(&metadata)
-        };
-        let ann = Credentials::Basic { user: "ann".into(), password: "a:b".into() };
-        assert_eq!(read(&format!("Basic {}", STANDARD.encode("ann:a:b"))).unwrap(), Some(ann));
-        assert_eq!(read("Bearer x").unwrap(), None);
-        assert!(read("Basic !").is_err());
     }
 }

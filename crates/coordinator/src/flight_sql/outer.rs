@@ -30,8 +30,8 @@ impl GranaryFlight {
     }
 
     /// Finds the call's session and leaves it in the request.
-    fn enter<T>(&self, request: &mut Request<T>) -> Result<Call, Status> {
-        let call = Call::of(&self.core, request).map_err(status)?;
+    async fn enter<T>(&self, request: &mut Request<T>) -> Result<Call, Status> {
+        let call = Call::of(&self.core, request).await.map_err(status)?;
         request.extensions_mut().insert(call.clone());
         Ok(call)
     }
@@ -83,7 +83,7 @@ impl FlightService for GranaryFlight {
         &self,
         mut request: Request<FlightDescriptor>,
     ) -> Result<Response<FlightInfo>, Status> {
-        let call = self.enter(&mut request)?;
+        let call = self.enter(&mut request).await?;
         self.core.check_accepting().map_err(status)?;
         let outcome = self.inner.get_flight_info(request).await;
         self.leave(&call, outcome)
@@ -100,7 +100,7 @@ impl FlightService for GranaryFlight {
         &self,
         mut request: Request<FlightDescriptor>,
     ) -> Result<Response<SchemaResult>, Status> {
-        let call = self.enter(&mut request)?;
+        let call = self.enter(&mut request).await?;
         self.core.check_accepting().map_err(status)?;
         let outcome = schema::get_schema(&self.inner, &call, request.into_inner()).await;
         self.leave(&call, outcome.map(Response::new))
@@ -111,7 +111,7 @@ impl FlightService for GranaryFlight {
         &self,
         mut request: Request<Ticket>,
     ) -> Result<Response<Self::DoGetStream>, Status> {
-        let call = self.enter(&mut request)?;
+        let call = self.enter(&mut request).await?;
         let outcome = self.inner.do_get(request).await;
         self.leave(&call, outcome)
     }
@@ -120,7 +120,7 @@ impl FlightService for GranaryFlight {
         &self,
         mut request: Request<Streaming<FlightData>>,
     ) -> Result<Response<Self::DoPutStream>, Status> {
-        let call = self.enter(&mut request)?;
+        let call = self.enter(&mut request).await?;
         self.core.check_accepting().map_err(status)?;
         let outcome = self.inner.do_put(request).await;
         self.leave(&call, outcome)
@@ -131,7 +131,7 @@ impl FlightService for GranaryFlight {
         &self,
         mut request: Request<Action>,
     ) -> Result<Response<Self::DoActionStream>, Status> {
-        let call = self.enter(&mut request)?;
+        let call = self.enter(&mut request).await?;
         let outcome = self.inner.do_action(request).await;
         self.leave(&call, outcome)
     }

@@ -141,13 +141,19 @@ pub async fn bind_values(
 }
 
 /// The request of a prepared statement with what was bound to it.
-pub fn open(core: &Coordinator, binds: &Binds, sealed: &[u8]) -> Result<StatementRequest> {
+pub fn open(
+    core: &Coordinator,
+    binds: &Binds,
+    call: &Call,
+    sealed: &[u8],
+) -> Result<StatementRequest> {
     let handle = PreparedHandle::open(core.sealer()?, sealed)?;
     let parameters = match handle.parameters.is_empty() {
         true => Parameters::from_bytes(&binds.values.get(&handle.id).unwrap_or_default())?,
         false => Parameters::from_bytes(&handle.parameters)?,
     };
-    Ok(statement::request(core, &handle.session, handle.sql, parameters))
+    let session = call.session_for(&handle.session);
+    Ok(statement::request(core, session, handle.sql, parameters))
 }
 
 /// Forgets what a statement keeps here.
@@ -165,7 +171,7 @@ pub async fn update(
     sealed: &[u8],
     stream: PeekableFlightDataStream,
 ) -> Result<i64, Status> {
-    let mut request = open(core, binds, sealed).map_err(status)?;
+    let mut request = open(core, binds, call, sealed).map_err(status)?;
     let values = read_parameters(core, stream).await.map_err(status)?;
     if !values.is_empty() {
         request.parameters = values;

@@ -39,7 +39,7 @@ async fn schema_of(flight: &FlightSql, call: &Call, command: &[u8]) -> Result<Sc
         }
         Command::CommandPreparedStatementQuery(query) => {
             let handle = &query.prepared_statement_handle;
-            of_statement(flight, prepared::open(core, &flight.binds, handle)?).await
+            of_statement(flight, prepared::open(core, &flight.binds, call, handle)?).await
         }
         Command::CommandGetCatalogs(_) => metadata::catalogs().map(|rows| rows.schema()),
         Command::CommandGetDbSchemas(command) => Ok(command.into_builder().schema()),

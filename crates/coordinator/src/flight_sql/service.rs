@@ -170,7 +170,7 @@ impl FlightSqlService for FlightSql {
     ) -> Info {
         let call = Call::found(&request)?;
         let handle = &query.prepared_statement_handle;
-        let statement = prepared::open(&self.core, &self.binds, handle).map_err(status)?;
+        let statement = prepared::open(&self.core, &self.binds, &call, handle).map_err(status)?;
         let info = statement::flight_info(&self.core, &call, statement, request.into_inner());
         info.await.map(Response::new)
     }

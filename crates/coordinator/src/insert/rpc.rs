@@ -90,9 +90,9 @@ fn insert_request(
 impl BulkInsert for BulkInsertService {
     async fn insert(
         &self,
-        request: Request<Streaming<WireRequest>>,
+        mut request: Request<Streaming<WireRequest>>,
     ) -> Result<Response<InsertResponse>, Status> {
-        let call = Call::of(&self.core, &request).map_err(|error| to_status(&error))?;
+        let call = Call::of(&self.core, &mut request).await.map_err(|error| to_status(&error))?;
         let messages = request.into_inner();
         let inserted = self.insert_stream(call.session.clone(), messages).await;
         let inserted = inserted.map_err(|error| to_status(&error))?;

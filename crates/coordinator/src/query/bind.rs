@@ -132,7 +132,7 @@ fn explain_schema() -> SchemaRef {
 
 /// A plan's text as rows, a line each.
 pub(super) fn explain_rows(text: &str) -> Result<RecordBatch> {
-    let lines = StringArray::from_iter_values(text.lines());
+    let lines: StringArray = text.lines().map(Some).collect();
     RecordBatch::try_new(explain_schema(), vec![Arc::new(lines)])
         .map_err(|error| Error::internal(error.to_string()))
 }

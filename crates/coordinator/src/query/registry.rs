@@ -95,6 +95,8 @@ impl QueryRegistry {
             reason: Mutex::new(None),
         });
         entries.running.insert(id.0.clone(), Arc::clone(&running));
+        let count = entries.running.len();
+        metrics::gauge!("granary_coordinator_statements_running").set(count as f64);
         QueryHandle {
             id,
             running,
@@ -232,6 +234,7 @@ impl QueryHandle {
         let mut record = self.running.snapshot();
         record.ended_ms = Some(self.clock.now_ms());
         record.error = error;
+        measure(&record, entries.running.len());
         while entries.finished.len() >= self.finished_max {
             if entries.finished.pop_front().is_none() {
                 return;
@@ -239,6 +242,16 @@ impl QueryHandle {
         }
         entries.finished.push_back(record);
     }
+}
+
+/// What `/metrics` says of statements.
+fn measure(record: &QueryRecord, running: usize) {
+    let outcome = record.error.as_ref().map_or("OK", |error| error.kind().code());
+    metrics::counter!("granary_coordinator_statements_total", "outcome" => outcome).increment(1);
+    metrics::counter!("granary_coordinator_statement_rows_total").increment(record.rows);
+    let elapsed_ms = record.ended_ms.map_or(0, |ended| ended.saturating_sub(record.started_ms));
+    metrics::histogram!("granary_coordinator_statement_seconds").record(elapsed_ms as f64 / 1e3);
+    metrics::gauge!("granary_coordinator_statements_running").set(running as f64);
 }
 
 impl Drop for QueryHandle {

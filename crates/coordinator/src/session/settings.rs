@@ -54,7 +54,14 @@ impl StatementSettings {
             name if is_without_effect(name) => {
                 self.notices.push(Notice::new(format!("setting {name} has no effect here")));
             }
-            _ => self.query = self.query.with(name, value)?,
+            name if is_known(name) => self.query = self.query.with(name, value)?,
+            _ => {
+                let known: Vec<String> = known_settings()?.into_keys().collect();
+                return Err(Error::invalid(format!(
+                    "there is no setting '{name}'; known ones: {}",
+                    known.join(", ")
+                )));
+            }
         }
         Ok(())
     }

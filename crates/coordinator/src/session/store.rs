@@ -10,7 +10,6 @@ use parking_lot::Mutex;
 use tonic::metadata::MetadataMap;
 
 use super::{ConnectionId, Session, cookie_value};
-use crate::auth::DEFAULT_USER;
 use crate::seal::{Purpose, Sealer};
 
 /// Headers that a proxy adds. A connection that carries them may be shared by several clients, so
@@ -72,34 +71,32 @@ impl SessionStore {
     }
 
     /// The session of a call with these headers on this connection, and how its client carries it.
+    /// `None` when the call brings none, or a cookie that is not good any more: a new one begins.
     ///
-    /// Kind `Unauthenticated` for a bearer token that is not good any more. A cookie that is not
-    /// good any more begins a new session, as the specification wants.
+    /// Kind `Unauthenticated` for a bearer token that is not good any more.
     pub fn resolve(
         &self,
         sealer: &Sealer,
         metadata: &MetadataMap,
         connection: Option<&ConnectionId>,
-    ) -> Result<(Session, Carrier)> {
+    ) -> Result<(Option<Session>, Carrier)> {
         if let Some(cookie) = cookie_value(metadata) {
             let sealed = sealer.open_text::<Session>(Purpose::Session, &cookie);
-            let session = sealed.ok().and_then(|session| self.newest(session));
-            return Ok((session.unwrap_or_else(|| self.open(DEFAULT_USER)), Carrier::Cookie));
+            return Ok((sealed.ok().and_then(|session| self.newest(session)), Carrier::Cookie));
         }
         if let Some(token) = bearer(metadata) {
             let expired = || Error::unauthenticated("the session has expired; connect again");
             let sealed: Session = sealer
                 .open_text(Purpose::Session, &token)
                 .map_err(|error| Error::unauthenticated(error.message()))?;
-            return Ok((self.newest(sealed).ok_or_else(expired)?, Carrier::Bearer));
+            return Ok((Some(self.newest(sealed).ok_or_else(expired)?), Carrier::Bearer));
         }
         match connection.filter(|_| !is_proxied(metadata)) {
             Some(connection) => {
                 let kept = connection.session.lock().clone();
-                let session = kept.unwrap_or_else(|| self.open(DEFAULT_USER));
-                Ok((session, Carrier::Connection(connection.clone())))
+                Ok((kept, Carrier::Connection(connection.clone())))
             }
-            None => Ok((self.open(DEFAULT_USER), Carrier::None)),
+            None => Ok((None, Carrier::None)),
         }
     }
 
@@ -224,6 +221,10 @@ mod tests {
         headers("authorization", &format!("Bearer {sealed}"))
     }
 
+    fn found(store: &SessionStore, metadata: &MetadataMap) -> Option<Session> {
+        store.resolve(&sealer(), metadata, None).unwrap().0
+    }
+
     fn in_database(store: &SessionStore, database: &str) -> Session {
         Session { database: database.into(), ..store.open("ann") }
     }
@@ -234,7 +235,7 @@ mod tests {
         let session = in_database(&store(&clock, 8), "sales");
         let (found, carrier) =
             store(&clock, 8).resolve(&sealer(), &with_cookie(&session), None).unwrap();
-        assert_eq!(found, session);
+        assert_eq!(found, Some(session));
         assert!(matches!(carrier, Carrier::Cookie));
     }
 
@@ -243,10 +244,10 @@ mod tests {
         let clock = TestClock::at(1_000);
         let store = store(&clock, 8);
         let token = with_bearer(&store.open("ann"));
-        let (session, carrier) = store.resolve(&sealer(), &token, None).unwrap();
-        store.change(Session { database: "sales".into(), ..session }, &carrier);
-        let (found, _) = store.resolve(&sealer(), &token, None).unwrap();
-        assert_eq!((found.database.as_str(), found.revision), ("sales", 1));
+        let session = found(&store, &token).unwrap();
+        store.change(Session { database: "sales".into(), ..session }, &Carrier::Bearer);
+        let newest = found(&store, &token).unwrap();
+        assert_eq!((newest.database.as_str(), newest.revision), ("sales", 1));
     }
 
     #[test]
@@ -256,12 +257,10 @@ mod tests {
         let session = in_database(&store, "sales");
         for _ in 0..3 {
             clock.advance(IDLE / 2);
-            let (found, _) = store.resolve(&sealer(), &with_cookie(&session), None).unwrap();
-            assert_eq!(found.database, "sales");
+            assert_eq!(found(&store, &with_cookie(&session)).unwrap().database, "sales");
         }
         clock.advance(IDLE + Duration::from_secs(1));
-        let (found, _) = store.resolve(&sealer(), &with_cookie(&session), None).unwrap();
-        assert_ne!(found.id, session.id, "a new session began");
+        assert_eq!(found(&store, &with_cookie(&session)), None, "a new session begins");
         let error = store.resolve(&sealer(), &with_bearer(&session), None).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unauthenticated);
     }
@@ -293,13 +292,15 @@ mod tests {
         let store = store(&clock, 8);
         let connection = ConnectionId { number: 1, session: Arc::default() };
         let plain = MetadataMap::new();
-        let (session, carrier) = store.resolve(&sealer(), &plain, Some(&connection)).unwrap();
-        store.change(Session { database: "sales".into(), ..session }, &carrier);
+        let (kept, carrier) = store.resolve(&sealer(), &plain, Some(&connection)).unwrap();
+        assert_eq!(kept, None);
+        store.change(in_database(&store, "sales"), &carrier);
         let database = |metadata: &MetadataMap| {
-            store.resolve(&sealer(), metadata, Some(&connection)).unwrap().0.database
+            let (kept, _) = store.resolve(&sealer(), metadata, Some(&connection)).unwrap();
+            kept.map(|session| session.database)
         };
-        assert_eq!(database(&plain), "sales");
-        assert_eq!(database(&headers("x-forwarded-for", "10.0.0.1")), "default");
+        assert_eq!(database(&plain).as_deref(), Some("sales"));
+        assert_eq!(database(&headers("x-forwarded-for", "10.0.0.1")), None);
     }
 
     #[test]
@@ -310,7 +311,6 @@ mod tests {
         let error = store.resolve(&sealer(), &token, None).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unauthenticated);
         let cookie = headers("cookie", "arrow_flight_session_id=nonsense");
-        let (session, _) = store.resolve(&sealer(), &cookie, None).unwrap();
-        assert_eq!(session.database, "default");
+        assert_eq!(found(&store, &cookie), None);
     }
 }

@@ -43,10 +43,10 @@ use granary_common::ColumnId;
 use granary_storage::Filter;
 use parking_lot::Mutex;
 
+use self::facts::ScanFacts;
 use self::layout::{Layout, ScanSpec, units};
 use self::predicate::{all_of, to_filter};
 use self::read::PartAccess;
-use self::facts::ScanFacts;
 use self::stream::{Reader, ScanMetrics, UnitQueue, map_columns};
 
 /// Streams that one partition merges at most; with more parts a sort is cheaper than the merge.
@@ -122,9 +122,9 @@ impl PartScanExec {
     fn queue(&self, partition: usize) -> Option<UnitQueue> {
         let mut run = self.run.lock();
         if run.started.contains(&partition) || run.queues.is_empty() {
-            let queues = units(&self.spec).into_iter().map(|units| {
-                Arc::new(Mutex::new(units.into_iter().collect()))
-            });
+            let queues = units(&self.spec)
+                .into_iter()
+                .map(|units| Arc::new(Mutex::new(units.into_iter().collect())));
             *run = Run { queues: queues.collect(), started: BTreeSet::new() };
         }
         run.started.insert(partition);

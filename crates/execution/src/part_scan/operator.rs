@@ -217,8 +217,7 @@ impl PartScanExec {
             };
             return Ok(self.counted(batches, metrics.baseline));
         }
-        let reservation =
-            MemoryConsumer::new("PartScanExec merge").register(context.memory_pool());
+        let reservation = MemoryConsumer::new("PartScanExec merge").register(context.memory_pool());
         StreamingMergeBuilder::new()
             .with_streams(streams)
             .with_schema(self.schema())

@@ -105,15 +105,17 @@ fn from_binary(schema: &PartSchema, binary: &BinaryExpr) -> Option<Filter> {
         return Some(Filter::Compare { column: column.id, op: op.swapped(), value });
     }
     let (left, right) = (comparable_column(schema, left)?, comparable_column(schema, right)?);
-    (left.column_type.arrow() == right.column_type.arrow())
-        .then_some(Filter::CompareColumns { left: left.id, op, right: right.id })
+    (left.column_type.arrow() == right.column_type.arrow()).then_some(Filter::CompareColumns {
+        left: left.id,
+        op,
+        right: right.id,
+    })
 }
 
 fn from_in_list(schema: &PartSchema, in_list: &InListExpr) -> Option<Filter> {
     let column = comparable_column(schema, in_list.expr())?;
-    let value = |item: &Arc<dyn PhysicalExpr>| {
-        canonical(column, item.downcast_ref::<Literal>()?.value())
-    };
+    let value =
+        |item: &Arc<dyn PhysicalExpr>| canonical(column, item.downcast_ref::<Literal>()?.value());
     let values = in_list.list().iter().map(value).collect::<Option<Vec<_>>>()?;
     Some(Filter::In { column: column.id, values, negated: in_list.negated() })
 }
@@ -189,9 +191,9 @@ fn canonical(column: &PartColumn, value: &ScalarValue) -> Option<Scalar> {
 mod tests {
     use super::*;
     use crate::part_scan::layout::{Layout, tests::spec};
+    use datafusion::common::ToDFSchema;
     use datafusion::logical_expr::{Expr, col, lit};
     use datafusion::physical_expr::create_physical_expr;
-    use datafusion::common::ToDFSchema;
     use granary_common::ColumnId;
 
     fn check(expression: Expr, expected: Option<Filter>) {

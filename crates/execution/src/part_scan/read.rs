@@ -26,9 +26,10 @@ pub struct PartAccess {
 impl PartAccess {
     /// The access that the session of `context` was given.
     pub fn of(context: &TaskContext) -> Result<Arc<PartAccess>> {
-        context.session_config().get_extension::<PartAccess>().ok_or_else(|| {
-            Error::internal("this session was made without access to parts")
-        })
+        context
+            .session_config()
+            .get_extension::<PartAccess>()
+            .ok_or_else(|| Error::internal("this session was made without access to parts"))
     }
 }
 
@@ -118,7 +119,11 @@ pub fn intersect(left: &[Range<u64>], right: &[Range<u64>]) -> Vec<Range<u64>> {
         if start < end {
             both.push(start..end);
         }
-        if a.end <= b.end { left.next() } else { right.next() };
+        if a.end <= b.end {
+            left.next()
+        } else {
+            right.next()
+        };
     }
     both
 }

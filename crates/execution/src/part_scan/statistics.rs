@@ -67,8 +67,11 @@ pub fn of_scan(spec: &ScanSpec, summaries: &ColumnSummaries) -> Statistics {
     let column_statistics: Vec<ColumnStatistics> = columns.collect();
     let bytes = column_statistics.iter().map(|column| column.byte_size);
     let total_byte_size = bytes.fold(Precision::Exact(0), |sum, bytes| sum.add(&bytes));
-    let statistics =
-        Statistics { num_rows: rows_out, total_byte_size: total_byte_size.to_inexact(), column_statistics };
+    let statistics = Statistics {
+        num_rows: rows_out,
+        total_byte_size: total_byte_size.to_inexact(),
+        column_statistics,
+    };
     match spec.fetch {
         Some(fetch) => {
             let rows = statistics.num_rows.get_value().copied().unwrap_or(fetch);
@@ -134,9 +137,7 @@ fn bound(value: &Scalar, column_type: &ColumnType) -> Option<ScalarValue> {
 pub fn value_bytes(data_type: &DataType) -> usize {
     match data_type {
         DataType::Boolean => 1,
-        DataType::Struct(fields) => {
-            fields.iter().map(|field| value_bytes(field.data_type())).sum()
-        }
+        DataType::Struct(fields) => fields.iter().map(|field| value_bytes(field.data_type())).sum(),
         other => other.primitive_width().unwrap_or(VARIABLE_VALUE_BYTES),
     }
 }
@@ -148,9 +149,7 @@ pub fn selectivity(filter: &Filter, summaries: &ColumnSummaries, rows: u64) -> f
         Filter::And(terms) => conjunction(terms, summaries, rows),
         Filter::Or(terms) => 1.0 - terms.iter().map(|term| 1.0 - share(term)).product::<f64>(),
         Filter::Not(term) => 1.0 - share(term),
-        Filter::Compare { column, op, value } => {
-            compare(summaries.get(column), *op, value, rows)
-        }
+        Filter::Compare { column, op, value } => compare(summaries.get(column), *op, value, rows),
         Filter::CompareColumns { op: CompareOp::NotEq, .. } => 1.0 - UNKNOWN_SELECTIVITY,
         Filter::CompareColumns { .. } => 0.5,
         Filter::In { column, values, negated } => {
@@ -159,7 +158,8 @@ pub fn selectivity(filter: &Filter, summaries: &ColumnSummaries, rows: u64) -> f
         }
         Filter::IsNull { column, negated } => {
             let nulls = summaries.get(column).and_then(|summary| summary.null_count);
-            let share = nulls.map_or(UNKNOWN_SELECTIVITY, |nulls| nulls as f64 / rows.max(1) as f64);
+            let share =
+                nulls.map_or(UNKNOWN_SELECTIVITY, |nulls| nulls as f64 / rows.max(1) as f64);
             negated_if(*negated, share)
         }
         Filter::Like { negated, .. } => negated_if(*negated, LIKE_SELECTIVITY),
@@ -269,8 +269,7 @@ mod tests {
 
     #[test]
     fn ranges_are_shares_of_the_span() {
-        let between =
-            Filter::And(vec![compare(CompareOp::GtEq, 100), compare(CompareOp::Lt, 300)]);
+        let between = Filter::And(vec![compare(CompareOp::GtEq, 100), compare(CompareOp::Lt, 300)]);
         for (filter, expected) in [
             (compare(CompareOp::Lt, 250), 0.25),
             (compare(CompareOp::Gt, 250), 0.75),

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::record_batch::RecordBatch;
 use datafusion::arrow::array::{Array, AsArray, BooleanArray};
@@ -9,10 +10,12 @@ use datafusion::arrow::compute::{filter_record_batch, prep_null_mask_filter};
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::DataFusionError;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
-use datafusion::physical_expr::expressions::Column;
-use datafusion::physical_expr::utils::collect_columns;
 use datafusion::physical_expr::PhysicalExpr;
-use datafusion::physical_plan::metrics::{BaselineMetrics, Count, ExecutionPlanMetricsSet, MetricBuilder};
+use datafusion::physical_expr::expressions::{Column, DynamicFilterPhysicalExpr};
+use datafusion::physical_expr::utils::collect_columns;
+use datafusion::physical_plan::metrics::{
+    BaselineMetrics, Count, ExecutionPlanMetricsSet, MetricBuilder,
+};
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
 use granary_common::ColumnId;
@@ -68,7 +71,7 @@ pub struct Reader {
     /// With columns as positions in the table's schema.
     residual: Vec<Arc<dyn PhysicalExpr>>,
     /// The same with columns as positions in what is read.
-    residual_on_batch: Vec<Arc<dyn PhysicalExpr>>,
+    residual_on_batch: Vec<BatchFilter>,
     output_schema: SchemaRef,
 }
 
@@ -91,7 +94,7 @@ impl Reader {
                 columns.push(id);
             }
         }
-        let on_batch = residual.iter().map(|predicate| on_batch(predicate, &spec, &columns));
+        let on_batch = residual.iter().map(|term| BatchFilter::new(term, &spec, &columns));
         let residual_on_batch = on_batch.collect::<Result<_, _>>()?;
         let residual = residual.to_vec();
         Ok(Self { spec, access, batch_rows, columns, residual, residual_on_batch, output_schema })
@@ -143,14 +146,10 @@ impl Reader {
         metrics: &ScanMetrics,
     ) -> Result<RecordBatch, DataFusionError> {
         let _timer = metrics.baseline.elapsed_compute().timer();
-        for predicate in &self.residual_on_batch {
-            let passing = predicate.evaluate(&batch)?.into_array(batch.num_rows())?;
-            let passing = truth(passing.as_boolean());
-            if passing.true_count() < batch.num_rows() {
-                let before = batch.num_rows();
-                batch = filter_record_batch(&batch, &passing)?;
-                metrics.rows_dropped.add(before - batch.num_rows());
-            }
+        for filter in &self.residual_on_batch {
+            let before = batch.num_rows();
+            batch = filter.apply(batch)?;
+            metrics.rows_dropped.add(before - batch.num_rows());
         }
         if self.columns.len() > self.spec.columns.len() {
             let output: Vec<usize> = (0..self.spec.columns.len()).collect();
@@ -170,16 +169,75 @@ fn truth(passing: &BooleanArray) -> BooleanArray {
     }
 }
 
-/// `predicate` over the table's schema as one over the columns that are read.
-fn on_batch(
-    predicate: &Arc<dyn PhysicalExpr>,
-    spec: &ScanSpec,
-    columns: &[ColumnId],
-) -> Result<Arc<dyn PhysicalExpr>, DataFusionError> {
-    map_columns(predicate, |position| {
-        let id = spec.schema.columns.get(position)?.id;
-        columns.iter().position(|column| *column == id)
-    })
+/// A runtime filter over what is read. One that only helps, and does not, is left out for most
+/// batches: whoever made it drops the rows as well.
+struct BatchFilter {
+    predicate: Arc<dyn PhysicalExpr>,
+    /// Whether leaving it out changes nothing but time.
+    only_helps: bool,
+    batches: AtomicU64,
+    rows: AtomicU64,
+    dropped: AtomicU64,
+}
+
+impl BatchFilter {
+    /// Of so many batches one is filtered all the same, since filters change.
+    const PROBE_EVERY: u64 = 8;
+    /// Rows after which a filter may be left out.
+    const ROWS_MIN: u64 = 1 << 16;
+    /// Rows after which the past counts half.
+    const ROWS_MAX: u64 = 1 << 19;
+    /// A filter helps when it drops at least one of so many rows.
+    const DROPS_ONE_OF: u64 = 16;
+
+    /// `predicate` over the table's schema as one over `columns`.
+    fn new(
+        predicate: &Arc<dyn PhysicalExpr>,
+        spec: &ScanSpec,
+        columns: &[ColumnId],
+    ) -> Result<Self, DataFusionError> {
+        let only_helps = predicate.exists(|node| Ok(node.is::<DynamicFilterPhysicalExpr>()))?;
+        let predicate = map_columns(predicate, |position| {
+            let id = spec.schema.columns.get(position)?.id;
+            columns.iter().position(|column| *column == id)
+        })?;
+        let (batches, rows, dropped) = Default::default();
+        Ok(Self { predicate, only_helps, batches, rows, dropped })
+    }
+
+    fn helps(&self) -> bool {
+        let batch = self.batches.fetch_add(1, Ordering::Relaxed);
+        let rows = self.rows.load(Ordering::Relaxed);
+        let dropped = self.dropped.load(Ordering::Relaxed);
+        !self.only_helps
+            || rows < Self::ROWS_MIN
+            || dropped * Self::DROPS_ONE_OF >= rows
+            || batch.is_multiple_of(Self::PROBE_EVERY)
+    }
+
+    fn note(&self, rows: usize, dropped: usize) {
+        self.dropped.fetch_add(dropped as u64, Ordering::Relaxed);
+        let seen = self.rows.fetch_add(rows as u64, Ordering::Relaxed);
+        if seen > Self::ROWS_MAX {
+            self.rows.store(seen / 2, Ordering::Relaxed);
+            self.dropped.store(self.dropped.load(Ordering::Relaxed) / 2, Ordering::Relaxed);
+        }
+    }
+
+    fn apply(&self, batch: RecordBatch) -> Result<RecordBatch, DataFusionError> {
+        if !self.helps() {
+            return Ok(batch);
+        }
+        let rows = batch.num_rows();
+        let passing = self.predicate.evaluate(&batch)?.into_array(rows)?;
+        let passing = truth(passing.as_boolean());
+        let dropped = rows - passing.true_count();
+        self.note(rows, dropped);
+        match dropped {
+            0 => Ok(batch),
+            _ => Ok(filter_record_batch(&batch, &passing)?),
+        }
+    }
 }
 
 /// `expression` with every column's position mapped. Kind `Internal` where the mapping has none.

@@ -52,9 +52,10 @@ impl WorkerDirectory for CatalogDirectory {
 
     fn url(&self, worker: WorkerId) -> Result<Url> {
         let snapshot = self.catalog.snapshot();
-        let row = snapshot.workers.get(&worker).ok_or_else(|| {
-            Error::unavailable(format!("worker {worker} is not registered"))
-        })?;
+        let row = snapshot
+            .workers
+            .get(&worker)
+            .ok_or_else(|| Error::unavailable(format!("worker {worker} is not registered")))?;
         if row.state == WorkerState::Dead {
             return Err(Error::unavailable(format!(
                 "worker {worker} at {} does not answer; its buckets are away until it returns",

@@ -11,7 +11,8 @@ use granary_catalog::{NewPart, codec};
 use granary_common::{ClusterId, Error, Result};
 use granary_proto::internal::worker_client::WorkerClient;
 use granary_proto::internal::{
-    PartStatisticsRequest, ScanPartRequest, ScanPartResponse, WriteBlockRequest, write_block_request,
+    PartStatisticsRequest, ScanPartRequest, ScanPartResponse, WriteBlockRequest,
+    write_block_request,
 };
 use granary_storage::{ColumnStatistics, PartRef};
 use tonic::Request;
@@ -117,9 +118,8 @@ impl WorkerApi for RemoteWorker {
             .await
             .map_err(|status| self.failed("reading a part", &status))?;
         let this = self.clone();
-        let chunks = response
-            .into_inner()
-            .map_err(move |status| this.failed("reading a part", &status));
+        let chunks =
+            response.into_inner().map_err(move |status| this.failed("reading a part", &status));
         Ok(batches(chunks.boxed()))
     }
 

@@ -99,6 +99,11 @@ impl Table {
     }
 }
 
+/// Makes what all generators share, which the first of them would otherwise make.
+pub(super) fn prepare() {
+    tpchgen::text::TextPool::get_or_init_default();
+}
+
 fn boxed<R: RecordBatchReader + Send + 'static>(rows: R) -> (SchemaRef, Batches) {
     let schema = rows.schema();
     let rows = rows.map(|batch: Result<RecordBatch, _>| {

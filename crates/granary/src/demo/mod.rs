@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use granary_common::{Error, Result};
+use granary_common::{Error, Random as _, Result, SystemRandom, TaskOwner};
 
 use crate::client::{Client, ConnectOptions};
 use crate::cluster::{Cluster, ClusterSpec, ProcessHandle};
@@ -84,7 +84,12 @@ async fn demo(options: &DemoOptions) -> Result<bool> {
     let queries = queries::read(&options.tpch_dir)?;
     let tables = read_tables(&options.tpch_dir)?;
     let folder = Folder::make(options)?;
+    // The text that comments are cut from takes a few seconds to make; the cluster starts
+    // meanwhile.
+    let tasks = TaskOwner::current();
+    let texts = tasks.spawn_blocking(generate::prepare);
     let mut cluster = start(options, &folder.path).await?;
+    texts.await.map_err(|error| Error::internal(format!("generating texts: {error}")))?;
     let urls = cluster.urls();
     let mut client = Client::connect(&ConnectOptions::to_url(&urls[0])).await?;
 
@@ -111,6 +116,8 @@ async fn start(options: &DemoOptions, folder: &Path) -> Result<Cluster> {
     };
     spec.ready_limit = READY_LIMIT;
     spec.detached = options.keep;
+    let secret = SystemRandom::shared().next_hex();
+    spec.environment.push(("GRANARY_SECRET".to_owned(), secret));
     let what = match options.embedded {
         true => "one embedded server".to_owned(),
         false => format!(

@@ -20,8 +20,11 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::datatypes::SchemaRef;
+use arrow::array::RecordBatch;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::util::display::array_value_to_string;
 use futures::StreamExt;
+use granary_catalog::ColumnType;
 use granary_common::{Clock, Error, ErrorKind, Result, SystemClock, TaskOwner};
 use granary_proto::v1::{InsertHeader, InsertResponse};
 
@@ -71,7 +74,7 @@ pub fn run(options: &LoadOptions, runtime: &tokio::runtime::Runtime) -> ExitCode
     }
 }
 
-/// The rows of a table's name as written: `database.table` or `table`.
+/// The database and the table of a name as written: `database.table` or `table`.
 fn split_name(name: &str) -> (String, String) {
     let bare = |part: &str| part.trim_matches(['"', '`']).to_owned();
     match name.split_once('.') {
@@ -123,15 +126,38 @@ async fn load(options: &LoadOptions) -> Result<()> {
     Ok(())
 }
 
-/// The columns of the table, in order.
-pub async fn table_schema(client: &mut Client, database: &str, table: &str) -> Result<SchemaRef> {
+/// The columns of the table, in order, as text is read into them.
+async fn table_schema(client: &mut Client, database: &str, table: &str) -> Result<SchemaRef> {
     use crate::client::quote_identifier as quote;
     let name = match database {
         "" => quote(table),
         database => format!("{}.{}", quote(database), quote(table)),
     };
-    let (schema, _) = client.query(&format!("SELECT * FROM {name} LIMIT 0")).await?;
-    Ok(schema)
+    // The answer to a query does not tell NOT NULL columns from others; the description does.
+    let (_, batches) = client.query(&format!("DESCRIBE TABLE {name}")).await?;
+    let mut fields = Vec::new();
+    for batch in &batches {
+        for row in 0..batch.num_rows() {
+            fields.push(text_field(&text(batch, "name", row)?, &text(batch, "type", row)?)?);
+        }
+    }
+    Ok(Arc::new(Schema::new(fields)))
+}
+
+fn text(batch: &RecordBatch, column: &str, row: usize) -> Result<String> {
+    let missing = || Error::internal(format!("the description of a table has no {column}"));
+    let column = batch.column_by_name(column).ok_or_else(missing)?;
+    array_value_to_string(column, row).map_err(|error| Error::internal(error.to_string()))
+}
+
+/// The field of a column whose values come as text. An address is sent as text: the server knows
+/// how to read it.
+fn text_field(name: &str, column_type: &str) -> Result<Field> {
+    let column_type: ColumnType = column_type.parse()?;
+    Ok(match column_type.base() {
+        ColumnType::Ipv4 => Field::new(name, DataType::Utf8View, column_type.is_nullable()),
+        _ => column_type.arrow_field(name),
+    })
 }
 
 struct Loader<'a> {
@@ -245,6 +271,18 @@ mod tests {
             [("t", "", "t"), ("db.t", "db", "t"), ("`db`.\"t\"", "db", "t")]
         {
             assert_eq!(split_name(name), (database.to_owned(), table.to_owned()));
+        }
+    }
+
+    #[test]
+    fn columns_are_read_as_the_table_declares_them() {
+        for (column_type, expected, nullable) in [
+            ("Int64", DataType::Int64, false),
+            ("Nullable(String)", DataType::Utf8View, true),
+            ("IPv4", DataType::Utf8View, false),
+        ] {
+            let field = text_field("c", column_type).expect("a type");
+            assert_eq!((field.data_type(), field.is_nullable()), (&expected, nullable));
         }
     }
 }

@@ -86,14 +86,19 @@ impl<W: Write> TableWriter<W> {
 
     fn row(&mut self, cells: &[String]) -> Result<()> {
         let widths = self.widths.as_deref().unwrap_or_default();
-        for ((cell, width_of), right) in cells.iter().zip(widths).zip(&self.right) {
-            let padding = width_of.saturating_sub(width(cell));
-            match right {
-                true => write!(self.sink, "| {:padding$}{cell} ", "")?,
-                false => write!(self.sink, "| {cell}{:padding$} ", "")?,
+        let height = cells.iter().map(|cell| cell.split('\n').count()).max().unwrap_or(1);
+        for line in 0..height {
+            for ((cell, width_of), right) in cells.iter().zip(widths).zip(&self.right) {
+                let text = cell.split('\n').nth(line).unwrap_or_default();
+                let padding = width_of.saturating_sub(width(text));
+                match right {
+                    true => write!(self.sink, "| {:padding$}{text} ", "")?,
+                    false => write!(self.sink, "| {text}{:padding$} ", "")?,
+                }
             }
+            writeln!(self.sink, "|")?;
         }
-        writeln!(self.sink, "|")
+        Ok(())
     }
 
     /// Closes the frame and gives the sink back.
@@ -106,14 +111,15 @@ impl<W: Write> TableWriter<W> {
     }
 }
 
+/// Characters of the widest line.
 fn width(text: &str) -> usize {
-    text.chars().count()
+    text.split('\n').map(|line| line.chars().count()).max().unwrap_or(0)
 }
 
-/// One line, whatever the value contains.
+/// A value without what would break the frame. Line breaks stay: plans and statements have them.
 fn shown(text: &str) -> String {
-    if text.contains(['\n', '\r', '\t']) {
-        text.replace('\n', "\\n").replace('\r', "\\r").replace('\t', "\\t")
+    if text.contains(['\r', '\t']) {
+        text.replace('\r', "\\r").replace('\t', "    ")
     } else {
         text.to_owned()
     }
@@ -137,13 +143,14 @@ mod tests {
         table.write(&batch).expect("written");
         let text = String::from_utf8(table.finish().expect("finished")).expect("text");
         let expected = "\
-+------+------------+
-|    n | word       |
-+------+------------+
-|    1 | ä          |
-| -200 | two\\nlines |
-| NULL |            |
-+------+------------+
++------+-------+
+|    n | word  |
++------+-------+
+|    1 | ä     |
+| -200 | two   |
+|      | lines |
+| NULL |       |
++------+-------+
 ";
         assert_eq!(text, expected);
     }

@@ -16,14 +16,14 @@ use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::filter::FilterExec;
-use datafusion::physical_plan::joins::HashJoinExec;
+use datafusion::physical_plan::joins::{HashJoinExec, PartitionMode};
 use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::repartition::RepartitionExec;
 use datafusion::physical_plan::{
     ChildrenPropertiesMode, ExecutionPlan, Partitioning, ReplaceChildrenOptions,
 };
 use granary_catalog::ColumnType;
-use granary_common::{BucketIndex, ColumnId, WorkerId};
+use granary_common::{ColumnId, WorkerId};
 use granary_execution::{ColocatedJoinExec, Layout, PartScanExec, ScanSpec};
 
 /// Turns joins on the distribution key into [`ColocatedJoinExec`].
@@ -89,9 +89,8 @@ fn colocated(join: &HashJoinExec, partitions: usize) -> Result<Option<Arc<dyn Ex
 
 /// Whether some key of the left is equated, column by column, with some key of the right.
 fn joined_on_keys(join: &HashJoinExec, left: &Bucketed, right: &Bucketed) -> bool {
-    let position = |expression: &Arc<dyn PhysicalExpr>| {
-        expression.downcast_ref::<Column>().map(Column::index)
-    };
+    let position =
+        |expression: &Arc<dyn PhysicalExpr>| expression.downcast_ref::<Column>().map(Column::index);
     let pairs: Vec<(usize, usize)> = join
         .on()
         .iter()
@@ -113,10 +112,11 @@ fn bucketed(plan: &Arc<dyn ExecutionPlan>) -> Option<Bucketed> {
     if let Some(projection) = plan.downcast_ref::<ProjectionExec>() {
         let below = bucketed(projection.input())?;
         let outputs = projection.expr().iter();
-        let outputs: Vec<Option<usize>> = outputs
-            .map(|output| output.expr.downcast_ref::<Column>().map(Column::index))
-            .collect();
-        return through(below, |position| outputs.iter().position(|output| *output == Some(position)));
+        let outputs: Vec<Option<usize>> =
+            outputs.map(|output| output.expr.downcast_ref::<Column>().map(Column::index)).collect();
+        return through(below, |position| {
+            outputs.iter().position(|output| *output == Some(position))
+        });
     }
     if let Some(filter) = plan.downcast_ref::<FilterExec>() {
         let below = bucketed(filter.input())?;
@@ -128,8 +128,36 @@ fn bucketed(plan: &Arc<dyn ExecutionPlan>) -> Option<Bucketed> {
     if plan.is::<CooperativeExec>() {
         return bucketed(plan.children().first()?);
     }
+    if let Some(join) = plan.downcast_ref::<HashJoinExec>() {
+        return probe_bucketed(join);
+    }
     let join = plan.downcast_ref::<ColocatedJoinExec>()?.join();
     join_bucketed(join)
+}
+
+/// The side whose rows a join passes on in their partitions, if it is such a join: the probed one,
+/// when the other is collected whole and none of its unmatched rows come out.
+fn probed(join: &HashJoinExec) -> Option<&Arc<dyn ExecutionPlan>> {
+    let passes = matches!(
+        join.join_type(),
+        JoinType::Inner | JoinType::Right | JoinType::RightSemi | JoinType::RightAnti
+    );
+    let collected = *join.partition_mode() == PartitionMode::CollectLeft && !join.null_aware;
+    (passes && collected && join.fetch().is_none()).then(|| join.right())
+}
+
+fn probe_bucketed(join: &HashJoinExec) -> Option<Bucketed> {
+    let below = bucketed(probed(join)?)?;
+    let offset = match join.join_type() {
+        JoinType::RightSemi | JoinType::RightAnti => 0,
+        _ => join.left().schema().fields().len(),
+    };
+    match join.projection.as_deref() {
+        None => through(below, |position| Some(position + offset)),
+        Some(kept) => {
+            through(below, |position| kept.iter().position(|at| *at == position + offset))
+        }
+    }
 }
 
 fn scan_bucketed(scan: &PartScanExec) -> Option<Bucketed> {
@@ -177,9 +205,11 @@ fn join_bucketed(join: &HashJoinExec) -> Option<Bucketed> {
         [(left_speaks, join.left(), 0), (right_speaks, join.right(), right_offset)]
     {
         let Some(below) = bucketed(side).filter(|_| speaks) else { continue };
-        keys.extend(below.keys.into_iter().map(|key| {
-            key.into_iter().map(|position| position + offset).collect::<Vec<usize>>()
-        }));
+        keys.extend(
+            below.keys.into_iter().map(|key| {
+                key.into_iter().map(|position| position + offset).collect::<Vec<usize>>()
+            }),
+        );
         speaker = Some((below.leaders, below.types));
     }
     let (leaders, types) = speaker?;
@@ -190,24 +220,36 @@ fn join_bucketed(join: &HashJoinExec) -> Option<Bucketed> {
     }
 }
 
-/// `plan` with every scan laid out by buckets, in groups that depend on nothing but the buckets.
-fn by_buckets(
+/// `plan` with the scans whose rows [`bucketed`] follows laid out by buckets, in groups that depend
+/// on nothing but the buckets.
+fn by_buckets(plan: Arc<dyn ExecutionPlan>, partitions: usize) -> Result<Arc<dyn ExecutionPlan>> {
+    let Some(scan) = plan.downcast_ref::<PartScanExec>() else {
+        return followed(plan, |side| by_buckets(side, partitions));
+    };
+    let Some(placement) = &scan.facts().placement else { return Ok(plan) };
+    let layout = Layout::Bucketed { groups: placement.groups(partitions) };
+    let spec = ScanSpec { layout, ..(**scan.spec()).clone() };
+    Ok(Arc::new(scan.with_spec(spec)?))
+}
+
+/// `plan` with `change` made to the inputs whose rows lie by buckets: all of them, but of a join with
+/// a collected side only the other one.
+fn followed(
     plan: Arc<dyn ExecutionPlan>,
-    partitions: usize,
+    change: impl Fn(Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>>,
 ) -> Result<Arc<dyn ExecutionPlan>> {
-    let laid_out = plan.transform_up(|node| {
-        let Some(scan) = node.downcast_ref::<PartScanExec>() else {
-            return Ok(Transformed::no(node));
-        };
-        let Some(placement) = &scan.facts().placement else { return Ok(Transformed::no(node)) };
-        let layout = Layout::Bucketed { groups: placement.groups(partitions) };
-        if scan.spec().layout == layout {
-            return Ok(Transformed::no(node));
-        }
-        let spec = ScanSpec { layout, ..(**scan.spec()).clone() };
-        Ok(Transformed::yes(Arc::new(scan.with_spec(spec)?) as Arc<dyn ExecutionPlan>))
+    let probe_only = plan.is::<HashJoinExec>();
+    let inputs = plan.children().into_iter().cloned().enumerate();
+    let changed = inputs.map(|(side, input)| match probe_only && side == 0 {
+        true => Ok(input),
+        false => change(input),
     });
-    laid_out.data()
+    let changed = changed.collect::<Result<Vec<_>>>()?;
+    if changed.is_empty() {
+        return Ok(plan);
+    }
+    let options = ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute);
+    plan.replace_children(changed, options)
 }
 
 /// Takes out what would mix buckets again below a [`ColocatedJoinExec`]: a redistribution in turn,
@@ -248,33 +290,8 @@ fn without_turns(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>>
     {
         return without_turns(Arc::clone(turns.input()));
     }
-    if plan.is::<ColocatedJoinExec>() || plan.children().len() != 1 {
-        return Ok(plan);
+    match plan.is::<ColocatedJoinExec>() {
+        true => Ok(plan),
+        false => followed(plan, without_turns),
     }
-    let children = plan.children().into_iter().cloned();
-    let children = children.map(without_turns).collect::<Result<Vec<_>>>()?;
-    plan.replace_children(
-        children,
-        ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute),
-    )
-}
-
-/// The groups of buckets by which the scans below `plan` are laid out, if all of them agree.
-pub fn common_groups(plan: &Arc<dyn ExecutionPlan>) -> Option<Vec<Vec<BucketIndex>>> {
-    if let Some(scan) = plan.downcast_ref::<PartScanExec>() {
-        return match &scan.spec().layout {
-            Layout::Bucketed { groups } => Some(groups.clone()),
-            Layout::Spread { .. } => None,
-        };
-    }
-    let transparent = plan.is::<ProjectionExec>()
-        || plan.is::<FilterExec>()
-        || plan.is::<CooperativeExec>()
-        || plan.is::<ColocatedJoinExec>();
-    if !transparent {
-        return None;
-    }
-    let mut groups = plan.children().into_iter().map(common_groups);
-    let first = groups.next()??;
-    groups.all(|other| other.as_ref() == Some(&first)).then_some(first)
 }

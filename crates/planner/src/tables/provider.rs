@@ -88,9 +88,8 @@ impl PartTable {
 
     fn scanned_parts(&self, filter: Option<&Filter>) -> Vec<ScannedPart> {
         let visible = self.state.visible_parts(self.snapshot.version);
-        let matching = visible.filter(|part| {
-            filter.is_none_or(|filter| may_match(&self.part_schema, part, filter))
-        });
+        let matching = visible
+            .filter(|part| filter.is_none_or(|filter| may_match(&self.part_schema, part, filter)));
         let scanned = matching.map(|part| ScannedPart {
             part: PartRef::from(&**part),
             bucket: part.bucket,

@@ -69,9 +69,8 @@ fn may_compare(bounds: &Bounds, op: CompareOp, value: &Scalar) -> bool {
     if *value == Scalar::Null {
         return false;
     }
-    let alien = |bound: &Scalar| {
-        *bound != Scalar::Null && discriminant(bound) != discriminant(value)
-    };
+    let alien =
+        |bound: &Scalar| *bound != Scalar::Null && discriminant(bound) != discriminant(value);
     if alien(&bounds.min) || bounds.max.as_ref().is_some_and(alien) {
         return true;
     }
@@ -132,17 +131,11 @@ mod tests {
         check(Scalar::Int(1), Some(Scalar::Int(2)), &either, true);
         let both = Filter::And(vec![compare(CompareOp::Gt, 0), compare(CompareOp::Gt, 2)]);
         check(Scalar::Int(1), Some(Scalar::Int(2)), &both, false);
-        let unknown = Filter::Compare {
-            column: ColumnId(7),
-            op: CompareOp::Eq,
-            value: Scalar::Int(0),
-        };
+        let unknown =
+            Filter::Compare { column: ColumnId(7), op: CompareOp::Eq, value: Scalar::Int(0) };
         check(Scalar::Int(1), None, &unknown, true);
-        let alien = Filter::Compare {
-            column: ColumnId(0),
-            op: CompareOp::Eq,
-            value: Scalar::UInt(99),
-        };
+        let alien =
+            Filter::Compare { column: ColumnId(0), op: CompareOp::Eq, value: Scalar::UInt(99) };
         check(Scalar::Int(1), Some(Scalar::Int(2)), &alien, true);
     }
 }

@@ -6,9 +6,7 @@ use std::time::Duration;
 
 use granary_catalog::ColumnType;
 use granary_common::{PartId, WorkerId};
-use granary_execution::{
-    ColumnSummaries, ColumnSummary, PartAccess, ScannedPart,
-};
+use granary_execution::{ColumnSummaries, ColumnSummary, PartAccess, ScannedPart};
 use granary_storage::{ColumnStatistics, PartSchema};
 
 /// Parts whose statistics are kept.
@@ -93,8 +91,7 @@ fn merge(schema: &PartSchema, parts: &[PartStatistics], complete: bool) -> Colum
     let mut merged = ColumnSummaries::new();
     for column in &schema.columns {
         // Floats hold NaN, about which min and max of the engine and of the order disagree.
-        let float =
-            matches!(column.column_type.base(), ColumnType::Float32 | ColumnType::Float64);
+        let float = matches!(column.column_type.base(), ColumnType::Float32 | ColumnType::Float64);
         let of_column = |part: &PartStatistics| {
             let found = part.iter().find(|statistics| statistics.column == column.id)?;
             Some(ColumnSummary {

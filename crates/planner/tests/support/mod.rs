@@ -1,4 +1,4 @@
-#![allow(dead_code)] // Each test uses a part of it.
+#![allow(dead_code, clippy::unwrap_used)] // Each test uses a part of it; tests may panic.
 //! Workers in one process over loopback, a catalog in memory, and an engine over them.
 
 pub mod tpch;
@@ -18,9 +18,7 @@ use granary_catalog::*;
 use granary_common::random::SeededRandom;
 use granary_common::{BucketIndex, ColumnId, Result, SystemClock, TableId, TaskOwner};
 use granary_execution::error::from_datafusion;
-use granary_execution::{
-    BuiltinFunctions, CatalogDirectory, WorkerDirectory, WriteSpec,
-};
+use granary_execution::{BuiltinFunctions, CatalogDirectory, WorkerDirectory, WriteSpec};
 use granary_planner::{
     EngineConfig, EngineMode, MemoryLimits, QueryEngine, QuerySettings, SessionInputs,
 };
@@ -104,16 +102,7 @@ impl Cluster {
         let settings =
             QuerySettings { max_threads: 2, distributed_scan_bytes_min: 1, ..Default::default() };
         let inserts = AtomicU64::new(0);
-        Cluster {
-            catalog,
-            workers,
-            directory,
-            engine,
-            settings,
-            tasks,
-            inserts,
-            _folder: folder,
-        }
+        Cluster { catalog, workers, directory, engine, settings, tasks, inserts, _folder: folder }
     }
 
     pub async fn create(&self, made: &Made<'_>) -> TableId {
@@ -274,10 +263,8 @@ fn split(
         let bucket = BucketIndex((insert % u64::from(buckets)) as u32);
         return BTreeMap::from([(bucket, block.clone())]);
     };
-    let keys: Vec<ArrayRef> = hashed
-        .iter()
-        .map(|id| Arc::clone(block.column(schema.position(*id).unwrap())))
-        .collect();
+    let keys: Vec<ArrayRef> =
+        hashed.iter().map(|id| Arc::clone(block.column(schema.position(*id).unwrap()))).collect();
     let mut rows: BTreeMap<BucketIndex, Vec<u64>> = BTreeMap::new();
     for (row, hash) in hash_columns(&keys).unwrap().into_iter().enumerate() {
         rows.entry(bucket_of(hash, buckets)).or_default().push(row as u64);

@@ -130,6 +130,11 @@ fn rewrite_base(function: &mut Function, base: &str, name: &str) -> Result<Optio
         "argmax" => arg_extreme(function, name, "DESC").map(Some),
         "argmin" => arg_extreme(function, name, "ASC").map(Some),
         plain => {
+            if !parameters(function)?.is_empty() {
+                return Err(Error::invalid(format!(
+                    "{name} takes no parameters before its arguments"
+                )));
+            }
             rename(function, plain);
             Ok(None)
         }

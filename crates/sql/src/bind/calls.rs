@@ -3,7 +3,7 @@
 use granary_common::{Error, Result};
 use sqlparser::ast::{
     BinaryOperator, DataType, DateTimeField, DuplicateTreatment, Expr, Function, FunctionArg,
-    FunctionArgExpr, FunctionArguments, Interval, Value,
+    FunctionArgExpr, FunctionArguments, Interval, Value, ValueWithSpan,
 };
 
 use super::{aggregates, templates};
@@ -34,6 +34,13 @@ pub(super) fn rewrite(expression: &mut Expr) -> Result<()> {
             if let Some(rewritten) = from_the_end(expr, from, substring_for.as_deref())? {
                 *expression = rewritten;
             }
+            Ok(())
+        }
+        Expr::Value(ValueWithSpan { value: Value::Number(digits, _), .. })
+            if digits.contains(['e', 'E']) =>
+        {
+            // A number with an exponent is approximate, as the standard has it.
+            *expression = templates::expression(&format!("CAST('{digits}' AS Float64)"))?;
             Ok(())
         }
         Expr::TypedString(literal) => {
@@ -73,7 +80,12 @@ fn call(function: &mut Function) -> Result<Option<Expr>> {
     if let Some(rewritten) = aggregates::rewrite(function, &name)? {
         return Ok(Some(rewritten));
     }
-    if function.over.is_some() || !matches!(function.parameters, FunctionArguments::None) {
+    if !matches!(function.parameters, FunctionArguments::None) {
+        return Err(Error::unsupported(format!(
+            "'{function}' is not supported: unknown parameters"
+        )));
+    }
+    if function.over.is_some() {
         return Ok(None);
     }
     let Some(mut arguments) = plain_arguments(function) else { return Ok(None) };
@@ -165,7 +177,7 @@ pub(super) fn substitute(text: &str, arguments: &[Expr]) -> Result<Expr> {
 }
 
 fn multi_if(mut arguments: Vec<Expr>) -> Result<Expr> {
-    if arguments.len() < 3 || arguments.len() % 2 == 0 {
+    if arguments.len() < 3 || arguments.len().is_multiple_of(2) {
         return Err(Error::invalid(
             "multiIf takes pairs of condition and value, and a last value for all other rows",
         ));

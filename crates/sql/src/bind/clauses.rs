@@ -2,11 +2,11 @@
 
 use granary_common::{Error, Result};
 use sqlparser::ast::{
-    BinaryOperator, Expr, FunctionArg, FunctionArgExpr, GroupByExpr, Ident, LimitClause, OrderBy,
-    OrderByKind, Query, Select, SelectItem, SetExpr, TableFactor,
+    BinaryOperator, Expr, FunctionArg, FunctionArgExpr, Ident, LimitClause, OrderBy, OrderByKind,
+    Query, Select, SelectFlavor, SelectItem, SetExpr, TableFactor, WildcardAdditionalOptions,
 };
 
-use super::templates;
+use super::{overlooked, templates};
 
 /// Names of the columns that LIMIT BY adds and takes away again.
 const POSITION_IN_GROUP: &str = "__granary_position_in_group";
@@ -24,16 +24,15 @@ pub(super) fn name_outputs(query: &mut Query) {
     let mut names: Vec<String> = Vec::new();
     for item in &mut select.projection {
         let SelectItem::UnnamedExpr(expression) = item else { continue };
-        if matches!(expression, Expr::Identifier(_) | Expr::CompoundIdentifier(_)) {
-            continue;
-        }
         let text = expression.to_string();
         let repeated = names.iter().filter(|name| **name == text).count();
+        names.push(text.clone());
+        let is_column = matches!(expression, Expr::Identifier(_) | Expr::CompoundIdentifier(_));
         let name = match repeated {
-            0 => text.clone(),
+            0 if is_column => continue,
+            0 => text,
             n => format!("{text}_{}", n + 1),
         };
-        names.push(text);
         *item = SelectItem::ExprWithAlias {
             expr: expression.clone(),
             alias: Ident::with_quote('`', name),
@@ -46,6 +45,7 @@ pub(super) fn rewrite_query(query: &mut Query) -> Result<()> {
     if query.format_clause.take().is_some() {
         return Err(Error::unsupported("FORMAT is the client's business: ask it for the format"));
     }
+    overlooked::check_query(query)?;
     query.settings = None;
     if let SetExpr::Select(select) = query.body.as_mut() {
         rewrite_select(select)?;
@@ -55,6 +55,23 @@ pub(super) fn rewrite_query(query: &mut Query) -> Result<()> {
     {
         limit_by_as_window(query)?;
     }
+    fetch_as_limit(query)
+}
+
+/// The standard's FETCH FIRST n ROWS ONLY.
+fn fetch_as_limit(query: &mut Query) -> Result<()> {
+    let Some(fetch) = query.fetch.take() else { return Ok(()) };
+    if fetch.percent || fetch.with_ties {
+        return Err(Error::unsupported("FETCH takes neither PERCENT nor WITH TIES"));
+    }
+    let limit = Some(fetch.quantity.map_or_else(|| templates::expression("1"), Ok)?);
+    query.limit_clause = Some(match query.limit_clause.take() {
+        None => LimitClause::LimitOffset { limit, offset: None, limit_by: Vec::new() },
+        Some(LimitClause::LimitOffset { limit: None, offset, limit_by }) => {
+            LimitClause::LimitOffset { limit, offset, limit_by }
+        }
+        Some(_) => return Err(Error::invalid("a query takes LIMIT or FETCH, not both")),
+    });
     Ok(())
 }
 
@@ -69,16 +86,11 @@ fn rewrite_select(select: &mut Select) -> Result<()> {
             None => early,
         });
     }
-    let modifiers = match &select.group_by {
-        GroupByExpr::All(modifiers) | GroupByExpr::Expressions(_, modifiers) => modifiers,
-    };
-    let totals = |modifier: &&sqlparser::ast::GroupByWithModifier| {
-        matches!(modifier, sqlparser::ast::GroupByWithModifier::Totals)
-    };
-    match modifiers.iter().find(totals) {
-        Some(_) => Err(Error::unsupported("WITH TOTALS is not supported yet")),
-        None => Ok(()),
+    // `FROM t` alone means all of it.
+    if select.projection.is_empty() && select.flavor == SelectFlavor::FromFirstNoSelect {
+        select.projection.push(SelectItem::Wildcard(WildcardAdditionalOptions::default()));
     }
+    overlooked::check_select(select)
 }
 
 /// `LIMIT n BY keys`: rows are numbered within their group and, to keep the order, overall.

@@ -254,7 +254,7 @@ mod tests {
             ("a JOIN b USING id WHERE c", "a JOIN b USING ( id ) WHERE c"),
             ("x GLOBAL IN (1)", "x IN ( 1 )"),
             ("LIMIT 1 BY a, b LIMIT 4", "LIMIT 1 BY a , b FETCH FIRST 4 ROWS ONLY"),
-            ("LIMIT 1, 2 BY a", "LIMIT 2 OFFSET 1 BY a"),
+            ("LIMIT 1, 2 BY a", "OFFSET 1 LIMIT 2 BY a"),
             ("WITH 5 AS n SELECT n + t.n", "SELECT ( 5 ) + t . n"),
             ("WITH 5 AS n, x AS (SELECT 1) SELECT n", "WITH x AS ( SELECT 1 ) SELECT ( 5 )"),
             ("WITH x AS (SELECT 1) SELECT * FROM x", "WITH x AS ( SELECT 1 ) SELECT * FROM x"),

@@ -30,7 +30,7 @@ fn convert(error: &DataFusionError, sql: &str) -> Error {
         DataFusionError::SQL(inner, _) => Error::invalid(format!("syntax error: {inner}")),
         DataFusionError::Plan(message) => plan_error(message, sql),
         DataFusionError::Configuration(message) | DataFusionError::Execution(message) => {
-            Error::invalid(message.clone())
+            Error::invalid(in_our_types(message))
         }
         DataFusionError::NotImplemented(message) => {
             Error::unsupported(format!("not supported: {message}"))
@@ -41,6 +41,7 @@ fn convert(error: &DataFusionError, sql: &str) -> Error {
         }
         DataFusionError::ObjectStore(inner) => Error::unavailable(format!("storage: {inner}")),
         DataFusionError::IoError(inner) => Error::unavailable(format!("I/O: {inner}")),
+        DataFusionError::Internal(message) => Error::internal(plain(message)),
         other => Error::internal(other.strip_backtrace()),
     }
 }
@@ -67,7 +68,7 @@ fn arrow_error(error: &arrow::error::ArrowError, sql: &str) -> Error {
         | ArrowError::ParseError(message)
         | ArrowError::ComputeError(message)
         | ArrowError::InvalidArgumentError(message)
-        | ArrowError::ArithmeticOverflow(message) => Error::invalid(message.clone()),
+        | ArrowError::ArithmeticOverflow(message) => Error::invalid(in_our_types(message)),
         ArrowError::DivideByZero => Error::invalid("division by zero"),
         ArrowError::IoError(message, _) => Error::unavailable(format!("I/O: {message}")),
         other => Error::internal(other.to_string()),
@@ -101,12 +102,48 @@ fn plan_error(message: &str, sql: &str) -> Error {
     if is_missing_table {
         return Error::not_found(format!("unknown table: {message}"));
     }
+    if let Some(call) = unmatched_call(message) {
+        let call = in_our_types(call);
+        let message = format!("no function takes these argument types: {call}");
+        return Error::invalid(message);
+    }
     match message.strip_prefix("Invalid function '").and_then(|rest| rest.split_once('\'')) {
         Some((name, _)) => {
             let names = crate::functions::names();
             let hint = did_you_mean(name, names.iter().map(String::as_str));
             Error::invalid(format!("unknown function '{name}'{hint}{}", place_of(name, sql)))
         }
-        None => Error::invalid(message.to_owned()),
+        None => Error::invalid(in_our_types(message)),
     }
+}
+
+/// The call, with its types, that fits no signature.
+fn unmatched_call(message: &str) -> Option<&str> {
+    let (_, rest) = message.split_once("the given name and argument types '")?;
+    rest.split_once('\'').map(|(call, _)| call)
+}
+
+/// Arrow's names of types as the dialect's.
+fn in_our_types(message: &str) -> String {
+    const NAMES: [(&str, &str); 12] = [
+        ("Utf8View", "String"),
+        ("LargeUtf8", "String"),
+        ("Utf8", "String"),
+        ("BinaryView", "FixedString"),
+        ("Boolean", "Bool"),
+        ("Date32", "Date"),
+        ("Timestamp(s)", "DateTime"),
+        ("Timestamp(ms)", "DateTime64(3)"),
+        ("Timestamp(\u{b5}s)", "DateTime64(6)"),
+        ("Timestamp(ns)", "DateTime64(9)"),
+        ("Decimal128", "Decimal"),
+        ("Decimal256", "Decimal"),
+    ];
+    NAMES.iter().fold(plain(message), |text, (arrow, ours)| text.replace(arrow, ours))
+}
+
+/// The message without what the library says about itself.
+fn plain(message: &str) -> String {
+    let said = message.split("\nThis issue was likely caused by a bug").next().unwrap_or(message);
+    said.replace("Error during planning: ", "").replace("Internal error: ", "")
 }

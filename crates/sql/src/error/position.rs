@@ -16,7 +16,8 @@ pub(crate) fn from_parser(error: ParserError, text: &str) -> Error {
         }
     };
     let (message, place) = split_place(&message);
-    Error::invalid(format!("syntax error: {}{}", lower_first(message), shown(place, text)))
+    let message = lower_first(message).replace("found: EOF", "found: the end of the statement");
+    Error::invalid(format!("syntax error: {message}{}", shown(place, text)))
 }
 
 /// An error of a token, for example a string that does not end.
@@ -50,10 +51,7 @@ fn lower_first(message: &str) -> String {
 /// ` (line 1, column 8)`, the line and a caret. Lines and columns count from 1; 0 is unknown.
 fn shown(place: Option<(u64, u64)>, text: &str) -> String {
     let Some((line, column)) = place.filter(|(line, column)| *line > 0 && *column > 0) else {
-        return match place {
-            Some(_) => " (at the end of the statement)".to_owned(),
-            None => String::new(),
-        };
+        return String::new();
     };
     let mut shown = format!(" (line {line}, column {column})");
     if let Some(source) = text.lines().nth(line as usize - 1) {

@@ -38,6 +38,7 @@ async fn aliases() {
             "a | 2",
         ),
         ("SELECT ms * 2 AS twice FROM t WHERE twice > 50", "60"),
+        ("SELECT id, id, ms FROM t WHERE id = 1", "1 | 1 | 10"),
         ("SELECT ms * 2 AS twice, twice + 1 AS more FROM t WHERE id = 1", "20 | 21"),
         // The column of the source wins over the alias.
         ("SELECT sum(ms) AS ms FROM t WHERE ms >= '20'", "50"),
@@ -51,6 +52,7 @@ async fn aliases() {
 async fn arithmetic() {
     check(&[
         ("SELECT 5 / 2, intDiv(5, 2), 7.0 / 2, 7 % 4, intDiv(-7, 2)", "2.5 | 2 | 3.50000 | 3 | -3"),
+        ("SELECT 1e-3 * 2, 1e30 > 1", "0.002 | true"),
         ("SELECT day + 5, day - 1 FROM t WHERE id = 1", "2024-01-06 | 2023-12-31"),
         ("SELECT at + 60 FROM t WHERE id = 1", "2024-01-01T10:01:00"),
         ("SELECT max(day) - min(day), max(at) - min(at) FROM t", "31 | 50400"),
@@ -182,7 +184,7 @@ async fn mistakes_are_explained() {
         ("SELECT * FROM nope", "unknown table 'default.nope' (line 1, column 15)"),
         ("SELECT * FROM nodb.t", "unknown database 'nodb'"),
         ("SELECT idd FROM t", "unknown column 'idd'; did you mean 'id'? (line 1, column 8)"),
-        ("SELECT id\nFROM t\nWHERE Nam = 'x'", "did you mean 't.Name'? (line 3, column 7)"),
+        ("SELECT id\nFROM t\nWHERE Nam = 'x'", "did you mean 'Name'? (line 3, column 7)"),
         ("SELECT no_such_function(id) FROM t", "unknown function 'no_such_function'"),
         ("SELECT lenght(Name) FROM t", "did you mean 'length'?"),
         ("SELECT id, count() FROM t", "GROUP BY"),
@@ -193,6 +195,12 @@ async fn mistakes_are_explained() {
         ("SELECT (SELECT id FROM t)", "more than one row"),
         ("SELECT Name FROM t ORDER BY nope", "unknown column 'nope'"),
         ("SELECT count() FROM t GROUP BY Name WITH TOTALS", "WITH TOTALS is not supported yet"),
+        ("SELECT count() FROM t SAMPLE 0.1", "SAMPLE is not supported yet"),
+        ("SELECT id FROM t ORDER BY id WITH FILL", "WITH FILL is not supported yet"),
+        ("SELECT count() FROM t GROUP BY Name WITH ROLLUP", "WITH ROLLUP is not supported yet"),
+        ("SELECT id FROM t FOR UPDATE", "FOR UPDATE"),
+        ("SELECT sum(0.5)(id) FROM t", "takes no parameters"),
+        ("SELECT sum(Name) FROM t", "no function takes these argument types: sum(String)"),
     ] {
         let error = memory.run(sql).await.err().unwrap_or_else(|| panic!("{sql} succeeded"));
         let message = error.message();

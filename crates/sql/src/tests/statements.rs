@@ -75,7 +75,7 @@ fn what_is_wrong_is_shown() {
             ErrorKind::InvalidInput,
             "found: = (line 1, column 29)",
         ),
-        ("SELECT a\nFROM t WHERE", ErrorKind::InvalidInput, "at the end of the statement"),
+        ("SELECT a\nFROM t WHERE", ErrorKind::InvalidInput, "found: the end of the statement"),
         ("SELECT 'x", ErrorKind::InvalidInput, "line 1, column 8"),
         ("SELECT 1 2", ErrorKind::InvalidInput, "syntax error"),
         ("SELECT a FROM t GROUP BY a GROUP BY a", ErrorKind::InvalidInput, "syntax error"),

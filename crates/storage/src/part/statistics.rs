@@ -27,6 +27,7 @@ pub struct ColumnStatistics {
 
 /// Statistics of a column over a granule.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(from = "StoredStatistics", into = "StoredStatistics")]
 pub struct GranuleStatistics {
     pub rows: u64,
     /// No value is below; `None` when unknown or when every value is NULL.
@@ -36,6 +37,23 @@ pub struct GranuleStatistics {
     /// Whether `min` and `max` occur in the granule.
     pub exact: bool,
     pub null_count: u64,
+}
+
+/// A granule's statistics as the index holds them: without names, since there are many.
+#[derive(Serialize, Deserialize)]
+struct StoredStatistics(u64, Option<Scalar>, Option<Scalar>, bool, u64);
+
+impl From<GranuleStatistics> for StoredStatistics {
+    fn from(known: GranuleStatistics) -> Self {
+        StoredStatistics(known.rows, known.min, known.max, known.exact, known.null_count)
+    }
+}
+
+impl From<StoredStatistics> for GranuleStatistics {
+    fn from(stored: StoredStatistics) -> Self {
+        let StoredStatistics(rows, min, max, exact, null_count) = stored;
+        GranuleStatistics { rows, min, max, exact, null_count }
+    }
 }
 
 impl GranuleStatistics {

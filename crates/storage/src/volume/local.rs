@@ -37,23 +37,27 @@ pub struct LocalStore {
 }
 
 impl LocalStore {
-    /// Opens `folder`, making it when it is not there, and deletes unfinished files of earlier
-    /// runs; so one process owns the folder. Kinds `InvalidInput` when it cannot be a folder,
-    /// `PermissionDenied`, `ResourceExhausted`.
+    /// Opens `folder`, making it when it is not there. Several processes may have it open. Kinds
+    /// `InvalidInput` when it cannot be a folder, `PermissionDenied`, `ResourceExhausted`.
     pub fn open(folder: &FilePath) -> Result<LocalStore> {
         let failed = |error: io::Error| super::io_error(&error).context(folder.display());
-        let temporary = folder.join(TEMPORARY_FOLDER);
-        std::fs::create_dir_all(folder).map_err(failed)?;
-        if temporary.exists() {
-            std::fs::remove_dir_all(&temporary).map_err(failed)?;
-        }
-        std::fs::create_dir_all(&temporary).map_err(failed)?;
+        std::fs::create_dir_all(folder.join(TEMPORARY_FOLDER)).map_err(failed)?;
         let folder = folder.canonicalize().map_err(failed)?;
         std::fs::File::open(&folder).and_then(|folder| folder.sync_all()).map_err(failed)?;
         let reads = LocalFileSystem::new_with_prefix(&folder)
             .map_err(|error| Error::invalid(error.to_string()))?;
         let files = Files { folder, next_temporary: AtomicU64::new(0) };
         Ok(LocalStore { files: Arc::new(files), reads })
+    }
+
+    /// Opens `folder` as its only owner, and deletes unfinished files of earlier runs.
+    pub fn open_owned(folder: &FilePath) -> Result<LocalStore> {
+        let store = Self::open(folder)?;
+        let temporary = store.files.folder.join(TEMPORARY_FOLDER);
+        let emptied =
+            std::fs::remove_dir_all(&temporary).and_then(|()| std::fs::create_dir(&temporary));
+        emptied.map_err(|error| super::io_error(&error).context(temporary.display()))?;
+        Ok(store)
     }
 
     /// The folder, as an absolute path.
@@ -80,16 +84,22 @@ impl Files {
         self.folder.join(location.as_ref())
     }
 
-    fn temporary(&self) -> PathBuf {
-        let number = self.next_temporary.fetch_add(1, Ordering::Relaxed);
-        self.folder.join(TEMPORARY_FOLDER).join(number.to_string())
+    /// A new temporary file, which no other process has.
+    async fn temporary(&self) -> io::Result<(PathBuf, File)> {
+        loop {
+            let number = self.next_temporary.fetch_add(1, Ordering::Relaxed);
+            let path = self.folder.join(TEMPORARY_FOLDER).join(number.to_string());
+            match OpenOptions::new().write(true).create_new(true).open(&path).await {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                opened => return opened.map(|file| (path, file)),
+            }
+        }
     }
 
     /// Writes and syncs a new temporary file.
     async fn write_temporary(&self, payload: &PutPayload) -> io::Result<PathBuf> {
-        let path = self.temporary();
+        let (path, mut file) = self.temporary().await?;
         let written = async {
-            let mut file = OpenOptions::new().write(true).create_new(true).open(&path).await?;
             for bytes in payload {
                 file.write_all(bytes).await?;
             }
@@ -99,7 +109,7 @@ impl Files {
         match written.await {
             Ok(()) => Ok(path),
             Err(error) => {
-                // What could not be written is worth nothing; opening the store cleans up too.
+                // What could not be written is worth nothing; its owner cleans up too.
                 let _ = fs::remove_file(&path).await;
                 Err(error)
             }
@@ -196,7 +206,7 @@ impl Files {
     }
 
     async fn copy(&self, from: &Path, to: &Path, create: bool) -> StoreResult<()> {
-        let temporary = self.temporary();
+        let (temporary, _) = self.temporary().await.map_err(|error| store_error(error, to))?;
         let copied = async {
             fs::copy(self.path(from), &temporary).await?;
             File::open(&temporary).await?.sync_all().await
@@ -263,9 +273,8 @@ impl ObjectStore for LocalStore {
         location: &Path,
         _: PutMultipartOptions,
     ) -> StoreResult<Box<dyn MultipartUpload>> {
-        let temporary = self.files.temporary();
-        let made = OpenOptions::new().write(true).create_new(true).open(&temporary).await;
-        made.map_err(|error| store_error(error, location))?;
+        let made = self.files.temporary().await;
+        let (temporary, _) = made.map_err(|error| store_error(error, location))?;
         Ok(Box::new(LocalUpload {
             files: Arc::clone(&self.files),
             temporary,

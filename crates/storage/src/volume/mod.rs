@@ -55,7 +55,7 @@ impl Volume {
     /// stores come from the process's environment, in the names that those stores' own tools use.
     /// Kinds `InvalidInput` and `Unavailable`.
     pub fn open(name: &str, kind: VolumeKind, location: &str) -> Result<Volume> {
-        let (store, prefix, folder) = open_store(location)
+        let (store, prefix, folder) = open_store(location, &kind)
             .map_err(|error| error.context(format!("volume {name} at {location}")))?;
         Ok(Volume { name: name.to_owned(), kind, store, prefix, folder })
     }
@@ -128,7 +128,7 @@ pub(crate) fn store_error(error: &object_store::Error) -> Error {
 
 type OpenedStore = (Arc<dyn ObjectStore>, Path, Option<PathBuf>);
 
-fn open_store(location: &str) -> Result<OpenedStore> {
+fn open_store(location: &str, kind: &VolumeKind) -> Result<OpenedStore> {
     let invalid = |error: &dyn fmt::Display| Error::invalid(format!("not a volume: {error}"));
     let folder = if location.contains("://") {
         let url = Url::parse(location).map_err(|error| invalid(&error))?;
@@ -136,7 +136,9 @@ fn open_store(location: &str) -> Result<OpenedStore> {
             "memory" => return Ok((Arc::new(InMemory::new()), Path::default(), None)),
             "file" => url.to_file_path().map_err(|()| invalid(&"the URL names no local path"))?,
             _ => {
-                let options = std::env::vars().map(|(key, value)| (key.to_lowercase(), value));
+                let options = std::env::vars_os().filter_map(|(key, value)| {
+                    Some((key.into_string().ok()?.to_lowercase(), value.into_string().ok()?))
+                });
                 let (store, prefix) =
                     object_store::parse_url_opts(&url, options).map_err(|error| invalid(&error))?;
                 return Ok((Arc::from(store), prefix, None));
@@ -145,7 +147,10 @@ fn open_store(location: &str) -> Result<OpenedStore> {
     } else {
         PathBuf::from(location)
     };
-    let store = LocalStore::open(&folder)?;
+    let store = match kind {
+        VolumeKind::Local { .. } => LocalStore::open_owned(&folder)?,
+        VolumeKind::Shared => LocalStore::open(&folder)?,
+    };
     let folder = store.folder().to_owned();
     Ok((Arc::new(store), Path::default(), Some(folder)))
 }

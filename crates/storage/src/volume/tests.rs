@@ -54,10 +54,14 @@ async fn uploads_appear_when_they_are_complete() {
     let mut abandoned = store.put_multipart(&path).await.unwrap();
     abandoned.put_part("half".into()).await.unwrap();
     drop(abandoned);
-    let again = LocalStore::open(folder.path()).unwrap();
-    assert_eq!(listed(&again).await, ["big"]);
+    let shared = LocalStore::open(folder.path()).unwrap();
+    shared.put(&Path::from("small"), "x".into()).await.unwrap();
     let left = std::fs::read_dir(folder.path().join(".tmp")).unwrap().count();
-    assert_eq!(left, 0, "opening cleans up");
+    assert_eq!(left, 1, "another process may still be writing");
+    let again = LocalStore::open_owned(folder.path()).unwrap();
+    assert_eq!(listed(&again).await, ["big", "small"]);
+    let left = std::fs::read_dir(folder.path().join(".tmp")).unwrap().count();
+    assert_eq!(left, 0, "the owner cleans up");
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod acceptance;
 mod adbc;
 mod bad_input;
 mod bad_starts;
+mod deploy;
 mod faults;
 mod house_rules;
 mod sql;

@@ -52,8 +52,8 @@ fn is_keyword(token: Option<&TokenWithSpan>, keyword: Keyword) -> bool {
 fn items(tokens: &[TokenWithSpan]) -> (Vec<Range<usize>>, usize) {
     let mut items = Vec::new();
     let (mut start, mut depth) = (1, 0_usize);
-    for at in 1..tokens.len() {
-        match &tokens[at].token {
+    for (at, token) in tokens.iter().enumerate().skip(1) {
+        match &token.token {
             Token::LParen | Token::LBracket => depth += 1,
             Token::RParen | Token::RBracket => depth = depth.saturating_sub(1),
             Token::Comma if depth == 0 => {

@@ -5,6 +5,7 @@ use sqlparser::tokenizer::{Token, TokenWithSpan};
 
 /// Rewrites all of them, in place.
 pub(super) fn settle(tokens: &mut Vec<TokenWithSpan>) {
+    zoned_times(tokens);
     drop_global(tokens);
     enclose_using(tokens);
     limits(tokens);
@@ -14,6 +15,20 @@ fn keyword(token: Option<&TokenWithSpan>) -> Option<Keyword> {
     match token.map(|token| &token.token) {
         Some(Token::Word(word)) if word.quote_style.is_none() => Some(word.keyword),
         _ => None,
+    }
+}
+
+/// `DateTime('zone')`, where the grammar expects a precision, is a type by its name.
+fn zoned_times(tokens: &mut [TokenWithSpan]) {
+    for at in 2..tokens.len() {
+        let is_zone = matches!(tokens[at].token, Token::SingleQuotedString(_))
+            && tokens[at - 1].token == Token::LParen;
+        if let Token::Word(word) = &mut tokens[at - 2].token
+            && is_zone
+            && word.keyword == Keyword::DATETIME
+        {
+            word.keyword = Keyword::NoKeyword;
+        }
     }
 }
 
@@ -57,17 +72,16 @@ fn enclose_using(tokens: &mut Vec<TokenWithSpan>) {
     }
 }
 
-/// `LIMIT a, n BY ...` is `LIMIT n OFFSET a BY ...`, and a LIMIT after it is a FETCH.
+/// `LIMIT a, n BY ...` is `OFFSET a LIMIT n BY ...`, and a LIMIT after it is a FETCH.
 fn limits(tokens: &mut Vec<TokenWithSpan>) {
     let mut at = 0;
     while at < tokens.len() {
         if keyword(tokens.get(at)) == Some(Keyword::LIMIT) {
             let is_pair = tokens.get(at + 2).is_some_and(|token| token.token == Token::Comma);
             if is_pair && keyword(tokens.get(at + 4)) == Some(Keyword::BY) {
-                tokens.swap(at + 1, at + 3);
-                tokens[at + 2].token = Token::make_keyword("OFFSET");
-            }
-            if let Some(second) = second_limit(tokens, at) {
+                tokens[at].token = Token::make_keyword("OFFSET");
+                tokens[at + 2].token = Token::make_keyword("LIMIT");
+            } else if let Some(second) = second_limit(tokens, at) {
                 limit_as_fetch(tokens, second);
             }
         }
@@ -79,8 +93,8 @@ fn limits(tokens: &mut Vec<TokenWithSpan>) {
 fn second_limit(tokens: &[TokenWithSpan], first: usize) -> Option<usize> {
     let mut depth = 0_usize;
     let mut by = false;
-    for at in first + 1..tokens.len() {
-        match &tokens[at].token {
+    for (at, token) in tokens.iter().enumerate().skip(first + 1) {
+        match &token.token {
             Token::LParen => depth += 1,
             Token::RParen if depth == 0 => return None,
             Token::RParen => depth -= 1,

@@ -1,6 +1,7 @@
 //! Values of a filter in the width of the column that they are compared with.
 
-use arrow::datatypes::DataType;
+use arrow::array::{Datum, make_array};
+use arrow::datatypes::{DataType, Field};
 use granary_catalog::Scalar;
 use granary_common::{Error, Result};
 use vortex::array::VortexSessionExecute;
@@ -11,6 +12,7 @@ use vortex::scalar::Scalar as VortexScalar;
 use super::{SESSION, read_error};
 use crate::filter::CompareOp;
 use crate::scalar::to_arrow_scalar;
+use crate::sort_order::canonical_f64;
 
 /// `value` as a constant of `data_type`.
 pub fn literal(value: &Scalar, data_type: &DataType) -> Result<Expression> {
@@ -19,12 +21,15 @@ pub fn literal(value: &Scalar, data_type: &DataType) -> Result<Expression> {
 
 /// `value` as the file's scalar of `data_type`.
 pub fn vortex_scalar(value: &Scalar, data_type: &DataType) -> Result<VortexScalar> {
-    use arrow::array::Datum;
-    use arrow::datatypes::Field;
+    // Floats compare with what is stored, which has neither -0 nor other NaNs.
+    let value = &match value {
+        Scalar::Float(value) => Scalar::Float(canonical_f64(*value)),
+        other => other.clone(),
+    };
     let arrow = to_arrow_scalar(value, data_type)?;
     let (array, _) = arrow.get();
     let field = Field::new("", data_type.clone(), matches!(value, Scalar::Null));
-    let array = arrow::array::make_array(array.to_data());
+    let array = make_array(array.to_data());
     let vortex = SESSION.arrow().from_arrow_array(array, &field).map_err(read_error)?;
     vortex.execute_scalar(0, &mut SESSION.create_execution_ctx()).map_err(read_error)
 }
@@ -66,9 +71,9 @@ fn misfit(value: &Scalar, data_type: &DataType) -> Error {
 /// Arrow does not check the digits of decimals.
 fn in_precision(value: &Scalar, data_type: &DataType) -> bool {
     match (value, data_type) {
-        (Scalar::Wide(value), DataType::Decimal128(p, _) | DataType::Decimal256(p, _)) => {
-            10_i128.checked_pow(u32::from(*p)).is_none_or(|bound| value.abs() < bound)
-        }
+        (Scalar::Wide(value), DataType::Decimal128(p, _) | DataType::Decimal256(p, _)) => 10_i128
+            .checked_pow(u32::from(*p))
+            .is_none_or(|bound| value.unsigned_abs() < bound.unsigned_abs()),
         _ => true,
     }
 }

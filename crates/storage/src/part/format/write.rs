@@ -12,9 +12,12 @@ use vortex_btrblocks::{CompressionSessionExt, SchemeExt};
 use super::{SESSION, stored_name, write_error};
 use crate::schema::{PartColumn, PartSchema};
 
-/// What an insert tries on each block of a column: widths, references and dictionaries, each chosen
-/// from statistics or a small sample. String compression, deltas and run lengths belong to merges.
-const LIGHT_SCHEMES: [&str; 9] = [
+/// What an insert tries on each block of a column: widths, references, dictionaries and symbol
+/// tables, each chosen from statistics or a small sample. Deltas, run lengths and the rest of the
+/// cascade belong to merges. Measured on TPC-H's `lineitem` at scale 1 (CPU time to write, size):
+/// without symbol tables 2.7 s and 368 MB, with them 3.9 s and 181 MB, the whole cascade 4.7 s and
+/// 178 MB.
+const LIGHT_SCHEMES: [&str; 10] = [
     "vortex.int.for",
     "vortex.int.bitpacking",
     "vortex.int.sequence",
@@ -22,6 +25,7 @@ const LIGHT_SCHEMES: [&str; 9] = [
     "vortex.float.alp",
     "vortex.float.dict",
     "vortex.string.dict",
+    "vortex.string.fsst",
     "vortex.decimal.byte_parts",
     "vortex.ext.temporal",
 ];

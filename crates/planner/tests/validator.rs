@@ -1,0 +1,146 @@
+//! The validator lets pass what meets by one hash, and refuses what would lose rows.
+
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::common::{JoinType, NullEquality};
+use datafusion::physical_expr::expressions::Column;
+use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
+use datafusion::physical_plan::empty::EmptyExec;
+use datafusion::physical_plan::joins::{HashJoinExec, PartitionMode};
+use datafusion::physical_plan::repartition::RepartitionExec;
+use datafusion::physical_plan::union::UnionExec;
+use datafusion::physical_plan::{ExecutionPlan, Partitioning};
+use granary_catalog::ColumnType;
+use granary_common::{BucketIndex, ColumnId, TableId};
+use granary_execution::{ColocatedJoinExec, Layout, PartScanExec, Placement, ScanFacts, ScanSpec};
+use granary_planner::distribution::variants;
+use granary_planner::validate::validate;
+use granary_storage::{PartColumn, PartSchema};
+
+type Plan = Arc<dyn ExecutionPlan>;
+
+fn scan(layout: Layout) -> Plan {
+    let schema = PartSchema {
+        table: TableId(1),
+        schema_version: 1,
+        columns: vec![PartColumn {
+            id: ColumnId(0),
+            name: "k".to_owned(),
+            column_type: ColumnType::Int64,
+        }],
+        sort_key: vec![ColumnId(0)],
+        primary_key_len: 1,
+        partition: vec![],
+        granularity: 8192,
+    };
+    let spec = ScanSpec {
+        name: "db.t".to_owned(),
+        schema: Arc::new(schema),
+        columns: vec![ColumnId(0)],
+        parts: vec![],
+        filter: None,
+        fetch: None,
+        ordered_by: 0,
+        layout,
+    };
+    let placement = Placement { hashed: vec![ColumnId(0)], leaders: vec![] };
+    let facts = ScanFacts { placement: Some(placement), ..ScanFacts::default() };
+    Arc::new(PartScanExec::new(spec, Arc::new(facts)).expect("a scan"))
+}
+
+fn buckets(groups: &[&[u32]]) -> Plan {
+    let group = |group: &&[u32]| group.iter().map(|bucket| BucketIndex(*bucket)).collect();
+    scan(Layout::Bucketed { groups: groups.iter().map(group).collect() })
+}
+
+fn spread(partitions: usize) -> Plan {
+    scan(Layout::Spread { partitions })
+}
+
+fn hashed(input: Plan, partitions: usize) -> Plan {
+    let key = Partitioning::Hash(vec![Arc::new(Column::new("k", 0))], partitions);
+    Arc::new(RepartitionExec::try_new(input, key).expect("a repartition"))
+}
+
+fn in_turn(input: Plan, partitions: usize) -> Plan {
+    let turns = Partitioning::RoundRobinBatch(partitions);
+    Arc::new(RepartitionExec::try_new(input, turns).expect("a repartition"))
+}
+
+fn join(left: Plan, right: Plan, mode: PartitionMode) -> HashJoinExec {
+    let key = || Arc::new(Column::new("k", 0)) as _;
+    HashJoinExec::try_new(
+        left,
+        right,
+        vec![(key(), key())],
+        None,
+        &JoinType::LeftSemi,
+        None,
+        mode,
+        NullEquality::NullEqualsNothing,
+        false,
+    )
+    .expect("a join")
+}
+
+fn partitioned(left: Plan, right: Plan) -> Plan {
+    Arc::new(join(left, right, PartitionMode::Partitioned))
+}
+
+fn colocated(left: Plan, right: Plan) -> Plan {
+    let join = join(left, right, PartitionMode::Partitioned);
+    Arc::new(ColocatedJoinExec::try_new(&join).expect("a join"))
+}
+
+fn check(name: &str, plan: Plan, passes: bool) {
+    let result = validate(&plan, &variants);
+    assert_eq!(result.is_ok(), passes, "{name}: {result:?}");
+}
+
+#[test]
+fn one_hash_passes() {
+    check(
+        "the engine's on both sides",
+        partitioned(hashed(spread(3), 4), hashed(spread(2), 4)),
+        true,
+    );
+    let single = || Arc::new(CoalescePartitionsExec::new(spread(2))) as Plan;
+    check("all rows in one place", partitioned(single(), single()), true);
+    let groups: &[&[u32]] = &[&[0, 1], &[2, 3]];
+    check("the same buckets", colocated(buckets(groups), buckets(groups)), true);
+    let local = colocated(buckets(groups), buckets(groups));
+    check(
+        "a colocated join hashed again",
+        partitioned(hashed(local, 4), hashed(spread(2), 4)),
+        true,
+    );
+    let three = colocated(colocated(buckets(groups), buckets(groups)), buckets(groups));
+    check("three tables", three, true);
+    let collected = join(single(), spread(2), PartitionMode::CollectLeft);
+    check("a collected side", Arc::new(collected), true);
+}
+
+#[test]
+fn mixtures_are_refused() {
+    let groups: &[&[u32]] = &[&[0, 1], &[2, 3]];
+    let swapped: &[&[u32]] = &[&[2, 3], &[0, 1]];
+    check("buckets against the hash", partitioned(buckets(groups), hashed(spread(2), 2)), false);
+    let local = || colocated(buckets(groups), buckets(groups));
+    check("a sealed join against the hash", partitioned(local(), hashed(spread(2), 2)), false);
+    check("two sealed joins", partitioned(local(), local()), false);
+    check("other groups", colocated(buckets(groups), buckets(swapped)), false);
+    check("buckets against any", colocated(buckets(groups), spread(2)), false);
+    check("other counts", partitioned(hashed(spread(2), 2), hashed(spread(2), 4)), false);
+    check("dealt in turn", partitioned(in_turn(spread(3), 2), hashed(spread(2), 2)), false);
+    let mixed = colocated(in_turn(buckets(groups), 2), buckets(groups));
+    check("buckets dealt in turn", mixed, false);
+    let union = UnionExec::try_new(vec![buckets(&[&[0]]), buckets(&[&[1]])]).expect("a union");
+    check("a union of buckets", colocated(union, buckets(groups)), false);
+}
+
+#[test]
+fn what_no_leaf_may_claim() {
+    let schema: SchemaRef = Arc::new(Schema::new(vec![Field::new("k", DataType::Int64, false)]));
+    check("a leaf of unknown order", Arc::new(EmptyExec::new(schema).with_partitions(2)), true);
+}

@@ -1,0 +1,75 @@
+//! Clauses that DataFusion's planner would pass over in silence: refused, so that no answer is
+//! quietly another one than was asked for.
+
+use granary_common::{Error, Result};
+use sqlparser::ast::{
+    GroupByExpr, GroupByWithModifier, OrderBy, OrderByExpr, OrderByKind, Query, Select, TableFactor,
+};
+
+fn refused<T>(clause: &str) -> Result<T> {
+    Err(Error::unsupported(format!("{clause} is not supported yet")))
+}
+
+/// Clauses of a whole query.
+pub(super) fn check_query(query: &Query) -> Result<()> {
+    if !query.locks.is_empty() {
+        return refused("FOR UPDATE and FOR SHARE");
+    }
+    if query.for_clause.is_some() {
+        return refused("FOR");
+    }
+    check_order(query.order_by.as_ref())
+}
+
+fn check_order(order_by: Option<&OrderBy>) -> Result<()> {
+    let Some(order_by) = order_by else { return Ok(()) };
+    if order_by.interpolate.is_some() {
+        return refused("INTERPOLATE");
+    }
+    let fills = |key: &OrderByExpr| key.with_fill.is_some();
+    match &order_by.kind {
+        OrderByKind::Expressions(keys) if keys.iter().any(fills) => refused("WITH FILL"),
+        _ => Ok(()),
+    }
+}
+
+/// Clauses of one SELECT.
+pub(super) fn check_select(select: &Select) -> Result<()> {
+    if select.into.is_some() {
+        return refused("SELECT INTO");
+    }
+    if !select.connect_by.is_empty() {
+        return refused("CONNECT BY");
+    }
+    if !select.distribute_by.is_empty() {
+        return refused("DISTRIBUTE BY");
+    }
+    if select.value_table_mode.is_some() {
+        return refused("SELECT AS VALUE or AS STRUCT");
+    }
+    let modifiers = match &select.group_by {
+        GroupByExpr::All(modifiers) | GroupByExpr::Expressions(_, modifiers) => modifiers,
+    };
+    match modifiers.first() {
+        None => Ok(()),
+        Some(GroupByWithModifier::Totals) => refused("WITH TOTALS"),
+        Some(GroupByWithModifier::Rollup) => refused("WITH ROLLUP"),
+        Some(GroupByWithModifier::Cube) => refused("WITH CUBE"),
+        Some(GroupByWithModifier::GroupingSets(_)) => refused("GROUPING SETS after keys"),
+    }
+}
+
+/// Clauses of a table in FROM.
+pub(super) fn check_table(factor: &TableFactor) -> Result<()> {
+    match factor {
+        TableFactor::Table { sample: Some(_), .. }
+        | TableFactor::Derived { sample: Some(_), .. } => refused("SAMPLE"),
+        TableFactor::Table { version: Some(_), .. } => refused("AS OF"),
+        TableFactor::Table { partitions, .. } if !partitions.is_empty() => {
+            refused("PARTITION in FROM")
+        }
+        TableFactor::Table { with_hints, .. } if !with_hints.is_empty() => refused("WITH hints"),
+        TableFactor::Table { index_hints, .. } if !index_hints.is_empty() => refused("index hints"),
+        _ => Ok(()),
+    }
+}
