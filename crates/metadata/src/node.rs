@@ -156,8 +156,10 @@ impl MetadataNode {
 
 impl Drop for MetadataNode {
     fn drop(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
+        // Blocks until the folder is closed: RocksDB must not be in use when the process exits.
+        if let Some(stopping) = self.runtime.take().and_then(|runtime| end_threads(runtime, || ()))
+        {
+            let _ = stopping.join();
         }
     }
 }
@@ -165,13 +167,25 @@ impl Drop for MetadataNode {
 /// Ends the group's threads, and with them the last users of the data folder.
 async fn stop_runtime(runtime: Runtime) {
     let (done, ended) = tokio::sync::oneshot::channel();
-    let stop = std::thread::Builder::new().name("granary-raft-stop".to_owned()).spawn(move || {
-        runtime.shutdown_timeout(STOP_LIMIT);
+    let stopping = end_threads(runtime, move || {
         let _ = done.send(()); // Nobody waits when the caller was cancelled.
     });
-    if stop.is_ok() {
+    if stopping.is_some() {
         let _ = ended.await;
     }
+}
+
+/// A runtime may only be ended where blocking is allowed, so this takes a thread of its own.
+fn end_threads(
+    runtime: Runtime,
+    then: impl FnOnce() + Send + 'static,
+) -> Option<std::thread::JoinHandle<()>> {
+    let stop = std::thread::Builder::new().name("granary-raft-stop".to_owned());
+    stop.spawn(move || {
+        runtime.shutdown_timeout(STOP_LIMIT);
+        then();
+    })
+    .ok()
 }
 
 type Started = (Group, Arc<MemberCatalog>, Option<SocketAddr>);

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use datafusion::catalog::Session;
@@ -39,6 +40,9 @@ use crate::validate::validate;
 
 /// Bytes that a connection between tasks buffers before its sender has to wait.
 const CONNECTION_BUFFER_BYTES: usize = 32 << 20;
+
+/// How long to wait for what the workers say of their operators.
+const METRICS_WAIT_MAX: Duration = Duration::from_secs(10);
 
 type EngineResult<T> = Result<T, DataFusionError>;
 
@@ -294,12 +298,14 @@ pub struct Traffic {
 /// The plan that ran, with what each operator did, and the traffic.
 pub async fn display_executed(plan: &Arc<dyn ExecutionPlan>) -> Result<(String, Traffic)> {
     let executed = match plan.is::<DistributedExec>() {
-        true => rewrite_distributed_plan_with_metrics(
-            Arc::clone(plan),
-            DistributedMetricsFormat::Aggregated,
-        )
-        .await
-        .map_err(|error| from_datafusion(&error))?,
+        true => {
+            let format = DistributedMetricsFormat::Aggregated;
+            let rewritten = rewrite_distributed_plan_with_metrics(Arc::clone(plan), format);
+            let in_time = tokio::time::timeout(METRICS_WAIT_MAX, rewritten).await;
+            in_time
+                .map_err(|_| Error::unavailable("a worker did not say what it has done"))?
+                .map_err(|error| from_datafusion(&error))?
+        }
         false => Arc::clone(plan),
     };
     let mut traffic = Traffic::default();

@@ -158,3 +158,20 @@ async fn a_join_with_a_small_table_keeps_buckets() {
     assert!(plan.contains("ColocatedJoinExec"), "{plan}");
     assert!(!plan.contains("NetworkShuffle"), "{plan}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_from_statistics_are_those_of_the_rows() {
+    for mode in [EngineMode::Embedded, EngineMode::Cluster] {
+        let cluster = filled(2, mode).await;
+        for table in ["a", "n"] {
+            let known = format!(
+                "SELECT min(k), max(k), min(v), max(v), min(s), max(s), count(k), count(*) FROM {table}"
+            );
+            let read = format!(
+                "SELECT min(k + 0), max(k + 0), min(v + 0), max(v + 0), min(concat(s, '')), \
+                 max(concat(s, '')), count(k + 0), sum(1) FROM {table}"
+            );
+            assert_eq!(cluster.rows(&known).await, cluster.rows(&read).await, "{mode:?} {table}");
+        }
+    }
+}

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use granary_common::{Error, Random as _, Result, SystemRandom, TaskOwner};
+use granary_common::{Error, Result, SystemRandom, TaskOwner};
 
 use crate::client::{Client, ConnectOptions};
 use crate::cluster::{Cluster, ClusterSpec, ProcessHandle};

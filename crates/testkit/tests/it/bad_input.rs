@@ -39,9 +39,9 @@ async fn wrong_statements_say_what_is_wrong_and_where() -> TestResult {
     for (sql, code, words) in [
         ("SELEC 1", Code::InvalidArgument, &["SELEC", "line 1"][..]),
         ("SELECT id\nFROM t\nWHERE id = = 1", Code::InvalidArgument, &["line 3"]),
-        ("SELECT (1", Code::InvalidArgument, &["line 1"]),
+        ("SELECT (1", Code::InvalidArgument, &["end of the statement"]),
         ("SELECT 'open", Code::InvalidArgument, &["line 1"]),
-        ("SELECT 1; SELECT 2", Code::InvalidArgument, &["one statement"]),
+        ("SELECT 1; SELECT 2", Code::InvalidArgument, &["2 statements", "one by one"]),
         ("", Code::InvalidArgument, &["empty"]),
         ("SELECT nope FROM t", Code::InvalidArgument, &["nope"]),
         ("SELECT * FROM no_such_table", Code::NotFound, &["no_such_table"]),
@@ -59,7 +59,7 @@ async fn wrong_statements_say_what_is_wrong_and_where() -> TestResult {
         ("DROP TABLE no_such_table", Code::NotFound, &["no_such_table"]),
         ("SET no_such_setting = 1", Code::InvalidArgument, &["no_such_setting"]),
         ("SELECT CAST('abc' AS Int64)", Code::InvalidArgument, &["abc"]),
-        ("BEGIN", Code::Unimplemented, &["ransaction"]),
+        ("BEGIN", Code::Unimplemented, &["BEGIN"]),
     ] {
         check_refused(&mut client, sql, code, words).await?;
     }
@@ -140,7 +140,7 @@ async fn check_not_torn(
     messages: Vec<InsertRequest>,
 ) -> TestResult {
     if bulk::send(url, futures::stream::iter(messages)).await.is_ok() {
-        assert_eq!(client.value("SELECT count(*) FROM t WHERE id >= 100").await?, "40000");
+        assert_eq!(client.value("SELECT count(*) FROM t").await?, "40003");
         client.update("TRUNCATE TABLE t").await?;
         client.update("INSERT INTO t VALUES (1, 'a', 1), (2, 'b', NULL), (3, 'c', 3)").await?;
     }
