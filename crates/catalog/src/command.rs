@@ -24,25 +24,68 @@ pub struct Command {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum CommandBody {
     /// Names the cluster; only the first one has an effect.
-    InitCluster { cluster: ClusterId },
-    CreateDatabase { name: String, if_not_exists: bool },
+    InitCluster {
+        cluster: ClusterId,
+    },
+    CreateDatabase {
+        name: String,
+        if_not_exists: bool,
+    },
     /// Drops the database with its tables.
-    DropDatabase { name: String, if_exists: bool },
-    CreateTable { table: NewTable, if_not_exists: bool },
-    DropTable { table: TableId },
-    RenameTable { table: TableId, database: DatabaseId, name: String },
-    TruncateTable { table: TableId },
-    RegisterWorker { identity: String, address: String, zone: String, software_version: String },
-    SetWorkerState { worker: WorkerId, incarnation: u64, state: WorkerState },
-    LeasePartIds { worker: WorkerId, incarnation: u64, count: u64 },
+    DropDatabase {
+        name: String,
+        if_exists: bool,
+    },
+    CreateTable {
+        table: NewTable,
+        if_not_exists: bool,
+    },
+    DropTable {
+        table: TableId,
+    },
+    RenameTable {
+        table: TableId,
+        database: DatabaseId,
+        name: String,
+    },
+    TruncateTable {
+        table: TableId,
+    },
+    RegisterWorker {
+        identity: String,
+        address: String,
+        zone: String,
+        software_version: String,
+    },
+    SetWorkerState {
+        worker: WorkerId,
+        incarnation: u64,
+        state: WorkerState,
+    },
+    LeasePartIds {
+        worker: WorkerId,
+        incarnation: u64,
+        count: u64,
+    },
     CommitInsert(CommitInsert),
     /// Adds parts to a long insert without making them visible.
-    StageParts { transaction: String, write: TableWrite },
-    AbortStaged { transaction: String },
+    StageParts {
+        transaction: String,
+        write: TableWrite,
+    },
+    AbortStaged {
+        transaction: String,
+    },
     /// Drops staged inserts that nobody touched since, and tokens committed before.
-    Expire { staged_before_ms: u64, tokens_before_ms: u64, tokens_per_table: u64 },
+    Expire {
+        staged_before_ms: u64,
+        tokens_before_ms: u64,
+        tokens_per_table: u64,
+    },
     /// Forgets rows of the catalog that no query below `horizon` can need.
-    AdvanceHorizon { horizon: CatalogVersion },
+    AdvanceHorizon {
+        horizon: CatalogVersion,
+    },
 }
 
 /// A table to create; `apply` gives it its id, its buckets and their workers.
@@ -133,7 +176,10 @@ pub enum Outcome {
     /// Done, or nothing to do.
     Done,
     TableCreated(TableId),
-    WorkerRegistered { worker: WorkerId, incarnation: u64 },
+    WorkerRegistered {
+        worker: WorkerId,
+        incarnation: u64,
+    },
     PartIdsLeased(PartIdRange),
     Inserted(InsertReceipt),
 }

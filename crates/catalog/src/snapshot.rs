@@ -64,9 +64,9 @@ impl Snapshot {
 
     /// The tables of a database, dropped ones excluded.
     pub fn tables_of(&self, database: DatabaseId) -> impl Iterator<Item = &TableState> {
-        self.tables.values().filter(move |state| {
-            state.table.database == database && state.table.dropped.is_none()
-        })
+        self.tables
+            .values()
+            .filter(move |state| state.table.database == database && state.table.dropped.is_none())
     }
 
     /// Whether files of this part must be kept: it is in the catalog, or staged, or its id may still

@@ -1,5 +1,8 @@
 //! A coordinator and a worker in this process, spoken to over real connections.
 
+// A failure anywhere in a test's set-up is the test's failure.
+#![allow(clippy::unwrap_used)]
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;

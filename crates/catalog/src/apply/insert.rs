@@ -28,12 +28,8 @@ pub(super) fn commit(draft: &mut Draft, commit: &CommitInsert) -> Result<Outcome
         parts.splice(0..0, staged.parts);
     }
     let version = draft.version();
-    let receipt = InsertReceipt {
-        rows: commit.rows,
-        parts: parts.len() as u64,
-        version,
-        duplicate: false,
-    };
+    let receipt =
+        InsertReceipt { rows: commit.rows, parts: parts.len() as u64, version, duplicate: false };
     publish(draft, parts, version);
     draft.put(Row::InsertToken(InsertToken {
         table: target,

@@ -61,7 +61,7 @@ fn build() -> Result<SqlInfoData, arrow_flight::error::FlightError> {
     info.append(SqlInfo::SqlCorrelatedSubqueriesSupported, true);
     // UNION and UNION ALL.
     info.append(SqlInfo::SqlSupportedUnions, bit(0) | bit(1));
-    Ok(info.build()?)
+    info.build()
 }
 
 #[cfg(test)]

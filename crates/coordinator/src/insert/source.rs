@@ -81,7 +81,7 @@ impl<'a> ArrowSource<'a> {
         match self.pieces.next().await.transpose()? {
             Some(Piece::Stream(bytes)) => {
                 self.framer.push(&bytes)?;
-                while let Some((metadata, body)) = self.framer.next()? {
+                while let Some((metadata, body)) = self.framer.next_message()? {
                     self.ready.extend(self.decoder.decode(&metadata, body)?);
                 }
                 Ok(true)

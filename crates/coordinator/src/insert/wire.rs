@@ -54,7 +54,7 @@ impl Framer {
     }
 
     /// The next whole message, if it has arrived.
-    pub fn next(&mut self) -> Result<Option<Framed>> {
+    pub fn next_message(&mut self) -> Result<Option<Framed>> {
         let Some((prefix, metadata_bytes)) = self.metadata_length()? else { return Ok(None) };
         if metadata_bytes == 0 {
             self.buffer.advance(prefix);

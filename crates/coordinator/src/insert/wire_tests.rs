@@ -36,7 +36,7 @@ fn decode(bytes: &[u8], chunk: usize, limit: usize) -> Result<Vec<RecordBatch>> 
     let mut batches = Vec::new();
     for piece in bytes.chunks(chunk) {
         framer.push(piece)?;
-        while let Some((metadata, body)) = framer.next()? {
+        while let Some((metadata, body)) = framer.next_message()? {
             batches.extend(decoder.decode(&metadata, body)?);
         }
     }

@@ -80,6 +80,6 @@ mod tests {
         let wanted: ArrayRef = Arc::new(StringArray::from(vec!["a", "b"]));
         assert_eq!(plain.column(0), &wanted);
         assert_eq!(plain.column(1).data_type(), &DataType::Utf8);
-        assert_eq!(plain.schema().field(2).data_type().to_string().contains("View"), false);
+        assert!(!plain.schema().field(2).data_type().to_string().contains("View"));
     }
 }
