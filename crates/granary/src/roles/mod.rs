@@ -51,7 +51,7 @@ pub fn run(effective: &Effective, exit_with_stdin: bool) -> Result<ExitCode> {
 /// A role that has started.
 enum Node {
     Metadata(Box<metadata::Metadata>),
-    Worker(worker::Worker),
+    Worker(Box<worker::Worker>),
     Coordinator(coordinator::Coordinator),
     Server(Box<server::Server>),
 }
@@ -105,7 +105,7 @@ async fn start(
         Role::Worker => {
             let node = worker::Worker::start(settings, tasks).await?;
             let line = node.announce(line);
-            (Node::Worker(node), line)
+            (Node::Worker(Box::new(node)), line)
         }
         Role::Coordinator => {
             let node = coordinator::Coordinator::start(settings, health, tasks).await?;
