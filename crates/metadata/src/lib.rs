@@ -17,6 +17,7 @@ mod config;
 mod controller;
 mod duties;
 mod feed;
+mod formation;
 mod group;
 mod leases;
 mod membership;

@@ -1,6 +1,5 @@
 //! The life of a member: opens its folder, joins its group, serves, and leaves in good order.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,8 +10,6 @@ use granary_common::{Clock, Error, ErrorKind, Random, Result, TaskOwner};
 use granary_proto::internal::StatusRequest;
 use granary_proto::internal::metadata_server::MetadataServer;
 use granary_proto::internal::raft_server::RaftServer;
-use openraft::error::{InitializeError, RaftError};
-use openraft::impls::BasicNode;
 use openraft::{Config, SnapshotPolicy};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
@@ -23,6 +20,7 @@ use crate::catalog::MemberCatalog;
 use crate::config::MetadataConfig;
 use crate::duties;
 use crate::feed::Feed;
+use crate::formation::form;
 use crate::group::{Group, Hop};
 use crate::leases::Leases;
 use crate::peers::Peers;
@@ -383,28 +381,6 @@ async fn refuse_other_cluster(
                 config.node_id,
                 config.node_id
             )));
-        }
-    }
-    Ok(())
-}
-
-/// The member with the lowest id brings the group into being, with everyone whom it was told of.
-///
-/// This happens in one synced write or not at all, so a crash before it only means that the next
-/// start does it, and one after it that there is nothing to do.
-async fn form(config: &MetadataConfig, group: &Group) -> Result<()> {
-    let first = config.members.iter().map(|(id, _)| *id).min();
-    if first == Some(config.node_id) {
-        let members: BTreeMap<u64, BasicNode> = config
-            .members
-            .iter()
-            .map(|(id, address)| (id.0, BasicNode { addr: address.clone() }))
-            .collect();
-        match group.raft.initialize(members).await {
-            Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => {}
-            Err(error) => {
-                return Err(Error::internal(format!("cannot form the metadata group: {error}")));
-            }
         }
     }
     Ok(())

@@ -56,15 +56,6 @@ fn hash_column(column: &ArrayRef, hashes: &mut [u64]) -> Result<()> {
             fold(column, hashes, |row, seed| integer(values.value(row).into(), seed))
         }};
     }
-    macro_rules! times {
-        ($arrow:ty, $nanoseconds:expr) => {{
-            let values = column.as_primitive::<$arrow>();
-            fold(column, hashes, |row, seed| {
-                let nanoseconds = i128::from(values.value(row)) * $nanoseconds;
-                tagged(5, &nanoseconds.to_le_bytes(), seed)
-            })
-        }};
-    }
     macro_rules! texts {
         ($tag:literal, $values:expr) => {{
             let values = $values;
@@ -100,18 +91,7 @@ fn hash_column(column: &ArrayRef, hashes: &mut [u64]) -> Result<()> {
             let values = column.as_primitive::<Float64Type>();
             fold(column, hashes, |row, seed| float(values.value(row), seed));
         }
-        DataType::Date32 => {
-            let values = column.as_primitive::<Date32Type>();
-            fold(column, hashes, |row, seed| {
-                tagged(4, &i64::from(values.value(row)).to_le_bytes(), seed)
-            });
-        }
-        DataType::Timestamp(TimeUnit::Second, _) => times!(TimestampSecondType, 1_000_000_000),
-        DataType::Timestamp(TimeUnit::Millisecond, _) => {
-            times!(TimestampMillisecondType, 1_000_000)
-        }
-        DataType::Timestamp(TimeUnit::Microsecond, _) => times!(TimestampMicrosecondType, 1_000),
-        DataType::Timestamp(TimeUnit::Nanosecond, _) => times!(TimestampNanosecondType, 1),
+        DataType::Date32 | DataType::Timestamp(..) => hash_time(column, hashes),
         DataType::Utf8 => texts!(6, column.as_string::<i32>()),
         DataType::LargeUtf8 => texts!(6, column.as_string::<i64>()),
         DataType::Utf8View => texts!(6, column.as_string_view()),
@@ -123,6 +103,34 @@ fn hash_column(column: &ArrayRef, hashes: &mut [u64]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Dates hash as days, times as nanoseconds, so that another precision moves nothing.
+fn hash_time(column: &ArrayRef, hashes: &mut [u64]) {
+    macro_rules! times {
+        ($arrow:ty, $nanoseconds:expr) => {{
+            let values = column.as_primitive::<$arrow>();
+            fold(column, hashes, |row, seed| {
+                let nanoseconds = i128::from(values.value(row)) * $nanoseconds;
+                tagged(5, &nanoseconds.to_le_bytes(), seed)
+            })
+        }};
+    }
+    match column.data_type() {
+        DataType::Timestamp(TimeUnit::Second, _) => times!(TimestampSecondType, 1_000_000_000),
+        DataType::Timestamp(TimeUnit::Millisecond, _) => {
+            times!(TimestampMillisecondType, 1_000_000)
+        }
+        DataType::Timestamp(TimeUnit::Microsecond, _) => times!(TimestampMicrosecondType, 1_000),
+        DataType::Timestamp(TimeUnit::Nanosecond, _) => times!(TimestampNanosecondType, 1),
+        // The caller passes nothing else.
+        _ => {
+            let values = column.as_primitive::<Date32Type>();
+            fold(column, hashes, |row, seed| {
+                tagged(4, &i64::from(values.value(row)).to_le_bytes(), seed)
+            });
+        }
+    }
 }
 
 /// Replaces each row's hash by `hash(row, hash so far)`, or by that of NULL.
