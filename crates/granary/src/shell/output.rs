@@ -311,7 +311,8 @@ mod tests {
     fn formats() {
         let (some, none) = (numbers(&[Some(1), None]), numbers(&[]));
         for (format, batch, expected) in [
-            (Format::Csv, &some, "n\n1\n\n"),
+            // An empty line would be no row at all.
+            (Format::Csv, &some, "n\n1\n\"\"\n"),
             (Format::Csv, &none, "n\n"),
             (Format::Json, &some, "{\"n\":1}\n{\"n\":null}\n"),
             (Format::Json, &none, ""),
