@@ -8,9 +8,10 @@ use granary_common::{
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Column, Distribution, KeyExpression, KeyRange, PartIdRange, PartLocation, PartitionValue,
-    TableEngine, WorkerState,
+    Column, DeletionContent, Distribution, KeyExpression, KeyRange, PartIdRange, PartLocation,
+    PartitionValue, TableEngine, ViewKind, WorkerState,
 };
+use crate::types::ColumnType;
 
 /// A command with the time at which it was proposed, since `apply` has no clock.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -67,7 +68,33 @@ pub enum CommandBody {
         incarnation: u64,
         count: u64,
     },
-    CommitInsert(CommitInsert),
+    #[serde(alias = "CommitInsert")]
+    CommitWrite(CommitWrite),
+    /// Replaces parts by what they were merged into.
+    MergeParts(MergeParts),
+    ChangePartitions {
+        table: TableId,
+        change: PartitionChange,
+    },
+    CopyPartitions(CopyPartitions),
+    CreateView {
+        view: NewView,
+        /// `IfNotExists` keeps the one that is there, `OrReplace` puts this one in its place.
+        existing: ExistingView,
+    },
+    DropView {
+        view: TableId,
+    },
+    RenameView {
+        view: TableId,
+        database: DatabaseId,
+        name: String,
+    },
+    /// Lets merges run or stops them: those of a table, or all.
+    SetMerges {
+        table: Option<TableId>,
+        stopped: bool,
+    },
     /// Adds parts to a long insert without making them visible.
     StageParts {
         transaction: String,
@@ -105,6 +132,9 @@ pub struct NewTable {
     pub colocation_group: Option<String>,
     pub settings: BTreeMap<String, String>,
     pub comment: Option<String>,
+    /// The columns of which every value is there once; empty without `UNIQUE KEY`.
+    #[serde(default)]
+    pub unique_key: Vec<ColumnId>,
 }
 
 impl NewTable {
@@ -125,7 +155,24 @@ pub struct NewPart {
     pub location: PartLocation,
 }
 
-/// What one insert adds to one bucket, and under which leadership it was written.
+/// A part as the writer of a change knew it; `apply` refuses the change when it moved on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KnownPart {
+    pub part: PartId,
+    /// Since when the newest of its deletion vectors holds; `None` when it has none.
+    pub deletions: Option<CatalogVersion>,
+}
+
+/// A deletion vector to put on a part in place of the one that the writer knew.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewDeletions {
+    pub known: KnownPart,
+    /// All deleted rows of the part, those of the earlier vector included.
+    pub rows: u64,
+    pub content: DeletionContent,
+}
+
+/// What one write does to one bucket, and under which leadership it was prepared.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BucketWrite {
     pub bucket: BucketIndex,
@@ -134,9 +181,35 @@ pub struct BucketWrite {
     /// The replicas that synced every part of this write.
     pub synced: Vec<WorkerId>,
     pub parts: Vec<NewPart>,
+    /// Rows that the write takes away: parts of the bucket that get a new deletion vector.
+    #[serde(default)]
+    pub deletions: Vec<NewDeletions>,
+    /// Parts of the bucket that it takes away whole.
+    #[serde(default)]
+    pub removed: Vec<KnownPart>,
+    /// The bucket's upsert version that keys were checked at, when the table has a unique key.
+    #[serde(default)]
+    pub upsert_version: Option<u64>,
 }
 
-/// What one insert adds to one table, and which versions of it the writer knew.
+/// Partitions of a table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Partitions {
+    All,
+    These(Vec<PartitionValue>),
+}
+
+impl Partitions {
+    /// Whether `partition` is one of them.
+    pub fn contains(&self, partition: &PartitionValue) -> bool {
+        match self {
+            Partitions::All => true,
+            Partitions::These(these) => these.contains(partition),
+        }
+    }
+}
+
+/// What one write does to one table, and which versions of it the writer knew.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TableWrite {
     pub table: TableId,
@@ -144,11 +217,14 @@ pub struct TableWrite {
     pub view_set_version: u64,
     pub data_version: u64,
     pub buckets: Vec<BucketWrite>,
+    /// Partitions that the new parts replace, whatever is in them by now.
+    #[serde(default)]
+    pub overwrite: Option<Partitions>,
 }
 
-/// Makes an insert visible, all of it or nothing: on every bucket of every table that it names.
+/// Makes a write visible, all of it or nothing: on every bucket of every table that it names.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct CommitInsert {
+pub struct CommitWrite {
     /// The table that the client named, then its views' targets.
     pub tables: Vec<TableWrite>,
     /// Staged parts that become visible with it.
@@ -158,6 +234,75 @@ pub struct CommitInsert {
     pub digest: String,
     /// Rows that the client sent.
     pub rows: u64,
+}
+
+/// Replaces parts of a bucket by what they were merged into.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MergeParts {
+    pub table: TableId,
+    /// The schema that the merged parts were written under.
+    pub schema_version: u64,
+    pub bucket: BucketIndex,
+    pub epoch: Epoch,
+    pub in_sync_version: u64,
+    /// The replicas that synced every new part.
+    pub synced: Vec<WorkerId>,
+    /// Neighbours in insert order, of one partition unless the merge crosses them on purpose.
+    pub inputs: Vec<KnownPart>,
+    /// None when no row is left.
+    pub outputs: Vec<MergedPart>,
+}
+
+/// A part that a merge made.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MergedPart {
+    pub part: NewPart,
+    /// Rows that were deleted from the inputs while they were merged, and how many they are.
+    #[serde(default)]
+    pub deletions: Option<(u64, DeletionContent)>,
+}
+
+/// A change of whole partitions.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PartitionChange {
+    Drop(Partitions),
+    /// Hides them; their files stay until they are attached or dropped.
+    Detach(Partitions),
+    Attach(Partitions),
+    DropDetached(Partitions),
+}
+
+/// Shows partitions of one table in another as well, without copying files.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CopyPartitions {
+    pub from: TableId,
+    pub to: TableId,
+    pub partitions: Partitions,
+    /// Whether what the target has in them goes away.
+    pub replace: bool,
+    /// Whether they leave the source.
+    pub remove: bool,
+}
+
+/// A view to create.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewView {
+    pub database: DatabaseId,
+    pub name: String,
+    pub query: String,
+    /// The database that unqualified names of `query` belong to.
+    pub query_database: String,
+    pub columns: Vec<(String, ColumnType)>,
+    pub kind: ViewKind,
+    pub comment: Option<String>,
+}
+
+/// What becomes of a view that has the name already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ExistingView {
+    Refuse,
+    IfNotExists,
+    OrReplace,
 }
 
 /// The answer to an insert; the same token gets the same answer.
@@ -176,6 +321,7 @@ pub enum Outcome {
     /// Done, or nothing to do.
     Done,
     TableCreated(TableId),
+    ViewCreated(TableId),
     WorkerRegistered {
         worker: WorkerId,
         incarnation: u64,

@@ -25,8 +25,9 @@ pub mod types;
 pub use api::{Catalog, Heartbeat, HeartbeatReply, LeaseHolder};
 pub use apply::{Transition, apply};
 pub use command::{
-    BucketWrite, Command, CommandBody, CommitInsert, InsertReceipt, NewPart, NewTable, Outcome,
-    TableWrite,
+    BucketWrite, Command, CommandBody, CommitWrite, CopyPartitions, ExistingView, InsertReceipt,
+    KnownPart, MergeParts, MergedPart, NewDeletions, NewPart, NewTable, NewView, Outcome,
+    PartitionChange, Partitions, TableWrite,
 };
 pub use memory::MemoryCatalog;
 pub use model::*;

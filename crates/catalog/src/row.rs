@@ -4,7 +4,7 @@ use granary_common::{BucketIndex, DatabaseId, PartId, TableId, WorkerId};
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Bucket, Cluster, Database, InsertToken, Part, PartIdRange, StagedInsert, Table, Worker,
+    Bucket, Cluster, Database, InsertToken, Part, PartIdRange, StagedInsert, Table, View, Worker,
 };
 
 /// A row of the catalog.
@@ -19,6 +19,7 @@ pub enum Row {
     PartIdRange(PartIdRange),
     InsertToken(InsertToken),
     StagedInsert(StagedInsert),
+    View(View),
 }
 
 /// What identifies a row.
@@ -34,6 +35,7 @@ pub enum RowKey {
     PartIdRange(u64),
     InsertToken(TableId, String),
     StagedInsert(String),
+    View(TableId),
 }
 
 impl Row {
@@ -49,6 +51,7 @@ impl Row {
             Row::PartIdRange(row) => RowKey::PartIdRange(row.start),
             Row::InsertToken(row) => RowKey::InsertToken(row.table, row.token.clone()),
             Row::StagedInsert(row) => RowKey::StagedInsert(row.transaction.clone()),
+            Row::View(row) => RowKey::View(row.id),
         }
     }
 }
@@ -74,6 +77,7 @@ impl RowKey {
                 push(&mut bytes, 9, &[]);
                 bytes.extend_from_slice(transaction.as_bytes());
             }
+            RowKey::View(id) => push(&mut bytes, 10, &[id.0]),
         }
         bytes
     }

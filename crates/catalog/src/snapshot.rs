@@ -6,7 +6,8 @@ use granary_common::{BucketIndex, CatalogVersion, DatabaseId, PartId, TableId, W
 use imbl::OrdMap;
 
 use crate::model::{
-    Bucket, Cluster, Database, InsertToken, Part, PartIdRange, StagedInsert, Table, Worker,
+    Bucket, Cluster, Database, InsertToken, Part, PartIdRange, StagedInsert, Table, View, ViewKind,
+    Worker,
 };
 use crate::row::{Change, Row, RowKey};
 
@@ -49,6 +50,9 @@ pub struct Snapshot {
     pub part_id_ranges: OrdMap<u64, Arc<PartIdRange>>,
     /// By transaction.
     pub staged: OrdMap<String, Arc<StagedInsert>>,
+    pub views: OrdMap<TableId, Arc<View>>,
+    /// How many parts show the files of another part, by that part.
+    shared_files: OrdMap<PartId, usize>,
 }
 
 impl Snapshot {
@@ -60,6 +64,23 @@ impl Snapshot {
     /// The table of exactly this name, else the only one that matches without case.
     pub fn find_table(&self, database: DatabaseId, name: &str) -> Option<&TableState> {
         find_by_name(self.tables_of(database), name, |state| &state.table.name)
+    }
+
+    /// The view of exactly this name, else the only one that matches without case.
+    pub fn find_view(&self, database: DatabaseId, name: &str) -> Option<&Arc<View>> {
+        find_by_name(self.views_of(database), name, |view| &view.name)
+    }
+
+    /// The views of a database.
+    pub fn views_of(&self, database: DatabaseId) -> impl Iterator<Item = &Arc<View>> {
+        self.views.values().filter(move |view| view.database == database)
+    }
+
+    /// The materialized views that take what is inserted into `source`, the oldest first.
+    pub fn materialized_views_of(&self, source: TableId) -> impl Iterator<Item = &Arc<View>> {
+        self.views.values().filter(move |view| {
+            matches!(view.kind, ViewKind::Materialized { source: of, .. } if of == source)
+        })
     }
 
     /// The tables of a database, dropped ones excluded.
@@ -79,6 +100,7 @@ impl Snapshot {
             .is_some_and(|(_, range)| range.contains(part.0));
         leased
             || self.tables.values().any(|state| state.parts.contains_key(&part))
+            || self.shared_files.contains_key(&part)
             || self.staged.values().any(|insert| insert.parts.iter().any(|p| p.id == part))
     }
 
@@ -116,9 +138,7 @@ impl Snapshot {
             Row::Bucket(row) => self.in_table(row.table, |state| {
                 state.buckets.insert(row.index, Arc::new(row));
             }),
-            Row::Part(row) => self.in_table(row.table, |state| {
-                state.parts.insert(row.id, Arc::new(row));
-            }),
+            Row::Part(row) => self.put_part(row),
             Row::InsertToken(row) => self.in_table(row.table, |state| {
                 state.tokens.insert(row.token.clone(), Arc::new(row));
             }),
@@ -131,6 +151,9 @@ impl Snapshot {
             Row::StagedInsert(row) => {
                 self.staged.insert(row.transaction.clone(), Arc::new(row));
             }
+            Row::View(row) => {
+                self.views.insert(row.id, Arc::new(row));
+            }
         }
     }
 
@@ -141,14 +164,14 @@ impl Snapshot {
                 self.databases.remove(id);
             }
             RowKey::Table(id) => {
-                self.tables.remove(id);
+                for part in self.tables.remove(id).into_iter().flat_map(|state| state.parts) {
+                    self.unshare(&part.1);
+                }
             }
             RowKey::Bucket(table, index) => self.in_table(*table, |state| {
                 state.buckets.remove(index);
             }),
-            RowKey::Part(table, part) => self.in_table(*table, |state| {
-                state.parts.remove(part);
-            }),
+            RowKey::Part(table, part) => self.remove_part(*table, *part),
             RowKey::InsertToken(table, token) => self.in_table(*table, |state| {
                 state.tokens.remove(token);
             }),
@@ -160,6 +183,35 @@ impl Snapshot {
             }
             RowKey::StagedInsert(transaction) => {
                 self.staged.remove(transaction);
+            }
+            RowKey::View(id) => {
+                self.views.remove(id);
+            }
+        }
+    }
+
+    fn put_part(&mut self, part: Part) {
+        self.remove_part(part.table, part.id);
+        let Some(state) = self.tables.get_mut(&part.table) else { return };
+        if let Some((_, owner)) = part.files {
+            *self.shared_files.entry(owner).or_insert(0) += 1;
+        }
+        state.parts.insert(part.id, Arc::new(part));
+    }
+
+    fn remove_part(&mut self, table: TableId, part: PartId) {
+        let removed = self.tables.get_mut(&table).and_then(|state| state.parts.remove(&part));
+        if let Some(part) = removed {
+            self.unshare(&part);
+        }
+    }
+
+    fn unshare(&mut self, part: &Part) {
+        let Some((_, owner)) = part.files else { return };
+        match self.shared_files.get_mut(&owner) {
+            Some(count) if *count > 1 => *count -= 1,
+            _ => {
+                self.shared_files.remove(&owner);
             }
         }
     }
@@ -184,6 +236,7 @@ impl Snapshot {
         rows.extend(self.workers.values().map(|row| Row::Worker((**row).clone())));
         rows.extend(self.part_id_ranges.values().map(|row| Row::PartIdRange((**row).clone())));
         rows.extend(self.staged.values().map(|row| Row::StagedInsert((**row).clone())));
+        rows.extend(self.views.values().map(|row| Row::View((**row).clone())));
         rows
     }
 }

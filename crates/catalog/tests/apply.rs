@@ -191,8 +191,8 @@ fn the_same_token_gets_the_same_answer() {
     let second = bench.inserted(bench.commit(table, "a", &[2]));
     assert_eq!(second, InsertReceipt { duplicate: true, ..first.clone() });
     assert_eq!(bench.visible(table), [1]);
-    let other = CommitInsert { digest: "other".into(), ..bench.commit(table, "a", &[3]) };
-    bench.refused(CommandBody::CommitInsert(other), InvalidInput);
+    let other = CommitWrite { digest: "other".into(), ..bench.commit(table, "a", &[3]) };
+    bench.refused(CommandBody::CommitWrite(other), InvalidInput);
     // A duplicate is answered even after what it was prepared under has changed.
     let late = bench.commit(table, "a", &[4]);
     bench.done(CommandBody::TruncateTable { table });
@@ -222,15 +222,15 @@ fn a_commit_names_what_it_was_prepared_under() {
         println!("{what}");
         let mut commit = bench.commit(table, what, &[1]);
         spoil(&mut commit.tables[0]);
-        bench.refused(CommandBody::CommitInsert(commit.clone()), Conflict);
+        bench.refused(CommandBody::CommitWrite(commit.clone()), Conflict);
         let write = commit.tables.remove(0);
         bench.refused(CommandBody::StageParts { transaction: "x".into(), write }, Conflict);
     }
-    let none = CommitInsert { tables: Vec::new(), ..bench.commit(table, "none", &[]) };
-    bench.refused(CommandBody::CommitInsert(none), granary_common::ErrorKind::Internal);
+    let none = CommitWrite { tables: Vec::new(), ..bench.commit(table, "none", &[]) };
+    bench.refused(CommandBody::CommitWrite(none), granary_common::ErrorKind::Internal);
     let dropped = bench.commit(table, "late", &[1]);
     bench.done(CommandBody::DropTable { table });
-    bench.refused(CommandBody::CommitInsert(dropped), NotFound);
+    bench.refused(CommandBody::CommitWrite(dropped), NotFound);
 }
 
 #[test]
@@ -241,7 +241,7 @@ fn one_bad_table_refuses_the_whole_commit() {
     commit.tables.push(bench.write(b, &[2]));
     let good = commit.clone();
     commit.tables[1].schema_version += 1;
-    bench.refused(CommandBody::CommitInsert(commit), Conflict);
+    bench.refused(CommandBody::CommitWrite(commit), Conflict);
     assert_eq!(bench.inserted(good).parts, 2);
     assert_eq!((bench.visible(a), bench.visible(b)), (vec![1], vec![2]));
 }
@@ -252,7 +252,7 @@ fn ids_of_an_expired_range_cannot_be_committed() {
     let table = bench.table("t", 1);
     let late = bench.commit(table, "late", &[1]);
     bench.done(register("w1"));
-    bench.refused(CommandBody::CommitInsert(late), Conflict);
+    bench.refused(CommandBody::CommitWrite(late), Conflict);
 }
 
 #[test]
@@ -263,7 +263,7 @@ fn an_insert_is_wholly_before_or_after_a_truncate() {
     let in_flight = bench.commit(table, "in flight", &[2]);
     let full = bench.state.clone();
     bench.done(CommandBody::TruncateTable { table });
-    bench.refused(CommandBody::CommitInsert(in_flight), Conflict);
+    bench.refused(CommandBody::CommitWrite(in_flight), Conflict);
     assert_eq!(bench.visible(table), [0u64; 0]);
     assert_eq!(full.tables[&table].visible_parts(full.version).count(), 1);
     bench.inserted(bench.commit(table, "after", &[3]));
@@ -274,8 +274,8 @@ fn stage(bench: &Bench, table: TableId, parts: &[u64]) -> CommandBody {
     CommandBody::StageParts { transaction: "x".into(), write: bench.write(table, parts) }
 }
 
-fn publish(bench: &Bench, table: TableId, token: &str) -> CommitInsert {
-    CommitInsert { staged: Some("x".into()), ..bench.commit(table, token, &[]) }
+fn publish(bench: &Bench, table: TableId, token: &str) -> CommitWrite {
+    CommitWrite { staged: Some("x".into()), ..bench.commit(table, token, &[]) }
 }
 
 #[test]
@@ -294,7 +294,7 @@ fn staged_parts_become_visible_together() {
     // The token answers again, although the transaction is gone; a new token cannot.
     assert!(bench.inserted(publish(&bench, table, "a")).duplicate);
     let lost = publish(&bench, table, "b");
-    bench.refused(CommandBody::CommitInsert(lost), Conflict);
+    bench.refused(CommandBody::CommitWrite(lost), Conflict);
 }
 
 #[test]
@@ -304,7 +304,7 @@ fn staged_parts_do_not_survive_a_change_of_their_table() {
     bench.done(stage(&bench, table, &[1]));
     bench.done(CommandBody::TruncateTable { table });
     let late = publish(&bench, table, "a");
-    bench.refused(CommandBody::CommitInsert(late), Conflict);
+    bench.refused(CommandBody::CommitWrite(late), Conflict);
     bench.done(CommandBody::AbortStaged { transaction: "x".into() });
     bench.done(CommandBody::AbortStaged { transaction: "x".into() });
     assert!(bench.state.staged.is_empty());

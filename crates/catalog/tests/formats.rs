@@ -48,6 +48,9 @@ fn part() -> Part {
         inserted: ((CatalogVersion(40), 0), (CatalogVersion(41), 5)),
         added: CatalogVersion(41),
         removed: Some(CatalogVersion(50)),
+        deletions: Vec::new(),
+        detached: false,
+        files: None,
     }
 }
 
@@ -92,6 +95,8 @@ fn table() -> Table {
         data_version: 3,
         created: CatalogVersion(9),
         dropped: Some(CatalogVersion(90)),
+        merges_stopped: false,
+        unique_key: Vec::new(),
     }
 }
 
@@ -106,6 +111,7 @@ fn rows() -> Vec<(&'static str, Row)> {
                 next_worker_id: 3,
                 next_part_id: 2001,
                 horizon: CatalogVersion(12),
+                merges_stopped: false,
             }),
         ),
         ("database", Row::Database(Database { id: DatabaseId(1), name: "default".into() })),
@@ -120,6 +126,7 @@ fn rows() -> Vec<(&'static str, Row)> {
                 in_sync: vec![WorkerId(1)],
                 in_sync_version: 4,
                 epoch: Epoch(5),
+                upsert_version: 0,
             }),
         ),
         ("part", Row::Part(part())),
@@ -212,7 +219,11 @@ fn table_write() -> TableWrite {
                 key_range: part().key_range,
                 location: part().location,
             }],
+            deletions: Vec::new(),
+            removed: Vec::new(),
+            upsert_version: None,
         }],
+        overwrite: None,
     }
 }
 
@@ -247,7 +258,7 @@ fn commands() -> Vec<(&'static str, CommandBody)> {
         ("lease_part_ids", CommandBody::LeasePartIds { worker, incarnation, count: 1000 }),
         (
             "commit_insert",
-            CommandBody::CommitInsert(CommitInsert {
+            CommandBody::CommitWrite(CommitWrite {
                 tables: vec![table_write()],
                 staged: Some("x-1".into()),
                 token: "load-1".into(),

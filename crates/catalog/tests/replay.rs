@@ -60,7 +60,7 @@ fn command(bench: &Bench, step: &Step) -> CommandBody {
     let transaction = |number: u8| format!("x{number}");
     let insert = |table: u8, token: u8, parts: &[u64]| match exists(table) {
         true => bench.commit(table_id(table), &format!("t{token}"), parts),
-        false => CommitInsert {
+        false => CommitWrite {
             tables: Vec::new(),
             staged: None,
             token: String::new(),
@@ -100,7 +100,7 @@ fn command(bench: &Bench, step: &Step) -> CommandBody {
             if let (true, Some(write)) = (*stale, commit.tables.first_mut()) {
                 write.data_version += 1;
             }
-            CommandBody::CommitInsert(commit)
+            CommandBody::CommitWrite(commit)
         }
         Step::Stage { table, transaction: number, part } => match exists(*table) {
             true => CommandBody::StageParts {
@@ -111,7 +111,7 @@ fn command(bench: &Bench, step: &Step) -> CommandBody {
         },
         Step::Publish { table, transaction: number, token } => {
             let staged = Some(transaction(*number));
-            CommandBody::CommitInsert(CommitInsert { staged, ..insert(*table, *token, &[]) })
+            CommandBody::CommitWrite(CommitWrite { staged, ..insert(*table, *token, &[]) })
         }
         Step::Abort(n) => CommandBody::AbortStaged { transaction: transaction(*n) },
         Step::Expire(n) => CommandBody::Expire {

@@ -123,6 +123,9 @@ fn removed_part(removed: Option<u64>) -> Row {
         inserted: (at, at),
         added: CatalogVersion(2),
         removed: removed.map(CatalogVersion),
+        deletions: Vec::new(),
+        detached: false,
+        files: None,
     })
 }
 
@@ -150,6 +153,8 @@ fn table() -> Row {
         data_version: 1,
         created: CatalogVersion(1),
         dropped: None,
+        merges_stopped: false,
+        unique_key: Vec::new(),
     })
 }
 

@@ -142,7 +142,8 @@ mod tests {
         let delete = || Change::Delete(granary_catalog::RowKey::Cluster);
         let set =
             ChangeSet { version, changes: std::iter::repeat_with(delete).take(changes).collect() };
-        let snapshot = Snapshot { version, ..Snapshot::default() };
+        let mut snapshot = Snapshot::default();
+        snapshot.version = version;
         feed.publish(Arc::new(snapshot), vec![Arc::new(set)], &BTreeSet::new());
     }
 

@@ -71,6 +71,7 @@ pub fn create_table(
             colocation_group: distribution.colocation_group,
             settings,
             comment: create.clauses.comment,
+            unique_key: Vec::new(),
         },
         notices,
     ))

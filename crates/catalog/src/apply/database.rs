@@ -1,6 +1,6 @@
 use granary_common::{ClusterId, DatabaseId, Error, Result};
 
-use super::{Draft, table};
+use super::{Draft, table, view};
 use crate::command::Outcome;
 use crate::model::{Cluster, Database};
 use crate::row::{Row, RowKey};
@@ -21,6 +21,7 @@ pub(super) fn init_cluster(draft: &mut Draft, id: &ClusterId) -> Result<Outcome>
         next_worker_id: 1,
         next_part_id: 1,
         horizon: draft.version(),
+        merges_stopped: false,
     }));
     create(draft, DEFAULT_DATABASE, false)
 }
@@ -49,8 +50,13 @@ pub(super) fn drop(draft: &mut Draft, name: &str, if_exists: bool) -> Result<Out
         };
     };
     let tables: Vec<_> = draft.next.tables_of(database).map(|state| state.table.id).collect();
+    view::check_readers_elsewhere(draft, database)?;
+    let views: Vec<_> = draft.next.views_of(database).map(|view| view.id).collect();
+    for id in views {
+        view::forget(draft, id)?;
+    }
     for id in tables {
-        table::drop(draft, id)?;
+        table::remove(draft, id)?;
     }
     draft.delete(RowKey::Database(database));
     Ok(Outcome::Done)

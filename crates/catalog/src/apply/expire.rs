@@ -40,7 +40,8 @@ pub(super) fn advance_horizon(draft: &mut Draft, horizon: CatalogVersion) -> Res
     cluster.horizon = horizon;
     draft.put(Row::Cluster(cluster));
     let parts = draft.next.tables.values().flat_map(|state| state.parts.values());
-    let unseen = parts.filter(|part| part.removed.is_some_and(|removed| removed <= horizon));
+    let unseen = parts
+        .filter(|part| part.removed.is_some_and(|removed| removed <= horizon) && !part.detached);
     let mut keys: Vec<RowKey> = unseen.map(|part| RowKey::Part(part.table, part.id)).collect();
     let dropped = |state: &&TableState| state.table.dropped.is_some_and(|at| at <= horizon);
     keys.extend(draft.next.tables.values().filter(dropped).flat_map(table::rows_of));

@@ -1,13 +1,15 @@
-//! The commit of an insert, and the check of everything that it was prepared under.
+//! The commit of a write, and the check of everything that it was prepared under.
 
-use granary_common::{CatalogVersion, Error, Result, TableId};
+use granary_common::{BucketIndex, CatalogVersion, Epoch, Error, Result, TableId, WorkerId};
 
-use super::{Draft, table};
-use crate::command::{BucketWrite, CommitInsert, InsertReceipt, NewPart, Outcome, TableWrite};
-use crate::model::{InsertToken, Part, PartLocation, StagedInsert};
+use super::{Draft, partitions, table};
+use crate::command::{
+    BucketWrite, CommitWrite, InsertReceipt, KnownPart, NewDeletions, NewPart, Outcome, TableWrite,
+};
+use crate::model::{DeletionVector, InsertToken, Part, PartLocation, StagedInsert};
 use crate::row::{Row, RowKey};
 
-pub(super) fn commit(draft: &mut Draft, commit: &CommitInsert) -> Result<Outcome> {
+pub(super) fn commit(draft: &mut Draft, commit: &CommitWrite) -> Result<Outcome> {
     let Some(target) = commit.tables.first().map(|write| write.table) else {
         return Err(Error::internal("a commit names no table"));
     };
@@ -20,8 +22,12 @@ pub(super) fn commit(draft: &mut Draft, commit: &CommitInsert) -> Result<Outcome
         check_versions(draft, write)?;
         for bucket in &write.buckets {
             check_bucket(draft, write.table, bucket)?;
+            check_upserts(draft, write.table, bucket)?;
             parts.extend(parts_of(draft, write, bucket));
         }
+    }
+    for write in &commit.tables {
+        take_away(draft, write)?;
     }
     if let Some(transaction) = &commit.staged {
         let staged = take_staged(draft, transaction, target)?;
@@ -43,6 +49,90 @@ pub(super) fn commit(draft: &mut Draft, commit: &CommitInsert) -> Result<Outcome
     Ok(Outcome::Inserted(receipt))
 }
 
+/// Hides the rows and parts that the write takes away.
+fn take_away(draft: &mut Draft, write: &TableWrite) -> Result<()> {
+    if let Some(overwritten) = &write.overwrite {
+        partitions::remove(draft, write.table, overwritten, false)?;
+    }
+    for bucket in &write.buckets {
+        for new in &bucket.deletions {
+            delete_rows(draft, write.table, bucket.bucket, new)?;
+        }
+        for known in &bucket.removed {
+            let mut part = known_part(draft, write.table, bucket.bucket, known)?;
+            part.removed = Some(draft.version());
+            draft.put(Row::Part(part));
+        }
+        let touched =
+            !(bucket.parts.is_empty() && bucket.deletions.is_empty() && bucket.removed.is_empty());
+        let state = table::find(draft, write.table)?;
+        if let Some(row) = state.buckets.get(&bucket.bucket)
+            && touched
+            && !state.table.unique_key.is_empty()
+        {
+            let mut row = (**row).clone();
+            row.upsert_version += 1;
+            draft.put(Row::Bucket(row));
+        }
+    }
+    Ok(())
+}
+
+fn delete_rows(
+    draft: &mut Draft,
+    table: TableId,
+    bucket: BucketIndex,
+    new: &NewDeletions,
+) -> Result<()> {
+    let mut part = known_part(draft, table, bucket, &new.known)?;
+    if new.rows > part.rows {
+        return Err(Error::internal(format!("part {} has fewer rows than deleted ones", part.id)));
+    }
+    let since = draft.version();
+    if new.rows == part.rows {
+        part.removed = Some(since);
+    }
+    let horizon = draft.cluster()?.horizon;
+    part.forget_deletions_below(horizon);
+    part.deletions.push(DeletionVector { since, rows: new.rows, content: new.content.clone() });
+    draft.put(Row::Part(part));
+    Ok(())
+}
+
+/// The part, if it is what the writer knew.
+pub(super) fn known_part(
+    draft: &Draft,
+    table: TableId,
+    bucket: BucketIndex,
+    known: &KnownPart,
+) -> Result<Part> {
+    let part = table::find(draft, table)?.parts.get(&known.part);
+    let part = part.filter(|part| part.bucket == bucket && part.removed.is_none());
+    let moved = || Error::conflict(format!("part {} was replaced or changed since", known.part));
+    let part = part.ok_or_else(moved)?;
+    let newest = part.deletions.last().map(|vector| vector.since);
+    match newest == known.deletions {
+        true => Ok((**part).clone()),
+        false => Err(moved()),
+    }
+}
+
+/// Keys were checked against a state of the bucket; it must still be that one.
+fn check_upserts(draft: &Draft, table: TableId, write: &BucketWrite) -> Result<()> {
+    let state = table::find(draft, table)?;
+    if state.table.unique_key.is_empty() {
+        return Ok(());
+    }
+    let now = state.buckets.get(&write.bucket).map(|bucket| bucket.upsert_version);
+    match write.upsert_version == now {
+        true => Ok(()),
+        false => Err(Error::conflict(format!(
+            "keys of bucket {} were written by somebody else since",
+            write.bucket
+        ))),
+    }
+}
+
 fn publish(draft: &mut Draft, parts: Vec<Part>, version: CatalogVersion) {
     for (ordinal, mut part) in parts.into_iter().enumerate() {
         let order = (version, ordinal as u32);
@@ -55,7 +145,7 @@ fn publish(draft: &mut Draft, parts: Vec<Part>, version: CatalogVersion) {
 fn earlier_answer(
     draft: &Draft,
     target: TableId,
-    commit: &CommitInsert,
+    commit: &CommitWrite,
 ) -> Result<Option<InsertReceipt>> {
     let Some(earlier) = table::find(draft, target)?.tokens.get(&commit.token) else {
         return Ok(None);
@@ -88,26 +178,38 @@ fn check_versions(draft: &Draft, write: &TableWrite) -> Result<()> {
 }
 
 fn check_bucket(draft: &Draft, table: TableId, write: &BucketWrite) -> Result<()> {
-    let state = table::find(draft, table)?;
-    let bucket = state.buckets.get(&write.bucket).ok_or_else(|| {
-        Error::conflict(format!("bucket {} is not one of the table's any more", write.bucket))
-    })?;
-    if (bucket.epoch, bucket.in_sync_version) != (write.epoch, write.in_sync_version) {
-        return Err(Error::conflict(format!(
-            "bucket {} has another leader or other replicas since (epoch {}, not {})",
-            write.bucket, bucket.epoch, write.epoch
-        )));
-    }
-    if let Some(missing) = bucket.in_sync.iter().find(|worker| !write.synced.contains(worker)) {
-        return Err(Error::conflict(format!(
-            "worker {missing} is in sync for bucket {} but does not hold the new parts",
-            write.bucket
-        )));
-    }
+    let BucketWrite { bucket, epoch, in_sync_version, synced, .. } = write;
+    check_leadership(draft, table, *bucket, (*epoch, *in_sync_version), synced)?;
     write.parts.iter().try_for_each(|part| check_part(draft, part))
 }
 
-fn check_part(draft: &Draft, part: &NewPart) -> Result<()> {
+/// Refuses what was prepared under another leader or other replicas than the bucket's.
+pub(super) fn check_leadership(
+    draft: &Draft,
+    table: TableId,
+    index: BucketIndex,
+    under: (Epoch, u64),
+    synced: &[WorkerId],
+) -> Result<()> {
+    let state = table::find(draft, table)?;
+    let bucket = state.buckets.get(&index).ok_or_else(|| {
+        Error::conflict(format!("bucket {index} is not one of the table's any more"))
+    })?;
+    if (bucket.epoch, bucket.in_sync_version) != under {
+        return Err(Error::conflict(format!(
+            "bucket {index} has another leader or other replicas since (epoch {}, not {})",
+            bucket.epoch, under.0
+        )));
+    }
+    match bucket.in_sync.iter().find(|worker| !synced.contains(worker)) {
+        None => Ok(()),
+        Some(missing) => Err(Error::conflict(format!(
+            "worker {missing} is in sync for bucket {index} but does not hold the new parts"
+        ))),
+    }
+}
+
+pub(super) fn check_part(draft: &Draft, part: &NewPart) -> Result<()> {
     let range = draft.next.part_id_ranges.range(..=part.id.0).next_back();
     let leased = range.is_some_and(|(_, range)| range.contains(part.id.0));
     if !leased {
@@ -123,29 +225,45 @@ fn check_part(draft: &Draft, part: &NewPart) -> Result<()> {
 }
 
 fn parts_of(draft: &Draft, write: &TableWrite, bucket: &BucketWrite) -> Vec<Part> {
-    let not_yet = (draft.version(), 0);
-    let parts = bucket.parts.iter().map(|part| Part {
+    let of = (write.table, bucket.bucket, write.schema_version);
+    bucket.parts.iter().map(|part| new_part(draft, of, part)).collect()
+}
+
+/// The catalog's row of a part that becomes visible now.
+pub(super) fn new_part(
+    draft: &Draft,
+    (table, bucket, schema_version): (TableId, BucketIndex, u64),
+    part: &NewPart,
+) -> Part {
+    let now = (draft.version(), 0);
+    Part {
         id: part.id,
-        table: write.table,
-        bucket: bucket.bucket,
+        table,
+        bucket,
         partition: part.partition.clone(),
         rows: part.rows,
         bytes: part.bytes,
         key_range: part.key_range.clone(),
-        schema_version: write.schema_version,
+        schema_version,
         level: 0,
         location: part.location.clone(),
-        inserted: (not_yet, not_yet),
+        inserted: (now, now),
         added: draft.version(),
         removed: None,
-    });
-    parts.collect()
+        deletions: Vec::new(),
+        files: None,
+        detached: false,
+    }
 }
 
 pub(super) fn stage(draft: &mut Draft, transaction: &str, write: &TableWrite) -> Result<Outcome> {
     check_versions(draft, write)?;
     let mut parts = Vec::new();
     for bucket in &write.buckets {
+        let adds_only = bucket.deletions.is_empty() && bucket.removed.is_empty();
+        if !adds_only || write.overwrite.is_some() {
+            return Err(Error::internal("a staged write only adds parts"));
+        }
         check_bucket(draft, write.table, bucket)?;
         parts.extend(parts_of(draft, write, bucket));
     }

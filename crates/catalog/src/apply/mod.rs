@@ -4,8 +4,11 @@
 mod database;
 mod expire;
 mod insert;
+mod merge;
+mod partitions;
 mod placement;
 mod table;
+mod view;
 mod worker;
 
 use granary_common::{CatalogVersion, Error, Result};
@@ -88,7 +91,18 @@ fn dispatch(draft: &mut Draft, body: &CommandBody) -> Result<Outcome> {
         CommandBody::LeasePartIds { worker, incarnation, count } => {
             worker::lease_part_ids(draft, *worker, *incarnation, *count)
         }
-        CommandBody::CommitInsert(commit) => insert::commit(draft, commit),
+        CommandBody::CommitWrite(commit) => insert::commit(draft, commit),
+        CommandBody::MergeParts(merge) => merge::commit(draft, merge),
+        CommandBody::ChangePartitions { table, change } => {
+            partitions::change(draft, *table, change)
+        }
+        CommandBody::CopyPartitions(copy) => partitions::copy(draft, copy),
+        CommandBody::CreateView { view, existing } => view::create(draft, view, *existing),
+        CommandBody::DropView { view } => view::drop(draft, *view),
+        CommandBody::RenameView { view, database, name } => {
+            view::rename(draft, *view, *database, name)
+        }
+        CommandBody::SetMerges { table, stopped } => merge::set_stopped(draft, *table, *stopped),
         CommandBody::StageParts { transaction, write } => insert::stage(draft, transaction, write),
         CommandBody::AbortStaged { transaction } => insert::abort(draft, transaction),
         CommandBody::Expire { staged_before_ms, tokens_before_ms, tokens_per_table } => {

@@ -44,6 +44,7 @@ pub(super) fn place(state: &Snapshot, id: TableId, table: &NewTable) -> Result<V
             in_sync: vec![leader],
             in_sync_version: 1,
             epoch: Epoch(1),
+            upsert_version: 0,
         })
         .collect())
 }

@@ -1,6 +1,6 @@
 use granary_common::{DatabaseId, Error, Result, TableId};
 
-use super::{Draft, placement};
+use super::{Draft, placement, view};
 use crate::command::{NewTable, Outcome};
 use crate::model::Table;
 use crate::row::{Row, RowKey};
@@ -16,6 +16,7 @@ pub(super) fn create(draft: &mut Draft, new: &NewTable, if_not_exists: bool) -> 
             false => Err(Error::already_exists(format!("table '{}' already exists", new.name))),
         };
     }
+    check_no_view(draft, new.database, &new.name)?;
     let mut cluster = draft.cluster()?;
     let id = TableId(cluster.next_table_id);
     cluster.next_table_id += 1;
@@ -41,6 +42,8 @@ pub(super) fn create(draft: &mut Draft, new: &NewTable, if_not_exists: bool) -> 
         data_version: 1,
         created: draft.version(),
         dropped: None,
+        unique_key: new.unique_key.clone(),
+        merges_stopped: false,
     }));
     for bucket in buckets {
         draft.put(Row::Bucket(bucket));
@@ -50,6 +53,12 @@ pub(super) fn create(draft: &mut Draft, new: &NewTable, if_not_exists: bool) -> 
 
 pub(super) fn drop(draft: &mut Draft, table: TableId) -> Result<Outcome> {
     find(draft, table)?;
+    view::check_unused(draft, table)?;
+    remove(draft, table)
+}
+
+/// Drops the table, whoever reads it.
+pub(super) fn remove(draft: &mut Draft, table: TableId) -> Result<Outcome> {
     let staged: Vec<String> = draft
         .next
         .staged
@@ -89,6 +98,7 @@ pub(super) fn rename(
     if named(draft, database, name).is_some_and(|other| other != table) {
         return Err(Error::already_exists(format!("table '{name}' already exists")));
     }
+    check_no_view(draft, database, name)?;
     row.database = database;
     row.name = name.to_owned();
     draft.put(Row::Table(row));
@@ -109,8 +119,17 @@ pub(super) fn truncate(draft: &mut Draft, table: TableId) -> Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-fn named(draft: &Draft, database: DatabaseId, name: &str) -> Option<TableId> {
+/// The table of exactly this name.
+pub(super) fn named(draft: &Draft, database: DatabaseId, name: &str) -> Option<TableId> {
     draft.next.tables_of(database).find(|state| state.table.name == name).map(|s| s.table.id)
+}
+
+/// Refuses a name that a view has.
+fn check_no_view(draft: &Draft, database: DatabaseId, name: &str) -> Result<()> {
+    match view::named(draft, database, name) {
+        Some(_) => Err(Error::already_exists(format!("a view is named '{name}' already"))),
+        None => Ok(()),
+    }
 }
 
 /// The table, or the error that it was dropped meanwhile.

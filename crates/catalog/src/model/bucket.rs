@@ -18,4 +18,7 @@ pub struct Bucket {
     pub in_sync_version: u64,
     /// Moves whenever the leader does.
     pub epoch: Epoch,
+    /// Moves with every write to a bucket of a table with a unique key; keys are checked at one.
+    #[serde(default)]
+    pub upsert_version: u64,
 }

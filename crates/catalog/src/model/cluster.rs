@@ -16,4 +16,7 @@ pub struct Cluster {
     pub next_part_id: u64,
     /// Versions below this one may be collected; reading them is refused.
     pub horizon: CatalogVersion,
+    /// Whether the merges of all tables are stopped.
+    #[serde(default)]
+    pub merges_stopped: bool,
 }

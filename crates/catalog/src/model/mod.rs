@@ -6,15 +6,17 @@ mod part;
 mod scalar;
 mod table;
 mod token;
+mod view;
 mod worker;
 
 pub use bucket::Bucket;
 pub use cluster::Cluster;
-pub use part::{Part, PartLocation};
+pub use part::{DeletionContent, DeletionVector, Part, PartLocation};
 pub use scalar::{KeyRange, PartitionValue, Scalar};
 pub use table::{
     Column, ColumnDefault, ColumnRole, Database, Distribution, EngineKind, KeyExpression, Table,
     TableEngine,
 };
 pub use token::{InsertToken, StagedInsert};
+pub use view::{View, ViewKind};
 pub use worker::{PartIdRange, Worker, WorkerState};

@@ -12,6 +12,24 @@ pub enum PartLocation {
     Shared { volume: String },
 }
 
+/// Which rows of a part are deleted, from a version on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeletionVector {
+    pub since: CatalogVersion,
+    /// How many rows are deleted.
+    pub rows: u64,
+    pub content: DeletionContent,
+}
+
+/// Positions of deleted rows, as a roaring bitmap in its portable format.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DeletionContent {
+    /// Small ones, in the catalog.
+    Inline(Vec<u8>),
+    /// A file beside the part's, on every copy of the part, by its name.
+    File { name: String, bytes: u64, crc32c: u32 },
+}
+
 /// An immutable sorted columnar file set of one bucket and one partition.
 ///
 /// Bounded to about 512 bytes: column statistics are side files of the part.
@@ -38,11 +56,41 @@ pub struct Part {
     pub added: CatalogVersion,
     /// The version that hid it; files stay until the horizon passes.
     pub removed: Option<CatalogVersion>,
+    /// By `since`; those that no query can need any more are forgotten.
+    #[serde(default)]
+    pub deletions: Vec<DeletionVector>,
+    /// The part whose files it shows, when they are not its own.
+    #[serde(default)]
+    pub files: Option<(TableId, PartId)>,
+    /// Hidden, and kept until it is attached again.
+    #[serde(default)]
+    pub detached: bool,
 }
 
 impl Part {
     /// Whether a query at `version` sees the part.
     pub fn visible_at(&self, version: CatalogVersion) -> bool {
         self.added <= version && self.removed.is_none_or(|removed| version < removed)
+    }
+
+    /// The rows that a query at `version` does not see.
+    pub fn deletions_at(&self, version: CatalogVersion) -> Option<&DeletionVector> {
+        self.deletions.iter().rev().find(|vector| vector.since <= version)
+    }
+
+    /// Drops vectors that no query at `horizon` or above can need.
+    pub fn forget_deletions_below(&mut self, horizon: CatalogVersion) {
+        let needed = self.deletions.iter().rposition(|vector| vector.since <= horizon);
+        self.deletions.drain(..needed.unwrap_or(0));
+    }
+
+    /// Rows that a query at `version` sees.
+    pub fn rows_at(&self, version: CatalogVersion) -> u64 {
+        self.rows - self.deletions_at(version).map_or(0, |vector| vector.rows)
+    }
+
+    /// Table and part that the files are named by.
+    pub fn file_owner(&self) -> (TableId, PartId) {
+        self.files.unwrap_or((self.table, self.id))
     }
 }

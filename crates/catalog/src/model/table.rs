@@ -12,10 +12,34 @@ pub struct Database {
     pub name: String,
 }
 
-/// The engines of the MergeTree family.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// The engines of the MergeTree family: what becomes of rows with equal sort keys, now and then by
+/// merges and always by FINAL.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum EngineKind {
+    /// They all stay.
     MergeTree,
+    /// The one of the highest version stays, of equal ones the last inserted; none when it is
+    /// deleted.
+    Replacing { version: Option<ColumnId>, is_deleted: Option<ColumnId> },
+    /// `columns` are added up; rows whose sums are all zero go. Without columns: every numeric one
+    /// that is in no key.
+    Summing { columns: Vec<ColumnId> },
+    /// Aggregate states are merged.
+    Aggregating,
+    /// Pairs of rows with `sign` 1 and -1 go.
+    Collapsing { sign: ColumnId },
+    /// Pairs of one version with `sign` 1 and -1 go.
+    VersionedCollapsing { sign: ColumnId, version: ColumnId },
+    /// The last inserted value that is not NULL stays of each of `columns`; without columns, of
+    /// every one that is in no key.
+    Coalescing { columns: Vec<ColumnId> },
+}
+
+impl EngineKind {
+    /// Whether rows with equal sort keys become fewer.
+    pub fn collapses(&self) -> bool {
+        *self != EngineKind::MergeTree
+    }
 }
 
 /// An engine with its arguments as written.
@@ -114,6 +138,12 @@ pub struct Table {
     /// The version that dropped it; its rows stay until the horizon passes.
     #[serde(default)]
     pub dropped: Option<CatalogVersion>,
+    /// The columns of which every value is there once; empty without `UNIQUE KEY`.
+    #[serde(default)]
+    pub unique_key: Vec<ColumnId>,
+    /// Whether its merges are stopped.
+    #[serde(default)]
+    pub merges_stopped: bool,
 }
 
 impl Table {

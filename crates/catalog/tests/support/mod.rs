@@ -64,8 +64,8 @@ impl Bench {
     }
 
     #[track_caller]
-    pub fn inserted(&mut self, commit: CommitInsert) -> InsertReceipt {
-        match self.done(CommandBody::CommitInsert(commit)) {
+    pub fn inserted(&mut self, commit: CommitWrite) -> InsertReceipt {
+        match self.done(CommandBody::CommitWrite(commit)) {
             Outcome::Inserted(receipt) => receipt,
             other => panic!("not a receipt: {other:?}"),
         }
@@ -92,12 +92,16 @@ impl Bench {
                 in_sync_version: bucket.in_sync_version,
                 synced: bucket.in_sync.clone(),
                 parts,
+                deletions: Vec::new(),
+                removed: Vec::new(),
+                upsert_version: None,
             }],
+            overwrite: None,
         }
     }
 
-    pub fn commit(&self, table: TableId, token: &str, parts: &[u64]) -> CommitInsert {
-        CommitInsert {
+    pub fn commit(&self, table: TableId, token: &str, parts: &[u64]) -> CommitWrite {
+        CommitWrite {
             tables: vec![self.write(table, parts)],
             staged: None,
             token: token.to_owned(),
@@ -158,6 +162,7 @@ pub fn new_table(name: &str) -> NewTable {
         colocation_group: None,
         settings: BTreeMap::new(),
         comment: None,
+        unique_key: Vec::new(),
     }
 }
 

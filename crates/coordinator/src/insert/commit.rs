@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use futures::stream::{BoxStream, StreamExt};
-use granary_catalog::{CommandBody, CommitInsert, InsertToken, Outcome, TableWrite};
+use granary_catalog::{CommandBody, CommitWrite, InsertToken, Outcome, TableWrite};
 use granary_common::{Error, ErrorKind, Result};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -184,7 +184,7 @@ impl<'a> Writer<'a> {
         let digest = self.take_digest();
         let staged = self.staged.as_ref().map(|staged| staged.transaction.clone());
         let command = |write: &TableWrite| {
-            CommandBody::CommitInsert(CommitInsert {
+            CommandBody::CommitWrite(CommitWrite {
                 tables: vec![write.clone()],
                 staged: staged.clone(),
                 token: self.token.clone(),

@@ -94,6 +94,7 @@ impl Target {
             view_set_version,
             data_version,
             buckets: Vec::new(),
+            overwrite: None,
         }
     }
 
@@ -158,6 +159,9 @@ impl Target {
             in_sync_version: bucket.in_sync_version,
             synced: vec![leader],
             parts,
+            deletions: Vec::new(),
+            removed: Vec::new(),
+            upsert_version: None,
         })
     }
 

@@ -138,6 +138,7 @@ impl Cluster {
             },
             settings: BTreeMap::new(),
             comment: None,
+            unique_key: Vec::new(),
         };
         let command = CommandBody::CreateTable { table, if_not_exists: false };
         match self.catalog.execute(command).await.unwrap().1 {
@@ -169,22 +170,26 @@ impl Cluster {
                 in_sync_version: row.in_sync_version,
                 synced: vec![row.leader],
                 parts,
+                deletions: Vec::new(),
+                removed: Vec::new(),
+                upsert_version: None,
             });
         }
-        let commit = CommitInsert {
+        let commit = CommitWrite {
             tables: vec![TableWrite {
                 table,
                 schema_version: state.table.schema_version,
                 view_set_version: state.table.view_set_version,
                 data_version: state.table.data_version,
                 buckets,
+                overwrite: None,
             }],
             staged: None,
             token: format!("insert-{insert}"),
             digest: format!("digest-{insert}"),
             rows: block.num_rows() as u64,
         };
-        self.catalog.execute(CommandBody::CommitInsert(commit)).await.expect("a commit");
+        self.catalog.execute(CommandBody::CommitWrite(commit)).await.expect("a commit");
     }
 
     fn session(&self) -> datafusion::execution::SessionState {

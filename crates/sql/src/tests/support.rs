@@ -123,6 +123,8 @@ impl Memory {
             data_version: 1,
             created: version,
             dropped: None,
+            merges_stopped: false,
+            unique_key: Vec::new(),
         };
         self.snapshot = self.snapshot.with_changes(version, &[Change::Put(Row::Table(table))]);
         Ok(notices)

@@ -1,0 +1,64 @@
+//! Parts replaced by what they were merged into.
+
+use granary_common::{Error, Result, TableId};
+
+use super::{Draft, insert, table};
+use crate::command::{MergeParts, Outcome};
+use crate::model::{DeletionVector, Part};
+use crate::row::Row;
+
+/// Refuses with kind `Conflict` when an input was replaced or got other deletions: the worker then
+/// drops what it made, or carries the deletions over and tries again.
+pub(super) fn commit(draft: &mut Draft, merge: &MergeParts) -> Result<Outcome> {
+    let MergeParts { table, bucket, .. } = *merge;
+    let under = (merge.epoch, merge.in_sync_version);
+    insert::check_leadership(draft, table, bucket, under, &merge.synced)?;
+    let mut inputs = Vec::with_capacity(merge.inputs.len());
+    for known in &merge.inputs {
+        inputs.push(insert::known_part(draft, table, bucket, known)?);
+    }
+    let (Some(first), Some(last), Some(level)) = (
+        inputs.iter().map(|part| part.inserted.0).min(),
+        inputs.iter().map(|part| part.inserted.1).max(),
+        inputs.iter().map(|part| part.level).max(),
+    ) else {
+        return Err(Error::internal("a merge has no inputs"));
+    };
+    let version = draft.version();
+    for output in &merge.outputs {
+        insert::check_part(draft, &output.part)?;
+        let of = (table, bucket, merge.schema_version);
+        let mut part = insert::new_part(draft, of, &output.part);
+        part.inserted = (first, last);
+        part.level = level + 1;
+        if let Some((rows, content)) = &output.deletions {
+            let vector = DeletionVector { since: version, rows: *rows, content: content.clone() };
+            part.deletions.push(vector);
+        }
+        draft.put(Row::Part(part));
+    }
+    for input in inputs {
+        draft.put(Row::Part(Part { removed: Some(version), ..input }));
+    }
+    Ok(Outcome::Done)
+}
+
+pub(super) fn set_stopped(
+    draft: &mut Draft,
+    table: Option<TableId>,
+    stopped: bool,
+) -> Result<Outcome> {
+    match table {
+        Some(table) => {
+            let mut row = (*table::find(draft, table)?.table).clone();
+            row.merges_stopped = stopped;
+            draft.put(Row::Table(row));
+        }
+        None => {
+            let mut cluster = draft.cluster()?;
+            cluster.merges_stopped = stopped;
+            draft.put(Row::Cluster(cluster));
+        }
+    }
+    Ok(Outcome::Done)
+}

@@ -1,0 +1,138 @@
+//! Whole partitions: dropped, put aside, brought back, shown in another table.
+
+use granary_common::{Error, PartId, Result, TableId};
+
+use super::{Draft, table};
+use crate::command::{CopyPartitions, Outcome, PartitionChange, Partitions};
+use crate::model::{Part, Table};
+use crate::row::Row;
+
+pub(super) fn change(
+    draft: &mut Draft,
+    table: TableId,
+    change: &PartitionChange,
+) -> Result<Outcome> {
+    match change {
+        PartitionChange::Drop(partitions) => remove(draft, table, partitions, false)?,
+        PartitionChange::Detach(partitions) => remove(draft, table, partitions, true)?,
+        PartitionChange::Attach(partitions) => attach(draft, table, partitions)?,
+        PartitionChange::DropDetached(partitions) => drop_detached(draft, table, partitions)?,
+    }
+    Ok(Outcome::Done)
+}
+
+/// Hides what is in `partitions` by now, and cuts inserts in flight off from it.
+pub(super) fn remove(
+    draft: &mut Draft,
+    table: TableId,
+    partitions: &Partitions,
+    detached: bool,
+) -> Result<()> {
+    let version = draft.version();
+    for part in visible(draft, table, partitions)? {
+        draft.put(Row::Part(Part { removed: Some(version), detached, ..part }));
+    }
+    data_moved(draft, table)
+}
+
+fn attach(draft: &mut Draft, table: TableId, partitions: &Partitions) -> Result<()> {
+    for (ordinal, part) in detached(draft, table, partitions)?.into_iter().enumerate() {
+        // Queries at earlier versions still see, or do not see, the part that was detached.
+        let files = Some(part.file_owner());
+        show(draft, table, ordinal, Part { files, ..part.clone() })?;
+        draft.put(Row::Part(Part { detached: false, ..part }));
+    }
+    data_moved(draft, table)
+}
+
+fn drop_detached(draft: &mut Draft, table: TableId, partitions: &Partitions) -> Result<()> {
+    for part in detached(draft, table, partitions)? {
+        draft.put(Row::Part(Part { detached: false, ..part }));
+    }
+    Ok(())
+}
+
+pub(super) fn copy(draft: &mut Draft, copy: &CopyPartitions) -> Result<Outcome> {
+    let source = &table::find(draft, copy.from)?.table;
+    let target = &table::find(draft, copy.to)?.table;
+    check_alike(source, target)?;
+    let parts = visible(draft, copy.from, &copy.partitions)?;
+    if copy.replace {
+        remove(draft, copy.to, &copy.partitions, false)?;
+    }
+    if copy.remove {
+        remove(draft, copy.from, &copy.partitions, false)?;
+    }
+    for (ordinal, part) in parts.into_iter().enumerate() {
+        let files = Some(part.file_owner());
+        show(draft, copy.to, ordinal, Part { files, ..part })?;
+    }
+    data_moved(draft, copy.to)?;
+    Ok(Outcome::Done)
+}
+
+/// Makes a part of `table`, under a new id and at the end of the insert order.
+fn show(draft: &mut Draft, table: TableId, ordinal: usize, part: Part) -> Result<()> {
+    let mut cluster = draft.cluster()?;
+    let id = PartId(cluster.next_part_id);
+    cluster.next_part_id += 1;
+    draft.put(Row::Cluster(cluster));
+    let version = draft.version();
+    let order = (version, ordinal as u32);
+    let mut deletions = part.deletions;
+    deletions.drain(..deletions.len().saturating_sub(1));
+    draft.put(Row::Part(Part {
+        id,
+        table,
+        added: version,
+        removed: None,
+        detached: false,
+        inserted: (order, order),
+        deletions,
+        ..part
+    }));
+    Ok(())
+}
+
+fn visible(draft: &Draft, table: TableId, partitions: &Partitions) -> Result<Vec<Part>> {
+    let parts = table::find(draft, table)?.visible_parts(draft.version());
+    let chosen = parts.filter(|part| partitions.contains(&part.partition));
+    Ok(chosen.map(|part| (**part).clone()).collect())
+}
+
+fn detached(draft: &Draft, table: TableId, partitions: &Partitions) -> Result<Vec<Part>> {
+    let parts = table::find(draft, table)?.parts.values();
+    let chosen = parts.filter(|part| part.detached && partitions.contains(&part.partition));
+    Ok(chosen.map(|part| (**part).clone()).collect())
+}
+
+fn data_moved(draft: &mut Draft, table: TableId) -> Result<()> {
+    let mut row = (*table::find(draft, table)?.table).clone();
+    row.data_version += 1;
+    draft.put(Row::Table(row));
+    Ok(())
+}
+
+/// Files fit another table only if columns, keys and buckets are the same.
+fn check_alike(source: &Table, target: &Table) -> Result<()> {
+    let columns = |table: &Table| -> Vec<_> {
+        table.columns.iter().map(|c| (c.id, c.name.clone(), c.column_type.clone())).collect()
+    };
+    let differs = if columns(source) != columns(target) {
+        "columns"
+    } else if source.order_by != target.order_by {
+        "sort keys"
+    } else if source.partition_by != target.partition_by {
+        "partition keys"
+    } else if (&source.distribution, source.buckets) != (&target.distribution, target.buckets) {
+        "buckets"
+    } else if !target.unique_key.is_empty() {
+        return Err(Error::unsupported("a table with a unique key takes no parts of another"));
+    } else {
+        return Ok(());
+    };
+    Err(Error::invalid(format!(
+        "tables '{}' and '{}' have different {differs}; use INSERT ... SELECT",
+        source.name, target.name
+    )))
+}

@@ -1,0 +1,60 @@
+use granary_common::{CatalogVersion, DatabaseId, TableId};
+use serde::{Deserialize, Serialize};
+
+use crate::types::ColumnType;
+
+/// A name for a query, in one space of names and of ids with tables.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct View {
+    pub id: TableId,
+    pub database: DatabaseId,
+    pub name: String,
+    /// Its SELECT, as text that `sql` binds; empty for an alias.
+    pub query: String,
+    /// The database that unqualified names of `query` belong to.
+    pub query_database: String,
+    pub columns: Vec<(String, ColumnType)>,
+    pub kind: ViewKind,
+    #[serde(default)]
+    pub comment: Option<String>,
+    pub created: CatalogVersion,
+}
+
+/// What stands behind a view's name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ViewKind {
+    /// The query, each time.
+    Plain,
+    /// `target`, which gets what the query makes of each block inserted into `source`.
+    Materialized {
+        source: TableId,
+        target: TableId,
+        /// Whether the target was made for the view and goes with it.
+        owns_target: bool,
+    },
+    /// `target`, which the query fills anew every `every_ms` milliseconds.
+    Refreshable { target: TableId, owns_target: bool, every_ms: u64, append: bool },
+    /// A table under another name, as `ENGINE = Distributed` makes it.
+    Alias { target: TableId },
+}
+
+impl ViewKind {
+    /// The table that is read in place of the view.
+    pub fn target(&self) -> Option<TableId> {
+        match self {
+            ViewKind::Plain => None,
+            ViewKind::Materialized { target, .. }
+            | ViewKind::Refreshable { target, .. }
+            | ViewKind::Alias { target } => Some(*target),
+        }
+    }
+
+    /// The table that is dropped with the view.
+    pub fn owned(&self) -> Option<TableId> {
+        match self {
+            ViewKind::Materialized { target, owns_target: true, .. }
+            | ViewKind::Refreshable { target, owns_target: true, .. } => Some(*target),
+            _ => None,
+        }
+    }
+}
