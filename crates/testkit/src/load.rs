@@ -89,7 +89,8 @@ async fn insert_until_acknowledged(urls: &[String], number: u64) -> TestResult {
     Err(format!("batch {number} was not acknowledged: {last}").into())
 }
 
-fn batch(number: u64) -> TestResult<RecordBatch> {
+/// The rows of a batch.
+pub fn batch(number: u64) -> TestResult<RecordBatch> {
     let ids = (number * BATCH_ROWS..(number + 1) * BATCH_ROWS).map(|id| id as i64);
     let texts = ids.clone().map(|id| format!("row {id}"));
     Ok(RecordBatch::try_from_iter([

@@ -3,15 +3,21 @@
 
 use std::time::Duration;
 
+use futures::StreamExt;
 use granary::cluster::Cluster;
 use granary_common::TaskOwner;
 use granary_testkit::load::{self, Load};
-use granary_testkit::{Mode, SqlClient, TestCluster, TestResult};
+use granary_testkit::{Mode, SqlClient, SqlError, TestCluster, TestResult, bulk};
+use tonic::Code;
 
 const WHILE: Duration = Duration::from_secs(2);
 /// Rounds of 1, 2, 3... seconds: 45 s together.
 const RECOVERY_ROUNDS: u64 = 9;
 const STOP_LIMIT: Duration = Duration::from_secs(10);
+/// Batches of a table whose whole content is a long result.
+const RESULT_BATCHES: u64 = 4000;
+/// Without a row for so long, a stream hangs.
+const STREAM_LIMIT: Duration = Duration::from_secs(60);
 
 /// Kills and restarts processes one after the other, under load and queries, and checks that
 /// nothing is lost and nothing is twice.
@@ -157,6 +163,43 @@ async fn a_fourth_worker_joins() -> TestResult {
     load::check_exactly_once(&mut cluster.client(1).await?, batches).await?;
     tasks.stop(STOP_LIMIT).await;
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_killed_in_a_result_cuts_no_rows_silently() -> TestResult {
+    let mut cluster = TestCluster::start(Mode::Cluster).await?;
+    let mut client = cluster.client(0).await?;
+    load::create_table(&mut client).await?;
+    let numbers: Vec<u64> = (0..RESULT_BATCHES).collect();
+    for batches in numbers.chunks(1000) {
+        let rows =
+            batches.iter().map(|number| load::batch(*number)).collect::<Result<Vec<_>, _>>()?;
+        let url = cluster.url(0)?;
+        bulk::insert(&url, bulk::header(load::TABLE, ""), &rows).await?;
+    }
+    // Small inputs are read by one task; here every worker takes its part.
+    client.update("SET distributed_scan_bytes_min = 0").await?;
+    // About 1 KiB a row: far more than what buffers on the way hold.
+    let wide = format!("SELECT id, repeat(text, 100) AS text FROM {}", load::TABLE);
+    let mut stream = client.stream(&wide).await?;
+    let first = stream.next().await.ok_or("no row came")??;
+    cluster.cluster.workers[1].kill()?;
+    let mut rows = first.num_rows() as u64;
+    let failed = loop {
+        match tokio::time::timeout(STREAM_LIMIT, stream.next()).await? {
+            Some(Ok(batch)) => rows += batch.num_rows() as u64,
+            Some(Err(error)) => break Some(SqlError::from(error)),
+            None => break None,
+        }
+    };
+    match failed {
+        Some(error) => assert_eq!(error.code(), Some(Code::Unavailable), "{error}"),
+        None => assert_eq!(rows, RESULT_BATCHES * load::BATCH_ROWS, "the result was cut"),
+    }
+    cluster.cluster.workers[1].respawn()?;
+    cluster.cluster.workers[1].wait_ready().await?;
+    let all = (RESULT_BATCHES * load::BATCH_ROWS).to_string();
+    wait_for(&mut cluster.client(1).await?, "SELECT count(*) FROM events", &all).await
 }
 
 async fn wait_for(client: &mut SqlClient, sql: &str, want: &str) -> TestResult {
