@@ -114,6 +114,44 @@ fn rows() -> Vec<(&'static str, Row)> {
                 merges_stopped: false,
             }),
         ),
+        (
+            "part_changed",
+            Row::Part(Part {
+                deletions: vec![
+                    DeletionVector {
+                        since: CatalogVersion(45),
+                        rows: 3,
+                        content: DeletionContent::Inline(vec![1, 2, 3]),
+                    },
+                    DeletionVector {
+                        since: CatalogVersion(46),
+                        rows: 4000,
+                        content: DeletionContent::File {
+                            name: "deletions-1.roaring".into(),
+                            bytes: 8200,
+                            crc32c: 7,
+                        },
+                    },
+                ],
+                files: Some((TableId(6), PartId(900))),
+                detached: true,
+                ..part()
+            }),
+        ),
+        (
+            "view",
+            Row::View(View {
+                id: TableId(9),
+                database: DatabaseId(1),
+                name: "v".into(),
+                query: "SELECT key FROM orders".into(),
+                query_database: "default".into(),
+                columns: vec![("key".into(), ColumnType::UInt64)],
+                kind: ViewKind::Plain,
+                comment: None,
+                created: CatalogVersion(10),
+            }),
+        ),
         ("database", Row::Database(Database { id: DatabaseId(1), name: "default".into() })),
         ("table", Row::Table(table())),
         (
@@ -279,9 +317,69 @@ fn commands() -> Vec<(&'static str, CommandBody)> {
     ]
 }
 
+fn takeaways() -> Vec<(&'static str, CommandBody)> {
+    let table = TableId(7);
+    let known = KnownPart { part: PartId(1001), deletions: Some(CatalogVersion(45)) };
+    let content = DeletionContent::Inline(vec![1, 2, 3]);
+    let these = Partitions::These(vec![part().partition]);
+    let mut write = table_write();
+    write.overwrite = Some(these.clone());
+    let new = write.buckets[0].parts[0].clone();
+    write.buckets[0].removed = vec![KnownPart { part: PartId(1000), deletions: None }];
+    write.buckets[0].upsert_version = Some(8);
+    let deletions = NewDeletions { known, rows: 3, content: content.clone() };
+    write.buckets[0].deletions = vec![deletions];
+    let merge = MergeParts {
+        table,
+        schema_version: 2,
+        bucket: BucketIndex(3),
+        epoch: Epoch(5),
+        in_sync_version: 4,
+        synced: vec![WorkerId(1)],
+        inputs: vec![known],
+        outputs: vec![MergedPart { part: new, deletions: Some((3, content)) }],
+    };
+    let copy = CopyPartitions {
+        from: table,
+        to: TableId(8),
+        partitions: Partitions::All,
+        replace: true,
+        remove: false,
+    };
+    let view = NewView {
+        database: DatabaseId(1),
+        name: "v".into(),
+        query: "SELECT key FROM orders".into(),
+        query_database: "default".into(),
+        columns: vec![("key".into(), ColumnType::UInt64)],
+        kind: ViewKind::Materialized { source: table, target: TableId(8), owns_target: true },
+        comment: Some("keys".into()),
+    };
+    let commit = CommitWrite {
+        tables: vec![write],
+        staged: None,
+        token: "u-1".into(),
+        digest: "d2".into(),
+        rows: 3,
+    };
+    let change = PartitionChange::Detach(these);
+    let existing = ExistingView::OrReplace;
+    let (database, name) = (DatabaseId(1), "w".to_owned());
+    vec![
+        ("commit_write", CommandBody::CommitWrite(commit)),
+        ("merge_parts", CommandBody::MergeParts(merge)),
+        ("change_partitions", CommandBody::ChangePartitions { table, change }),
+        ("copy_partitions", CommandBody::CopyPartitions(copy)),
+        ("create_view", CommandBody::CreateView { view, existing }),
+        ("drop_view", CommandBody::DropView { view: TableId(9) }),
+        ("rename_view", CommandBody::RenameView { view: TableId(9), database, name }),
+        ("set_merges", CommandBody::SetMerges { table: Some(table), stopped: true }),
+    ]
+}
+
 #[test]
 fn commands_of_every_kind() {
-    for (name, body) in commands() {
+    for (name, body) in commands().into_iter().chain(takeaways()) {
         check(&format!("command_{name}"), &Command { time_ms: 1_700_000_000_000, body });
     }
 }
@@ -296,6 +394,7 @@ fn outcomes() {
     let registered = Outcome::WorkerRegistered { worker: WorkerId(1), incarnation: 6 };
     check("outcome_worker_registered", &registered);
     check("outcome_part_ids_leased", &Outcome::PartIdsLeased(range));
+    check("outcome_view_created", &Outcome::ViewCreated(TableId(9)));
     check("outcome_inserted", &Outcome::Inserted(receipt));
 }
 
@@ -316,6 +415,7 @@ fn keys_keep_their_order() {
         RowKey::InsertToken(table, "a".into()),
         RowKey::InsertToken(table, "b".into()),
         RowKey::StagedInsert("x".into()),
+        RowKey::View(TableId(9)),
     ];
     let bytes: Vec<Vec<u8>> = ascending.iter().map(RowKey::to_bytes).collect();
     assert!(bytes.is_sorted());

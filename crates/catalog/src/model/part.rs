@@ -57,13 +57,13 @@ pub struct Part {
     /// The version that hid it; files stay until the horizon passes.
     pub removed: Option<CatalogVersion>,
     /// By `since`; those that no query can need any more are forgotten.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub deletions: Vec<DeletionVector>,
     /// The part whose files it shows, when they are not its own.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub files: Option<(TableId, PartId)>,
     /// Hidden, and kept until it is attached again.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub detached: bool,
 }
 
