@@ -11,6 +11,7 @@
 
 pub mod bucket_hash;
 pub mod filter;
+pub mod merge;
 pub mod part;
 pub mod read;
 pub mod scalar;
