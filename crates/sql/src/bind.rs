@@ -31,6 +31,8 @@ use sqlparser::ast::{
     Expr, ExprWithAlias, Query, SetExpr, Statement as Tree, TableFactor, VisitMut, VisitorMut,
 };
 
+pub(crate) use calls::plain_arguments;
+
 use crate::error_from_datafusion;
 use crate::statement::setting_text;
 use names::Names;

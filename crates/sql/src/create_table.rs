@@ -43,7 +43,6 @@ pub fn create_table(
     let database = name.database.as_deref().unwrap_or(source.current_database);
     let database = find_database(source.snapshot, database)?;
     refuse_what_is_not_offered(&create)?;
-    let engine = engine::engine(create.engine.as_ref(), &mut notices)?;
 
     let mut columns = match &create.like {
         Some(like) => {
@@ -55,7 +54,14 @@ pub fn create_table(
     };
     columns.declare(&create.columns, source, &mut notices)?;
     let keys = keys::keys(&create, &mut columns, source, &mut notices)?;
-    let distribution = distribution::distribution(&create.clauses, &columns, source)?;
+    let engine = engine::engine(create.engine.as_ref(), &columns, &keys, &mut notices)?;
+    let distribution = distribution::distribution(
+        &create.clauses,
+        &columns,
+        engine.kind.collapses().then_some(keys.order_by.as_slice()),
+        source,
+        &mut notices,
+    )?;
     let settings = options::settings(&create.clauses, &mut notices)?;
     Ok((
         NewTable {

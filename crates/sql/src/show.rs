@@ -1,6 +1,6 @@
 //! SHOW CREATE TABLE and DESCRIBE.
 
-use granary_catalog::{ColumnDefault, Distribution, Table};
+use granary_catalog::{ColumnDefault, ColumnRole, Distribution, Table};
 
 /// One row of DESCRIBE.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,7 +38,7 @@ pub fn show_create_table(table: &Table, database: &str) -> String {
     let columns: Vec<String> = table.visible_columns().map(column_text).collect();
     text.push_str(&columns.join(",\n"));
     text.push_str("\n)\nENGINE = ");
-    text.push_str(&format!("{:?}", table.engine.kind));
+    text.push_str(table.engine.kind.name());
     if !table.engine.arguments.is_empty() {
         text.push_str(&format!("({})", table.engine.arguments.join(", ")));
     }
@@ -82,11 +82,12 @@ fn distribution_text(table: &Table) -> String {
     match &table.distribution {
         Distribution::Rotation => format!("\nDISTRIBUTED RANDOMLY BUCKETS {buckets}"),
         Distribution::Hash(columns) => {
-            let names: Vec<String> = columns
-                .iter()
-                .filter_map(|id| table.column(*id))
-                .map(|column| identifier(&column.name))
-                .collect();
+            let name = |column: &granary_catalog::Column| match &column.role {
+                ColumnRole::KeyExpression(text) => text.clone(),
+                ColumnRole::Ordinary => identifier(&column.name),
+            };
+            let names: Vec<String> =
+                columns.iter().filter_map(|id| table.column(*id)).map(name).collect();
             format!("\nDISTRIBUTED BY ({}) BUCKETS {buckets}", names.join(", "))
         }
     }

@@ -36,6 +36,19 @@ pub enum EngineKind {
 }
 
 impl EngineKind {
+    /// The engine's name in SQL.
+    pub fn name(&self) -> &'static str {
+        match self {
+            EngineKind::MergeTree => "MergeTree",
+            EngineKind::Replacing { .. } => "ReplacingMergeTree",
+            EngineKind::Summing { .. } => "SummingMergeTree",
+            EngineKind::Aggregating => "AggregatingMergeTree",
+            EngineKind::Collapsing { .. } => "CollapsingMergeTree",
+            EngineKind::VersionedCollapsing { .. } => "VersionedCollapsingMergeTree",
+            EngineKind::Coalescing { .. } => "CoalescingMergeTree",
+        }
+    }
+
     /// Whether rows with equal sort keys become fewer.
     pub fn collapses(&self) -> bool {
         *self != EngineKind::MergeTree

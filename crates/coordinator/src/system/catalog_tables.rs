@@ -72,7 +72,7 @@ pub(super) fn tables(view: &View) -> Columns {
     Columns::new()
         .texts("database", rows.iter().map(|(database, _)| database))
         .texts("name", table(|table| table.name.clone()))
-        .texts("engine", table(|table| format!("{:?}", table.engine.kind)))
+        .texts("engine", table(|table| table.engine.kind.name().to_owned()))
         .numbers("id", rows.iter().map(|(_, state)| state.table.id.0))
         .numbers("total_rows", sum(|part| part.rows))
         .numbers("total_bytes", sum(|part| part.bytes))

@@ -148,7 +148,7 @@ fn parenthesize(argument: &mut Expr) {
 }
 
 /// The arguments when all are plain expressions without DISTINCT or clauses.
-pub(super) fn plain_arguments(function: &Function) -> Option<Vec<Expr>> {
+pub(crate) fn plain_arguments(function: &Function) -> Option<Vec<Expr>> {
     let FunctionArguments::List(list) = &function.args else { return None };
     let is_distinct = list.duplicate_treatment == Some(DuplicateTreatment::Distinct);
     if is_distinct || !list.clauses.is_empty() {

@@ -167,6 +167,20 @@ impl Columns {
         }
     }
 
+    /// The column with this id.
+    pub(super) fn get(&self, id: ColumnId) -> Option<&Column> {
+        self.columns.iter().find(|column| column.id == id)
+    }
+
+    /// The hidden column that holds the values of the expression `text`, when a key has it.
+    pub(super) fn of_expression(&self, text: &str) -> Option<&Column> {
+        let is_it = |column: &&Column| match &column.role {
+            ColumnRole::KeyExpression(expression) => expression == text,
+            ColumnRole::Ordinary => false,
+        };
+        self.columns.iter().find(is_it)
+    }
+
     /// The hidden column that holds the values of the expression `text`, added when it is new.
     pub(super) fn hidden(&mut self, text: &str, column_type: ColumnType) -> ColumnId {
         let role = ColumnRole::KeyExpression(text.to_owned());

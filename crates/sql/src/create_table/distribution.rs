@@ -1,11 +1,12 @@
 //! How the rows of a new table find their buckets.
 
-use granary_catalog::{ColumnType, Distribution, Table};
+use granary_catalog::{ColumnType, Distribution, KeyExpression, Table};
 use granary_common::{ColumnId, Error, Result};
 use sqlparser::ast::Expr;
 
 use super::TableSource;
 use super::columns::Columns;
+use crate::Notice;
 use crate::statement::TableClauses;
 
 /// Most buckets of a table; each is a unit of placement that the catalog keeps.
@@ -18,11 +19,14 @@ pub(super) struct Placement {
     pub(super) colocation_group: Option<String>,
 }
 
-/// Binds DISTRIBUTED BY and the colocation group.
+/// Binds DISTRIBUTED BY and the colocation group. `collapsed` is the sorting key of an engine that
+/// makes fewer of rows with equal keys: those have to meet in one bucket.
 pub(super) fn distribution(
     clauses: &TableClauses,
     columns: &Columns,
+    collapsed: Option<&[KeyExpression]>,
     source: TableSource<'_>,
+    notices: &mut Vec<Notice>,
 ) -> Result<Placement> {
     let (keys, buckets) = match &clauses.distributed_by {
         Some(clause) => (clause.columns.as_slice(), clause.buckets),
@@ -42,6 +46,28 @@ pub(super) fn distribution(
         types.push(column_type);
     }
     let mut buckets = buckets.map(checked_buckets).transpose()?;
+    if let Some(sorting_key) = collapsed {
+        let is_random = clauses.distributed_by.is_some() && ids.is_empty();
+        check_subset(&ids, sorting_key, columns)?;
+        if ids.is_empty() {
+            ids = sorting_key.iter().map(|key| key.column).collect();
+            types = ids.iter().filter_map(|id| columns.get(*id)).map(|c| &c.column_type).collect();
+        }
+        match ids.is_empty() {
+            // Without a key all rows are equal and belong together.
+            true if buckets.is_some_and(|buckets| buckets > 1) => {
+                return Err(Error::invalid(
+                    "BUCKETS: an engine that collapses rows has 1 bucket when ORDER BY is tuple()",
+                ));
+            }
+            true => buckets = Some(1),
+            false if is_random => notices.push(Notice::new(
+                "a random distribution has no effect: the engine collapses rows with equal \
+                 sorting keys, so the table is distributed by its sorting key",
+            )),
+            false => {}
+        }
+    }
     let colocation_group = colocation_group(clauses)?;
     if let Some(group) = &colocation_group {
         if ids.is_empty() {
@@ -68,14 +94,31 @@ fn is_random(key: &Expr) -> bool {
     matches!(key, Expr::Function(call) if call.name.to_string().eq_ignore_ascii_case("rand"))
 }
 
+/// Rows with equal sorting keys are in one bucket only when no other column decides about it.
+fn check_subset(ids: &[ColumnId], sorting_key: &[KeyExpression], columns: &Columns) -> Result<()> {
+    let is_outside = |id: &&ColumnId| !sorting_key.iter().any(|key| key.column == **id);
+    let Some(outside) = ids.iter().find(is_outside) else { return Ok(()) };
+    let name = columns.get(*outside).map_or("", |column| column.name.as_str());
+    let keys: Vec<&str> = sorting_key.iter().map(|key| key.text.as_str()).collect();
+    Err(Error::invalid(format!(
+        "DISTRIBUTED BY: '{name}' is not in the sorting key ({}): the engine collapses rows with \
+         equal sorting keys, which must be in the same bucket",
+        keys.join(", ")
+    )))
+}
+
 fn key_column<'c>(key: &Expr, columns: &'c Columns) -> Result<(ColumnId, &'c ColumnType)> {
     let name = match key {
         Expr::Identifier(name) => &name.value,
         Expr::Nested(inner) => return key_column(inner, columns),
         other => {
-            return Err(Error::unsupported(format!(
-                "DISTRIBUTED BY takes columns, not '{other}': rows are hashed by Granary's own hash"
-            )));
+            return match columns.of_expression(&other.to_string()) {
+                Some(column) => Ok((column.id, &column.column_type)),
+                None => Err(Error::unsupported(format!(
+                    "DISTRIBUTED BY takes columns, not '{other}': rows are hashed by Granary's own \
+                     hash"
+                ))),
+            };
         }
     };
     let column = columns.find(name).map_err(|error| error.context("DISTRIBUTED BY"))?;

@@ -1,20 +1,27 @@
-//! Table engines by name.
+//! Table engines by name, with their columns.
+
+mod arguments;
 
 use granary_catalog::{EngineKind, TableEngine};
-use granary_common::{Error, Result};
+use granary_common::{ColumnId, Error, Result};
 
+use self::arguments::Arguments;
+use super::columns::Columns;
+use super::keys::Keys;
 use crate::Notice;
 use crate::error::did_you_mean;
+use crate::show::identifier;
 use crate::statement::EngineClause;
 
-/// The family's other engines, which are known and not there yet.
-const LATER: [&str; 6] = [
+/// The engines of the family.
+const FAMILY: [&str; 7] = [
+    "MergeTree",
     "ReplacingMergeTree",
     "SummingMergeTree",
     "AggregatingMergeTree",
     "CollapsingMergeTree",
     "VersionedCollapsingMergeTree",
-    "GraphiteMergeTree",
+    "CoalescingMergeTree",
 ];
 
 /// Engines of ClickHouse that are no tables of the MergeTree family.
@@ -34,42 +41,99 @@ const FOREIGN: [&str; 12] = [
 ];
 
 /// The engine that a clause names; MergeTree without one.
+///
+/// # Errors
+/// InvalidInput for an unknown name and for arguments that do not fit, Unsupported for engines that
+/// are not offered.
 pub(super) fn engine(
     clause: Option<&EngineClause>,
+    columns: &Columns,
+    keys: &Keys,
     notices: &mut Vec<Notice>,
 ) -> Result<TableEngine> {
-    let merge_tree = TableEngine { kind: EngineKind::MergeTree, arguments: Vec::new() };
-    let Some(EngineClause { name, arguments }) = clause else { return Ok(merge_tree) };
-    let is = |known: &str| known.eq_ignore_ascii_case(name);
-    if is("MergeTree") {
-        return match arguments.is_empty() {
-            true => Ok(merge_tree),
-            false => Err(Error::invalid("engine MergeTree takes no arguments")),
-        };
-    }
-    if is("ReplicatedMergeTree") {
-        notices.push(Notice::new(
-            "ReplicatedMergeTree is MergeTree here: its path and replica name have no effect, and \
-             replication_factor is 1 for now",
-        ));
-        return Ok(merge_tree);
-    }
-    if is("Distributed") {
-        return Err(Error::unsupported(
-            "engine Distributed is not supported yet: every table is distributed by itself; use \
-             the table that it would read, with DISTRIBUTED BY for its key",
-        ));
-    }
+    let Some(EngineClause { name, arguments }) = clause else {
+        return Ok(TableEngine { kind: EngineKind::MergeTree, arguments: Vec::new() });
+    };
     let lower = name.to_ascii_lowercase();
     let base = lower.strip_prefix("replicated").unwrap_or(&lower);
-    if LATER.iter().any(|later| later.eq_ignore_ascii_case(base)) {
-        return Err(Error::unsupported(format!(
-            "engine {name} is not supported yet: this version has MergeTree only"
+    let Some(engine) = FAMILY.iter().find(|known| known.eq_ignore_ascii_case(base)) else {
+        return Err(not_offered(name, base));
+    };
+    let mut written = arguments.as_slice();
+    if base.len() < lower.len() {
+        written = arguments::without_replica(written);
+        notices.push(Notice::new(format!(
+            "{name} is {engine} here: its path and replica name have no effect, and \
+             replication_factor is 1 for now"
         )));
     }
-    if FOREIGN.iter().any(|foreign| is(foreign)) {
-        return Err(Error::unsupported(format!("engine {name} is not offered: use MergeTree")));
+    let mut arguments = Arguments::new(engine, written, columns, keys);
+    let kind = kind(engine, &mut arguments)?;
+    arguments.finish()?;
+    Ok(TableEngine { arguments: spelled(&kind, columns), kind })
+}
+
+fn kind(engine: &str, arguments: &mut Arguments<'_>) -> Result<EngineKind> {
+    Ok(match engine {
+        "ReplacingMergeTree" => EngineKind::Replacing {
+            version: arguments.version()?,
+            is_deleted: arguments.is_deleted()?,
+        },
+        "SummingMergeTree" => EngineKind::Summing { columns: arguments.summed()? },
+        "AggregatingMergeTree" => EngineKind::Aggregating,
+        "CollapsingMergeTree" => EngineKind::Collapsing { sign: arguments.sign()? },
+        "VersionedCollapsingMergeTree" => {
+            let sign = arguments.sign()?;
+            let version = arguments.version()?.ok_or_else(|| {
+                Error::invalid(format!(
+                    "engine {engine} takes two columns, as in {engine}(sign, version)"
+                ))
+            })?;
+            EngineKind::VersionedCollapsing { sign, version }
+        }
+        "CoalescingMergeTree" => EngineKind::Coalescing { columns: arguments.coalesced()? },
+        _ => EngineKind::MergeTree,
+    })
+}
+
+/// The arguments as SHOW CREATE TABLE writes them.
+fn spelled(kind: &EngineKind, columns: &Columns) -> Vec<String> {
+    let name = |id: &ColumnId| columns.get(*id).map(|column| identifier(&column.name));
+    match kind {
+        EngineKind::MergeTree | EngineKind::Aggregating => Vec::new(),
+        EngineKind::Replacing { version, is_deleted } => {
+            version.iter().chain(is_deleted).filter_map(name).collect()
+        }
+        EngineKind::Collapsing { sign } => name(sign).into_iter().collect(),
+        EngineKind::VersionedCollapsing { sign, version } => {
+            [sign, version].into_iter().filter_map(name).collect()
+        }
+        EngineKind::Summing { columns } | EngineKind::Coalescing { columns } => {
+            let names: Vec<String> = columns.iter().filter_map(name).collect();
+            match names.len() {
+                0 | 1 => names,
+                _ => vec![format!("({})", names.join(", "))],
+            }
+        }
     }
-    let hint = did_you_mean(name, LATER.into_iter().chain(["MergeTree", "ReplicatedMergeTree"]));
-    Err(Error::invalid(format!("unknown engine '{name}'{hint}")))
+}
+
+fn not_offered(name: &str, base: &str) -> Error {
+    if base == "graphitemergetree" {
+        return Error::unsupported(format!(
+            "engine {name} is not supported: its rollup rules live in a server's configuration; \
+             use AggregatingMergeTree with a materialized view"
+        ));
+    }
+    if base == "distributed" {
+        return Error::unsupported(
+            "engine Distributed is not supported yet: every table is distributed by itself; use \
+             the table that it would read, with DISTRIBUTED BY for its key",
+        );
+    }
+    if FOREIGN.iter().any(|foreign| foreign.eq_ignore_ascii_case(name)) {
+        return Error::unsupported(format!("engine {name} is not offered: use MergeTree"));
+    }
+    let hint = did_you_mean(name, FAMILY.into_iter().chain(["ReplicatedMergeTree"]));
+    Error::invalid(format!("unknown engine '{name}'{hint}"))
 }
