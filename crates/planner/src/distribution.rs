@@ -65,8 +65,10 @@ pub fn distribute(
     config.set_distributed_desired_task_count_handler(desired_tasks);
     config.set_distributed_scale_up_leaf_node_handler(scale_up);
     config.set_distributed_route_tasks_handler(route);
+    let compression = settings.network_compression()?;
     let limits = config
         .set_distributed_passthrough_headers(headers)
+        .and_then(|()| config.set_distributed_compression(compression))
         .and_then(|()| config.set_distributed_broadcast_joins(settings.broadcast_joins))
         .and_then(|()| {
             config.set_distributed_worker_connection_buffer_budget_bytes(CONNECTION_BUFFER_BYTES)

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use arrow_ipc::CompressionType;
 use granary_common::{Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -25,13 +26,16 @@ pub struct QuerySettings {
     /// Whether a column declared without `NULL` or `NOT NULL` may hold NULL. Default false, as in
     /// ClickHouse.
     pub data_type_default_nullable: bool,
-    /// Bytes of a scan from which it is distributed over the workers; below, one task reads all
-    /// of it. Default 32 MiB.
+    /// Decoded bytes of a scan from which it is distributed over the workers; below, one task reads
+    /// all of it. Default 32 MiB.
     pub distributed_scan_bytes_min: u64,
     /// Whether tables that are distributed alike are joined without exchange. Default true.
     pub colocated_joins: bool,
     /// Whether small join inputs are copied to every worker. Default true.
     pub broadcast_joins: bool,
+    /// How rows are compressed between nodes: `none`, `lz4` or `zstd`. Default `none`: compressing
+    /// takes more time than a fast network saves.
+    pub network_compression_method: String,
     /// Partitions that one inserted block may touch in one bucket. Default 100, at least 1.
     pub max_partitions_per_insert_block: usize,
     /// Seconds after which a query is stopped; 0: never. Default 0.
@@ -50,6 +54,7 @@ impl Default for QuerySettings {
             distributed_scan_bytes_min: 32 << 20,
             colocated_joins: true,
             broadcast_joins: true,
+            network_compression_method: "none".to_owned(),
             max_partitions_per_insert_block: 100,
             max_execution_time: 0,
             session_timezone: "UTC".to_owned(),
@@ -89,6 +94,18 @@ impl QuerySettings {
         }
     }
 
+    /// The compression that `network_compression_method` names. Kind `InvalidInput`.
+    pub fn network_compression(&self) -> Result<Option<CompressionType>> {
+        match self.network_compression_method.to_ascii_lowercase().as_str() {
+            "none" => Ok(None),
+            "lz4" => Ok(Some(CompressionType::LZ4_FRAME)),
+            "zstd" => Ok(Some(CompressionType::ZSTD)),
+            other => Err(Error::invalid(format!(
+                "setting network_compression_method is none, lz4 or zstd, not '{other}'"
+            ))),
+        }
+    }
+
     /// Kind `InvalidInput` names the setting that is out of bounds.
     pub fn check(&self) -> Result<()> {
         let in_bounds = |name: &str, value: usize, from: usize, to: usize| {
@@ -99,6 +116,7 @@ impl QuerySettings {
         };
         in_bounds("max_threads", self.max_threads, 0, MAX_THREADS_LIMIT)?;
         in_bounds("max_block_size", self.max_block_size, 1, MAX_BLOCK_SIZE_LIMIT)?;
+        self.network_compression()?;
         let partitions = self.max_partitions_per_insert_block;
         in_bounds("max_partitions_per_insert_block", partitions, 1, 1 << 20)
     }
@@ -144,6 +162,7 @@ mod tests {
             ("max_threads", "-1"),
             ("max_threads", "100000"),
             ("max_block_size", "0"),
+            ("network_compression_method", "gzip"),
             ("colocated_joins", "perhaps"),
         ] {
             let error = settings.with(name, value).unwrap_err();

@@ -1,6 +1,7 @@
 //! The workers as one query sees them: fixed when its session is made, so that planning and routing
 //! agree on which task runs where.
 
+use granary_catalog::ColumnType;
 use granary_common::WorkerId;
 use granary_execution::ScanSpec;
 use url::Url;
@@ -11,17 +12,17 @@ pub struct Topology {
     pub workers: Vec<(WorkerId, Url)>,
     /// Partitions of a task's scans.
     pub task_partitions: usize,
-    /// Bytes of a scan from which it is spread over workers.
+    /// Decoded bytes of a scan from which it is spread over workers.
     pub distributed_scan_bytes_min: u64,
 }
 
 impl Topology {
-    /// Whether a scan is worth a task on every worker. Bytes count for the columns that are read,
-    /// taking every column for equally wide.
+    /// Whether a scan is worth a task on every worker. What counts is what a single task would
+    /// have to fetch and hold: the columns that are read, decoded.
     pub fn is_large(&self, spec: &ScanSpec) -> bool {
-        let all = spec.schema.columns.len().max(1) as u64;
-        let read = (spec.columns.len() as u64).clamp(1, all);
-        spec.bytes() * read / all >= self.distributed_scan_bytes_min
+        let read = spec.columns.iter().filter_map(|id| spec.schema.column(*id).ok());
+        let width: u64 = read.map(|column| decoded_width(&column.column_type)).sum();
+        spec.rows() * width.max(1) >= self.distributed_scan_bytes_min
     }
 
     /// The place of `worker` in the order.
@@ -34,4 +35,10 @@ impl Topology {
     pub fn task_of(&self, holders: &[WorkerId], tasks: usize) -> Option<usize> {
         holders.iter().filter_map(|holder| self.position(*holder)).find(|task| *task < tasks)
     }
+}
+
+/// Bytes of a decoded value, guessed where values have different lengths.
+fn decoded_width(column_type: &ColumnType) -> u64 {
+    const VARIABLE: u64 = 24;
+    column_type.arrow().primitive_width().map_or(VARIABLE, |width| width as u64)
 }
