@@ -16,6 +16,8 @@ pub(crate) fn from_parser(error: ParserError, text: &str) -> Error {
         }
     };
     let (message, place) = split_place(&message);
+    // The parser gives no place to the end of its input.
+    let place = place.or_else(|| message.ends_with("found: EOF").then(|| end_of(text)));
     let message = lower_first(message).replace("found: EOF", "found: the end of the statement");
     Error::invalid(format!("syntax error: {message}{}", shown(place, text)))
 }
@@ -25,6 +27,13 @@ pub(crate) fn from_tokenizer(error: TokenizerError, text: &str) -> Error {
     let place = (error.location.line, error.location.column);
     let message = lower_first(&error.message);
     Error::invalid(format!("syntax error: {message}{}", shown(Some(place), text)))
+}
+
+/// The place behind the last character that is not blank.
+fn end_of(text: &str) -> (u64, u64) {
+    let text = text.trim_end();
+    let last = text.rsplit('\n').next().unwrap_or_default();
+    (text.matches('\n').count() as u64 + 1, last.chars().count() as u64 + 1)
 }
 
 /// Takes ` at Line: 1, Column: 8` off the end of a message.
@@ -90,5 +99,18 @@ mod tests {
             "syntax error: expected: an expression, found: = (line 1, column 28)\n  \
              SELECT id FROM t WHERE id = = 1\n                             ^"
         );
+    }
+
+    #[test]
+    fn what_is_missing_at_the_end_is_missed_there() {
+        for (text, place) in [
+            ("SELECT (1", "(line 1, column 10)\n  SELECT (1\n           ^"),
+            ("SELECT (1 \n\n", "(line 1, column 10)"),
+            ("SELECT id\n  FROM", "(line 2, column 7)\n    FROM\n        ^"),
+            ("SELECT 'ü', (", "(line 1, column 14)"),
+        ] {
+            let error = crate::parse(text).expect_err(text);
+            assert!(error.message().contains(place), "{text:?}: {error}");
+        }
     }
 }

@@ -39,7 +39,7 @@ async fn wrong_statements_say_what_is_wrong_and_where() -> TestResult {
     for (sql, code, words) in [
         ("SELEC 1", Code::InvalidArgument, &["SELEC", "line 1"][..]),
         ("SELECT id\nFROM t\nWHERE id = = 1", Code::InvalidArgument, &["line 3"]),
-        ("SELECT (1", Code::InvalidArgument, &["end of the statement"]),
+        ("SELECT (1", Code::InvalidArgument, &["end of the statement", "line 1, column 10"]),
         ("SELECT 'open", Code::InvalidArgument, &["line 1"]),
         ("SELECT 1; SELECT 2", Code::InvalidArgument, &["2 statements", "one by one"]),
         ("", Code::InvalidArgument, &["empty"]),
