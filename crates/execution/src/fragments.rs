@@ -22,7 +22,7 @@ use url::Url;
 
 use crate::active::{ActiveWork, Counted};
 use crate::error::to_datafusion;
-use crate::functions::FunctionSet;
+use crate::functions::{FunctionSet, register_all};
 use crate::memory::{NodeMemory, fit_reservations};
 use crate::part_scan::codec::OperatorCodec;
 use crate::part_scan::read::PartAccess;
@@ -150,7 +150,7 @@ impl WorkerSessionBuilder for FragmentHost {
             fit_reservations(config, memory_bytes_max);
         }
         let builder = builder.with_runtime_env(self.memory.for_query(memory_bytes_max));
-        Ok(self.functions.register(builder).build())
+        Ok(register_all(&*self.functions, builder).build())
     }
 }
 

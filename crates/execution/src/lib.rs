@@ -15,6 +15,7 @@ pub mod fragments;
 pub mod functions;
 pub mod memory;
 pub mod part_scan;
+pub mod single_value;
 pub mod worker_api;
 
 pub use active::{ActiveGuard, ActiveWork};

@@ -14,6 +14,7 @@ use granary_catalog::Snapshot;
 use granary_common::units::display_bytes;
 use granary_common::{ClusterId, Result};
 use granary_execution::error::from_datafusion;
+use granary_execution::functions::register_all;
 use granary_execution::memory::fit_reservations;
 use granary_execution::{
     FragmentChannels, FragmentSettings, FunctionSet, MemoryLimits, NodeMemory, PartAccess,
@@ -22,7 +23,7 @@ use granary_execution::{
 use granary_storage::PartStore;
 
 use crate::distribution::{cut, display, display_executed, distribute, variants};
-use crate::rules::physical_rules;
+use crate::rules::{logical_rules, physical_rules};
 use crate::settings::QuerySettings;
 use crate::tables::statistics::StatisticsCache;
 use crate::tables::{CATALOG, SnapshotCatalog};
@@ -109,8 +110,9 @@ impl QueryEngine {
             .with_config(config)
             .with_runtime_env(self.memory.for_query(settings.max_memory_usage))
             .with_catalog_list(Arc::new(catalogs))
+            .with_optimizer_rules(logical_rules())
             .with_physical_optimizer_rules(physical_rules(colocated));
-        let mut builder = inputs.functions.register(builder);
+        let mut builder = register_all(&*inputs.functions, builder);
         if self.mode == EngineMode::Cluster {
             let topology = Topology {
                 workers: self.workers.live(),

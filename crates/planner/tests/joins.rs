@@ -5,6 +5,7 @@ mod support;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, StringViewArray};
+use granary_common::ErrorKind;
 use granary_planner::EngineMode;
 use support::{Cluster, Made};
 
@@ -86,6 +87,9 @@ fn queries() -> Vec<String> {
             "SELECT x.k, x.n, b.v FROM (SELECT k, count(*) n FROM a GROUP BY k) x \
              JOIN b ON x.k = b.k WHERE x.n > 3",
             "SELECT a.v FROM a WHERE a.v > (SELECT avg(v) FROM b)",
+            "SELECT v FROM a WHERE v = (SELECT v FROM a WHERE v = 250)",
+            "SELECT (SELECT v FROM a WHERE v = 250), (SELECT v FROM a WHERE v = -1)",
+            "SELECT v, (SELECT k FROM b ORDER BY k, v LIMIT 1) FROM n WHERE v < 3050",
         ]
         .map(String::from),
     );
@@ -113,6 +117,25 @@ async fn every_shape_is_equal_embedded_and_on_three_workers() {
                 expected.len(),
                 cluster.explain(&sql).await
             );
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_scalar_subquery_of_several_rows_is_an_error() {
+    let embedded = filled(1, EngineMode::Embedded).await;
+    let mut cluster = filled(3, EngineMode::Cluster).await;
+    cluster.settings.distributed_scan_bytes_min = 1;
+    for sql in [
+        "SELECT (SELECT v FROM a)",
+        "SELECT k FROM b WHERE v = (SELECT v FROM a WHERE v < 30)",
+        "SELECT (SELECT max(v) FROM a GROUP BY s) + 1",
+        "SELECT (SELECT v FROM a WHERE v = (SELECT v FROM b))",
+    ] {
+        for ran in [embedded.query(sql).await, cluster.query(sql).await] {
+            let error = ran.err().unwrap_or_else(|| panic!("{sql} succeeded"));
+            assert_eq!(error.kind(), ErrorKind::InvalidInput, "{sql}: {error}");
+            assert!(error.message().contains("more than one row"), "{sql}: {error}");
         }
     }
 }

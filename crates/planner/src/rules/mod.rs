@@ -1,6 +1,7 @@
-//! Physical rules of our own.
+//! Rules of our own.
 
 pub mod colocate;
+mod single_value;
 
 use std::sync::Arc;
 
@@ -8,6 +9,7 @@ use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 
 use self::colocate::{ColocateJoins, KeepBuckets};
+pub use self::single_value::logical_rules;
 
 type Rule = Arc<dyn PhysicalOptimizerRule + Send + Sync>;
 
