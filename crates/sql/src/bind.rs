@@ -214,6 +214,9 @@ impl VisitorMut for Rewriter<'_> {
     }
 
     fn post_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<Error> {
+        if let Some(database) = names::current_database(expression, &self.names) {
+            *expression = database;
+        }
         or_break(calls::rewrite(expression))
     }
 }

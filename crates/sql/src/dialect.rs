@@ -9,6 +9,7 @@ use std::any::TypeId;
 
 use sqlparser::ast::{CaseWhen, ColumnOption, Expr, helpers::attached_token::AttachedToken};
 use sqlparser::dialect::{ClickHouseDialect, Dialect};
+use sqlparser::keywords::{Keyword, RESERVED_FOR_COLUMN_ALIAS};
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::Token;
 
@@ -74,6 +75,14 @@ impl Dialect for GranaryDialect {
         let is_codec = matches!(&parser.peek_token_ref().token, Token::Word(word)
             if word.quote_style.is_none() && word.value.eq_ignore_ascii_case("CODEC"));
         Ok(is_codec.then(|| codec(parser)))
+    }
+
+    /// `SELECT 1 SETTINGS x = 1`: the word is a clause where an assignment follows, else a name.
+    fn is_column_alias(&self, word: &Keyword, parser: &mut Parser<'_>) -> bool {
+        let begins_settings = *word == Keyword::SETTINGS
+            && matches!(parser.peek_nth_token(0).token, Token::Word(_))
+            && parser.peek_nth_token(1).token == Token::Eq;
+        !begins_settings && !RESERVED_FOR_COLUMN_ALIAS.contains(word)
     }
 
     fn get_next_precedence(&self, parser: &Parser<'_>) -> Option<Result<u8, ParserError>> {

@@ -6,4 +6,4 @@ mod suggest;
 
 pub use planning::error_from_datafusion;
 pub(crate) use position::{from_parser, from_tokenizer, place_of};
-pub(crate) use suggest::did_you_mean;
+pub use suggest::did_you_mean;

@@ -25,7 +25,7 @@ pub mod types;
 pub use bind::{bind_insert_source, bind_query, parameter_types, query_settings, with_parameters};
 pub use create_table::{TableSource, create_table, resolve_table};
 pub use dialect::GranaryDialect;
-pub use error::error_from_datafusion;
+pub use error::{did_you_mean, error_from_datafusion};
 pub use functions::GranaryFunctions;
 pub use insert::{RowProjection, insert_values};
 pub use notice::Notice;

@@ -28,9 +28,7 @@ pub async fn insert_statement(
 ) -> Result<Inserted> {
     core.check_accepting()?;
     let mut settings = parse_settings(&request.session.settings)?;
-    for (name, value) in &statement.settings {
-        settings.set(name, value)?;
-    }
+    settings.set_all(&statement.settings)?;
     let (snapshot, _pin) = snapshot_at(core, request.version).await?;
     let table = resolve_table(&snapshot, &request.session.database, &statement.table)?;
     let state = core.session_state(&snapshot, &request.session, &settings)?;

@@ -10,7 +10,7 @@ use datafusion::logical_expr::LogicalPlan;
 use granary_catalog::Snapshot;
 use granary_common::units::display_bytes;
 use granary_common::{CatalogVersion, Error, Result};
-use granary_sql::{Notice, Statement};
+use granary_sql::{Notice, Statement, query_settings};
 
 use super::{Pin, StatementRequest, edge_schema};
 use crate::core::Coordinator;
@@ -84,19 +84,17 @@ pub async fn bind_statement(
 ) -> Result<BoundQuery> {
     let (snapshot, pin) = snapshot_at(core, request.version).await?;
     let mut settings = parse_settings(&request.session.settings)?;
-    let notices = statement.notices().to_vec();
+    let mut notices = statement.notices().to_vec();
     let bound = match statement {
-        Statement::Query(mut query) => {
-            for setting in query.settings.take().into_iter().flatten() {
-                let value = setting.value.to_string();
-                settings.set(&setting.key.value, value.trim_matches('\''))?;
-            }
+        Statement::Query(query) => {
+            settings.set_all(&query_settings(&query))?;
             let state = core.session_state(&snapshot, &request.session, &settings)?;
             let plan = granary_sql::bind_query(&state, &query, &request.sql).await?;
             let plan = with_values(plan, &request)?;
             Bound::Plan { state: Box::new(state), plan }
         }
         Statement::Explain { analyze, verbose, query } => {
+            settings.set_all(&query_settings(&query))?;
             let state = core.session_state(&snapshot, &request.session, &settings)?;
             let plan = granary_sql::bind_query(&state, &query, &request.sql).await?;
             let plan = with_values(plan, &request)?;
@@ -104,6 +102,7 @@ pub async fn bind_statement(
         }
         other => Bound::Rows(ddl::show(core, &snapshot, &request.session, &other)?),
     };
+    notices.extend(settings.notices.iter().cloned());
     let schema = bound.schema();
     Ok(BoundQuery { request, snapshot, settings, bound, schema, notices, pin })
 }

@@ -3,7 +3,7 @@
 use datafusion::catalog::CatalogProvider;
 use datafusion::execution::SessionState;
 use granary_common::{Error, Result};
-use sqlparser::ast::{Ident, ObjectName, ObjectNamePart};
+use sqlparser::ast::{Expr, FunctionArguments, Ident, ObjectName, ObjectNamePart, Value};
 
 use crate::error::{did_you_mean, place_of};
 use crate::statement::TableName;
@@ -14,6 +14,24 @@ pub(super) struct Names<'a> {
     current_database: &'a str,
     /// The text of the statement, to show where a name stands.
     sql: &'a str,
+}
+
+/// Names of the function that gives the session's database.
+const CURRENT_DATABASE: [&str; 5] =
+    ["currentdatabase", "current_database", "database", "current_schema", "schema"];
+
+/// The name of the session's database in the place of a call that asks for it.
+pub(super) fn current_database(expression: &Expr, names: &Names<'_>) -> Option<Expr> {
+    let Expr::Function(function) = expression else { return None };
+    let name = function.name.to_string().to_lowercase();
+    let has_arguments = match &function.args {
+        FunctionArguments::None => false,
+        FunctionArguments::List(list) => !list.args.is_empty(),
+        FunctionArguments::Subquery(_) => true,
+    };
+    let is_asked = CURRENT_DATABASE.contains(&name.as_str()) && !has_arguments;
+    let name = Value::SingleQuotedString(names.current_database.to_owned());
+    is_asked.then(|| Expr::Value(name.into()))
 }
 
 /// The schemas that DataFusion makes up itself.

@@ -138,7 +138,6 @@ const CALLS: &[(&str, usize, &str)] = &[
     ("arrayStringConcat", 2, "array_to_string($1, $2)"),
     ("arrayStringConcat", 1, "array_to_string($1, '')"),
     ("hex", 1, "upper(to_hex($1))"),
-    ("currentDatabase", 0, "current_schema()"),
     // Arrays and maps
     ("arrayJoin", 1, "unnest($1)"),
     ("arrayMap", 2, "array_transform($2, $1)"),

@@ -1,10 +1,7 @@
 //! The name that was probably meant.
 
 /// `; did you mean 'x'?` when a candidate is near `name`, else nothing.
-pub(crate) fn did_you_mean<'a>(
-    name: &str,
-    candidates: impl IntoIterator<Item = &'a str>,
-) -> String {
+pub fn did_you_mean<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
     let lower = name.to_lowercase();
     let nearest = candidates
         .into_iter()

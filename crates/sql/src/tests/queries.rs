@@ -155,6 +155,28 @@ async fn output_names() {
 }
 
 #[tokio::test]
+async fn settings_are_a_clause_and_the_database_has_a_name() {
+    let mut memory = Memory::with(TABLE).await;
+    for (sql, settings) in [
+        ("SELECT 1 SETTINGS max_threads = 2", "max_threads=2"),
+        ("SELECT id FROM t SETTINGS max_threads = 2, session_timezone = 'UTC'", {
+            "max_threads=2,session_timezone=UTC"
+        }),
+        ("SELECT id AS settings FROM t", ""),
+        ("SELECT 1 settings", ""),
+    ] {
+        let Statement::Query(query) = only(sql) else { panic!("{sql}") };
+        let found = crate::query_settings(&query);
+        let texts: Vec<String> = found.iter().map(|(k, v)| format!("{k}={v}")).collect();
+        assert_eq!(texts.join(","), settings, "{sql}");
+        memory.run(sql).await.expect(sql);
+    }
+    for sql in ["SELECT currentDatabase()", "SELECT upper(DATABASE()) = 'DEFAULT'"] {
+        memory.run(sql).await.expect(sql);
+    }
+}
+
+#[tokio::test]
 async fn placeholders_have_types() {
     let memory = Memory::with(TABLE).await;
     for (sql, expected) in [
