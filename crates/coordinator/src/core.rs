@@ -128,6 +128,13 @@ impl Coordinator {
         }
     }
 
+    /// How long the lease holds from now on; `None` before the first heartbeat and after its end.
+    pub fn lease_left(&self) -> Option<Duration> {
+        let until_ms = self.lease_until_ms.load(Ordering::SeqCst);
+        let left_ms = until_ms.checked_sub(self.with.clock.monotonic_ms())?;
+        (left_ms > 0).then(|| Duration::from_millis(left_ms))
+    }
+
     /// Whether statements can be served: the catalog was read and a worker is alive.
     pub fn check_ready(&self) -> Result<()> {
         self.check_accepting()?;
@@ -135,9 +142,9 @@ impl Coordinator {
         if self.with.workers.live().is_empty() {
             return Err(Error::unavailable("no worker is alive"));
         }
-        match self.holds_lease() {
-            true => Ok(()),
-            false => Err(Error::unavailable("the metadata group does not answer")),
+        match self.lease_left() {
+            Some(_) => Ok(()),
+            None => Err(Error::unavailable("the metadata group does not answer")),
         }
     }
 
