@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use granary_catalog::Catalog;
-use granary_common::{NodeId, Result, SystemClock, SystemRandom};
+use granary_common::{Error, NodeId, Result, SystemClock, SystemRandom};
 use granary_metadata::{MetadataConfig, MetadataNode};
 
 use super::health::Health;
@@ -37,10 +37,19 @@ impl Metadata {
         }
     }
 
+    pub(super) async fn failed(&self) -> Error {
+        stopped(self.node.failed().await)
+    }
+
     pub(super) async fn drain(self) -> bool {
         self.node.shutdown().await;
         true
     }
+}
+
+/// What to do about a metadata node that has stopped by itself.
+pub(super) fn stopped(error: Error) -> Error {
+    error.context("see the log for the cause, for example a full disk; mend it and start again")
 }
 
 /// Whether a majority of the group answers.

@@ -3,6 +3,7 @@
 //! ```text
 //!   settings ─► logs, metrics ─► HTTP (/healthz at once) ─► role starts ─► ready line
 //!                                                                             │
+//!        exit with its error ◄── the role failed ◄───────────────┤
 //!                     exit 0 ◄── drained ◄── /readyz fails ◄── SIGTERM, SIGINT
 //! ```
 
@@ -74,7 +75,13 @@ async fn live(role: Role, settings: &Settings, metrics: MetricsHandle) -> Result
     announce(&ready.with("http", http.address));
     health.set_ready();
 
-    signals.asked_to_end().await;
+    tokio::select! {
+        () = signals.asked_to_end() => {}
+        error = failed(&node) => {
+            health.set_draining();
+            return Err(error);
+        }
+    }
     health.set_draining();
     let limit = Duration::from_secs(settings.drain_limit_s);
     info!(limit_s = settings.drain_limit_s, "draining; a second signal ends at once");
@@ -118,6 +125,15 @@ async fn start(
             (Node::Server(Box::new(node)), line)
         }
     })
+}
+
+/// Ends when the role cannot do its work any more, for example because its disk is full.
+async fn failed(node: &Node) -> Error {
+    match node {
+        Node::Metadata(node) => node.failed().await,
+        Node::Server(node) => node.failed().await,
+        Node::Worker(_) | Node::Coordinator(_) => std::future::pending().await,
+    }
 }
 
 /// Whether all of its work ended in time.

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use granary_common::{Result, SystemClock, SystemRandom, TaskOwner};
+use granary_common::{Error, Result, SystemClock, SystemRandom, TaskOwner};
 use granary_coordinator::CoordinatorNode;
 use granary_metadata::{MetadataConfig, MetadataNode};
 use granary_planner::{EngineConfig, EngineMode, QueryEngine};
 use granary_worker::WorkerNode;
 
 use super::health::Health;
-use super::{coordinator, worker};
+use super::{coordinator, metadata, worker};
 use crate::cluster::ReadyLine;
 use crate::config::Settings;
 
@@ -50,6 +50,11 @@ impl Server {
 
     pub(super) fn announce(&self, line: ReadyLine) -> ReadyLine {
         line.with("grpc", self.coordinator.grpc_addr()).with("internal", self.worker.listen_addr())
+    }
+
+    /// Ends when the metadata role has stopped by itself: nothing can be committed any more.
+    pub(super) async fn failed(&self) -> Error {
+        metadata::stopped(self.metadata.failed().await)
     }
 
     /// New work ends before what it needs does.
