@@ -7,7 +7,7 @@ use granary_sql::Statement;
 
 use crate::core::Coordinator;
 use crate::ddl::{self, Done};
-use crate::insert::insert_statement;
+use crate::insert::{Inserted, insert_statement};
 use crate::query::{
     BoundQuery, StatementRequest, bind_statement, is_query, one_statement, run_bound,
 };
@@ -52,7 +52,8 @@ async fn run(
 ) -> Result<Done> {
     if let Statement::Insert(insert) = &statement {
         let inserted = insert_statement(core, &request, insert).await?;
-        return Ok(Done { rows: inserted.rows, ..Done::default() });
+        let Inserted { rows, notices, .. } = inserted;
+        return Ok(Done { rows, notices, ..Done::default() });
     }
     let session = &request.session;
     let handle = core.queries.begin(&request.id, &session.user, &session.database, &request.sql);

@@ -46,6 +46,7 @@ pub async fn ingest(
     stream: PeekableFlightDataStream,
 ) -> Result<i64, Status> {
     let inserted = run(core, call, command, stream).await.map_err(status)?;
+    call.notify(inserted.notices);
     Ok(i64::try_from(inserted.rows).unwrap_or(i64::MAX))
 }
 
@@ -132,7 +133,8 @@ async fn create(
 /// Runs a statement of our own making.
 async fn execute(core: &Arc<Coordinator>, call: &Call, sql: String) -> Result<()> {
     let request = statement::request(core, &call.session, sql, Parameters::default());
-    run_to_end(core, request).await.map(drop)
+    call.notify(run_to_end(core, request).await?.notices);
+    Ok(())
 }
 
 /// The table that fits a schema. Its rows have no order, since nothing says which one is useful.

@@ -47,7 +47,7 @@ pub async fn flight_info(
             let ticket = handle.as_any().encode_to_vec();
             let info = encode::flight_info(descriptor, &bound.schema, Some(ticket))?;
             let info = info.with_app_metadata(bound.request.id.0.clone());
-            call.notify(bound.notices.iter().chain(&bound.settings.notices).cloned());
+            call.notify(bound.notices.iter().cloned());
             core.pending.put(*bound);
             Ok(info)
         }

@@ -129,6 +129,7 @@ impl<'a> Writer<'a> {
             version: earlier.version,
             duplicate: true,
             token: self.token,
+            notices: Vec::new(),
         })
     }
 
@@ -205,6 +206,7 @@ impl<'a> Writer<'a> {
             version: receipt.version,
             duplicate: receipt.duplicate,
             token: self.token,
+            notices: Vec::new(),
         })
     }
 

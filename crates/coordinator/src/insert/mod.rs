@@ -24,7 +24,7 @@ use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use futures::stream::BoxStream;
 use granary_common::{CatalogVersion, QueryId, Result};
-use granary_sql::TableName;
+use granary_sql::{Notice, TableName};
 
 pub use from_query::{column_types, insert_statement, placeholder_columns};
 pub use rpc::BulkInsertService;
@@ -61,6 +61,8 @@ pub struct Inserted {
     /// The token had been committed before.
     pub duplicate: bool,
     pub token: String,
+    /// What was accepted without effect.
+    pub notices: Vec<Notice>,
 }
 
 /// Inserts rows: all of them become visible at one version, or none do.
@@ -79,7 +81,7 @@ pub async fn insert(
     let handle = core.queries.begin(&request.id, &session.user, &session.database, &request.text);
     let outcome = handle.run(admitted(core, &request, schema, batches, &handle)).await;
     handle.finish(outcome.as_ref().err());
-    outcome
+    outcome.map(|inserted| Inserted { notices: request.settings.notices, ..inserted })
 }
 
 async fn admitted(

@@ -96,12 +96,15 @@ impl BulkInsert for BulkInsertService {
         let messages = request.into_inner();
         let inserted = self.insert_stream(call.session.clone(), messages).await;
         let inserted = inserted.map_err(|error| to_status(&error))?;
-        Ok(Response::new(InsertResponse {
+        call.notify(inserted.notices);
+        let mut response = Response::new(InsertResponse {
             rows: inserted.rows,
             parts: inserted.parts,
             version: inserted.version.0,
             duplicate: inserted.duplicate,
             token: inserted.token,
-        }))
+        });
+        call.answer(&self.core, response.metadata_mut());
+        Ok(response)
     }
 }
