@@ -10,6 +10,7 @@
 //! only in [`part::format`].
 
 pub mod bucket_hash;
+pub mod deletions;
 pub mod filter;
 pub mod merge;
 pub mod part;
@@ -24,6 +25,7 @@ pub mod volume;
 pub mod write;
 
 pub use bucket_hash::{bucket_of, hash_columns};
+pub use deletions::{Deletions, write_deletions};
 pub use filter::{CompareOp, Filter};
 pub use part::statistics::ColumnStatistics;
 pub use read::{OpenPart, PartRef, PartScan, PartStore, PartStoreOptions, Pruned};

@@ -111,8 +111,11 @@ pub fn part_ref(schema: &PartSchema, part: &NewPart) -> PartRef {
     PartRef {
         id: part.id,
         table: schema.table,
+        files: (schema.table, part.id),
         location: part.location.clone(),
         rows: part.rows,
+        rows_deleted: 0,
+        deletions: None,
         bytes: part.bytes,
         schema_version: schema.schema_version,
     }

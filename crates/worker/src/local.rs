@@ -7,10 +7,12 @@ use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use granary_catalog::NewPart;
+use granary_catalog::{DeletionContent, NewPart, PartLocation};
 use granary_common::{Error, Result, WorkerId};
 use granary_execution::{ActiveWork, RemotePartScan, WorkerApi, WriteSpec, read_held};
-use granary_storage::{ColumnStatistics, PartRef, PartStore, WriteOptions, write_block};
+use granary_storage::{
+    ColumnStatistics, Deletions, PartRef, PartStore, WriteOptions, write_block, write_deletions,
+};
 use tokio::sync::Semaphore;
 
 use crate::part_ids::LeasedPartIds;
@@ -101,5 +103,24 @@ impl WorkerApi for LocalWorker {
             statistics.push(self.store.open(part).await?.statistics().to_vec());
         }
         Ok(statistics)
+    }
+
+    async fn write_deletions(
+        &self,
+        part: PartRef,
+        deletions: Deletions,
+    ) -> Result<DeletionContent> {
+        self.check_stays()?;
+        let _active = self.active.begin();
+        if matches!(&part.location, PartLocation::Local { copies } if copies.len() > 1) {
+            return Err(Error::unsupported(format!(
+                "part {} has several copies, and deletions of such a part are not written yet",
+                part.id
+            )));
+        }
+        let volume = self.store.volumes().holding(&part.location).ok_or_else(|| {
+            Error::unavailable(format!("worker {} does not hold part {}", self.worker, part.id))
+        })?;
+        write_deletions(volume, &part, &*self.ids, &deletions).await
     }
 }

@@ -13,10 +13,11 @@ use granary_execution::{RemotePartScan, WorkerApi, WriteSpec};
 use granary_proto::internal::worker_server::Worker;
 use granary_proto::internal::{
     PartStatisticsRequest, PartStatisticsResponse, ScanPartRequest, ScanPartResponse,
-    WriteBlockRequest, WriteBlockResponse, write_block_request,
+    WriteBlockRequest, WriteBlockResponse, WriteDeletionsRequest, WriteDeletionsResponse,
+    write_block_request,
 };
 use granary_proto::status::{from_status, to_status};
-use granary_storage::PartRef;
+use granary_storage::{Deletions, PartRef};
 use tonic::service::Interceptor;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -167,5 +168,19 @@ impl Worker for WorkerService {
         };
         let statistics = gathered.await.map_err(|error| to_status(&error))?;
         Ok(Response::new(PartStatisticsResponse { statistics: statistics.into() }))
+    }
+
+    async fn write_deletions(
+        &self,
+        request: Request<WriteDeletionsRequest>,
+    ) -> Result<Response<WriteDeletionsResponse>, Status> {
+        let written = async {
+            let WriteDeletionsRequest { part, deletions } = request.into_inner();
+            let deletions = Deletions::decode(&deletions)
+                .map_err(|error| Error::invalid(error.message().to_owned()))?;
+            codec::encode(&self.local.write_deletions(codec::decode(&part)?, deletions).await?)
+        };
+        let content = written.await.map_err(|error| to_status(&error))?;
+        Ok(Response::new(WriteDeletionsResponse { content: content.into() }))
     }
 }

@@ -62,9 +62,14 @@ pub struct ScanSpec {
 }
 
 impl ScanSpec {
-    /// Rows of all parts, before any filter.
+    /// Rows of all parts that are not deleted, before any filter.
     pub fn rows(&self) -> u64 {
-        self.parts.iter().map(|part| part.part.rows).sum()
+        self.parts.iter().map(|part| part.part.rows_visible()).sum()
+    }
+
+    /// Whether rows of some part are deleted.
+    pub fn has_deletions(&self) -> bool {
+        self.parts.iter().any(|part| part.part.deletions.is_some())
     }
 
     /// Bytes of all parts, of all columns.
@@ -198,6 +203,9 @@ pub(crate) mod tests {
             part: PartRef {
                 id: PartId(index as u64),
                 table: TableId(1),
+                files: (TableId(1), PartId(index as u64)),
+                rows_deleted: 0,
+                deletions: None,
                 location: PartLocation::Local { copies: vec![WorkerId(1)] },
                 rows: *rows,
                 bytes: rows * 8,

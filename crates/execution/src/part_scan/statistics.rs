@@ -96,11 +96,12 @@ fn column(
         statistics = statistics.with_null_count(Precision::Exact(0));
     }
     let Some(summary) = summaries.get(&id) else { return statistics };
-    let exact = summary.exact && spec.filter.is_none();
+    let all_rows = spec.filter.is_none() && !spec.has_deletions();
+    let exact = summary.exact && all_rows;
     if let Some(nulls) = summary.null_count
         && column.column_type.is_nullable()
     {
-        statistics = statistics.with_null_count(precision(nulls as usize, spec.filter.is_none()));
+        statistics = statistics.with_null_count(precision(nulls as usize, all_rows));
     }
     if let Some(distinct) = summary.distinct_estimate {
         let most = rows.get_value().copied().unwrap_or(usize::MAX);

@@ -9,9 +9,9 @@ use std::fmt::Debug;
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use futures::stream::BoxStream;
-use granary_catalog::{NewPart, PartLocation};
+use granary_catalog::{DeletionContent, NewPart, PartLocation};
 use granary_common::{BucketIndex, Result, WorkerId};
-use granary_storage::{ColumnStatistics, PartRef, PartScan, PartSchema};
+use granary_storage::{ColumnStatistics, Deletions, PartRef, PartScan, PartSchema};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use url::Url;
@@ -61,6 +61,14 @@ pub trait WorkerApi: Debug + Send + Sync {
 
     /// Column statistics of parts that the worker holds, part by part in the order given.
     async fn part_statistics(&self, parts: Vec<PartRef>) -> Result<Vec<Vec<ColumnStatistics>>>;
+
+    /// Makes `deletions`, which are all deleted rows of `part`, ready for a commit: a small vector
+    /// as it is, a larger one as a synced file beside the part's. The worker must hold the part.
+    ///
+    /// Kinds: `InvalidInput` for rows that the part does not have, `ResourceExhausted` for a full
+    /// disk, `Unavailable` for a worker that is away, is leaving or does not hold the part.
+    async fn write_deletions(&self, part: PartRef, deletions: Deletions)
+    -> Result<DeletionContent>;
 }
 
 /// The way to every worker.

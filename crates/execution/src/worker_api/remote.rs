@@ -7,14 +7,14 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
-use granary_catalog::{NewPart, codec};
+use granary_catalog::{DeletionContent, NewPart, codec};
 use granary_common::{ClusterId, Error, Result};
 use granary_proto::internal::worker_client::WorkerClient;
 use granary_proto::internal::{
     PartStatisticsRequest, ScanPartRequest, ScanPartResponse, WriteBlockRequest,
-    write_block_request,
+    WriteDeletionsRequest, write_block_request,
 };
-use granary_storage::{ColumnStatistics, PartRef};
+use granary_storage::{ColumnStatistics, Deletions, PartRef};
 use tonic::Request;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::{Channel, Endpoint};
@@ -131,6 +131,23 @@ impl WorkerApi for RemoteWorker {
             .await
             .map_err(|status| self.failed("asking for statistics", &status))?;
         codec::decode(&response.into_inner().statistics)
+    }
+
+    async fn write_deletions(
+        &self,
+        part: PartRef,
+        deletions: Deletions,
+    ) -> Result<DeletionContent> {
+        let request = WriteDeletionsRequest {
+            part: codec::encode(&part)?.into(),
+            deletions: deletions.encode().into(),
+        };
+        let mut client = self.client.clone();
+        let response = client
+            .write_deletions(self.request(request))
+            .await
+            .map_err(|status| self.failed("deleting rows", &status))?;
+        codec::decode(&response.into_inner().content)
     }
 }
 

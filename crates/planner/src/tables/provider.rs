@@ -87,11 +87,13 @@ impl PartTable {
     }
 
     fn scanned_parts(&self, filter: Option<&Filter>) -> Vec<ScannedPart> {
-        let visible = self.state.visible_parts(self.snapshot.version);
+        let version = self.snapshot.version;
+        let visible = self.state.visible_parts(version);
         let matching = visible
+            .filter(|part| part.rows_at(version) > 0)
             .filter(|part| filter.is_none_or(|filter| may_match(&self.part_schema, part, filter)));
         let scanned = matching.map(|part| ScannedPart {
-            part: PartRef::from(&**part),
+            part: PartRef::at(part, version),
             bucket: part.bucket,
             holders: self.holders(part),
         });

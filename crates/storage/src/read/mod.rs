@@ -1,7 +1,10 @@
 //! Parts answer scans.
 
+#[cfg(test)]
+mod deletions_tests;
 mod missing;
 mod open_part;
+mod part_files;
 mod prune;
 mod store;
 #[cfg(test)]
@@ -9,8 +12,8 @@ mod tests;
 
 use std::ops::Range;
 
-use granary_catalog::{Part, PartLocation};
-use granary_common::{ColumnId, PartId, TableId};
+use granary_catalog::{DeletionContent, Part, PartLocation};
+use granary_common::{CatalogVersion, ColumnId, PartId, TableId};
 use serde::{Deserialize, Serialize};
 
 use crate::filter::Filter;
@@ -18,28 +21,45 @@ use crate::filter::Filter;
 pub use open_part::OpenPart;
 pub use store::{PartStore, PartStoreOptions};
 
-/// A part as a plan names it.
+/// A part as a plan names it, at one version of the catalog.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartRef {
     pub id: PartId,
     pub table: TableId,
+    /// Table and part that the files are named by.
+    pub files: (TableId, PartId),
     pub location: PartLocation,
+    /// Deleted ones included.
     pub rows: u64,
+    /// How many of them are deleted.
+    pub rows_deleted: u64,
+    /// Which of them are deleted.
+    pub deletions: Option<DeletionContent>,
     /// Of all its files.
     pub bytes: u64,
     pub schema_version: u64,
 }
 
-impl From<&Part> for PartRef {
-    fn from(part: &Part) -> Self {
+impl PartRef {
+    /// `part` as a query at `version` sees it.
+    pub fn at(part: &Part, version: CatalogVersion) -> PartRef {
+        let deletions = part.deletions_at(version);
         PartRef {
             id: part.id,
             table: part.table,
+            files: part.file_owner(),
             location: part.location.clone(),
             rows: part.rows,
+            rows_deleted: deletions.map_or(0, |vector| vector.rows),
+            deletions: deletions.map(|vector| vector.content.clone()),
             bytes: part.bytes,
             schema_version: part.schema_version,
         }
+    }
+
+    /// Rows that are not deleted.
+    pub fn rows_visible(&self) -> u64 {
+        self.rows.saturating_sub(self.rows_deleted)
     }
 }
 

@@ -2,25 +2,30 @@
 
 use std::sync::Arc;
 
-use granary_catalog::PartLocation;
+use granary_catalog::{DeletionContent, PartLocation};
 use granary_common::{Error, ErrorKind, PartId, Result};
 use moka::future::Cache;
 
+use super::part_files::{PartFiles, read_file};
 use super::{OpenPart, PartRef};
-use crate::volume::Volumes;
+use crate::deletions::Deletions;
+use crate::part::descriptor::FileEntry;
+use crate::volume::{Volume, Volumes};
 
 /// Bounds of what a store keeps in memory.
 #[derive(Clone, Debug)]
 pub struct PartStoreOptions {
     /// Bytes of descriptors, indexes and footers of open parts; default 256 MiB.
     pub open_parts_bytes_max: u64,
+    /// Bytes of deletion vectors that were read from files; default 64 MiB.
+    pub deletions_bytes_max: u64,
     /// Open parts, each with a file handle when it is on this machine; default 512.
     pub open_parts_max: u64,
 }
 
 impl Default for PartStoreOptions {
     fn default() -> Self {
-        Self { open_parts_bytes_max: 256 << 20, open_parts_max: 512 }
+        Self { open_parts_bytes_max: 256 << 20, deletions_bytes_max: 64 << 20, open_parts_max: 512 }
     }
 }
 
@@ -28,7 +33,10 @@ impl Default for PartStoreOptions {
 #[derive(Debug)]
 pub struct PartStore {
     volumes: Volumes,
-    open: Cache<PartId, Arc<OpenPart>>,
+    /// By the part that the files are named by.
+    open: Cache<PartId, Arc<PartFiles>>,
+    /// Those in files, by the same part and the file's name.
+    deletions: Cache<(PartId, String), Arc<Deletions>>,
 }
 
 impl PartStore {
@@ -39,11 +47,17 @@ impl PartStore {
         let share = capacity / options.open_parts_max.max(1);
         let open = Cache::builder()
             .max_capacity(capacity)
-            .weigher(move |_, part: &Arc<OpenPart>| {
-                u32::try_from(part.memory_bytes().max(share)).unwrap_or(u32::MAX)
+            .weigher(move |_, part: &Arc<PartFiles>| {
+                u32::try_from(part.memory_bytes.max(share)).unwrap_or(u32::MAX)
             })
             .build();
-        PartStore { volumes, open }
+        let deletions = Cache::builder()
+            .max_capacity(options.deletions_bytes_max)
+            .weigher(|_, deletions: &Arc<Deletions>| {
+                u32::try_from(deletions.memory_bytes()).unwrap_or(u32::MAX)
+            })
+            .build();
+        PartStore { volumes, open, deletions }
     }
 
     /// The volumes that it reads.
@@ -60,26 +74,53 @@ impl PartStore {
     /// not answer, `Corruption` when its files are missing, cut or damaged, `Unsupported` when a
     /// newer build wrote it.
     pub async fn open(&self, part: &PartRef) -> Result<Arc<OpenPart>> {
-        if let Some(open) = self.open.get(&part.id).await {
+        let (files, deletions) = futures::try_join!(self.files(part), self.deletions(part))?;
+        Ok(Arc::new(OpenPart::new(part.id, files, deletions)))
+    }
+
+    async fn files(&self, part: &PartRef) -> Result<Arc<PartFiles>> {
+        let (_, owner) = part.files;
+        if let Some(open) = self.open.get(&owner).await {
             return Ok(open);
         }
-        let Some(volume) = self.volumes.holding(&part.location) else {
-            return Err(Error::unavailable(format!(
-                "part {} is not on a volume of this worker",
-                part.id
-            )));
+        let volume = self.volume(part)?;
+        let opening = async { PartFiles::open(Arc::clone(volume), part).await.map(Arc::new) };
+        let opened = self.open.try_get_with(owner, opening).await;
+        opened.map_err(|error| in_part(part, &error))
+    }
+
+    /// The rows of `part` that are deleted. Kinds as of [`PartStore::open`].
+    pub async fn deletions(&self, part: &PartRef) -> Result<Option<Arc<Deletions>>> {
+        let Some(content) = &part.deletions else { return Ok(None) };
+        let DeletionContent::File { name, bytes, crc32c } = content else {
+            let deletions = Deletions::from_content(content);
+            return deletions.map(|d| Some(Arc::new(d))).map_err(|error| in_part(part, &error));
         };
-        let opening = async { OpenPart::open(Arc::clone(volume), part).await.map(Arc::new) };
-        let opened = self.open.try_get_with(part.id, opening).await;
-        opened.map_err(|error: Arc<Error>| {
-            Error::new(error.kind(), format!("part {}: {}", part.id, error.message()))
+        let (table, owner) = part.files;
+        let reading = async {
+            let volume = self.volume(part)?;
+            let content = read_file(volume, table, owner, name).await?;
+            FileEntry { name: name.clone(), bytes: *bytes, crc32c: *crc32c }.check(&content)?;
+            Deletions::decode(&content).map(Arc::new)
+        };
+        let read = self.deletions.try_get_with((owner, name.clone()), reading).await;
+        read.map(Some).map_err(|error| in_part(part, &error))
+    }
+
+    fn volume(&self, part: &PartRef) -> Result<&Arc<Volume>> {
+        self.volumes.holding(&part.location).ok_or_else(|| {
+            Error::unavailable(format!("part {} is not on a volume of this worker", part.id))
         })
     }
 
-    /// Closes a part, so that the files of a deleted part take no space.
+    /// Closes the files that are named by `part`, so that those of a deleted part take no space.
     pub async fn forget(&self, part: PartId) {
         self.open.invalidate(&part).await;
     }
+}
+
+fn in_part(part: &PartRef, error: &Error) -> Error {
+    Error::new(error.kind(), format!("part {}: {}", part.id, error.message()))
 }
 
 /// A missing file of a part that the catalog names is damage.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 
 use granary_catalog::Scalar;
 use granary_common::{ColumnId, Error, ErrorKind, PartId};
@@ -439,8 +439,9 @@ async fn parts_elsewhere_are_unavailable() {
     let mut reference = part_ref(&schema, &parts[0]);
     let parts = store(&volume);
     let first = parts.open(&reference).await.unwrap();
-    assert!(Arc::ptr_eq(&first, &parts.open(&reference).await.unwrap()), "it stays open");
-    reference.id = PartId(99);
+    let again = parts.open(&reference).await.unwrap();
+    assert!(std::ptr::eq(first.descriptor(), again.descriptor()), "it stays open");
+    reference.files.1 = PartId(99);
     reference.location = PartLocation::Local { copies: vec![granary_common::WorkerId(8)] };
     assert!(!parts.holds(&reference.location));
     assert_eq!(parts.open(&reference).await.unwrap_err().kind(), ErrorKind::Unavailable);
@@ -461,8 +462,11 @@ async fn the_frozen_part_is_read() {
     let reference = PartRef {
         id: PartId(1),
         table: schema.table,
+        files: (schema.table, PartId(1)),
         location: volume.part_location(),
         rows: 300,
+        rows_deleted: 0,
+        deletions: None,
         bytes: 0,
         schema_version: 1,
     };

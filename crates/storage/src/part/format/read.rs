@@ -11,6 +11,7 @@ use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use granary_common::{ColumnId, Error, Result};
 use object_store::ObjectStore;
 use object_store::path::Path;
+use roaring::RoaringTreemap;
 use vortex::array::{ArrayRef, VortexSessionExecute};
 use vortex::arrow::ArrowSessionExt;
 use vortex::error::VortexResult;
@@ -24,6 +25,7 @@ use vortex::scan::selection::Selection;
 
 use super::expression::{predicate, projection};
 use super::{SESSION, read_error};
+use crate::deletions::Deletions;
 use crate::filter::Filter;
 use crate::schema::PartSchema;
 
@@ -47,6 +49,8 @@ pub struct DataScan {
     pub ordered: bool,
     /// Ascending and apart; `None` for every row.
     pub rows: Option<Vec<Range<u64>>>,
+    /// Rows that are left out.
+    pub deletions: Option<Arc<Deletions>>,
     /// Whether the consumer may stop early, so that nothing is read long before it is asked for.
     pub lazy: bool,
     /// The types of `columns` and their names.
@@ -117,9 +121,7 @@ impl DataFile {
             .with_projection(columns.optimize_recursive().map_err(read_error)?)
             .with_some_filter(filter)
             .with_ordered(scan.ordered);
-        if let Some(ranges) = &scan.rows {
-            builder = select_rows(builder, ranges);
-        }
+        builder = select_rows(builder, scan.rows.as_deref(), scan.deletions.as_deref());
         let prepared = builder
             .map(move |rows| to_arrow(rows, &target, &output))
             .prepare()
@@ -159,19 +161,31 @@ fn growing_windows(rows: Range<u64>) -> impl Iterator<Item = Range<u64>> {
     })
 }
 
-/// Restricts a scan to `ranges`.
-fn select_rows(builder: ScanBuilder<ArrayRef>, ranges: &[Range<u64>]) -> ScanBuilder<ArrayRef> {
-    match ranges {
-        [] => builder.with_row_range(0..0),
-        [one] => builder.with_row_range(one.clone()),
-        [first, .., last] => {
-            let mut rows = roaring::RoaringTreemap::new();
+/// Restricts a scan to the rows of `ranges`, all when there are none, that are not deleted.
+fn select_rows(
+    builder: ScanBuilder<ArrayRef>,
+    ranges: Option<&[Range<u64>]>,
+    deletions: Option<&Deletions>,
+) -> ScanBuilder<ArrayRef> {
+    let deleted = deletions.filter(|deletions| !deletions.is_empty()).map(Deletions::to_treemap);
+    let (builder, wanted) = match ranges {
+        None => (builder, None),
+        Some([]) => (builder.with_row_range(0..0), None),
+        Some([one]) => (builder.with_row_range(one.clone()), None),
+        Some(ranges @ [first, .., last]) => {
+            let mut rows = RoaringTreemap::new();
             for range in ranges {
                 rows.insert_range(range.clone());
             }
-            builder
-                .with_row_range(first.start..last.end)
-                .with_selection(Selection::IncludeRoaring(rows))
+            (builder.with_row_range(first.start..last.end), Some(rows))
+        }
+    };
+    match (wanted, deleted) {
+        (None, None) => builder,
+        (Some(wanted), None) => builder.with_selection(Selection::IncludeRoaring(wanted)),
+        (None, Some(deleted)) => builder.with_selection(Selection::ExcludeRoaring(deleted)),
+        (Some(wanted), Some(deleted)) => {
+            builder.with_selection(Selection::IncludeRoaring(wanted - deleted))
         }
     }
 }
