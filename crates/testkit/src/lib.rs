@@ -9,6 +9,7 @@
 pub mod bulk;
 pub mod client;
 pub mod cluster;
+pub mod engines;
 pub mod format;
 pub mod house_rules;
 pub mod load;

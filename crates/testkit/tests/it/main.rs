@@ -5,6 +5,7 @@ mod adbc;
 mod bad_input;
 mod bad_starts;
 mod deploy;
+mod engines;
 mod faults;
 mod house_rules;
 mod sql;
