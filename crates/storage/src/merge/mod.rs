@@ -8,15 +8,20 @@
 //! Memory is bounded by the inputs times a few batches, whatever the size of the parts.
 
 mod collapse;
-#[allow(dead_code)] // Until merges run.
+mod deduplicate;
+mod k_way;
+mod positions;
 mod progress;
-#[allow(dead_code)] // Until merges run.
 mod row_map;
 mod rule;
+mod run;
 mod states;
+#[cfg(test)]
+mod tests;
 
 pub use collapse::{CollapseMode, Collapser};
 pub use progress::{MergeProgress, Throttle, Unthrottled};
 pub use row_map::RowMap;
 pub use rule::{CollapseRule, StateColumn, is_state, is_summable};
+pub use run::{MergeSpec, Merged, merge_parts};
 pub use states::{NoStates, StateMerger};

@@ -31,7 +31,7 @@ pub struct MergeProgress {
     pub rows_read: AtomicU64,
     pub rows_written: AtomicU64,
     /// Of the merged part's files, as far as they are written.
-    pub bytes_written: AtomicU64,
+    pub bytes_written: Arc<AtomicU64>,
     throttle: Arc<dyn Throttle>,
 }
 
@@ -48,7 +48,7 @@ impl MergeProgress {
             rows_total: AtomicU64::new(0),
             rows_read: AtomicU64::new(0),
             rows_written: AtomicU64::new(0),
-            bytes_written: AtomicU64::new(0),
+            bytes_written: Arc::default(),
             throttle,
         }
     }

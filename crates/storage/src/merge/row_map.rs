@@ -1,7 +1,11 @@
 //! Where the rows of a merge's inputs went.
 
+use std::ops::Range;
+
 use granary_common::{Error, Result};
 use roaring::RoaringBitmap;
+
+use crate::deletions::Deletions;
 
 /// A row of one input of a merge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +40,29 @@ impl RowMap {
     pub fn rows(&self) -> u64 {
         self.rows
     }
+
+    /// Deletions of inputs (by their place in [`super::MergeSpec::inputs`]) that happened meanwhile,
+    /// as deletions of the merged part; `None` when a touched row was collapsed with others, so that
+    /// the merge must be done again. Rows that were deleted before are passed over.
+    pub fn translate(&self, deleted: &[(usize, &Deletions)]) -> Option<Deletions> {
+        let mut translated = Deletions::new();
+        for (input, rows) in deleted {
+            let known = self.inputs.get(*input)?;
+            for row in rows.iter() {
+                if known.gone.contains(row) {
+                    continue;
+                }
+                if known.collapsed.contains(row) || known.standing.contains(row) {
+                    return None;
+                }
+                // `rank` counts values up to and including `row`, which is in neither set.
+                let absent = known.gone.rank(row) + known.collapsed.rank(row);
+                let place = u64::from(row).checked_sub(absent)?;
+                translated.insert(known.outputs.select(u32::try_from(place).ok()?)?);
+            }
+        }
+        Some(translated)
+    }
 }
 
 /// Notes where rows go while a merge runs.
@@ -48,6 +75,12 @@ impl RowMapBuilder {
     /// For a merge of so many inputs.
     pub fn new(inputs: usize) -> RowMapBuilder {
         RowMapBuilder { map: RowMap { inputs: vec![InputRows::default(); inputs], rows: 0 } }
+    }
+
+    /// Rows of an input that were deleted before the merge.
+    pub fn deleted(&mut self, input: usize, rows: Range<u64>) {
+        let rows = rows.start as u32..=(rows.end - 1) as u32;
+        self.input(input as u32).gone.insert_range(rows);
     }
 
     fn input(&mut self, input: u32) -> &mut InputRows {

@@ -13,7 +13,7 @@ use super::envelope::{self, FileKind};
 use super::key_range::{lower_bound, upper_bound};
 use super::statistics::GranuleStatistics;
 use crate::scalar::{has_scalars, scalar_at};
-use crate::schema::PartSchema;
+use crate::schema::{PartColumn, PartSchema};
 
 const KIND: FileKind = FileKind { magic: *b"GRNINDX\0", version: 1 };
 
@@ -44,35 +44,9 @@ impl PartIndex {
     /// The index of `rows`, which are sorted and in the order of `schema.columns`. Floats must be
     /// canonical.
     pub fn of(schema: &PartSchema, rows: &RecordBatch) -> Result<PartIndex> {
-        let granules = granules(rows.num_rows(), schema.granularity);
-        let column = |(place, column): (usize, &ArrayRef)| ColumnIndex {
-            column: schema.columns[place].id,
-            granules: granules
-                .iter()
-                .map(|rows| GranuleStatistics::of(&column.slice(rows.start, rows.len())))
-                .collect(),
-        };
-        let columns = rows.columns().iter().enumerate().map(column).collect();
-        let key = comparable_key(schema, rows)?;
-        let key_at = |row: usize| {
-            key.iter().map(|(_, values)| scalar_at(values, row)).collect::<Result<Vec<_>>>()
-        };
-        let mut first_keys = Vec::new();
-        let mut last_key = None;
-        if !key.is_empty() && rows.num_rows() > 0 {
-            for granule in &granules {
-                first_keys.push(key_at(granule.start)?.iter().map(lower_bound).collect());
-            }
-            last_key = key_at(rows.num_rows() - 1)?.iter().map(upper_bound).collect();
-        }
-        Ok(PartIndex {
-            rows: rows.num_rows() as u64,
-            granularity: schema.granularity as u64,
-            key: key.into_iter().map(|(id, _)| id).collect(),
-            first_keys,
-            last_key,
-            columns,
-        })
+        let mut builder = IndexBuilder::new(schema);
+        builder.push(schema, rows)?;
+        Ok(builder.finish())
     }
 
     /// How many granules there are.
@@ -108,6 +82,59 @@ impl PartIndex {
             return Err(Error::corruption("the index does not fit its own number of granules"));
         }
         Ok(index)
+    }
+}
+
+/// Makes the index of rows that come in batches.
+#[derive(Debug)]
+pub struct IndexBuilder {
+    index: PartIndex,
+}
+
+impl IndexBuilder {
+    /// Of a part without rows yet.
+    pub fn new(schema: &PartSchema) -> IndexBuilder {
+        let column = |column: &PartColumn| ColumnIndex { column: column.id, granules: Vec::new() };
+        IndexBuilder {
+            index: PartIndex {
+                rows: 0,
+                granularity: schema.granularity.max(1) as u64,
+                key: Vec::new(),
+                first_keys: Vec::new(),
+                last_key: None,
+                columns: schema.columns.iter().map(column).collect(),
+            },
+        }
+    }
+
+    /// The next rows, sorted and in the order of `schema.columns`, with canonical floats: whole
+    /// granules, but for the last rows of all.
+    pub fn push(&mut self, schema: &PartSchema, rows: &RecordBatch) -> Result<()> {
+        let granules = granules(rows.num_rows(), schema.granularity);
+        for (known, values) in self.index.columns.iter_mut().zip(rows.columns()) {
+            let of =
+                |rows: &Range<usize>| GranuleStatistics::of(&values.slice(rows.start, rows.len()));
+            known.granules.extend(granules.iter().map(of));
+        }
+        let key = comparable_key(schema, rows)?;
+        let key_at = |row: usize| {
+            key.iter().map(|(_, values)| scalar_at(values, row)).collect::<Result<Vec<_>>>()
+        };
+        if !key.is_empty() && rows.num_rows() > 0 {
+            for granule in &granules {
+                let first = key_at(granule.start)?;
+                self.index.first_keys.push(first.iter().map(lower_bound).collect());
+            }
+            self.index.last_key = key_at(rows.num_rows() - 1)?.iter().map(upper_bound).collect();
+        }
+        self.index.key = key.into_iter().map(|(id, _)| id).collect();
+        self.index.rows += rows.num_rows() as u64;
+        Ok(())
+    }
+
+    /// The index of the rows so far.
+    pub fn finish(self) -> PartIndex {
+        self.index
     }
 }
 

@@ -280,6 +280,7 @@ impl ObjectStore for LocalStore {
             temporary,
             location: location.clone(),
             offset: 0,
+            finished: false,
         }))
     }
 
@@ -339,6 +340,16 @@ struct LocalUpload {
     temporary: PathBuf,
     location: Path,
     offset: u64,
+    finished: bool,
+}
+
+impl Drop for LocalUpload {
+    fn drop(&mut self) {
+        if !self.finished {
+            // What is not finished is worth nothing; its owner cleans up too.
+            let _ = std::fs::remove_file(&self.temporary);
+        }
+    }
 }
 
 #[async_trait]
@@ -365,10 +376,12 @@ impl MultipartUpload for LocalUpload {
         let synced = async { File::open(&self.temporary).await?.sync_all().await };
         synced.await.map_err(|error| store_error(error, &self.location))?;
         self.files.publish(&self.temporary, &self.location, false).await?;
+        self.finished = true;
         Ok(PutResult { e_tag: None, version: None })
     }
 
     async fn abort(&mut self) -> StoreResult<()> {
+        self.finished = true;
         let removed = fs::remove_file(&self.temporary).await;
         removed.map_err(|error| store_error(error, &self.location))
     }

@@ -7,8 +7,10 @@
 
 mod part;
 mod partition;
+pub(crate) mod sorted;
 #[cfg(test)]
 mod tests;
+mod upload;
 
 use std::sync::Arc;
 

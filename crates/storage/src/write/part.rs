@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::compute::take_record_batch;
 use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
-use granary_catalog::{KeyRange, NewPart, PartLocation};
+use granary_catalog::{KeyRange, NewPart, PartLocation, PartitionValue, Scalar};
 use granary_common::{Error, PartId, Result, TableId};
 use object_store::ObjectStoreExt;
 
@@ -29,40 +29,67 @@ pub async fn write(
     slice: Slice,
 ) -> Result<NewPart> {
     let describing = Arc::clone(&schema);
+    let (rows_of, partition) = (slice.rows, slice.partition);
     let (rows, index, key_range) = compute(move || {
-        let rows = match &slice.rows {
+        let rows = match &rows_of {
             Some(rows) => take_record_batch(&block, rows)
                 .map_err(|error| Error::internal(format!("cannot sort the rows: {error}")))?,
             None => block,
         };
         let index = PartIndex::of(&describing, &rows)?;
-        let key_range = range_of_keys(&describing, &rows)?;
-        Ok::<_, Error>((rows, index, key_range))
+        let mut key_range = KeyRangeBuilder::default();
+        key_range.push(&describing, &rows)?;
+        Ok::<_, Error>((rows, index, key_range.finish()))
     })
     .await??;
-    let row_count = rows.num_rows() as u64;
-    let (data, index) = (encode(&schema, rows).await?, index.encode()?);
-    let descriptor = Descriptor {
-        part: id,
-        schema: PartSchema::clone(&schema),
-        partition: slice.partition.clone(),
-        rows: row_count,
-        key_range: key_range.clone(),
-        files: vec![FileEntry::of(DATA_FILE, &data), FileEntry::of(INDEX_FILE, &index)],
-    };
-    let descriptor = descriptor.encode()?;
-    let bytes = (data.len() + index.len() + descriptor.len()) as u64;
-    let put = |file: &'static str, content: Bytes| put(volume, schema.table, id, file, content);
+    let data = encode(&schema, rows).await?;
+    let entry = FileEntry::of(DATA_FILE, &data);
+    let written = Written { id, partition, index, key_range, data: entry };
     futures::try_join!(
-        put(DATA_FILE, data),
-        put(INDEX_FILE, index),
-        put(DESCRIPTOR_FILE, descriptor)
-    )?;
-    let partition = slice.partition;
-    Ok(NewPart { id, partition, rows: row_count, bytes, key_range, location })
+        put(volume, schema.table, id, DATA_FILE, data),
+        describe(volume, location, &schema, written)
+    )
+    .map(|((), part)| part)
 }
 
-async fn put(
+/// A part whose data is encoded.
+pub struct Written {
+    pub id: PartId,
+    pub partition: PartitionValue,
+    pub index: PartIndex,
+    pub key_range: Option<KeyRange>,
+    /// The file with the columns.
+    pub data: FileEntry,
+}
+
+/// Writes the small files of a part.
+pub async fn describe(
+    volume: &Volume,
+    location: PartLocation,
+    schema: &PartSchema,
+    written: Written,
+) -> Result<NewPart> {
+    let Written { id, partition, index, key_range, data } = written;
+    let (rows, data_bytes) = (index.rows, data.bytes);
+    let index = index.encode()?;
+    let descriptor = Descriptor {
+        part: id,
+        schema: PartSchema::clone(schema),
+        partition: partition.clone(),
+        rows,
+        key_range: key_range.clone(),
+        files: vec![data, FileEntry::of(INDEX_FILE, &index)],
+    };
+    let descriptor = descriptor.encode()?;
+    let bytes = data_bytes + (index.len() + descriptor.len()) as u64;
+    futures::try_join!(
+        put(volume, schema.table, id, INDEX_FILE, index),
+        put(volume, schema.table, id, DESCRIPTOR_FILE, descriptor)
+    )?;
+    Ok(NewPart { id, partition, rows, bytes, key_range, location })
+}
+
+pub async fn put(
     volume: &Volume,
     table: TableId,
     part: PartId,
@@ -77,16 +104,35 @@ async fn put(
     }
 }
 
-/// The range of primary keys, unless there is none or it has no canonical values.
-fn range_of_keys(schema: &PartSchema, rows: &RecordBatch) -> Result<Option<KeyRange>> {
-    let mut key = Vec::new();
-    for id in schema.primary_key() {
-        key.push(rows.column(schema.position(*id)?));
+/// Makes the range of primary keys of sorted rows that come in batches.
+#[derive(Debug, Default)]
+pub struct KeyRangeBuilder {
+    first: Option<Option<Vec<Scalar>>>,
+    last: Option<Vec<Scalar>>,
+}
+
+impl KeyRangeBuilder {
+    /// The next rows, in the order of `schema.columns`.
+    pub fn push(&mut self, schema: &PartSchema, rows: &RecordBatch) -> Result<()> {
+        let mut key = Vec::new();
+        for id in schema.primary_key() {
+            key.push(rows.column(schema.position(*id)?));
+        }
+        if key.iter().any(|values| !has_scalars(values.data_type())) || rows.num_rows() == 0 {
+            return Ok(());
+        }
+        // A decimal beyond 128 bits has no canonical value; the part then has no range.
+        let at = |row: usize| {
+            key.iter().map(|values| scalar_at(values, row)).collect::<Result<Vec<_>>>().ok()
+        };
+        self.first.get_or_insert_with(|| at(0));
+        self.last = at(rows.num_rows() - 1);
+        Ok(())
     }
-    if key.is_empty() || key.iter().any(|values| !has_scalars(values.data_type())) {
-        return Ok(None);
+
+    /// The range, unless there is no key or it has no canonical values.
+    pub fn finish(self) -> Option<KeyRange> {
+        let (first, last) = (self.first??, self.last?);
+        (!first.is_empty()).then(|| key_range(first, last))
     }
-    let at = |row: usize| key.iter().map(|values| scalar_at(values, row)).collect::<Result<_>>();
-    // A decimal beyond 128 bits has no canonical value; the part then has no range.
-    Ok(at(0).and_then(|first| Ok(key_range(first, at(rows.num_rows() - 1)?))).ok())
 }

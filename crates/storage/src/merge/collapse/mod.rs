@@ -15,8 +15,6 @@ mod compact;
 mod folding;
 mod replacing;
 mod sum;
-#[cfg(test)]
-mod tests;
 mod versioned;
 
 use std::fmt::Debug;
@@ -30,6 +28,7 @@ use granary_common::{Error, Result};
 use serde::{Deserialize, Serialize};
 
 pub use collapser::Collapser;
+pub(super) use collapser::Sourced;
 
 /// Who collapses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

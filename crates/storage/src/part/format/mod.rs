@@ -21,7 +21,7 @@ use vortex::io::session::RuntimeSessionExt;
 use vortex::session::VortexSession;
 
 pub use read::{DataFile, DataScan};
-pub use write::encode;
+pub use write::{ByteSink, Effort, encode, encode_stream};
 
 /// Encodings, layouts and functions that files are read and written with. Work runs on the tokio
 /// runtime of whoever asks for it.

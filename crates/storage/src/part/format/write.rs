@@ -1,12 +1,21 @@
-//! Rows to the bytes of a file, with encodings that cost little to make.
+//! Rows to the bytes of a file.
+
+use std::future::Future;
+use std::io;
+use std::sync::{Arc, OnceLock};
 
 use arrow::datatypes::Schema;
 use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
-use granary_common::Result;
+use futures::stream::{self, BoxStream, StreamExt};
+use granary_common::{Error, Result};
+use vortex::array::ArrayRef;
+use vortex::array::stream::ArrayStreamAdapter;
 use vortex::arrow::ArrowSessionExt;
 use vortex::compressor::BtrBlocksCompressorBuilder;
+use vortex::error::VortexResult;
 use vortex::file::{WriteOptionsSessionExt, WriteStrategyBuilder};
+use vortex::io::{IoBuf, VortexWrite};
 use vortex_btrblocks::{CompressionSessionExt, SchemeExt};
 
 use super::{SESSION, stored_name, write_error};
@@ -30,24 +39,108 @@ const LIGHT_SCHEMES: [&str; 10] = [
     "vortex.ext.temporal",
 ];
 
+/// How much work encoding may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effort {
+    /// What an insert waits for.
+    Light,
+    /// The whole cascade, for rows that stay.
+    Full,
+}
+
+/// Takes the bytes of a file in order.
+pub trait ByteSink: Send {
+    /// Appends `bytes`; waits while the sink is full.
+    fn write(&mut self, bytes: &[u8]) -> impl Future<Output = Result<()>> + Send;
+}
+
+impl ByteSink for Vec<u8> {
+    async fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.extend_from_slice(bytes);
+        Ok(())
+    }
+}
+
 /// Encodes `rows`, whose columns are in the order of `schema.columns`, as one file. Columns and
 /// blocks of rows are encoded on all threads of the current tokio runtime.
 pub async fn encode(schema: &PartSchema, rows: RecordBatch) -> Result<Bytes> {
+    let mut bytes = Vec::new();
+    let rows = stream::once(async move { Ok(rows) }).boxed();
+    encode_stream(schema, rows, &mut bytes, Effort::Light).await?;
+    Ok(Bytes::from(bytes))
+}
+
+/// [`encode`] for rows that come in batches, into a sink. Holds some blocks of rows of each column
+/// at a time, not all rows. Dropping the future stops it.
+pub async fn encode_stream(
+    schema: &PartSchema,
+    batches: BoxStream<'static, Result<RecordBatch>>,
+    sink: &mut impl ByteSink,
+    effort: Effort,
+) -> Result<()> {
     let stored = stored_schema(schema);
-    let array = SESSION.arrow().from_arrow_record_batch(rows, &stored).map_err(write_error)?;
+    let empty = RecordBatch::new_empty(Arc::new(stored.clone()));
+    let dtype = to_vortex(empty, &stored).map_err(write_error)?.dtype().clone();
+    // The library knows only its own errors; the first of ours is kept beside it.
+    let failed = Arc::new(OnceLock::new());
+    let failed_reading = Arc::clone(&failed);
+    let arrays = batches.map(move |batch| match batch {
+        Ok(batch) => to_vortex(batch, &stored),
+        Err(error) => {
+            // A later failure does not matter.
+            let _ = failed_reading.set(error);
+            Err(io::Error::other("the rows could not be read").into())
+        }
+    });
+    let compressor = match effort {
+        Effort::Light => light_encodings(),
+        Effort::Full => BtrBlocksCompressorBuilder::from_session(&SESSION),
+    };
     let strategy = WriteStrategyBuilder::from_session(&SESSION)
         .with_row_block_size(schema.granularity)
-        .with_btrblocks_builder(light_encodings())
+        .with_btrblocks_builder(compressor)
         .build();
-    let mut bytes = Vec::new();
-    SESSION
+    let mut sink = FileSink { sink, failed: Arc::clone(&failed) };
+    let written = SESSION
         .write_options()
         .with_strategy(strategy)
         .with_file_statistics(Vec::new())
-        .write(&mut bytes, array.to_array_stream())
-        .await
-        .map_err(write_error)?;
-    Ok(Bytes::from(bytes))
+        .write(&mut sink, ArrayStreamAdapter::new(dtype, arrays))
+        .await;
+    match (written, failed.get()) {
+        (_, Some(error)) => Err(error.clone()),
+        (written, None) => written.map(|_| ()).map_err(write_error),
+    }
+}
+
+fn to_vortex(batch: RecordBatch, stored: &Schema) -> VortexResult<ArrayRef> {
+    SESSION.arrow().from_arrow_record_batch(batch, stored)
+}
+
+/// A sink as the library wants it.
+struct FileSink<'a, S> {
+    sink: &'a mut S,
+    failed: Arc<OnceLock<Error>>,
+}
+
+impl<S: ByteSink> VortexWrite for FileSink<'_, S> {
+    async fn write_all<B: IoBuf>(&mut self, buffer: B) -> io::Result<B> {
+        match self.sink.write(buffer.as_slice()).await {
+            Ok(()) => Ok(buffer),
+            Err(error) => {
+                let _ = self.failed.set(error);
+                Err(io::Error::other("the file could not be written"))
+            }
+        }
+    }
+
+    async fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    async fn shutdown(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// The logical types under the stored names.

@@ -1,0 +1,62 @@
+//! The positions in a part of the rows that a scan without its deleted rows gives.
+
+use std::ops::Range;
+
+use super::row_map::RowSource;
+use crate::deletions::Deletions;
+
+/// The rows of a part that are not deleted, handed out in order.
+#[derive(Debug)]
+pub struct Positions {
+    rows_total: u64,
+    /// Ascending and apart.
+    ranges: Vec<Range<u64>>,
+    /// The range and the row of it that comes next.
+    next: (usize, u64),
+}
+
+impl Positions {
+    /// Of a part of so many rows.
+    pub fn new(rows_total: u64, deleted: Option<&Deletions>) -> Positions {
+        let mut ranges = Vec::new();
+        let mut start = 0;
+        let ends = deleted.into_iter().flat_map(Deletions::iter).map(u64::from);
+        for end in ends.filter(|row| *row < rows_total).chain([rows_total]) {
+            if start < end {
+                ranges.push(start..end);
+            }
+            start = end + 1;
+        }
+        let next = (0, ranges.first().map_or(0, |range| range.start));
+        Positions { rows_total, ranges, next }
+    }
+
+    /// How many rows are not deleted.
+    pub fn rows(&self) -> u64 {
+        self.ranges.iter().map(|range| range.end - range.start).sum()
+    }
+
+    /// The rows that are deleted.
+    pub fn deleted(&self) -> impl Iterator<Item = Range<u64>> + '_ {
+        let starts = std::iter::once(0).chain(self.ranges.iter().map(|range| range.end));
+        let ends = self.ranges.iter().map(|range| range.start).chain([self.rows_total]);
+        starts.zip(ends).map(|(start, end)| start..end).filter(|range| !range.is_empty())
+    }
+
+    /// Appends where the next rows of the scan are.
+    pub fn extend(&mut self, input: u32, rows: usize, sources: &mut Vec<Option<RowSource>>) {
+        let mut left = rows as u64;
+        while left > 0 {
+            let (place, row) = self.next;
+            let Some(range) = self.ranges.get(place) else { return };
+            let end = range.end.min(row + left);
+            // Positions in parts are below 2^32.
+            sources.extend((row..end).map(|row| Some(RowSource { input, row: row as u32 })));
+            left -= end - row;
+            self.next = match end == range.end {
+                true => (place + 1, self.ranges.get(place + 1).map_or(0, |range| range.start)),
+                false => (place, end),
+            };
+        }
+    }
+}

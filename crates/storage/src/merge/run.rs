@@ -1,0 +1,211 @@
+//! A whole merge.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use arrow::array::RecordBatch;
+use futures::channel::oneshot;
+use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
+use granary_catalog::{NewPart, PartLocation, PartitionValue};
+use granary_common::{ColumnId, Error, Result};
+
+use super::collapse::{CollapseMode, Collapser, Sourced};
+use super::deduplicate::Deduplicator;
+use super::k_way::{KWayMerge, MergedBatch};
+use super::positions::Positions;
+use super::progress::MergeProgress;
+use super::row_map::{RowMap, RowMapBuilder};
+use super::rule::CollapseRule;
+use super::states::StateMerger;
+use crate::part::format::Effort;
+use crate::read::{PartRef, PartScan, PartStore};
+use crate::schema::PartSchema;
+use crate::volume::Volume;
+use crate::write::PartIds;
+use crate::write::sorted::{NewPartSpec, write_sorted};
+
+/// Rows of a batch that is read, at most.
+const READ_ROWS: usize = 8192;
+
+/// What to merge into one part.
+#[derive(Clone, Debug)]
+pub struct MergeSpec {
+    /// Of the merged part; the inputs may be of older versions of it.
+    pub schema: Arc<PartSchema>,
+    pub rule: CollapseRule,
+    pub mode: CollapseMode,
+    /// In insert order, of one partition; their deleted rows are left out.
+    pub inputs: Vec<PartRef>,
+    pub location: PartLocation,
+    pub partition: PartitionValue,
+    /// Of rows that are equal in these columns the first stays. The sort key is always among them.
+    pub deduplicate_by: Option<Vec<ColumnId>>,
+}
+
+/// What a merge made.
+#[derive(Debug)]
+pub struct Merged {
+    /// `None` when no row is left.
+    pub part: Option<NewPart>,
+    pub rows: RowMap,
+}
+
+/// Merges parts of one partition into one part on `volume`: rows sorted, of equal keys in insert
+/// order, collapsed by the rule; every file and folder synced before it returns. Nothing refers to
+/// the part until it is committed.
+///
+/// Must run on a tokio runtime. Memory is bounded by the inputs times a few batches. Dropping the
+/// future stops it; what it wrote is left to the sweep. Kinds: those of [`PartStore::open`] and
+/// [`crate::write_block`], and `InvalidInput` for rows that the rule does not admit.
+pub async fn merge_parts(
+    store: &PartStore,
+    volume: &Volume,
+    ids: &dyn PartIds,
+    spec: MergeSpec,
+    states: Arc<dyn StateMerger>,
+    progress: Arc<MergeProgress>,
+) -> Result<Merged> {
+    let schema = Arc::clone(&spec.schema);
+    let columns: Vec<ColumnId> = schema.columns.iter().map(|column| column.id).collect();
+    let mut inputs = Vec::with_capacity(spec.inputs.len());
+    let mut positions = Vec::with_capacity(spec.inputs.len());
+    let mut map = RowMapBuilder::new(spec.inputs.len());
+    let mut rows_total = 0;
+    for (input, part) in spec.inputs.iter().enumerate() {
+        let opened = open_input(store, part, &spec, &columns).await?;
+        opened.positions.deleted().for_each(|rows| map.deleted(input, rows));
+        rows_total += opened.positions.rows();
+        positions.push(opened.positions);
+        inputs.push(metered(opened.batches, Arc::clone(&progress)));
+    }
+    progress.rows_total.store(rows_total, Ordering::Relaxed);
+    let place = |id: &ColumnId| schema.position(*id);
+    let key = schema.sort_key.iter().map(place).collect::<Result<Vec<_>>>()?;
+    let deduplicate = match &spec.deduplicate_by {
+        None => None,
+        Some(by) => {
+            let columns = by.iter().map(place).collect::<Result<Vec<_>>>()?;
+            Some(Deduplicator::new(columns, key.clone()))
+        }
+    };
+    let (arrow, sort_key) = (schema.arrow_schema(), schema.sort_key.clone());
+    let collapser = Collapser::new(arrow, columns, sort_key, spec.rule, states, spec.mode)?;
+    let (done, mapped) = oneshot::channel();
+    let pipeline = Pipeline {
+        merge: KWayMerge::new(inputs, key),
+        positions,
+        collapser: Some(collapser),
+        deduplicate,
+        map,
+        progress: Arc::clone(&progress),
+        done,
+    };
+    let new_part = NewPartSpec {
+        id: ids.next().await?,
+        partition: spec.partition,
+        location: spec.location,
+        effort: Effort::Full,
+        bytes_written: Arc::clone(&progress.bytes_written),
+    };
+    let batches = stream::try_unfold(pipeline, Pipeline::next).boxed();
+    let part = write_sorted(volume, &schema, new_part, batches).await?;
+    let ended = |_| Error::internal("the merge wrote a part but did not come to its end");
+    Ok(Merged { part, rows: mapped.await.map_err(ended)?.finish()? })
+}
+
+struct Input {
+    positions: Positions,
+    batches: BoxStream<'static, Result<RecordBatch>>,
+}
+
+async fn open_input(
+    store: &PartStore,
+    part: &PartRef,
+    spec: &MergeSpec,
+    columns: &[ColumnId],
+) -> Result<Input> {
+    let open = store.open(part).await?;
+    let positions = Positions::new(open.rows(), open.deletions().map(|rows| &**rows));
+    let scan = PartScan {
+        columns: columns.to_vec(),
+        filter: None,
+        ordered: true,
+        rows: None,
+        batch_rows: READ_ROWS,
+        limit: None,
+    };
+    let batches = open.scan(Arc::clone(&spec.schema), scan);
+    Ok(Input { positions, batches })
+}
+
+/// Counts what is read, and waits where the merge is to be slower.
+fn metered(
+    batches: BoxStream<'static, Result<RecordBatch>>,
+    progress: Arc<MergeProgress>,
+) -> BoxStream<'static, Result<RecordBatch>> {
+    let metered = batches.and_then(move |batch| {
+        let progress = Arc::clone(&progress);
+        async move {
+            let row_bytes = batch.columns().iter().map(|column| column.get_buffer_memory_size());
+            // A slice counts its share of a batch at most.
+            let bytes = row_bytes.sum::<usize>();
+            progress.read(batch.num_rows() as u64, bytes as u64).await;
+            Ok(batch)
+        }
+    });
+    metered.boxed()
+}
+
+/// Everything between the scans and the writer.
+struct Pipeline {
+    merge: KWayMerge,
+    positions: Vec<Positions>,
+    /// `None` after the last rows.
+    collapser: Option<Collapser>,
+    deduplicate: Option<Deduplicator>,
+    map: RowMapBuilder,
+    progress: Arc<MergeProgress>,
+    /// Gets the map after the last rows.
+    done: oneshot::Sender<RowMapBuilder>,
+}
+
+impl Pipeline {
+    async fn next(mut self) -> Result<Option<(RecordBatch, Pipeline)>> {
+        while let Some(mut collapser) = self.collapser.take() {
+            // Other tasks of the thread run between batches.
+            tokio::task::yield_now().await;
+            let rows = match self.merge.next().await? {
+                Some(merged) => {
+                    let batch = sourced(merged, &mut self.positions);
+                    let rows = collapser.advance(batch, Some(&mut self.map))?;
+                    self.collapser = Some(collapser);
+                    rows
+                }
+                None => collapser.complete(Some(&mut self.map))?,
+            };
+            let Some(rows) = rows else { continue };
+            let rows = match &mut self.deduplicate {
+                Some(deduplicate) => deduplicate.pass(rows, &mut self.map)?,
+                None => rows,
+            };
+            rows.sources.iter().for_each(|source| self.map.kept(*source));
+            let written = rows.rows.num_rows();
+            self.progress.rows_written.fetch_add(written as u64, Ordering::Relaxed);
+            if written > 0 {
+                return Ok(Some((rows.rows, self)));
+            }
+        }
+        // The merge is gone when nobody receives it.
+        let _ = self.done.send(self.map);
+        Ok(None)
+    }
+}
+
+/// The rows with the positions that they have in their parts.
+fn sourced(merged: MergedBatch, positions: &mut [Positions]) -> Sourced {
+    let mut sources = Vec::with_capacity(merged.rows.num_rows());
+    for run in merged.runs {
+        positions[run.input].extend(run.input as u32, run.rows, &mut sources);
+    }
+    Sourced { rows: merged.rows, sources }
+}

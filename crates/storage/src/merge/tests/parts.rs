@@ -1,0 +1,316 @@
+//! Whole merges of parts.
+
+use std::sync::atomic::Ordering;
+
+use futures::FutureExt;
+use granary_catalog::{NewPart, PartitionValue};
+
+use super::model::{DECIMAL, NUMBER, SIGN, TEXT, VERSION};
+use super::*;
+use crate::deletions::Deletions;
+use crate::read::PartStore;
+use crate::schema::PartSchema;
+use crate::test_support::{Counter, folder, memory, part_ref, scanned, store, whole};
+use crate::volume::Volume;
+use crate::write::{WriteOptions, write_block};
+
+struct Bench {
+    volume: Arc<Volume>,
+    store: PartStore,
+    schema: PartSchema,
+    ids: Counter,
+}
+
+/// A part and the rows that it was made of, in insert order.
+#[derive(Clone)]
+struct Made {
+    part: Option<NewPart>,
+}
+
+impl Bench {
+    fn new(volume: Arc<Volume>, schema: PartSchema) -> Bench {
+        Bench { store: store(&volume), volume, schema, ids: Counter::default() }
+    }
+
+    async fn insert(&self, rows: &[Row]) -> Made {
+        let block = block(&self.schema, rows);
+        let location = self.volume.part_location();
+        let options = WriteOptions::default();
+        let written =
+            write_block(&self.volume, location, &self.schema, &self.ids, block, &options).await;
+        Made { part: written.unwrap().pop() }
+    }
+
+    fn spec(&self, inputs: &[Made], rule: &CollapseRule, mode: CollapseMode) -> MergeSpec {
+        let parts = inputs.iter().filter_map(|made| made.part.as_ref());
+        MergeSpec {
+            schema: Arc::new(self.schema.clone()),
+            rule: rule.clone(),
+            mode,
+            inputs: parts.map(|part| part_ref(&self.schema, part)).collect(),
+            location: self.volume.part_location(),
+            partition: PartitionValue::default(),
+            deduplicate_by: None,
+        }
+    }
+
+    async fn run(&self, spec: MergeSpec) -> granary_common::Result<Merged> {
+        let progress = Arc::new(MergeProgress::default());
+        let merged = merge_parts(
+            &self.store,
+            &self.volume,
+            &self.ids,
+            spec,
+            Arc::new(Joiner),
+            Arc::clone(&progress),
+        );
+        let merged = merged.await?;
+        let total = progress.rows_total.load(Ordering::Relaxed);
+        assert_eq!(progress.rows_read.load(Ordering::Relaxed), total);
+        let rows = merged.part.as_ref().map_or(0, |part| part.rows);
+        assert_eq!(progress.rows_written.load(Ordering::Relaxed), rows);
+        assert_eq!(merged.rows.rows(), rows);
+        Ok(merged)
+    }
+
+    async fn merge(&self, inputs: &[Made], rule: &CollapseRule, mode: CollapseMode) -> Merged {
+        self.run(self.spec(inputs, rule, mode)).await.unwrap()
+    }
+
+    async fn rows(&self, part: &Option<NewPart>) -> Vec<Row> {
+        let Some(part) = part else { return Vec::new() };
+        let open = self.store.open(&part_ref(&self.schema, part)).await.unwrap();
+        open.verify().await.unwrap();
+        rows(&scanned(&open, &self.schema, whole(&self.schema)).await.unwrap())
+    }
+}
+
+fn run<T>(work: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap()
+        .block_on(work)
+}
+
+/// The columns on which the order of merges makes no difference.
+fn comparable(rule: &CollapseRule, rows: Vec<Row>) -> Vec<Row> {
+    let places: &[usize] = match rule {
+        // A key whose sums were zero for a while has no first values.
+        CollapseRule::Summing { states, .. } if states.is_empty() => &[KEY, NUMBER, DECIMAL],
+        CollapseRule::Summing { .. } => &[KEY, NUMBER, DECIMAL, TEXT],
+        // Rows of one version are all alike.
+        CollapseRule::VersionedCollapsing { .. } => &[KEY, VERSION, SIGN],
+        _ => return rows,
+    };
+    let project = |row: Row| places.iter().map(|place| row[*place].clone()).collect();
+    rows.into_iter().map(project).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+
+    /// Whatever was merged before, FINAL is what it was.
+    #[test]
+    fn merges_do_not_change_final(
+        inserts in batches(true),
+        picks in prop::collection::vec((0..6_usize, 2..4_usize), 1..4),
+        granularity in 1..9_usize,
+    ) {
+        run(async {
+            for rule in rules() {
+                let bench = Bench::new(memory(), schema(granularity));
+                let mut parts = Vec::new();
+                for rows in &inserts {
+                    parts.push(bench.insert(rows).await);
+                }
+                for (first, count) in &picks {
+                    let first = first % parts.len();
+                    let end = parts.len().min(first + count);
+                    let merged = bench.merge(&parts[first..end], &rule, CollapseMode::Merge).await;
+                    parts.splice(first..end, [Made { part: merged.part }]);
+                }
+                let last = bench.merge(&parts, &rule, CollapseMode::Final).await;
+                let found = comparable(&rule, bench.rows(&last.part).await);
+                let expected = collapsed(&rule, &inserts.concat(), CollapseMode::Final);
+                assert_eq!(found, comparable(&rule, expected), "{rule:?}");
+            }
+        });
+    }
+
+    /// Deleting rows while they are merged is the same as deleting them before.
+    #[test]
+    fn deletions_pass_through_the_row_map(
+        inserts in batches(false),
+        deleted in prop::collection::vec((0..6_usize, 0..9_usize), 0..4),
+        deduplicate in any::<bool>(),
+    ) {
+        run(async {
+            for rule in rules() {
+                let bench = Bench::new(memory(), schema(4));
+                let mut parts = Vec::new();
+                for rows in &inserts {
+                    parts.push(bench.insert(rows).await);
+                }
+                let mut spec = bench.spec(&parts, &rule, CollapseMode::Merge);
+                let key_only = || vec![ColumnId(KEY as u32)];
+                spec.deduplicate_by = deduplicate.then(key_only);
+                let merged = bench.run(spec).await.unwrap();
+                let mut vectors = vec![Deletions::new(); inserts.len()];
+                let mut left: Vec<Vec<Row>> = inserts.iter().map(|rows| sorted(rows)).collect();
+                for (input, row) in &deleted {
+                    let input = input % inserts.len();
+                    vectors[input].insert((row % inserts[input].len()) as u32);
+                }
+                for (rows, vector) in left.iter_mut().zip(&vectors) {
+                    let mut row = 0..;
+                    rows.retain(|_| !row.next().is_some_and(|row| vector.contains(row)));
+                }
+                let vectors: Vec<_> = vectors.iter().enumerate().collect();
+                let mut expected = collapsed(&rule, &left.concat(), CollapseMode::Merge);
+                if deduplicate {
+                    expected.dedup_by(|a, b| a[KEY] == b[KEY]);
+                }
+                match merged.rows.translate(&vectors) {
+                    Some(translated) => {
+                        let mut row = 0..;
+                        let mut found = bench.rows(&merged.part).await;
+                        found.retain(|_| !row.next().is_some_and(|row| translated.contains(row)));
+                        assert_eq!(found, expected, "{rule:?}");
+                    }
+                    None => assert!(
+                        (rule.collapses() || deduplicate) && !deleted.is_empty(),
+                        "nothing was collapsed"
+                    ),
+                }
+            }
+        });
+    }
+}
+
+/// Parts that are larger than what a merge holds of them, on a folder, in pieces.
+#[test]
+fn large_parts_are_written_in_pieces() {
+    run(async {
+        let temporary = tempfile::tempdir().unwrap();
+        let bench =
+            Bench::new(folder(temporary.path()), table(&["Int64", "String"], &[0], &[], 512));
+        let text = |row: i64| {
+            let mut random = row as u64 ^ 0x9e37_79b9_7f4a_7c15;
+            let mut digits = String::new();
+            while digits.len() < 256 {
+                random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695);
+                digits.push_str(&format!("{:x}", random >> 11));
+            }
+            Scalar::Text(digits)
+        };
+        let mut parts = Vec::new();
+        for part in 0..3 {
+            let rows: Vec<Row> = (0..40_000)
+                .map(|row| vec![Scalar::Int(row * 3 + part), text(row * 3 + part)])
+                .collect();
+            parts.push(bench.insert(&rows).await);
+        }
+        let merged = bench.merge(&parts, &CollapseRule::None, CollapseMode::Merge).await;
+        let part = merged.part.clone().unwrap();
+        assert!(part.bytes > 16 << 20, "{}", part.bytes);
+        let found = bench.rows(&merged.part).await;
+        assert_eq!(found.len(), 120_000);
+        for (row, values) in found.iter().enumerate() {
+            assert_eq!(values, &vec![Scalar::Int(row as i64), text(row as i64)]);
+        }
+        let range = part.key_range.unwrap();
+        assert_eq!(range.min, [Scalar::Int(0)]);
+        assert_eq!(range.max, Some(vec![Scalar::Int(119_999)]));
+        let mut deleted = Deletions::new();
+        deleted.insert(5);
+        let translated = merged.rows.translate(&[(1, &deleted)]).unwrap();
+        assert_eq!(translated.iter().collect::<Vec<_>>(), [16]);
+        let unfinished = std::fs::read_dir(temporary.path().join(".tmp")).unwrap();
+        assert_eq!(unfinished.count(), 0);
+    });
+}
+
+/// Waits for ever once it has let some bytes pass.
+#[derive(Debug, Default)]
+struct Stopping(std::sync::atomic::AtomicU64);
+
+#[async_trait::async_trait]
+impl Throttle for Stopping {
+    async fn admit(&self, bytes: u64) {
+        if self.0.fetch_add(bytes, Ordering::SeqCst) > 24 << 20 {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+#[test]
+fn dropped_merges_leave_nothing_visible() {
+    run(async {
+        let temporary = tempfile::tempdir().unwrap();
+        let bench =
+            Bench::new(folder(temporary.path()), table(&["Int64", "String"], &[0], &[], 512));
+        let text = |row: i64| Scalar::Text(format!("{:x}", (row as u128 + 7).pow(5)).repeat(20));
+        let rows: Vec<Row> = (0..100_000).map(|row| vec![Scalar::Int(row), text(row)]).collect();
+        let parts = [bench.insert(&rows).await, bench.insert(&rows).await];
+        let progress = Arc::new(MergeProgress::new(Arc::new(Stopping::default())));
+        let spec = bench.spec(&parts, &CollapseRule::None, CollapseMode::Merge);
+        let merge = merge_parts(
+            &bench.store,
+            &bench.volume,
+            &bench.ids,
+            spec,
+            Arc::new(NoStates),
+            Arc::clone(&progress),
+        );
+        let stopped = tokio::time::timeout(std::time::Duration::from_secs(2), merge.boxed()).await;
+        assert!(stopped.is_err(), "it waits");
+        assert!(progress.fraction() > 0.0 && progress.fraction() < 1.0);
+        let folders = std::fs::read_dir(temporary.path().join("parts/7")).unwrap();
+        assert_eq!(folders.count(), 2, "only the inputs");
+        let unfinished = std::fs::read_dir(temporary.path().join(".tmp")).unwrap();
+        assert_eq!(unfinished.count(), 0);
+    });
+}
+
+/// A merge whose rows all go makes no part and no file.
+#[test]
+fn nothing_left_is_no_part() {
+    run(async {
+        let temporary = tempfile::tempdir().unwrap();
+        let bench = Bench::new(folder(temporary.path()), table(&["Int32", "Int64"], &[0], &[], 8));
+        let row = |value| vec![vec![Scalar::Int(1), Scalar::Int(value)]];
+        let parts = [bench.insert(&row(3)).await, bench.insert(&row(-3)).await];
+        let rule = CollapseRule::Summing { columns: vec![ColumnId(1)], states: Vec::new() };
+        let merged = bench.merge(&parts, &rule, CollapseMode::Merge).await;
+        assert_eq!(merged.part, None);
+        let folders = std::fs::read_dir(temporary.path().join("parts/7")).unwrap();
+        assert_eq!(folders.count(), 2, "only the inputs");
+    });
+}
+
+#[test]
+fn equal_rows_are_deduplicated() {
+    run(async {
+        let bench = Bench::new(memory(), table(&["Int32", "String", "Int64"], &[0], &[], 8));
+        let row = |key, text: &str, other| {
+            vec![Scalar::Int(key), Scalar::Text(text.to_owned()), Scalar::Int(other)]
+        };
+        let first = [row(1, "a", 1), row(1, "b", 2), row(1, "a", 3), row(2, "a", 4)];
+        let parts = [bench.insert(&first).await, bench.insert(&[row(1, "b", 5)]).await];
+        let mut spec = bench.spec(&parts, &CollapseRule::None, CollapseMode::Merge);
+        spec.deduplicate_by = Some(vec![ColumnId(0), ColumnId(1)]);
+        let merged = bench.run(spec).await.unwrap();
+        let found = bench.rows(&merged.part).await;
+        assert_eq!(found, [row(1, "a", 1), row(1, "b", 2), row(2, "a", 4)]);
+        let deleted = |row| {
+            let mut deleted = Deletions::new();
+            deleted.insert(row);
+            merged.rows.translate(&[(0, &deleted)]).map(|rows| rows.iter().collect::<Vec<_>>())
+        };
+        assert_eq!(deleted(0), None, "another row would have stayed");
+        assert_eq!(deleted(2), Some(Vec::new()));
+        assert_eq!(deleted(3), Some(vec![2]));
+    });
+}
