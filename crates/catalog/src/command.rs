@@ -99,6 +99,9 @@ pub enum CommandBody {
     StageParts {
         transaction: String,
         write: TableWrite,
+        /// What the views of the table made of the same rows, for their targets.
+        #[serde(default)]
+        views: Vec<TableWrite>,
     },
     AbortStaged {
         transaction: String,
@@ -116,7 +119,7 @@ pub enum CommandBody {
 }
 
 /// A table to create; `apply` gives it its id, its buckets and their workers.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewTable {
     pub database: DatabaseId,
     pub name: String,
@@ -234,6 +237,19 @@ pub struct CommitWrite {
     pub digest: String,
     /// Rows that the client sent.
     pub rows: u64,
+    /// Other inserts whose rows are among the same parts: a group becomes visible as one.
+    #[serde(default)]
+    pub others: Vec<TokenEntry>,
+}
+
+/// One insert of a group that is committed together.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenEntry {
+    pub token: String,
+    /// Of the content that its client sent.
+    pub digest: String,
+    /// Rows that its client sent.
+    pub rows: u64,
 }
 
 /// Replaces parts of a bucket by what they were merged into.
@@ -295,6 +311,9 @@ pub struct NewView {
     pub columns: Vec<(String, ColumnType)>,
     pub kind: ViewKind,
     pub comment: Option<String>,
+    /// The table to make for the view, which then is its target and goes with it.
+    #[serde(default)]
+    pub inner: Option<NewTable>,
 }
 
 /// What becomes of a view that has the name already.
@@ -328,4 +347,6 @@ pub enum Outcome {
     },
     PartIdsLeased(PartIdRange),
     Inserted(InsertReceipt),
+    /// The answers to a group of inserts, in the order of their tokens.
+    InsertedAll(Vec<InsertReceipt>),
 }

@@ -27,12 +27,12 @@ pub use apply::{Transition, apply};
 pub use command::{
     BucketWrite, Command, CommandBody, CommitWrite, CopyPartitions, ExistingView, InsertReceipt,
     KnownPart, MergeParts, MergedPart, NewDeletions, NewPart, NewTable, NewView, Outcome,
-    PartitionChange, Partitions, TableWrite,
+    PartitionChange, Partitions, TableWrite, TokenEntry,
 };
 pub use memory::MemoryCatalog;
 pub use model::*;
 pub use remote::RemoteCatalog;
 pub use row::{Change, Row, RowKey};
 pub use shared_round::SharedRound;
-pub use snapshot::{Snapshot, TableState};
+pub use snapshot::{Relation, Snapshot, TableState};
 pub use types::ColumnType;

@@ -38,6 +38,23 @@ impl TableState {
     }
 }
 
+/// What a name can mean: tables and views share one space of names.
+#[derive(Clone, Copy, Debug)]
+pub enum Relation<'a> {
+    Table(&'a TableState),
+    View(&'a Arc<View>),
+}
+
+impl Relation<'_> {
+    /// Its name within the database.
+    pub fn name(&self) -> &str {
+        match self {
+            Relation::Table(state) => &state.table.name,
+            Relation::View(view) => &view.name,
+        }
+    }
+}
+
 /// The whole catalog at `version`. Cloning is cheap; nothing in it ever changes.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
@@ -69,6 +86,21 @@ impl Snapshot {
     /// The view of exactly this name, else the only one that matches without case.
     pub fn find_view(&self, database: DatabaseId, name: &str) -> Option<&Arc<View>> {
         find_by_name(self.views_of(database), name, |view| &view.name)
+    }
+
+    /// The table or view of exactly this name, else the only one that matches without case.
+    pub fn find_relation(&self, database: DatabaseId, name: &str) -> Option<Relation<'_>> {
+        let tables = self.tables_of(database).map(Relation::Table);
+        let relations: Vec<Relation<'_>> =
+            tables.chain(self.views_of(database).map(Relation::View)).collect();
+        find_by_name(relations.iter(), name, Relation::name).copied()
+    }
+
+    /// The table that is read and written in place of `view`, unless it has none or the table was
+    /// dropped.
+    pub fn table_behind(&self, view: &View) -> Option<&TableState> {
+        let state = self.tables.get(&view.kind.target()?)?;
+        state.table.dropped.is_none().then_some(state)
     }
 
     /// The views of a database.

@@ -224,7 +224,10 @@ fn a_commit_names_what_it_was_prepared_under() {
         spoil(&mut commit.tables[0]);
         bench.refused(CommandBody::CommitWrite(commit.clone()), Conflict);
         let write = commit.tables.remove(0);
-        bench.refused(CommandBody::StageParts { transaction: "x".into(), write }, Conflict);
+        bench.refused(
+            CommandBody::StageParts { transaction: "x".into(), write, views: Vec::new() },
+            Conflict,
+        );
     }
     let none = CommitWrite { tables: Vec::new(), ..bench.commit(table, "none", &[]) };
     bench.refused(CommandBody::CommitWrite(none), granary_common::ErrorKind::Internal);
@@ -271,7 +274,8 @@ fn an_insert_is_wholly_before_or_after_a_truncate() {
 }
 
 fn stage(bench: &Bench, table: TableId, parts: &[u64]) -> CommandBody {
-    CommandBody::StageParts { transaction: "x".into(), write: bench.write(table, parts) }
+    let write = bench.write(table, parts);
+    CommandBody::StageParts { transaction: "x".into(), write, views: Vec::new() }
 }
 
 fn publish(bench: &Bench, table: TableId, token: &str) -> CommitWrite {

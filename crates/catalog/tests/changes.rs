@@ -232,6 +232,7 @@ fn view(name: &str, kind: ViewKind) -> NewView {
         columns: vec![("id".to_owned(), ColumnType::Int64)],
         kind,
         comment: None,
+        inner: None,
     }
 }
 

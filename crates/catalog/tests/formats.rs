@@ -219,6 +219,7 @@ fn rows() -> Vec<(&'static str, Row)> {
                 view_set_version: 1,
                 data_version: 3,
                 parts: vec![part()],
+                views: Vec::new(),
                 touched_ms: 1_700_000_000_001,
             }),
         ),
@@ -302,11 +303,16 @@ fn commands() -> Vec<(&'static str, CommandBody)> {
                 token: "load-1".into(),
                 digest: "d1".into(),
                 rows: 100,
+                others: Vec::new(),
             }),
         ),
         (
             "stage_parts",
-            CommandBody::StageParts { transaction: "x-1".into(), write: table_write() },
+            CommandBody::StageParts {
+                transaction: "x-1".into(),
+                write: table_write(),
+                views: Vec::new(),
+            },
         ),
         ("abort_staged", CommandBody::AbortStaged { transaction: "x-1".into() }),
         (
@@ -354,6 +360,7 @@ fn takeaways() -> Vec<(&'static str, CommandBody)> {
         columns: vec![("key".into(), ColumnType::UInt64)],
         kind: ViewKind::Materialized { source: table, target: TableId(8), owns_target: true },
         comment: Some("keys".into()),
+        inner: None,
     };
     let commit = CommitWrite {
         tables: vec![write],
@@ -361,6 +368,7 @@ fn takeaways() -> Vec<(&'static str, CommandBody)> {
         token: "u-1".into(),
         digest: "d2".into(),
         rows: 3,
+        others: Vec::new(),
     };
     let change = PartitionChange::Detach(these);
     let existing = ExistingView::OrReplace;

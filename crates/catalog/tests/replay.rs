@@ -66,6 +66,7 @@ fn command(bench: &Bench, step: &Step) -> CommandBody {
             token: String::new(),
             digest: String::new(),
             rows: 0,
+            others: Vec::new(),
         },
     };
     match step {
@@ -106,6 +107,7 @@ fn command(bench: &Bench, step: &Step) -> CommandBody {
             true => CommandBody::StageParts {
                 transaction: transaction(*number),
                 write: bench.write(table_id(*table), &[u64::from(*part)]),
+                views: Vec::new(),
             },
             false => CommandBody::AbortStaged { transaction: transaction(*number) },
         },

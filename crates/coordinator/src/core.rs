@@ -9,14 +9,14 @@ use datafusion::execution::SessionState;
 use granary_catalog::{Catalog, Snapshot};
 use granary_common::{Clock, Error, Random, Result, TaskOwner};
 use granary_execution::{FunctionSet, WorkerDirectory};
-use granary_planner::{QueryEngine, SessionInputs};
+use granary_planner::QueryEngine;
 
 use crate::auth::Authenticator;
 use crate::config::CoordinatorConfig;
 use crate::query::{Admission, PendingQueries, Pins, QueryRegistry};
 use crate::seal::Sealer;
 use crate::session::{Session, SessionStore, StatementSettings};
-use crate::system;
+use crate::views::SessionViews;
 
 /// What a coordinator works with; the role that starts it gives these.
 #[derive(Clone, Debug)]
@@ -155,13 +155,7 @@ impl Coordinator {
         session: &Session,
         settings: &StatementSettings,
     ) -> Result<SessionState> {
-        self.with.engine.session_state(SessionInputs {
-            snapshot: Arc::clone(snapshot),
-            settings: &settings.query,
-            current_database: &session.database,
-            functions: Arc::clone(&self.with.functions),
-            extra_schemas: system::schemas(self, snapshot, session, settings),
-        })
+        SessionViews::new(self, snapshot, session, settings).session_state()
     }
 
     /// A pause between attempts.

@@ -24,6 +24,7 @@ pub mod seal;
 pub mod session;
 mod statement;
 mod system;
+mod views;
 
 pub use auth::{AcceptAll, Authenticator, Credentials, Identity};
 pub use call::{NOTICE_HEADER, QUERY_ID_HEADER};

@@ -219,6 +219,7 @@ fn tokens_and_staged_inserts_expire() {
             view_set_version: 1,
             data_version: 1,
             parts: vec![],
+            views: vec![],
             touched_ms: WALL_MS - age_ms,
         })
     };

@@ -26,7 +26,7 @@ use crate::distribution::{cut, display, display_executed, distribute, variants};
 use crate::rules::{logical_rules, physical_rules};
 use crate::settings::QuerySettings;
 use crate::tables::statistics::StatisticsCache;
-use crate::tables::{CATALOG, SnapshotCatalog};
+use crate::tables::{CATALOG, SnapshotCatalog, ViewBinder};
 use crate::topology::Topology;
 use crate::validate::validate;
 
@@ -61,6 +61,8 @@ pub struct SessionInputs<'a> {
     pub functions: Arc<dyn FunctionSet>,
     /// Schemas beside the databases, for example `system`, by name.
     pub extra_schemas: Vec<(String, Arc<dyn SchemaProvider>)>,
+    /// What stands behind views; without it they are unknown names.
+    pub views: Option<Arc<dyn ViewBinder>>,
 }
 
 /// Plans and runs queries.
@@ -103,7 +105,8 @@ impl QueryEngine {
         let colocated = self.mode == EngineMode::Cluster && settings.colocated_joins;
         let catalogs = MemoryCatalogProviderList::new();
         let statistics = Arc::clone(&self.statistics);
-        let catalog = SnapshotCatalog::new(inputs.snapshot, statistics, inputs.extra_schemas);
+        let catalog = SnapshotCatalog::new(inputs.snapshot, statistics, inputs.extra_schemas)
+            .with_views(inputs.views);
         catalogs.register_catalog(CATALOG.to_owned(), Arc::new(catalog));
         let builder = SessionStateBuilder::new()
             .with_default_features()

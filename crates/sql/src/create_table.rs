@@ -6,14 +6,12 @@ mod engine;
 mod keys;
 mod options;
 
-use std::sync::Arc;
-
 use datafusion::execution::SessionState;
-use granary_catalog::{NewTable, Snapshot, Table};
+use granary_catalog::{ColumnType, NewTable, Snapshot};
 use granary_common::{Error, Result};
 
-use crate::error::did_you_mean;
-use crate::{CreateTable, DialectSettings, Notice, TableName};
+use crate::resolve::{find_database, resolve_table};
+use crate::{CreateTable, DialectSettings, Notice};
 use columns::Columns;
 
 /// Where a CREATE TABLE looks things up.
@@ -26,6 +24,8 @@ pub struct TableSource<'a> {
     pub settings: DialectSettings,
     /// Plans key and default expressions: any session with the dialect's functions.
     pub state: &'a SessionState,
+    /// The columns of the query that fills the table, when there is one.
+    pub query_columns: &'a [(String, ColumnType)],
 }
 
 /// The command that makes the table, and what it asked for without effect.
@@ -42,7 +42,7 @@ pub fn create_table(
     let name = create.name.take().ok_or_else(|| Error::invalid("the table has no name"))?;
     let database = name.database.as_deref().unwrap_or(source.current_database);
     let database = find_database(source.snapshot, database)?;
-    refuse_what_is_not_offered(&create)?;
+    refuse_what_is_not_offered(&create, source)?;
 
     let mut columns = match &create.like {
         Some(like) => {
@@ -50,6 +50,7 @@ pub fn create_table(
             options::take_over(&mut create, &table)?;
             Columns::of_table(&table)
         }
+        None if create.columns.is_empty() => Columns::of_query(source.query_columns)?,
         None => Columns::default(),
     };
     columns.declare(&create.columns, source, &mut notices)?;
@@ -83,50 +84,13 @@ pub fn create_table(
     ))
 }
 
-fn refuse_what_is_not_offered(create: &CreateTable) -> Result<()> {
+fn refuse_what_is_not_offered(create: &CreateTable, source: TableSource<'_>) -> Result<()> {
     if create.or_replace {
         return Err(Error::unsupported("CREATE OR REPLACE TABLE is not supported yet"));
     }
-    if create.query.is_some() {
-        return Err(Error::unsupported(
-            "CREATE TABLE ... AS SELECT is not supported yet; create the table, then \
-             INSERT INTO ... SELECT",
-        ));
-    }
-    match create.columns.is_empty() && create.like.is_none() {
+    let taken = create.like.is_some() || !source.query_columns.is_empty();
+    match create.columns.is_empty() && !taken {
         true => Err(Error::invalid("a table needs at least one column")),
         false => Ok(()),
-    }
-}
-
-fn find_database(snapshot: &Snapshot, name: &str) -> Result<granary_common::DatabaseId> {
-    match snapshot.find_database(name) {
-        Some(database) => Ok(database.id),
-        None => {
-            let names = snapshot.databases.values().map(|database| database.name.as_str());
-            let hint = did_you_mean(name, names);
-            Err(Error::not_found(format!("unknown database '{name}'{hint}")))
-        }
-    }
-}
-
-/// The table that `name` means in `snapshot`: exactly, else without case when only one matches.
-///
-/// # Errors
-/// NotFound with the nearest name.
-pub fn resolve_table(
-    snapshot: &Snapshot,
-    current_database: &str,
-    name: &TableName,
-) -> Result<Arc<Table>> {
-    let database = name.database.as_deref().unwrap_or(current_database);
-    let id = find_database(snapshot, database)?;
-    match snapshot.find_table(id, &name.name) {
-        Some(state) => Ok(Arc::clone(&state.table)),
-        None => {
-            let names = snapshot.tables_of(id).map(|state| state.table.name.as_str());
-            let hint = did_you_mean(&name.name, names);
-            Err(Error::not_found(format!("unknown table '{database}.{}'{hint}", name.name)))
-        }
     }
 }

@@ -17,22 +17,30 @@ pub mod error;
 pub mod functions;
 pub mod insert;
 pub mod notice;
+pub mod resolve;
 pub mod settings;
 pub mod show;
 pub mod statement;
 pub mod types;
+pub mod view;
 
 pub use bind::{bind_insert_source, bind_query, parameter_types, query_settings, with_parameters};
-pub use create_table::{TableSource, create_table, resolve_table};
+pub use sqlparser::ast::Query;
+
+pub use create_table::{TableSource, create_table};
 pub use dialect::GranaryDialect;
 pub use error::{did_you_mean, error_from_datafusion};
 pub use functions::GranaryFunctions;
 pub use insert::{RowProjection, insert_values};
 pub use notice::Notice;
+pub use resolve::{Named, find_database, resolve_name, resolve_table};
 pub use settings::DialectSettings;
-pub use show::{DescribedColumn, describe, show_create_table};
-pub use statement::{CreateTable, Insert, LikePattern, Statement, TableName, parse};
+pub use show::{DescribedColumn, describe, describe_view, show_create_table, show_create_view};
+pub use statement::{
+    CreateTable, CreateView, Insert, LikePattern, MaterializedClause, Statement, TableName, parse,
+};
 pub use types::{column_type_from_arrow, type_from_sql};
+pub use view::{AliasArguments, alias_arguments, query_columns, view_plan, view_query};
 
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,6 @@
 //! SHOW CREATE TABLE and DESCRIBE.
 
-use granary_catalog::{ColumnDefault, ColumnRole, Distribution, Table};
+use granary_catalog::{ColumnDefault, ColumnRole, Distribution, Snapshot, Table, View, ViewKind};
 
 /// One row of DESCRIBE.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +29,68 @@ pub fn describe(table: &Table) -> Vec<DescribedColumn> {
         }
     };
     table.visible_columns().map(row).collect()
+}
+
+/// The rows of DESCRIBE of a view.
+pub fn describe_view(view: &View) -> Vec<DescribedColumn> {
+    let row = |(name, column_type): &(String, granary_catalog::ColumnType)| DescribedColumn {
+        name: name.clone(),
+        column_type: column_type.to_string(),
+        default_kind: String::new(),
+        default_expression: String::new(),
+        comment: String::new(),
+    };
+    view.columns.iter().map(row).collect()
+}
+
+/// A statement that makes this view.
+pub fn show_create_view(view: &View, snapshot: &Snapshot) -> String {
+    let name = full_name(snapshot, view.database, &view.name);
+    let behind = snapshot.table_behind(view).map(|state| &state.table);
+    let target = match behind {
+        Some(table) => full_name(snapshot, table.database, &table.name),
+        None => "dropped".to_owned(),
+    };
+    let mut text = match &view.kind {
+        ViewKind::Plain => {
+            let columns: Vec<String> =
+                view.columns.iter().map(|(name, _)| identifier(name)).collect();
+            format!("CREATE VIEW {name} ({})\nAS {}", columns.join(", "), view.query)
+        }
+        ViewKind::Alias { .. } => {
+            let arguments = match behind {
+                Some(table) => {
+                    let database = snapshot.databases.get(&table.database);
+                    let database = database.map_or("default", |found| found.name.as_str());
+                    format!("{}, {}", identifier(database), identifier(&table.name))
+                }
+                None => "dropped, dropped".to_owned(),
+            };
+            return format!(
+                "CREATE TABLE {name} AS {target}\nENGINE = Distributed(granary, {arguments})"
+            );
+        }
+        ViewKind::Materialized { .. } | ViewKind::Refreshable { .. } => {
+            let kept = match behind.filter(|_| view.kind.owned().is_some()) {
+                // What follows the name.
+                Some(table) => match show_create_table(table, "").split_once("\n(") {
+                    Some((_, clauses)) => format!("\n({clauses}"),
+                    None => String::new(),
+                },
+                None => format!(" TO {target}"),
+            };
+            format!("CREATE MATERIALIZED VIEW {name}{kept}\nAS {}", view.query)
+        }
+    };
+    if let Some(comment) = &view.comment {
+        text = text.replacen("\nAS ", &format!("\nCOMMENT {}\nAS ", string(comment)), 1);
+    }
+    text
+}
+
+fn full_name(snapshot: &Snapshot, database: granary_common::DatabaseId, name: &str) -> String {
+    let database = snapshot.databases.get(&database).map_or("default", |found| found.name.as_str());
+    format!("{}.{}", identifier(database), identifier(name))
 }
 
 /// A statement that makes this table.

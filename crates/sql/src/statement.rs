@@ -3,6 +3,7 @@
 
 mod clauses;
 mod parse;
+mod view;
 
 use std::fmt;
 
@@ -14,6 +15,7 @@ use sqlparser::ast::{
 use crate::Notice;
 
 pub use parse::parse;
+pub use view::{CreateView, MaterializedClause};
 
 /// A table's name as written.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -75,6 +77,12 @@ pub enum Statement {
         if_exists: bool,
         notices: Vec<Notice>,
     },
+    CreateView(Box<CreateView>),
+    DropViews {
+        views: Vec<TableName>,
+        if_exists: bool,
+        notices: Vec<Notice>,
+    },
     TruncateTable {
         table: TableName,
         if_exists: bool,
@@ -114,9 +122,11 @@ impl Statement {
             Statement::CreateDatabase { notices, .. }
             | Statement::DropDatabase { notices, .. }
             | Statement::DropTables { notices, .. }
+            | Statement::DropViews { notices, .. }
             | Statement::TruncateTable { notices, .. }
             | Statement::RenameTables { notices, .. } => notices,
             Statement::CreateTable(create) => &create.notices,
+            Statement::CreateView(create) => &create.table.notices,
             _ => &[],
         }
     }

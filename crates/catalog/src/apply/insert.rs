@@ -6,16 +6,16 @@ use super::{Draft, partitions, table};
 use crate::command::{
     BucketWrite, CommitWrite, InsertReceipt, KnownPart, NewDeletions, NewPart, Outcome, TableWrite,
 };
-use crate::model::{DeletionVector, InsertToken, Part, PartLocation, StagedInsert};
+use crate::model::{DeletionVector, InsertToken, Part, PartLocation, StagedInsert, StagedTarget};
 use crate::row::{Row, RowKey};
 
 pub(super) fn commit(draft: &mut Draft, commit: &CommitWrite) -> Result<Outcome> {
     let Some(target) = commit.tables.first().map(|write| write.table) else {
         return Err(Error::internal("a commit names no table"));
     };
-    if let Some(receipt) = earlier_answer(draft, target, commit)? {
+    if let Some(outcome) = earlier_answers(draft, target, commit)? {
         // The parts of this attempt stay unreferenced and are swept.
-        return Ok(Outcome::Inserted(receipt));
+        return Ok(outcome);
     }
     let mut parts = Vec::new();
     for write in &commit.tables {
@@ -34,19 +34,40 @@ pub(super) fn commit(draft: &mut Draft, commit: &CommitWrite) -> Result<Outcome>
         parts.splice(0..0, staged.parts);
     }
     let version = draft.version();
-    let receipt =
-        InsertReceipt { rows: commit.rows, parts: parts.len() as u64, version, duplicate: false };
+    let part_count = parts.len() as u64;
     publish(draft, parts, version);
-    draft.put(Row::InsertToken(InsertToken {
-        table: target,
-        token: commit.token.clone(),
-        digest: commit.digest.clone(),
-        rows: receipt.rows,
-        parts: receipt.parts,
-        version,
-        committed_ms: draft.time_ms,
-    }));
-    Ok(Outcome::Inserted(receipt))
+    let mut receipts = Vec::with_capacity(1 + commit.others.len());
+    for (token, digest, rows) in tokens_of(commit) {
+        draft.put(Row::InsertToken(InsertToken {
+            table: target,
+            token: token.to_owned(),
+            digest: digest.to_owned(),
+            rows,
+            parts: part_count,
+            version,
+            committed_ms: draft.time_ms,
+        }));
+        receipts.push(InsertReceipt { rows, parts: part_count, version, duplicate: false });
+    }
+    answer(receipts)
+}
+
+/// Every insert that the commit carries: token, digest and rows.
+fn tokens_of(commit: &CommitWrite) -> impl Iterator<Item = (&str, &str, u64)> {
+    let others = commit.others.iter();
+    let others = others.map(|other| (other.token.as_str(), other.digest.as_str(), other.rows));
+    std::iter::once((commit.token.as_str(), commit.digest.as_str(), commit.rows)).chain(others)
+}
+
+fn answer(mut receipts: Vec<InsertReceipt>) -> Result<Outcome> {
+    match (receipts.len(), receipts.pop()) {
+        (1, Some(only)) => Ok(Outcome::Inserted(only)),
+        (_, Some(last)) => {
+            receipts.push(last);
+            Ok(Outcome::InsertedAll(receipts))
+        }
+        (_, None) => Err(Error::internal("a commit carries no token")),
+    }
 }
 
 /// Hides the rows and parts that the write takes away.
@@ -142,26 +163,40 @@ fn publish(draft: &mut Draft, parts: Vec<Part>, version: CatalogVersion) {
     }
 }
 
-fn earlier_answer(
+/// The first answer, when every token was committed before. A group of which only some were cannot
+/// be committed: its parts hold rows that are there already.
+fn earlier_answers(
     draft: &Draft,
     target: TableId,
     commit: &CommitWrite,
-) -> Result<Option<InsertReceipt>> {
-    let Some(earlier) = table::find(draft, target)?.tokens.get(&commit.token) else {
-        return Ok(None);
-    };
-    if earlier.digest != commit.digest {
-        return Err(Error::invalid(format!(
-            "insert token '{}' was used before with other content; use a new token for new rows",
-            commit.token
-        )));
+) -> Result<Option<Outcome>> {
+    let known = &table::find(draft, target)?.tokens;
+    let mut receipts = Vec::new();
+    for (token, digest, _) in tokens_of(commit) {
+        let Some(earlier) = known.get(token) else { continue };
+        // A group takes the insert out by itself, so that it alone fails.
+        if earlier.digest != digest && commit.others.is_empty() {
+            return Err(Error::invalid(format!(
+                "insert token '{token}' was used before with other content; use a new token for \
+                 new rows"
+            )));
+        }
+        let other_content = earlier.digest != digest;
+        receipts.push((other_content, earlier));
     }
-    Ok(Some(InsertReceipt {
+    if receipts.is_empty() {
+        return Ok(None);
+    }
+    if receipts.len() <= commit.others.len() || receipts.iter().any(|(other, _)| *other) {
+        return Err(Error::conflict("an insert of the group was committed before by itself"));
+    }
+    let receipt = |(_, earlier): (bool, &std::sync::Arc<InsertToken>)| InsertReceipt {
         rows: earlier.rows,
         parts: earlier.parts,
         version: earlier.version,
         duplicate: true,
-    }))
+    };
+    answer(receipts.into_iter().map(receipt).collect()).map(Some)
 }
 
 fn check_versions(draft: &Draft, write: &TableWrite) -> Result<()> {
@@ -256,16 +291,23 @@ pub(super) fn new_part(
     }
 }
 
-pub(super) fn stage(draft: &mut Draft, transaction: &str, write: &TableWrite) -> Result<Outcome> {
-    check_versions(draft, write)?;
+pub(super) fn stage(
+    draft: &mut Draft,
+    transaction: &str,
+    write: &TableWrite,
+    views: &[TableWrite],
+) -> Result<Outcome> {
     let mut parts = Vec::new();
-    for bucket in &write.buckets {
-        let adds_only = bucket.deletions.is_empty() && bucket.removed.is_empty();
-        if !adds_only || write.overwrite.is_some() {
-            return Err(Error::internal("a staged write only adds parts"));
+    for write in std::iter::once(write).chain(views) {
+        check_versions(draft, write)?;
+        for bucket in &write.buckets {
+            let adds_only = bucket.deletions.is_empty() && bucket.removed.is_empty();
+            if !adds_only || write.overwrite.is_some() {
+                return Err(Error::internal("a staged write only adds parts"));
+            }
+            check_bucket(draft, write.table, bucket)?;
+            parts.extend(parts_of(draft, write, bucket));
         }
-        check_bucket(draft, write.table, bucket)?;
-        parts.extend(parts_of(draft, write, bucket));
     }
     let mut staged = match draft.next.staged.get(transaction) {
         Some(staged) => (**staged).clone(),
@@ -276,9 +318,20 @@ pub(super) fn stage(draft: &mut Draft, transaction: &str, write: &TableWrite) ->
             view_set_version: write.view_set_version,
             data_version: write.data_version,
             parts: Vec::new(),
+            views: Vec::new(),
             touched_ms: 0,
         },
     };
+    for view in views {
+        if !staged.views.iter().any(|target| target.table == view.table) {
+            staged.views.push(StagedTarget {
+                table: view.table,
+                schema_version: view.schema_version,
+                view_set_version: view.view_set_version,
+                data_version: view.data_version,
+            });
+        }
+    }
     let known = |part: &Part| staged.parts.iter().any(|other| other.id == part.id);
     let new: Vec<Part> = parts.into_iter().filter(|part| !known(part)).collect();
     staged.parts.extend(new);
@@ -300,13 +353,21 @@ fn take_staged(draft: &mut Draft, transaction: &str, table: TableId) -> Result<S
         Error::conflict(format!("the staged insert '{transaction}' has expired; send it again"))
     })?;
     let staged = (**staged).clone();
-    let now = &table::find(draft, table)?.table;
-    let versions = (now.schema_version, now.view_set_version, now.data_version);
-    if versions != (staged.schema_version, staged.view_set_version, staged.data_version) {
-        return Err(Error::conflict(format!(
-            "table '{}' changed while rows were inserted; send them again",
-            now.name
-        )));
+    let own = StagedTarget {
+        table,
+        schema_version: staged.schema_version,
+        view_set_version: staged.view_set_version,
+        data_version: staged.data_version,
+    };
+    for then in std::iter::once(&own).chain(&staged.views) {
+        let now = &table::find(draft, then.table)?.table;
+        let versions = (now.schema_version, now.view_set_version, now.data_version);
+        if versions != (then.schema_version, then.view_set_version, then.data_version) {
+            return Err(Error::conflict(format!(
+                "table '{}' changed while rows were inserted; send them again",
+                now.name
+            )));
+        }
     }
     draft.delete(RowKey::StagedInsert(transaction.to_owned()));
     Ok(staged)

@@ -103,7 +103,9 @@ fn dispatch(draft: &mut Draft, body: &CommandBody) -> Result<Outcome> {
             view::rename(draft, *view, *database, name)
         }
         CommandBody::SetMerges { table, stopped } => merge::set_stopped(draft, *table, *stopped),
-        CommandBody::StageParts { transaction, write } => insert::stage(draft, transaction, write),
+        CommandBody::StageParts { transaction, write, views } => {
+            insert::stage(draft, transaction, write, views)
+        }
         CommandBody::AbortStaged { transaction } => insert::abort(draft, transaction),
         CommandBody::Expire { staged_before_ms, tokens_before_ms, tokens_per_table } => {
             expire::expire(draft, *staged_before_ms, *tokens_before_ms, *tokens_per_table)

@@ -63,7 +63,9 @@ pub(super) fn remove(draft: &mut Draft, table: TableId) -> Result<Outcome> {
         .next
         .staged
         .values()
-        .filter(|insert| insert.table == table)
+        .filter(|insert| {
+            insert.table == table || insert.views.iter().any(|target| target.table == table)
+        })
         .map(|insert| insert.transaction.clone())
         .collect();
     for transaction in staged {

@@ -1,9 +1,11 @@
 //! Views, and what they hold on to.
 
+use std::collections::BTreeSet;
+
 use granary_common::{DatabaseId, Error, Result, TableId};
 
 use super::{Draft, table};
-use crate::command::{ExistingView, NewView, Outcome};
+use crate::command::{ExistingView, NewTable, NewView, Outcome};
 use crate::model::{View, ViewKind};
 use crate::row::{Row, RowKey};
 
@@ -24,9 +26,14 @@ pub(super) fn create(draft: &mut Draft, new: &NewView, existing: ExistingView) -
             }
         }
     }
-    for needed in [new.kind.target(), source(&new.kind)].into_iter().flatten() {
+    let kind = match &new.inner {
+        Some(inner) => with_inner(draft, &new.kind, inner)?,
+        None => new.kind.clone(),
+    };
+    for needed in [kind.target(), source(&kind)].into_iter().flatten() {
         table::find(draft, needed)?;
     }
+    check_no_cycle(draft, &kind)?;
     let mut cluster = draft.cluster()?;
     let id = TableId(cluster.next_table_id);
     cluster.next_table_id += 1;
@@ -38,12 +45,49 @@ pub(super) fn create(draft: &mut Draft, new: &NewView, existing: ExistingView) -
         query: new.query.clone(),
         query_database: new.query_database.clone(),
         columns: new.columns.clone(),
-        kind: new.kind.clone(),
+        kind: kind.clone(),
         comment: new.comment.clone(),
         created: draft.version(),
     }));
-    view_set_moved(draft, &new.kind)?;
+    view_set_moved(draft, &kind)?;
     Ok(Outcome::ViewCreated(id))
+}
+
+/// Makes the view's own table, and the kind that has it as its target.
+fn with_inner(draft: &mut Draft, kind: &ViewKind, inner: &NewTable) -> Result<ViewKind> {
+    let Outcome::TableCreated(made) = table::create(draft, inner, false)? else {
+        return Err(Error::internal("a table was created and is not there"));
+    };
+    Ok(match kind.clone() {
+        ViewKind::Materialized { source, .. } => {
+            ViewKind::Materialized { source, target: made, owns_target: true }
+        }
+        ViewKind::Refreshable { every_ms, append, .. } => {
+            ViewKind::Refreshable { target: made, owns_target: true, every_ms, append }
+        }
+        ViewKind::Plain | ViewKind::Alias { .. } => {
+            return Err(Error::internal("only a materialized view has a table of its own"));
+        }
+    })
+}
+
+/// Refuses a view whose target's rows would come back to its source.
+fn check_no_cycle(draft: &Draft, kind: &ViewKind) -> Result<()> {
+    let ViewKind::Materialized { source, target, .. } = kind else { return Ok(()) };
+    let mut open = vec![*target];
+    let mut seen = BTreeSet::new();
+    while let Some(table) = open.pop() {
+        if table == *source {
+            return Err(Error::invalid(
+                "the view would be fed by itself: its target leads back to its source",
+            ));
+        }
+        if seen.insert(table) {
+            let views = draft.next.materialized_views_of(table);
+            open.extend(views.filter_map(|view| view.kind.target()));
+        }
+    }
+    Ok(())
 }
 
 pub(super) fn drop(draft: &mut Draft, view: TableId) -> Result<Outcome> {

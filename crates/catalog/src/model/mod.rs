@@ -17,6 +17,6 @@ pub use table::{
     Column, ColumnDefault, ColumnRole, Database, Distribution, EngineKind, KeyExpression, Table,
     TableEngine,
 };
-pub use token::{InsertToken, StagedInsert};
+pub use token::{InsertToken, StagedInsert, StagedTarget};
 pub use view::{View, ViewKind};
 pub use worker::{PartIdRange, Worker, WorkerState};

@@ -27,7 +27,20 @@ pub struct StagedInsert {
     pub schema_version: u64,
     pub view_set_version: u64,
     pub data_version: u64,
+    /// Of the table and of its views' targets.
     pub parts: Vec<Part>,
+    /// The targets of its views, as they were when the stream began.
+    #[serde(default)]
+    pub views: Vec<StagedTarget>,
     /// When it was last added to, in milliseconds since the epoch; abandoned ones are dropped.
     pub touched_ms: u64,
+}
+
+/// A table that a view fills from a staged insert, with its versions when the stream began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StagedTarget {
+    pub table: TableId,
+    pub schema_version: u64,
+    pub view_set_version: u64,
+    pub data_version: u64,
 }

@@ -107,6 +107,7 @@ impl Bench {
             token: token.to_owned(),
             digest: format!("digest of {token}"),
             rows: 10 * parts.len() as u64,
+            others: Vec::new(),
         }
     }
 }

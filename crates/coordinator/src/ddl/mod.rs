@@ -11,13 +11,16 @@ mod show;
 
 use std::sync::Arc;
 
-use granary_catalog::{CommandBody, Snapshot};
-use granary_common::{DatabaseId, Error, ErrorKind, Result, TableId};
-use granary_sql::{Notice, Statement, TableName, resolve_table};
+use granary_catalog::CommandBody;
+use granary_common::{Error, ErrorKind, Result};
+use granary_sql::{
+    Named, Notice, Statement, TableName, find_database, resolve_name, resolve_table,
+};
 
 use crate::core::Coordinator;
 use crate::query::StatementRequest;
 use crate::session::{Session, parse_settings};
+use crate::views::create_view;
 
 pub use show::show;
 
@@ -46,17 +49,28 @@ pub async fn change(
             execute(core, CommandBody::DropDatabase { name, if_exists }).await?;
         }
         Statement::CreateTable(create) => {
-            create_table::create(core, request, &create, &mut done.notices).await?;
+            done.rows = create_table::create(core, request, &create, &mut done.notices).await?;
+        }
+        Statement::CreateView(create) => {
+            create_view(core, request, &create, &mut done.notices).await?;
         }
         Statement::DropTables { tables, if_exists, .. } => {
-            for id in find_all(core, request, &tables, if_exists).await? {
-                drop_table(core, id).await?;
+            drop_all(core, find_all(core, request, &tables, if_exists).await?).await?;
+        }
+        Statement::DropViews { views, if_exists, .. } => {
+            let found = find_all(core, request, &views, if_exists).await?;
+            if let Some(Named::Table(table)) =
+                found.iter().find(|found| matches!(found, Named::Table(_)))
+            {
+                return Err(Error::invalid(format!(
+                    "'{}' is a table, not a view; write DROP TABLE",
+                    table.name
+                )));
             }
+            drop_all(core, found).await?;
         }
         Statement::TruncateTable { table, if_exists, .. } => {
-            for table in find_all(core, request, &[table], if_exists).await? {
-                execute(core, CommandBody::TruncateTable { table }).await?;
-            }
+            truncate(core, request, &table, if_exists).await?;
         }
         Statement::RenameTables { renames, .. } => {
             for (from, to) in renames {
@@ -76,31 +90,53 @@ async fn execute(core: &Coordinator, command: CommandBody) -> Result<()> {
     core.with.catalog.execute(command).await.map(drop)
 }
 
-/// Drops a table; one that somebody else dropped meanwhile is gone as wanted.
-async fn drop_table(core: &Coordinator, table: TableId) -> Result<()> {
-    match execute(core, CommandBody::DropTable { table }).await {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        outcome => outcome,
+/// Drops tables and views; one that somebody else dropped meanwhile is gone as wanted.
+async fn drop_all(core: &Coordinator, found: Vec<Named>) -> Result<()> {
+    for named in found {
+        let command = match named {
+            Named::Table(table) => CommandBody::DropTable { table: table.id },
+            Named::View(view) => CommandBody::DropView { view: view.id },
+        };
+        match execute(core, command).await {
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            outcome => outcome?,
+        }
     }
+    Ok(())
 }
 
-/// The tables of these names; all are looked up before any is touched.
+/// What these names mean; all are looked up before any is touched.
 async fn find_all(
     core: &Coordinator,
     request: &StatementRequest,
     names: &[TableName],
     if_exists: bool,
-) -> Result<Vec<TableId>> {
+) -> Result<Vec<Named>> {
     let snapshot = core.with.catalog.read_latest().await?;
     let mut found = Vec::new();
     for name in names {
-        match resolve_table(&snapshot, &request.session.database, name) {
-            Ok(table) => found.push(table.id),
+        match resolve_name(&snapshot, &request.session.database, name) {
+            Ok(named) => found.push(named),
             Err(error) if if_exists && error.kind() == ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }
     }
     Ok(found)
+}
+
+/// Empties a table, or the one behind a name.
+async fn truncate(
+    core: &Coordinator,
+    request: &StatementRequest,
+    name: &TableName,
+    if_exists: bool,
+) -> Result<()> {
+    let snapshot = core.with.catalog.read_latest().await?;
+    match resolve_table(&snapshot, &request.session.database, name) {
+        Ok(table) => execute(core, CommandBody::TruncateTable { table: table.id }).await,
+        Err(error) if if_exists && error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 async fn rename(
@@ -110,18 +146,17 @@ async fn rename(
     to: &TableName,
 ) -> Result<()> {
     let snapshot = core.with.catalog.read_latest().await?;
-    let table = resolve_table(&snapshot, &request.session.database, from)?;
+    let found = resolve_name(&snapshot, &request.session.database, from)?;
     let database = match &to.database {
         Some(name) => find_database(&snapshot, name)?,
-        None => table.database,
+        None => found.name().0,
     };
     let name = to.name.clone();
-    execute(core, CommandBody::RenameTable { table: table.id, database, name }).await
-}
-
-fn find_database(snapshot: &Snapshot, name: &str) -> Result<DatabaseId> {
-    let found = snapshot.find_database(name).map(|database| database.id);
-    found.ok_or_else(|| Error::not_found(format!("unknown database '{name}'")))
+    let command = match found {
+        Named::Table(table) => CommandBody::RenameTable { table: table.id, database, name },
+        Named::View(view) => CommandBody::RenameView { view: view.id, database, name },
+    };
+    execute(core, command).await
 }
 
 async fn use_database(

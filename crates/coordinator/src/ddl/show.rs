@@ -5,9 +5,12 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::record_batch::RecordBatch;
-use granary_catalog::Snapshot;
+use granary_catalog::{Snapshot, ViewKind};
 use granary_common::{Error, Result};
-use granary_sql::{LikePattern, Statement, describe, resolve_table, show_create_table};
+use granary_sql::{
+    LikePattern, Named, Statement, describe, describe_view, resolve_name, resolve_table,
+    show_create_table, show_create_view,
+};
 
 use crate::core::Coordinator;
 use crate::session::Session;
@@ -31,13 +34,21 @@ pub fn show(
             names_matching(tables_of(core, snapshot, database)?.into_iter(), like.as_ref())
         }
         Statement::ShowCreateTable { table } => {
-            let found = resolve_table(snapshot, &session.database, table)?;
-            let database = snapshot.databases.get(&found.database);
-            let database = database.map_or("default", |database| database.name.as_str());
-            text_columns([("statement", vec![show_create_table(&found, database)])])
+            let text = match resolve_name(snapshot, &session.database, table)? {
+                Named::View(view) => show_create_view(&view, snapshot),
+                Named::Table(found) => {
+                    let database = snapshot.databases.get(&found.database);
+                    let database = database.map_or("default", |database| database.name.as_str());
+                    show_create_table(&found, database)
+                }
+            };
+            text_columns([("statement", vec![text])])
         }
         Statement::Describe { table } => {
-            let rows = describe(&*resolve_table(snapshot, &session.database, table)?);
+            let rows = match resolve_name(snapshot, &session.database, table)? {
+                Named::View(view) if view.kind == ViewKind::Plain => describe_view(&view),
+                _ => describe(&*resolve_table(snapshot, &session.database, table)?),
+            };
             let column = |value: fn(&granary_sql::DescribedColumn) -> &String| {
                 rows.iter().map(|row| value(row).clone()).collect::<Vec<_>>()
             };
@@ -60,7 +71,8 @@ fn tables_of(_core: &Arc<Coordinator>, snapshot: &Snapshot, database: &str) -> R
     let found = snapshot
         .find_database(database)
         .ok_or_else(|| Error::not_found(format!("unknown database '{database}'")))?;
-    Ok(snapshot.tables_of(found.id).map(|state| state.table.name.clone()).collect())
+    let tables = snapshot.tables_of(found.id).map(|state| state.table.name.clone());
+    Ok(tables.chain(snapshot.views_of(found.id).map(|view| view.name.clone())).collect())
 }
 
 fn names_matching(

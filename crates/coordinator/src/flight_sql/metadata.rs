@@ -10,7 +10,7 @@ use arrow_flight::sql::{
     CommandGetDbSchemas, CommandGetPrimaryKeys, CommandGetTableTypes, CommandGetTables,
 };
 use datafusion::catalog::SchemaProvider;
-use granary_catalog::{Snapshot, Table};
+use granary_catalog::{Snapshot, Table, View};
 use granary_common::{Error, ErrorKind, Result};
 use granary_sql::{TableName, resolve_table};
 
@@ -21,6 +21,7 @@ use crate::session::{CATALOG_NAME, parse_settings};
 use crate::system;
 
 const TABLE: &str = "TABLE";
+const VIEW: &str = "VIEW";
 const SYSTEM_TABLE: &str = "SYSTEM TABLE";
 
 type Encoded<T> = std::result::Result<T, arrow_flight::error::FlightError>;
@@ -55,6 +56,7 @@ pub fn table_types(command: CommandGetTableTypes) -> Result<RecordBatch> {
     let mut builder = command.into_builder();
     builder.append(TABLE);
     builder.append(SYSTEM_TABLE);
+    builder.append(VIEW);
     built(builder.build())
 }
 
@@ -77,6 +79,10 @@ pub async fn tables(
             let schema = table_schema(&state.table);
             append(&database.name, &state.table.name, TABLE, &schema)?;
         }
+        for view in snapshot.views_of(database.id) {
+            let schema = view_schema(view);
+            append(&database.name, &view.name, VIEW, &schema)?;
+        }
     }
     let settings = parse_settings(&call.session.settings)?;
     for (name, provider) in system::schemas(core, snapshot, &call.session, &settings) {
@@ -94,7 +100,14 @@ pub async fn tables(
 /// A table's visible columns as results carry them.
 fn table_schema(table: &Table) -> SchemaRef {
     let field = |column: &granary_catalog::Column| column.column_type.arrow_field(&column.name);
-    let fields: Vec<Field> = table.visible_columns().map(field).collect();
+    as_sent(table.visible_columns().map(field).collect())
+}
+
+fn view_schema(view: &View) -> SchemaRef {
+    as_sent(view.columns.iter().map(|(name, of)| of.arrow_field(name)).collect())
+}
+
+fn as_sent(fields: Vec<Field>) -> SchemaRef {
     let nullable: Vec<bool> = fields.iter().map(Field::is_nullable).collect();
     let edge = edge_schema(&Schema::new(fields));
     let fields = edge.fields().iter().zip(nullable);
@@ -130,7 +143,8 @@ pub fn primary_keys(
     let name = TableName { database: command.db_schema, name: command.table };
     let table = match resolve_table(snapshot, &call.session.database, &name) {
         Ok(table) => Some(table),
-        Err(error) if error.kind() == ErrorKind::NotFound => None,
+        // A view has no key.
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::InvalidInput) => None,
         Err(error) => return Err(error),
     };
     let mut rows: Vec<(String, String, String)> = Vec::new();

@@ -40,13 +40,14 @@ pub(super) struct Writer<'a> {
 /// A block whose parts are there.
 struct Written {
     block: Arc<Block>,
-    write: TableWrite,
+    /// To the table, then to its views' targets.
+    writes: Vec<TableWrite>,
 }
 
 /// A block that is being written.
 struct InFlight {
     block: Arc<Block>,
-    writing: AbortOnDropHandle<Option<Result<TableWrite>>>,
+    writing: AbortOnDropHandle<Option<Result<Vec<TableWrite>>>>,
 }
 
 impl<'a> Writer<'a> {
@@ -169,9 +170,15 @@ impl<'a> Writer<'a> {
                 transaction
             }
         };
-        let command = |write: &TableWrite| CommandBody::StageParts {
-            transaction: transaction.clone(),
-            write: write.clone(),
+        let command = |writes: &[TableWrite]| {
+            let (write, views) = writes
+                .split_first()
+                .ok_or_else(|| Error::internal("a block was written to no table"))?;
+            Ok(CommandBody::StageParts {
+                transaction: transaction.clone(),
+                write: write.clone(),
+                views: views.to_vec(),
+            })
         };
         self.execute(written, command).await.map(drop)
     }
@@ -180,18 +187,19 @@ impl<'a> Writer<'a> {
     async fn commit(mut self, last: Option<InFlight>) -> Result<Inserted> {
         let written = match last {
             Some(last) => self.written(last).await?,
-            None => Written { block: Arc::default(), write: self.target.nothing() },
+            None => Written { block: Arc::default(), writes: vec![self.target.nothing()] },
         };
         let digest = self.take_digest();
         let staged = self.staged.as_ref().map(|staged| staged.transaction.clone());
-        let command = |write: &TableWrite| {
-            CommandBody::CommitWrite(CommitWrite {
-                tables: vec![write.clone()],
+        let command = |writes: &[TableWrite]| {
+            Ok(CommandBody::CommitWrite(CommitWrite {
+                tables: writes.to_vec(),
                 staged: staged.clone(),
                 token: self.token.clone(),
                 digest: digest.clone(),
                 rows: self.rows,
-            })
+                others: Vec::new(),
+            }))
         };
         let Outcome::Inserted(receipt) = self.execute(written, command).await? else {
             return Err(Error::internal("a commit was answered with something else"));
@@ -219,7 +227,7 @@ impl<'a> Writer<'a> {
             Err(error) => Err(Error::internal(format!("writing a block failed: {error}"))),
         };
         match outcome {
-            Ok(write) => Ok(Written { block, write }),
+            Ok(writes) => Ok(Written { block, writes }),
             Err(error) if error.kind().is_retryable() => {
                 tracing::warn!(%error, "a block was not written; writing it again");
                 self.rewrite(block).await
@@ -241,7 +249,7 @@ impl<'a> Writer<'a> {
                 )));
             }
             match target.write(self.core, &block, self.turn()).await {
-                Ok(write) => return Ok(Written { block, write }),
+                Ok(writes) => return Ok(Written { block, writes }),
                 Err(error) if error.kind().is_retryable() && backoff.wait().await => {}
                 Err(error) => return Err(error),
             }
@@ -253,11 +261,11 @@ impl<'a> Writer<'a> {
     async fn execute(
         &self,
         mut written: Written,
-        command: impl Fn(&TableWrite) -> CommandBody,
+        command: impl Fn(&[TableWrite]) -> Result<CommandBody>,
     ) -> Result<Outcome> {
         let mut backoff = self.core.backoff();
         loop {
-            let done = self.core.with.catalog.execute(command(&written.write)).await;
+            let done = self.core.with.catalog.execute(command(&written.writes)?).await;
             let error = match done {
                 Ok((_, outcome)) => return Ok(outcome),
                 Err(error) => error,

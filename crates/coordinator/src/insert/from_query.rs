@@ -10,13 +10,15 @@ use futures::stream::{BoxStream, StreamExt, TryStreamExt};
 use granary_catalog::Table;
 use granary_common::{Error, Result};
 use granary_execution::error::from_datafusion;
-use granary_sql::{Insert, bind_insert_source, insert_values, resolve_table, with_parameters};
+use granary_sql::{
+    Insert, Query, TableName, bind_insert_source, insert_values, resolve_table, with_parameters,
+};
 
 use super::digest::statement_digest;
 use super::{InsertRequest, Inserted, insert};
 use crate::core::Coordinator;
 use crate::query::{Parameters, StatementRequest, edge_schema, snapshot_at, to_edge};
-use crate::session::parse_settings;
+use crate::session::{StatementSettings, parse_settings};
 
 type Rows<'a> = (SchemaRef, BoxStream<'a, Result<RecordBatch>>);
 
@@ -53,6 +55,31 @@ pub async fn insert_statement(
     if let Some((schema, rows)) = placed(&plan, &request.parameters)? {
         return insert(core, insert_request, schema, rows).await;
     }
+    let _permit = core.query_admission.admit().await?;
+    let (schema, rows) = rows_of(core, &state, plan, request)?;
+    insert(core, insert_request, schema, rows).await
+}
+
+/// Inserts the rows of a query, for CREATE TABLE ... AS SELECT.
+pub async fn insert_query(
+    core: &Arc<Coordinator>,
+    request: &StatementRequest,
+    table: &TableName,
+    query: &Query,
+    settings: StatementSettings,
+) -> Result<Inserted> {
+    let (snapshot, _pin) = snapshot_at(core, request.version).await?;
+    let state = core.session_state(&snapshot, &request.session, &settings)?;
+    let insert_request = InsertRequest {
+        id: core.queries.draw_id(),
+        session: request.session.clone(),
+        table: table.clone(),
+        columns: None,
+        settings,
+        digest: Some(statement_digest(&request.sql, &request.parameters.to_bytes()?)),
+        text: request.sql.clone(),
+    };
+    let plan = bind_insert_source(&state, query, &request.sql).await?;
     let _permit = core.query_admission.admit().await?;
     let (schema, rows) = rows_of(core, &state, plan, request)?;
     insert(core, insert_request, schema, rows).await

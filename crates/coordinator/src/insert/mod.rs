@@ -12,6 +12,7 @@
 mod block;
 mod commit;
 pub mod digest;
+mod feed;
 mod from_query;
 mod rpc;
 mod source;
@@ -26,7 +27,7 @@ use futures::stream::BoxStream;
 use granary_common::{CatalogVersion, QueryId, Result};
 use granary_sql::{Notice, TableName};
 
-pub use from_query::{column_types, insert_statement, placeholder_columns};
+pub use from_query::{column_types, insert_query, insert_statement, placeholder_columns};
 pub use rpc::BulkInsertService;
 pub use source::{ArrowSource, Piece};
 

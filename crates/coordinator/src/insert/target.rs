@@ -1,29 +1,40 @@
 //! The table that an insert goes to, as one snapshot has it, and the writing of a block to the
 //! leaders of its buckets.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
+use datafusion::execution::SessionState;
 use futures::stream::{StreamExt, TryStreamExt};
 use granary_catalog::{
     Bucket, BucketWrite, InsertToken, PartLocation, Snapshot, Table, TableWrite,
 };
-use granary_common::{BucketIndex, Error, Result};
+use granary_common::{BucketIndex, Error, Result, TableId};
 use granary_execution::WriteSpec;
 use granary_sql::{RowProjection, resolve_table};
 use granary_storage::PartSchema;
 
 use super::InsertRequest;
 use super::block::{Block, cut};
+use super::feed::feed_views;
 use crate::core::Coordinator;
+use crate::session::{Session, StatementSettings};
+use crate::views::SessionViews;
+
+/// Rows in the table's columns, whole and by bucket.
+type Cut = (Vec<RecordBatch>, BTreeMap<BucketIndex, RecordBatch>);
 
 /// A table with everything that a block needs to become parts of it.
 #[derive(Debug)]
 pub(super) struct Target {
     pub snapshot: Arc<Snapshot>,
     pub table: Arc<Table>,
+    session: Session,
+    settings: StatementSettings,
+    /// How many views the rows have come through.
+    depth: usize,
     projection: RowProjection,
     part_schema: PartSchema,
     partitions_per_block_max: usize,
@@ -38,7 +49,7 @@ impl Target {
     ) -> Result<Arc<Self>> {
         let snapshot = core.with.catalog.read_latest().await?;
         let table = resolve_table(&snapshot, &request.session.database, &request.table)?;
-        Self::bind(core, request, schema, snapshot, table)
+        Self::of_request(core, request, schema, snapshot, table)
     }
 
     /// The same table in the newest snapshot.
@@ -54,10 +65,10 @@ impl Target {
         let table = table.filter(|table| table.dropped.is_none()).ok_or_else(|| {
             Error::not_found(format!("table '{}' was dropped meanwhile", self.table.name))
         })?;
-        Self::bind(core, request, schema, snapshot, table)
+        Self::of_request(core, request, schema, snapshot, table)
     }
 
-    fn bind(
+    fn of_request(
         core: &Arc<Coordinator>,
         request: &InsertRequest,
         schema: &SchemaRef,
@@ -69,10 +80,44 @@ impl Target {
         Ok(Arc::new(Self {
             part_schema: PartSchema::of(&table),
             partitions_per_block_max: request.settings.query.max_partitions_per_insert_block,
+            session: request.session.clone(),
+            settings: request.settings.clone(),
+            depth: 0,
             snapshot,
             table,
             projection,
         }))
+    }
+
+    /// The target of a view of this table, for rows of `schema` whose columns go by name.
+    pub fn of_view(
+        &self,
+        table: Arc<Table>,
+        columns: &[String],
+        schema: &SchemaRef,
+        state: &SessionState,
+    ) -> Result<Arc<Self>> {
+        let projection = RowProjection::bind(&table, Some(columns), schema, state)?;
+        Ok(Arc::new(Self {
+            part_schema: PartSchema::of(&table),
+            partitions_per_block_max: self.partitions_per_block_max,
+            session: self.session.clone(),
+            settings: self.settings.clone(),
+            depth: self.depth + 1,
+            snapshot: Arc::clone(&self.snapshot),
+            table,
+            projection,
+        }))
+    }
+
+    /// What the views of the table are bound with.
+    pub fn views(&self, core: &Arc<Coordinator>) -> SessionViews {
+        SessionViews::new(core, &self.snapshot, &self.session, &self.settings)
+    }
+
+    /// How many views the rows have come through, and the most bytes that one may make of a block.
+    pub fn view_limits(&self) -> (usize, u64) {
+        (self.depth, self.settings.insert.block_bytes_max.saturating_mul(4))
     }
 
     /// The insert that used `token` before.
@@ -80,34 +125,48 @@ impl Target {
         self.snapshot.tables.get(&self.table.id)?.tokens.get(token).cloned()
     }
 
-    /// What a prepared write depends on.
-    pub fn versions(&self) -> (u64, u64, u64) {
-        (self.table.schema_version, self.table.view_set_version, self.table.data_version)
+    /// What a prepared write depends on: the versions of the table and of every table that its
+    /// views fill.
+    pub fn versions(&self) -> Vec<(TableId, u64, u64, u64)> {
+        let mut versions: Vec<(TableId, u64, u64, u64)> = Vec::new();
+        let mut open = VecDeque::from([Arc::clone(&self.table)]);
+        while let Some(table) = open.pop_front() {
+            let id = table.id;
+            if versions.iter().any(|(known, ..)| *known == id) {
+                continue;
+            }
+            let of = (id, table.schema_version, table.view_set_version, table.data_version);
+            versions.push(of);
+            let views = self.snapshot.materialized_views_of(id);
+            let targets = views.filter_map(|view| self.snapshot.table_behind(view));
+            open.extend(targets.map(|state| Arc::clone(&state.table)));
+        }
+        versions
     }
 
     /// A write of nothing.
     pub fn nothing(&self) -> TableWrite {
-        let (schema_version, view_set_version, data_version) = self.versions();
         TableWrite {
             table: self.table.id,
-            schema_version,
-            view_set_version,
-            data_version,
+            schema_version: self.table.schema_version,
+            view_set_version: self.table.view_set_version,
+            data_version: self.table.data_version,
             buckets: Vec::new(),
             overwrite: None,
         }
     }
 
-    /// Writes a block to the leaders of its buckets. Nothing is visible yet.
+    /// Writes a block to the leaders of its buckets, and what the table's views make of it to
+    /// those of their targets: first the table's own write. Nothing is visible yet.
     pub async fn write(
         self: &Arc<Self>,
         core: &Arc<Coordinator>,
         block: &Arc<Block>,
         turn: u64,
-    ) -> Result<TableWrite> {
+    ) -> Result<Vec<TableWrite>> {
         let (target, rows) = (Arc::clone(self), Arc::clone(block));
         let cutting = core.with.tasks.spawn_blocking(move || target.project_and_cut(&rows, turn));
-        let pieces = cutting.await.map_err(|error| {
+        let (projected, pieces) = cutting.await.map_err(|error| {
             Error::internal(format!("cutting a block into buckets failed: {error}"))
         })??;
         let writes = pieces.into_iter().map(|(index, rows)| self.write_bucket(core, index, rows));
@@ -116,14 +175,12 @@ impl Target {
             .try_collect()
             .await?;
         buckets.sort_by_key(|write| write.bucket);
-        Ok(TableWrite { buckets, ..self.nothing() })
+        let mut all = vec![TableWrite { buckets, ..self.nothing() }];
+        all.extend(feed_views(core, self, &projected, turn).await?);
+        Ok(all)
     }
 
-    fn project_and_cut(
-        &self,
-        block: &Block,
-        turn: u64,
-    ) -> Result<BTreeMap<BucketIndex, RecordBatch>> {
+    fn project_and_cut(&self, block: &Block, turn: u64) -> Result<Cut> {
         let mut row = block.first_row;
         let mut projected = Vec::with_capacity(block.batches.len());
         for batch in &block.batches {
@@ -134,7 +191,8 @@ impl Target {
             Some(batch) => batch.schema(),
             None => self.part_schema.arrow_schema(),
         };
-        cut(&self.table, &schema, &projected, turn)
+        let pieces = cut(&self.table, &schema, &projected, turn)?;
+        Ok((projected, pieces))
     }
 
     async fn write_bucket(

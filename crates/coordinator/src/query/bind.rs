@@ -168,6 +168,11 @@ pub async fn snapshot_at(
 fn view_at(latest: &Snapshot, version: CatalogVersion) -> Snapshot {
     let mut view = latest.clone();
     view.version = version;
+    for (id, made) in &latest.views {
+        if made.created > version {
+            view.views.remove(id);
+        }
+    }
     for (id, state) in &latest.tables {
         if state.table.created > version {
             view.tables.remove(id);

@@ -2,10 +2,10 @@
 
 use granary_catalog::{
     Bucket, Column, ColumnDefault, Distribution, KeyExpression, Part, PartLocation, Table,
-    TableState, Worker, WorkerState,
+    TableState, View as ViewRow, ViewKind, Worker, WorkerState,
 };
 use granary_common::WorkerId;
-use granary_sql::show_create_table;
+use granary_sql::{show_create_table, show_create_view};
 
 use super::columns::Columns;
 use super::{SCHEMAS, View};
@@ -20,6 +20,17 @@ impl View {
             .flat_map(|database| {
                 let tables = self.snapshot.tables_of(of(database));
                 tables.map(move |state| (database.name.as_str(), state))
+            })
+            .collect()
+    }
+
+    /// The views of users, by database.
+    pub(super) fn views(&self) -> Vec<(&str, &ViewRow)> {
+        let databases = self.snapshot.databases.values();
+        databases
+            .flat_map(|database| {
+                let views = self.snapshot.views_of(database.id);
+                views.map(move |view| (database.name.as_str(), &**view))
             })
             .collect()
     }
@@ -61,23 +72,41 @@ pub(super) fn databases(view: &View) -> Columns {
 
 pub(super) fn tables(view: &View) -> Columns {
     let rows = view.tables();
+    let views = view.views();
     let version = view.snapshot.version;
+    // What a view has none of stands beside the table behind it.
     let table = |of: fn(&Table) -> String| {
-        rows.iter().map(move |(_, state)| of(&state.table)).collect::<Vec<_>>()
+        let own = rows.iter().map(move |(_, state)| of(&state.table));
+        own.chain(views.iter().map(|_| String::new())).collect::<Vec<_>>()
+    };
+    let number = |of: &dyn Fn(&TableState) -> u64| {
+        let own = rows.iter().map(|(_, state)| of(state));
+        own.chain(views.iter().map(|_| 0)).collect::<Vec<u64>>()
     };
     let sum = |of: fn(&Part) -> u64| {
-        let total = move |state: &TableState| state.visible_parts(version).map(|p| of(p)).sum();
-        rows.iter().map(|(_, state)| total(state)).collect::<Vec<u64>>()
+        number(&|state| state.visible_parts(version).map(|part| of(part)).sum())
     };
+    // The same of a table and of a view.
+    let text = |of: &dyn Fn(&str, &TableState) -> String, of_view: &dyn Fn(&ViewRow) -> String| {
+        let own = rows.iter().map(|(database, state)| of(database, state));
+        own.chain(views.iter().map(|(_, view)| of_view(view))).collect::<Vec<_>>()
+    };
+    let databases = rows.iter().map(|(database, _)| *database);
+    let ids = rows.iter().map(|(_, state)| state.table.id.0);
     Columns::new()
-        .texts("database", rows.iter().map(|(database, _)| database))
-        .texts("name", table(|table| table.name.clone()))
-        .texts("engine", table(|table| table.engine.kind.name().to_owned()))
-        .numbers("id", rows.iter().map(|(_, state)| state.table.id.0))
+        .texts("database", databases.chain(views.iter().map(|(database, _)| *database)))
+        .texts("name", text(&|_, state| state.table.name.clone(), &|view| view.name.clone()))
+        .texts(
+            "engine",
+            text(&|_, state| state.table.engine.kind.name().to_owned(), &|view| {
+                view_engine(view).to_owned()
+            }),
+        )
+        .numbers("id", ids.chain(views.iter().map(|(_, view)| view.id.0)))
         .numbers("total_rows", sum(|part| part.rows))
         .numbers("total_bytes", sum(|part| part.bytes))
         .numbers("parts", sum(|_| 1))
-        .numbers("buckets", rows.iter().map(|(_, state)| u64::from(state.table.buckets)))
+        .numbers("buckets", number(&|state| u64::from(state.table.buckets)))
         .texts("distribution_key", table(distribution_key))
         .texts("partition_key", table(|table| texts_of(&table.partition_by)))
         .texts("sorting_key", table(|table| texts_of(&table.order_by)))
@@ -89,13 +118,31 @@ pub(super) fn tables(view: &View) -> Columns {
         )
         .optional_texts(
             "colocation_group",
-            rows.iter().map(|(_, state)| state.table.colocation_group.clone()),
+            rows.iter()
+                .map(|(_, state)| state.table.colocation_group.clone())
+                .chain(views.iter().map(|_| None)),
         )
-        .texts("comment", table(|table| table.comment.clone().unwrap_or_default()))
+        .texts(
+            "comment",
+            text(&|_, state| state.table.comment.clone().unwrap_or_default(), &|view| {
+                view.comment.clone().unwrap_or_default()
+            }),
+        )
         .texts(
             "create_table_query",
-            rows.iter().map(|(database, state)| show_create_table(&state.table, database)),
+            text(&|database, state| show_create_table(&state.table, database), &|of| {
+                show_create_view(of, &view.snapshot)
+            }),
         )
+}
+
+/// The engine that a view shows as.
+pub(super) fn view_engine(view: &ViewRow) -> &'static str {
+    match view.kind {
+        ViewKind::Plain => "View",
+        ViewKind::Materialized { .. } | ViewKind::Refreshable { .. } => "MaterializedView",
+        ViewKind::Alias { .. } => "Distributed",
+    }
 }
 
 fn texts_of(keys: &[KeyExpression]) -> String {

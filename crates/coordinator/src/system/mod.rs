@@ -36,7 +36,7 @@ const SYSTEM_TABLES: [&str; 10] = [
     "tables",
     "workers",
 ];
-const INFORMATION_TABLES: [&str; 3] = ["columns", "schemata", "tables"];
+const INFORMATION_TABLES: [&str; 4] = ["columns", "schemata", "tables", "views"];
 
 /// Whether `name` is one of [`SCHEMAS`].
 pub fn is_system_schema(name: &str) -> bool {
@@ -107,6 +107,7 @@ impl SystemSchema {
             ("system", "settings") => node_tables::settings(view)?,
             ("information_schema", "schemata") => information::schemata(view),
             ("information_schema", "tables") => information::tables(view),
+            ("information_schema", "views") => information::views(view),
             ("information_schema", "columns") => information::columns(view),
             _ => return Ok(None),
         }))

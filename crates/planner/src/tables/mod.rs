@@ -5,12 +5,15 @@ pub mod prune;
 pub mod statistics;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use datafusion::catalog::{CatalogProvider, SchemaProvider, TableProvider};
-use datafusion::error::DataFusionError;
-use granary_catalog::{Database, Snapshot, TableState};
+use datafusion::error::Result as EngineResult;
+use granary_catalog::{Database, Relation, Snapshot, TableState, View, ViewKind};
+use granary_common::{Error, Result, TableId};
+use granary_execution::error::to_datafusion;
 
 use self::statistics::StatisticsCache;
 
@@ -25,6 +28,18 @@ pub struct SnapshotCatalog {
     snapshot: Arc<Snapshot>,
     statistics: Arc<StatisticsCache>,
     extra: BTreeMap<String, Arc<dyn SchemaProvider>>,
+    views: Option<Arc<dyn ViewBinder>>,
+}
+
+/// What stands behind names that are no stored tables. This crate does not know SQL, so whoever
+/// opens the session binds its views.
+#[async_trait]
+pub trait ViewBinder: fmt::Debug + Send + Sync {
+    /// The rows of a view that has no table of its own.
+    async fn bind(&self, view: &View) -> Result<Arc<dyn TableProvider>>;
+
+    /// What is read in place of a table, for example the rows that are being inserted into it.
+    fn stand_in(&self, table: TableId) -> Option<Arc<dyn TableProvider>>;
 }
 
 impl SnapshotCatalog {
@@ -34,7 +49,12 @@ impl SnapshotCatalog {
         statistics: Arc<StatisticsCache>,
         extra: Vec<(String, Arc<dyn SchemaProvider>)>,
     ) -> Self {
-        Self { snapshot, statistics, extra: extra.into_iter().collect() }
+        Self { snapshot, statistics, extra: extra.into_iter().collect(), views: None }
+    }
+
+    /// The same catalog with its views.
+    pub fn with_views(self, views: Option<Arc<dyn ViewBinder>>) -> Self {
+        Self { views, ..self }
     }
 }
 
@@ -53,6 +73,7 @@ impl CatalogProvider for SnapshotCatalog {
                 snapshot: Arc::clone(&self.snapshot),
                 statistics: Arc::clone(&self.statistics),
                 database: Arc::clone(database),
+                views: self.views.clone(),
             })),
             None => {
                 let mut alike =
@@ -63,17 +84,50 @@ impl CatalogProvider for SnapshotCatalog {
     }
 }
 
-/// Tables of one database.
+/// Tables and views of one database.
 #[derive(Debug)]
 struct SnapshotSchema {
     snapshot: Arc<Snapshot>,
     statistics: Arc<StatisticsCache>,
     database: Arc<Database>,
+    views: Option<Arc<dyn ViewBinder>>,
 }
 
 impl SnapshotSchema {
-    fn find(&self, name: &str) -> Option<&TableState> {
-        self.snapshot.find_table(self.database.id, name)
+    fn find(&self, name: &str) -> Option<Relation<'_>> {
+        let found = self.snapshot.find_relation(self.database.id, name);
+        found.filter(|found| self.views.is_some() || matches!(found, Relation::Table(_)))
+    }
+
+    fn stored(&self, state: &TableState) -> Arc<dyn TableProvider> {
+        let stand_in = self.views.as_ref().and_then(|views| views.stand_in(state.table.id));
+        if let Some(stand_in) = stand_in {
+            return stand_in;
+        }
+        let database = self.snapshot.databases.get(&state.table.database);
+        let database = database.map_or(self.database.name.as_str(), |found| found.name.as_str());
+        Arc::new(PartTable::new(
+            state.clone(),
+            Arc::clone(&self.snapshot),
+            database,
+            Arc::clone(&self.statistics),
+        ))
+    }
+
+    async fn view(&self, view: &Arc<View>) -> Result<Option<Arc<dyn TableProvider>>> {
+        match &view.kind {
+            ViewKind::Plain => match &self.views {
+                Some(views) => views.bind(view).await.map(Some),
+                None => Ok(None),
+            },
+            _ => match self.snapshot.table_behind(view) {
+                Some(state) => Ok(Some(self.stored(state))),
+                None => Err(Error::not_found(format!(
+                    "the table behind '{}' does not exist any more; it was dropped",
+                    view.name
+                ))),
+            },
+        }
     }
 }
 
@@ -81,19 +135,17 @@ impl SnapshotSchema {
 impl SchemaProvider for SnapshotSchema {
     fn table_names(&self) -> Vec<String> {
         let tables = self.snapshot.tables_of(self.database.id);
-        tables.map(|state| state.table.name.clone()).collect()
+        let tables = tables.map(|state| state.table.name.clone());
+        let views = self.snapshot.views_of(self.database.id).map(|view| view.name.clone());
+        tables.chain(views.filter(|_| self.views.is_some())).collect()
     }
 
-    async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>, DataFusionError> {
-        Ok(self.find(name).map(|state| {
-            let provider = PartTable::new(
-                state.clone(),
-                Arc::clone(&self.snapshot),
-                &self.database.name,
-                Arc::clone(&self.statistics),
-            );
-            Arc::new(provider) as Arc<dyn TableProvider>
-        }))
+    async fn table(&self, name: &str) -> EngineResult<Option<Arc<dyn TableProvider>>> {
+        match self.find(name) {
+            Some(Relation::Table(state)) => Ok(Some(self.stored(state))),
+            Some(Relation::View(view)) => self.view(view).await.map_err(to_datafusion),
+            None => Ok(None),
+        }
     }
 
     fn table_exist(&self, name: &str) -> bool {

@@ -188,6 +188,7 @@ impl Cluster {
             token: format!("insert-{insert}"),
             digest: format!("digest-{insert}"),
             rows: block.num_rows() as u64,
+            others: Vec::new(),
         };
         self.catalog.execute(CommandBody::CommitWrite(commit)).await.expect("a commit");
     }
@@ -200,6 +201,7 @@ impl Cluster {
                 current_database: "db",
                 functions: Arc::new(BuiltinFunctions),
                 extra_schemas: vec![],
+                views: None,
             })
             .expect("a session")
     }

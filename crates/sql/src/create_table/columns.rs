@@ -29,6 +29,27 @@ impl Columns {
         Columns { columns, primary_key: Vec::new() }
     }
 
+    /// The columns that a query gives.
+    pub(super) fn of_query(query_columns: &[(String, ColumnType)]) -> Result<Columns> {
+        let mut columns = Columns::default();
+        for (name, column_type) in query_columns {
+            if columns.columns.iter().any(|column| column.name == *name) {
+                return Err(Error::invalid(format!(
+                    "the query gives the column '{name}' more than once; name its columns with AS"
+                )));
+            }
+            columns.columns.push(Column {
+                id: columns.next_id(),
+                name: name.clone(),
+                column_type: column_type.clone(),
+                role: ColumnRole::Ordinary,
+                default: None,
+                comment: None,
+            });
+        }
+        Ok(columns)
+    }
+
     pub(super) fn into_columns(self) -> Vec<Column> {
         self.columns
     }

@@ -27,7 +27,7 @@ pub(super) fn create_table(parser: &mut Parser<'_>) -> Parsed<Statement> {
 }
 
 /// Reads one clause; false when none follows.
-fn clause(parser: &mut Parser<'_>, create: &mut CreateTable) -> Parsed<bool> {
+pub(super) fn clause(parser: &mut Parser<'_>, create: &mut CreateTable) -> Parsed<bool> {
     if parser.parse_keyword(Keyword::ENGINE) {
         let engine = engine(parser)?;
         once("ENGINE", &mut create.engine, engine)?;

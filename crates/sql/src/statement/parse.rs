@@ -52,7 +52,7 @@ pub fn parse(text: &str) -> Result<Vec<Statement>> {
         if parser.peek_token_ref().token == Token::EOF {
             return Ok(statements);
         }
-        let statement = one_statement(&mut parser).and_then(|statement| {
+        let statement = one_statement(&mut parser, text).and_then(|statement| {
             let next = parser.peek_token();
             match next.token {
                 Token::SemiColon | Token::EOF => Ok(statement),
@@ -67,7 +67,7 @@ pub fn parse(text: &str) -> Result<Vec<Statement>> {
     }
 }
 
-fn one_statement(parser: &mut Parser<'_>) -> Parsed<Statement> {
+fn one_statement(parser: &mut Parser<'_>, text: &str) -> Parsed<Statement> {
     let first = parser.peek_token();
     let Token::Word(Word { keyword, .. }) = &first.token else {
         return match first.token {
@@ -80,7 +80,7 @@ fn one_statement(parser: &mut Parser<'_>) -> Parsed<Statement> {
             Ok(Statement::Query(parser.parse_query()?))
         }
         Keyword::INSERT => insert(parser),
-        Keyword::CREATE => create(parser),
+        Keyword::CREATE => create(parser, text),
         Keyword::DROP => drop(parser),
         Keyword::TRUNCATE => truncate(parser),
         Keyword::RENAME => rename(parser),
@@ -148,7 +148,7 @@ fn text_settings(settings: Option<Vec<sqlparser::ast::Setting>>) -> Vec<(String,
     settings.into_iter().flatten().map(pair).collect()
 }
 
-fn create(parser: &mut Parser<'_>) -> Parsed<Statement> {
+fn create(parser: &mut Parser<'_>, text: &str) -> Parsed<Statement> {
     if is_ahead(parser, &[Keyword::CREATE, Keyword::DATABASE])
         || is_ahead(parser, &[Keyword::CREATE, Keyword::SCHEMA])
     {
@@ -163,6 +163,9 @@ fn create(parser: &mut Parser<'_>) -> Parsed<Statement> {
         || is_ahead(parser, &[Keyword::CREATE, Keyword::OR, Keyword::REPLACE, Keyword::TABLE])
     {
         return super::clauses::create_table(parser);
+    }
+    if super::view::is_create_view(parser) {
+        return super::view::create_view(parser, text);
     }
     Err(other(parser)?)
 }
@@ -179,7 +182,8 @@ fn drop(parser: &mut Parser<'_>) -> Parsed<Statement> {
         let _ = parser.parse_keyword(Keyword::CASCADE) || is_next_word(parser, "SYNC");
         return Ok(Statement::DropDatabase { name, if_exists, notices });
     }
-    if !is_ahead(parser, &[Keyword::DROP, Keyword::TABLE]) {
+    let is_view = is_ahead(parser, &[Keyword::DROP, Keyword::VIEW]);
+    if !is_view && !is_ahead(parser, &[Keyword::DROP, Keyword::TABLE]) {
         return Err(other(parser)?);
     }
     parser.next_token();
@@ -189,7 +193,10 @@ fn drop(parser: &mut Parser<'_>) -> Parsed<Statement> {
     let tables = names.iter().map(TableName::of).collect::<Result<_>>()?;
     let notices = on_cluster(parser)?;
     let _ = is_next_word(parser, "SYNC");
-    Ok(Statement::DropTables { tables, if_exists, notices })
+    Ok(match is_view {
+        true => Statement::DropViews { views: tables, if_exists, notices },
+        false => Statement::DropTables { tables, if_exists, notices },
+    })
 }
 
 fn truncate(parser: &mut Parser<'_>) -> Parsed<Statement> {
@@ -220,7 +227,7 @@ fn show(parser: &mut Parser<'_>) -> Parsed<Statement> {
     if is_ahead(parser, &[Keyword::SHOW, Keyword::CREATE]) {
         parser.next_token();
         parser.next_token();
-        let _ = parser.parse_keyword(Keyword::TABLE);
+        let _ = parser.parse_one_of_keywords(&[Keyword::TABLE, Keyword::VIEW]);
         let table = TableName::of(&parser.parse_object_name(false)?)?;
         return Ok(Statement::ShowCreateTable { table });
     }

@@ -99,6 +99,7 @@ impl Memory {
             current_database: "default",
             settings: self.settings,
             state: &state,
+            query_columns: &[],
         };
         let (new, notices) = create_table(create, source)?;
         let version = CatalogVersion(self.snapshot.version.0 + 1);

@@ -1,0 +1,18 @@
+//! Views: what stands behind their names for a statement, how they are made, and what
+//! materialized ones get.
+//!
+//! ```text
+//!   name ──SnapshotCatalog──► alias, materialized view ─► the table behind it
+//!                       └───► plain view ──bind──► its query, in the database it was made in
+//!
+//!   CREATE ──► create ──► NewView ──► catalog          insert ──► fill ──► blocks of the targets
+//! ```
+
+mod alias;
+mod bind;
+mod create;
+mod populate;
+
+pub use alias::create_alias;
+pub use bind::SessionViews;
+pub use create::create_view;
