@@ -13,6 +13,7 @@ use granary_planner::QueryEngine;
 
 use crate::auth::Authenticator;
 use crate::config::CoordinatorConfig;
+use crate::insert::InsertGroups;
 use crate::query::{Admission, PendingQueries, Pins, QueryRegistry};
 use crate::seal::Sealer;
 use crate::session::{Session, SessionStore, StatementSettings};
@@ -44,6 +45,7 @@ pub struct Coordinator {
     pub pending: PendingQueries,
     pub query_admission: Admission,
     pub insert_admission: Admission,
+    pub insert_groups: InsertGroups,
     sealer: OnceLock<Sealer>,
     is_draining: AtomicBool,
     /// When the lease runs out, on the monotonic clock; 0 before the first heartbeat.
@@ -78,6 +80,7 @@ impl Coordinator {
                 limits.running_inserts_max,
                 limits.waiting_queries_max,
             ),
+            insert_groups: InsertGroups::default(),
             sealer: OnceLock::new(),
             is_draining: AtomicBool::new(false),
             lease_until_ms: AtomicU64::new(0),

@@ -7,3 +7,4 @@ mod statements;
 mod support;
 mod tables;
 mod tpch;
+mod views;

@@ -49,12 +49,13 @@ pub(super) fn drop(draft: &mut Draft, name: &str, if_exists: bool) -> Result<Out
             false => Err(Error::not_found(format!("database '{name}' does not exist"))),
         };
     };
-    let tables: Vec<_> = draft.next.tables_of(database).map(|state| state.table.id).collect();
     view::check_readers_elsewhere(draft, database)?;
     let views: Vec<_> = draft.next.views_of(database).map(|view| view.id).collect();
     for id in views {
         view::forget(draft, id)?;
     }
+    // Without those that went with their views.
+    let tables: Vec<_> = draft.next.tables_of(database).map(|state| state.table.id).collect();
     for id in tables {
         table::remove(draft, id)?;
     }

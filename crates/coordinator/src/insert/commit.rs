@@ -17,7 +17,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::block::Block;
 use super::digest::ContentDigest;
 use super::target::Target;
-use super::{InsertRequest, Inserted};
+use super::{InsertRequest, Inserted, group};
 use crate::core::Coordinator;
 use crate::query::QueryHandle;
 
@@ -98,6 +98,9 @@ impl<'a> Writer<'a> {
         // A client that gives up looks like one that is done. The server notices it, and drops this
         // call, at the first pause; so there is one before anything is committed.
         tokio::task::yield_now().await;
+        if in_flight.is_empty() && self.staged.is_none() && self.is_worth_gathering(&block) {
+            return self.join_group(block).await;
+        }
         if block.rows > 0 {
             self.make_room(&mut in_flight).await?;
             in_flight.push_back(self.start(Arc::new(block)));
@@ -107,6 +110,31 @@ impl<'a> Writer<'a> {
             self.stage(earlier).await?;
         }
         self.commit(last).await
+    }
+
+    /// Whether the insert is better written together with others: each by itself would leave a
+    /// small part. Views handle each insert by itself, and so do keys that are there once.
+    fn is_worth_gathering(&self, block: &Block) -> bool {
+        self.request.settings.insert.coalesce_ms > 0
+            && (1..=group::ROWS_MAX).contains(&block.rows)
+            && block.bytes < group::BYTES_MAX
+            && self.target.table.unique_key.is_empty()
+            && !self.target.has_views()
+    }
+
+    async fn join_group(mut self, block: Block) -> Result<Inserted> {
+        let digest = self.take_digest();
+        let Self { core, request, schema, target, token, .. } = self;
+        group::join(core, |reply| group::Member {
+            request: request.clone(),
+            schema,
+            target,
+            block: Arc::new(block),
+            token,
+            digest,
+            reply,
+        })
+        .await
     }
 
     /// The token was used: the same content gets the same answer.

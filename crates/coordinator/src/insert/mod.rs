@@ -14,6 +14,7 @@ mod commit;
 pub mod digest;
 mod feed;
 mod from_query;
+mod group;
 mod rpc;
 mod source;
 mod target;
@@ -28,6 +29,7 @@ use granary_common::{CatalogVersion, QueryId, Result};
 use granary_sql::{Notice, TableName};
 
 pub use from_query::{column_types, insert_query, insert_statement, placeholder_columns};
+pub use group::InsertGroups;
 pub use rpc::BulkInsertService;
 pub use source::{ArrowSource, Piece};
 

@@ -23,9 +23,6 @@ use crate::core::Coordinator;
 use crate::session::{Session, StatementSettings};
 use crate::views::SessionViews;
 
-/// Rows in the table's columns, whole and by bucket.
-type Cut = (Vec<RecordBatch>, BTreeMap<BucketIndex, RecordBatch>);
-
 /// A table with everything that a block needs to become parts of it.
 #[derive(Debug)]
 pub(super) struct Target {
@@ -60,12 +57,42 @@ impl Target {
         schema: &SchemaRef,
     ) -> Result<Arc<Self>> {
         let snapshot = core.with.catalog.read_latest().await?;
+        self.at(core, request, schema, snapshot)
+    }
+
+    /// The same table at `snapshot`.
+    pub fn at(
+        &self,
+        core: &Arc<Coordinator>,
+        request: &InsertRequest,
+        schema: &SchemaRef,
+        snapshot: Arc<Snapshot>,
+    ) -> Result<Arc<Self>> {
         let state = snapshot.tables.get(&self.table.id);
         let table = state.map(|state| Arc::clone(&state.table));
         let table = table.filter(|table| table.dropped.is_none()).ok_or_else(|| {
             Error::not_found(format!("table '{}' was dropped meanwhile", self.table.name))
         })?;
         Self::of_request(core, request, schema, snapshot, table)
+    }
+
+    /// Whether rows bound to this target can be committed at `snapshot`.
+    pub fn is_current(&self, snapshot: &Snapshot) -> bool {
+        let now = snapshot.tables.get(&self.table.id).map(|state| &state.table);
+        now.is_some_and(|now| {
+            now.dropped.is_none()
+                && (now.schema_version, now.view_set_version, now.data_version)
+                    == (
+                        self.table.schema_version,
+                        self.table.view_set_version,
+                        self.table.data_version,
+                    )
+        })
+    }
+
+    /// Whether what is inserted goes on to views.
+    pub fn has_views(&self) -> bool {
+        self.snapshot.materialized_views_of(self.table.id).next().is_some()
     }
 
     fn of_request(
@@ -164,9 +191,42 @@ impl Target {
         block: &Arc<Block>,
         turn: u64,
     ) -> Result<Vec<TableWrite>> {
-        let (target, rows) = (Arc::clone(self), Arc::clone(block));
-        let cutting = core.with.tasks.spawn_blocking(move || target.project_and_cut(&rows, turn));
-        let (projected, pieces) = cutting.await.map_err(|error| {
+        let (target, block) = (Arc::clone(self), Arc::clone(block));
+        let projecting = core.with.tasks.spawn_blocking(move || target.project(&block));
+        let failed = |error| Error::internal(format!("reading a block failed: {error}"));
+        let rows = projecting.await.map_err(failed)??;
+        let mut all = vec![self.write_rows(core, rows.clone(), turn).await?];
+        all.extend(feed_views(core, self, &rows, turn).await?);
+        Ok(all)
+    }
+
+    /// A block in the table's columns.
+    pub fn project(&self, block: &Block) -> Result<Vec<RecordBatch>> {
+        let mut row = block.first_row;
+        let mut projected = Vec::with_capacity(block.batches.len());
+        for batch in &block.batches {
+            projected.push(self.projection.apply(batch, row)?);
+            row += batch.num_rows() as u64;
+        }
+        Ok(projected)
+    }
+
+    /// Writes rows in the table's columns to the leaders of their buckets.
+    pub async fn write_rows(
+        self: &Arc<Self>,
+        core: &Arc<Coordinator>,
+        rows: Vec<RecordBatch>,
+        turn: u64,
+    ) -> Result<TableWrite> {
+        let target = Arc::clone(self);
+        let cutting = core.with.tasks.spawn_blocking(move || {
+            let schema = match rows.first() {
+                Some(batch) => batch.schema(),
+                None => target.part_schema.arrow_schema(),
+            };
+            cut(&target.table, &schema, &rows, turn)
+        });
+        let pieces = cutting.await.map_err(|error| {
             Error::internal(format!("cutting a block into buckets failed: {error}"))
         })??;
         let writes = pieces.into_iter().map(|(index, rows)| self.write_bucket(core, index, rows));
@@ -175,24 +235,7 @@ impl Target {
             .try_collect()
             .await?;
         buckets.sort_by_key(|write| write.bucket);
-        let mut all = vec![TableWrite { buckets, ..self.nothing() }];
-        all.extend(feed_views(core, self, &projected, turn).await?);
-        Ok(all)
-    }
-
-    fn project_and_cut(&self, block: &Block, turn: u64) -> Result<Cut> {
-        let mut row = block.first_row;
-        let mut projected = Vec::with_capacity(block.batches.len());
-        for batch in &block.batches {
-            projected.push(self.projection.apply(batch, row)?);
-            row += batch.num_rows() as u64;
-        }
-        let schema = match projected.first() {
-            Some(batch) => batch.schema(),
-            None => self.part_schema.arrow_schema(),
-        };
-        let pieces = cut(&self.table, &schema, &projected, turn)?;
-        Ok((projected, pieces))
+        Ok(TableWrite { buckets, ..self.nothing() })
     }
 
     async fn write_bucket(

@@ -14,13 +14,21 @@ pub struct InsertSettings {
     pub block_rows_max: u64,
     /// Bytes of a block in memory. 1 MiB to 1 GiB.
     pub block_bytes_max: u64,
+    /// How long a small insert lets others join its group when several clients insert, in
+    /// milliseconds; 0: it is written by itself. 0 to 1000.
+    pub coalesce_ms: u64,
     /// The token that identifies the insert; empty: one is drawn.
     pub token: String,
 }
 
 impl Default for InsertSettings {
     fn default() -> Self {
-        Self { block_rows_max: 1 << 20, block_bytes_max: 64 << 20, token: String::new() }
+        Self {
+            block_rows_max: 1 << 20,
+            block_bytes_max: 64 << 20,
+            coalesce_ms: 50,
+            token: String::new(),
+        }
     }
 }
 
@@ -50,6 +58,7 @@ impl StatementSettings {
         match name.to_ascii_lowercase().as_str() {
             BLOCK_ROWS => self.insert.block_rows_max = bounded(1 << 10, 1 << 24)?,
             BLOCK_BYTES => self.insert.block_bytes_max = bounded(1 << 20, 1 << 30)?,
+            COALESCE => self.insert.coalesce_ms = bounded(0, 1000)?,
             TOKEN => self.insert.token = value.to_owned(),
             name if is_without_effect(name) => {
                 self.notices.push(Notice::new(format!("setting {name} has no effect here")));
@@ -79,6 +88,7 @@ impl StatementSettings {
         let mut texts = self.query.to_texts()?;
         texts.insert(BLOCK_ROWS.to_owned(), self.insert.block_rows_max.to_string());
         texts.insert(BLOCK_BYTES.to_owned(), self.insert.block_bytes_max.to_string());
+        texts.insert(COALESCE.to_owned(), self.insert.coalesce_ms.to_string());
         texts.insert(TOKEN.to_owned(), self.insert.token.clone());
         Ok(texts)
     }
@@ -86,6 +96,7 @@ impl StatementSettings {
 
 const BLOCK_ROWS: &str = "insert_block_rows_max";
 const BLOCK_BYTES: &str = "insert_block_bytes_max";
+const COALESCE: &str = "insert_coalesce_ms";
 const TOKEN: &str = "insert_deduplication_token";
 
 /// Settings of ClickHouse that scripts carry along. Either Granary always behaves as they ask, or

@@ -1,0 +1,184 @@
+//! Small inserts of many clients become one block and one commit.
+//!
+//! ```text
+//!   small insert ─┐                    ┌─ gather (while the last group commits, then a moment)
+//!   small insert ─┼─► lane of a table ─┤
+//!   small insert ─┘                    └─► one part per bucket ─► one commit of every token
+//!                                                                      │
+//!        each client's own answer ◄────────────────────────────────────┘
+//! ```
+//!
+//! A lone insert does not wait: a lane gathers only while others are about. What a lane holds is
+//! bounded by the inserts that are admitted, each of at most [`BYTES_MAX`].
+
+mod commit;
+mod member;
+
+use std::collections::HashMap;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::select;
+use granary_common::{Error, Result, TableId};
+use parking_lot::Mutex;
+use tokio::sync::{Notify, oneshot};
+
+use super::Inserted;
+use crate::core::Coordinator;
+use commit::commit_group;
+pub(super) use member::Member;
+
+/// Rows of an insert that is worth gathering; larger ones make parts of a good size themselves.
+pub(super) const ROWS_MAX: u64 = 10_000;
+/// Bytes of an insert that is worth gathering.
+pub(super) const BYTES_MAX: u64 = 1 << 20;
+/// Bytes at which a group is written at once.
+const GROUP_BYTES_MAX: u64 = 64 << 20;
+
+/// The lanes of a coordinator, by table. A table without inserts has none.
+#[derive(Debug, Default)]
+pub struct InsertGroups {
+    lanes: Mutex<Lanes>,
+}
+
+#[derive(Debug, Default)]
+struct Lanes {
+    by_table: HashMap<TableId, Lane>,
+    /// Lanes made so far.
+    made: u64,
+}
+
+#[derive(Debug)]
+struct Lane {
+    number: u64,
+    waiting: Vec<Member>,
+    arrived: Arc<Notify>,
+}
+
+/// How a lane looks at one moment.
+struct Waiting {
+    count: usize,
+    bytes: u64,
+    wait_ms: u64,
+    arrived: Arc<Notify>,
+}
+
+impl InsertGroups {
+    /// Adds an insert; gives the number of its lane when that is new and nobody drives it.
+    fn add(&self, table: TableId, member: Member) -> Option<u64> {
+        let mut lanes = self.lanes.lock();
+        if let Some(lane) = lanes.by_table.get_mut(&table) {
+            lane.waiting.push(member);
+            lane.arrived.notify_one();
+            return None;
+        }
+        lanes.made += 1;
+        let number = lanes.made;
+        let lane = Lane { number, waiting: vec![member], arrived: Arc::default() };
+        lanes.by_table.insert(table, lane);
+        Some(number)
+    }
+
+    fn look(&self, table: TableId) -> Option<Waiting> {
+        let lanes = self.lanes.lock();
+        let lane = lanes.by_table.get(&table)?;
+        Some(Waiting {
+            count: lane.waiting.len(),
+            bytes: lane.waiting.iter().map(|member| member.block.bytes).sum(),
+            wait_ms: lane.waiting.iter().map(Member::wait_ms).max().unwrap_or(0),
+            arrived: Arc::clone(&lane.arrived),
+        })
+    }
+
+    /// Takes what waits; the lane ends when nothing does.
+    fn take(&self, table: TableId) -> Option<Vec<Member>> {
+        let mut lanes = self.lanes.lock();
+        let lane = lanes.by_table.get_mut(&table)?;
+        if lane.waiting.is_empty() {
+            lanes.by_table.remove(&table);
+            return None;
+        }
+        Some(std::mem::take(&mut lane.waiting))
+    }
+
+    fn forget(&self, table: TableId, number: u64) {
+        let mut lanes = self.lanes.lock();
+        if lanes.by_table.get(&table).is_some_and(|lane| lane.number == number) {
+            lanes.by_table.remove(&table);
+        }
+    }
+}
+
+/// Lets an insert become visible with others. Cancelled before its group is formed, it is left out.
+pub(super) async fn join(
+    core: &Arc<Coordinator>,
+    member: impl FnOnce(oneshot::Sender<Result<Inserted>>) -> Member,
+) -> Result<Inserted> {
+    let (reply, answer) = oneshot::channel();
+    let member = member(reply);
+    let (table, token) = (member.target.table.id, member.token.clone());
+    if let Some(number) = core.insert_groups.add(table, member) {
+        let driver = Driver { core: Arc::clone(core), table, number };
+        core.with.tasks.spawn(driver.run());
+    }
+    match answer.await {
+        Ok(outcome) => outcome,
+        Err(_) => Err(Error::deadline(format!(
+            "the coordinator stopped before it answered; ask again with the insert token '{token}'"
+        ))),
+    }
+}
+
+/// Forms the groups of one lane, one after the other.
+struct Driver {
+    core: Arc<Coordinator>,
+    table: TableId,
+    number: u64,
+}
+
+impl Driver {
+    async fn run(self) {
+        let (mut last, mut wait_ms) = (0, 0);
+        loop {
+            wait_ms = self.gather(last, wait_ms).await;
+            let Some(members) = self.core.insert_groups.take(self.table) else { return };
+            last = members.len();
+            commit_group(&self.core, members).await;
+        }
+    }
+
+    /// Waits until the clients of the last group are back beside those that came meanwhile, but
+    /// not for long, and not when there is only one.
+    async fn gather(&self, last: usize, last_wait_ms: u64) -> u64 {
+        let groups = &self.core.insert_groups;
+        let Some(first) = groups.look(self.table) else { return 0 };
+        let wait_ms = if first.count > 0 { first.wait_ms } else { last_wait_ms };
+        let expected = first.count + last;
+        if expected <= 1 || (first.count == 0 && last <= 1) {
+            return wait_ms;
+        }
+        let clock = &self.core.with.clock;
+        let mut pause = pin!(clock.sleep(Duration::from_millis(wait_ms)));
+        let mut seen = first;
+        while seen.count < expected && seen.bytes < GROUP_BYTES_MAX {
+            let arrived = Arc::clone(&seen.arrived);
+            let next = pin!(arrived.notified());
+            if let futures::future::Either::Left(_) = select(pause.as_mut(), next).await {
+                break;
+            }
+            match groups.look(self.table) {
+                Some(now) => seen = now,
+                None => break,
+            }
+        }
+        wait_ms
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        // Stopped in the middle: who waits is told, and the next insert begins a new lane.
+        self.core.insert_groups.forget(self.table, self.number);
+    }
+}
