@@ -1,7 +1,7 @@
 //! The table that an insert goes to, as one snapshot has it, and the writing of a block to the
 //! leaders of its buckets.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;

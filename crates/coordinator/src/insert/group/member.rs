@@ -38,6 +38,7 @@ impl Member {
             version: receipt.version,
             duplicate: receipt.duplicate,
             token: self.token,
+            notices: Vec::new(),
         };
         // A client that is gone wants no answer.
         let _ = self.reply.send(Ok(inserted));
