@@ -53,12 +53,13 @@ fn log_when_asked() {
 }
 
 struct TestGroup {
-    folders: Vec<TempDir>,
     addresses: Vec<SocketAddr>,
     nodes: Vec<Option<MetadataNode>>,
     /// Members that the nodes are told of: the first so many.
     told: usize,
     tune: fn(&mut MetadataConfig),
+    /// Removed after the nodes have ended.
+    folders: Vec<TempDir>,
 }
 
 impl TestGroup {
@@ -204,10 +205,8 @@ async fn a_group_of_one_keeps_its_state() {
 #[tokio::test]
 async fn a_member_without_its_folder_or_port_says_so() {
     let group = TestGroup::of_three().await;
-    let config = MetadataConfig {
-        data_dir: tempfile::tempdir().expect("a folder").keep(),
-        ..group.config(0)
-    };
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = MetadataConfig { data_dir: folder.path().to_owned(), ..group.config(0) };
     let error = MetadataNode::start(config, SystemClock::shared(), SystemRandom::shared()).await;
     let error = error.expect_err("the port is in use");
     assert!(error.message().contains("cannot listen on"), "{error}");
@@ -373,10 +372,8 @@ async fn a_member_that_lost_its_disk_does_not_come_back_under_its_id() {
     let leader = group.leader().await;
     for place in [leader, (leader + 1) % 3] {
         group.stop(place).await;
-        let config = MetadataConfig {
-            data_dir: tempfile::tempdir().expect("a folder").keep(),
-            ..group.config(place)
-        };
+        let folder = tempfile::tempdir().expect("a folder");
+        let config = MetadataConfig { data_dir: folder.path().to_owned(), ..group.config(place) };
         let (clock, random) = (SystemClock::shared(), SystemRandom::shared());
         let error = MetadataNode::start(config, clock, random).await.expect_err("refused");
         assert!(error.message().contains("joins under a new id"), "{error}");
