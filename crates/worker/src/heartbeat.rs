@@ -8,6 +8,9 @@ use granary_catalog::{Catalog, CommandBody, Heartbeat, LeaseHolder, WorkerState}
 use granary_common::{Clock, Error, ErrorKind, Result, WorkerId};
 use tokio_util::sync::CancellationToken;
 
+use crate::part_ids::LeasedPartIds;
+use crate::registration::Registration;
+
 /// How often the lease is renewed when nobody says how long it holds.
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(1);
 /// Between attempts after a failure.
@@ -21,8 +24,9 @@ pub struct Lease {
     pub catalog: Arc<dyn Catalog>,
     pub clock: Arc<dyn Clock>,
     pub worker: WorkerId,
-    pub incarnation: u64,
-    pub address: String,
+    /// Knows the incarnation, and leases for it.
+    pub ids: Arc<LeasedPartIds>,
+    pub registration: Registration,
 }
 
 impl Lease {
@@ -46,6 +50,11 @@ impl Lease {
                 Ok(pause) => pause,
                 Err(error) => {
                     tracing::warn!(worker = %self.worker, %error, "the lease is not renewed");
+                    if error.kind() == ErrorKind::Conflict
+                        && let Err(error) = self.return_if_replaced().await
+                    {
+                        tracing::error!(worker = %self.worker, %error, "the worker is out");
+                    }
                     RETRY_INTERVAL
                 }
             };
@@ -55,24 +64,51 @@ impl Lease {
 
     /// Renews once and returns when to do it again.
     async fn renew(&self) -> Result<Duration> {
-        let holder = LeaseHolder::Worker { worker: self.worker, incarnation: self.incarnation };
-        let heartbeat = Heartbeat { holder, address: self.address.clone(), lowest_pinned: None };
+        let incarnation = self.ids.incarnation();
+        let holder = LeaseHolder::Worker { worker: self.worker, incarnation };
+        let address = self.registration.address.clone();
+        let heartbeat = Heartbeat { holder, address, lowest_pinned: None };
         let reply = self.catalog.heartbeat(heartbeat).await?;
         self.rise_if_dead().await?;
         let interval = Duration::from_millis(reply.lease_ms / RENEWALS_PER_LEASE);
         Ok(if interval.is_zero() { DEFAULT_INTERVAL } else { interval })
     }
 
+    /// Registers again when this incarnation was replaced and no other process is the worker now.
+    /// Its parts stay what they are; the part ids that it had leased are void.
+    async fn return_if_replaced(&self) -> Result<()> {
+        let snapshot = self.catalog.read_latest().await?;
+        let row = snapshot.workers.get(&self.worker);
+        if row.is_some_and(|row| row.incarnation == self.ids.incarnation()) {
+            return Ok(()); // It was replaced and returned meanwhile.
+        }
+        if !self.registration.may_return(row.map(|row| &**row)) {
+            return Err(Error::conflict(format!(
+                "another process is worker {} now, at {}; a data folder belongs to one worker, so \
+                 stop this one",
+                self.worker,
+                row.map_or("an unknown address", |row| row.address.as_str())
+            )));
+        }
+        let (worker, incarnation) = self.registration.register(&*self.catalog).await?;
+        if worker != self.worker {
+            return Err(Error::internal(format!("worker {} came back as {worker}", self.worker)));
+        }
+        self.ids.begin(incarnation).await;
+        tracing::warn!(%worker, incarnation, "registered again: the incarnation had been replaced");
+        Ok(())
+    }
+
     /// A worker that was given up and answers again says so.
     async fn rise_if_dead(&self) -> Result<()> {
         let snapshot = self.catalog.snapshot();
         let Some(row) = snapshot.workers.get(&self.worker) else { return Ok(()) };
-        if row.state != WorkerState::Dead || row.incarnation != self.incarnation {
+        if row.state != WorkerState::Dead || row.incarnation != self.ids.incarnation() {
             return Ok(());
         }
         let command = CommandBody::SetWorkerState {
             worker: self.worker,
-            incarnation: self.incarnation,
+            incarnation: self.ids.incarnation(),
             state: WorkerState::Alive,
         };
         match self.catalog.execute(command).await {

@@ -12,6 +12,7 @@ mod heartbeat;
 mod local;
 mod node;
 mod part_ids;
+mod registration;
 mod server;
 mod sweep;
 

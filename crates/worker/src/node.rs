@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use granary_catalog::{Catalog, CommandBody, Outcome, WorkerState};
+use granary_catalog::{Catalog, CommandBody, WorkerState};
 use granary_common::{Clock, ClusterId, Error, Random, Result, TaskOwner, WorkerId};
 use granary_execution::worker_api::MESSAGE_BYTES_MAX;
 use granary_execution::{
@@ -28,6 +28,7 @@ use crate::data_folder::{DataFolder, Identity};
 use crate::heartbeat::Lease;
 use crate::local::LocalWorker;
 use crate::part_ids::LeasedPartIds;
+use crate::registration::Registration;
 use crate::server::{ClusterCheck, WorkerService};
 use crate::sweep::Sweeper;
 
@@ -71,7 +72,7 @@ pub struct WorkerConfig {
 #[derive(Debug)]
 pub struct WorkerNode {
     id: WorkerId,
-    incarnation: u64,
+    ids: Arc<LeasedPartIds>,
     listen: SocketAddr,
     catalog: Arc<dyn Catalog>,
     clock: Arc<dyn Clock>,
@@ -91,11 +92,13 @@ struct Joined {
     cluster: ClusterId,
     id: WorkerId,
     incarnation: u64,
+    registration: Registration,
 }
 
 /// What stands on the worker's volumes.
 struct Parts {
     local: Arc<LocalWorker>,
+    ids: Arc<LeasedPartIds>,
     store: Arc<PartStore>,
     directory: Arc<dyn WorkerDirectory>,
     active: ActiveWork,
@@ -120,8 +123,8 @@ impl Parts {
         let itself: BTreeMap<WorkerId, Arc<dyn WorkerApi>> =
             BTreeMap::from([(joined.id, Arc::clone(&local) as Arc<dyn WorkerApi>)]);
         let directory = Arc::new(CatalogDirectory::new(Arc::clone(catalog), itself));
-        let sweeper = Sweeper { catalog: Arc::clone(catalog), ids, volume };
-        Ok(Parts { local, store, directory, active, sweeper })
+        let sweeper = Sweeper { catalog: Arc::clone(catalog), ids: Arc::clone(&ids), volume };
+        Ok(Parts { local, ids, store, directory, active, sweeper })
     }
 }
 
@@ -150,13 +153,13 @@ impl WorkerNode {
         let address = format!("{}:{}", config.advertise_host, listen.port());
         let joined = join(&config, &folder, &address, &*catalog, &*clock, &*random).await?;
         let parts = Parts::open(&config, &folder, &catalog, &joined)?;
-        let Joined { cluster, id, incarnation } = joined;
+        let Joined { cluster, id, incarnation, registration } = joined;
         let memory = Arc::new(NodeMemory::new(&MemoryLimits {
             node_bytes_max: config.memory_bytes_max,
             spill_dir: folder.spill(),
             spill_bytes_max: config.spill_bytes_max,
         })?);
-        let Parts { local, store, directory, active, sweeper } = parts;
+        let Parts { local, ids, store, directory, active, sweeper } = parts;
         let host = FragmentHost {
             functions,
             access: Arc::new(PartAccess {
@@ -174,15 +177,15 @@ impl WorkerNode {
             catalog: Arc::clone(&catalog),
             clock: Arc::clone(&clock),
             worker: id,
-            incarnation,
-            address,
+            ids: Arc::clone(&ids),
+            registration,
         };
         lease.keep(heartbeats.clone())?;
         tasks.spawn(sweeper.run(Arc::clone(&clock), config.sweep_interval));
         tracing::info!(worker = %id, incarnation, %listen, "the worker serves");
         Ok(WorkerNode {
             id,
-            incarnation,
+            ids,
             listen,
             catalog,
             clock,
@@ -229,7 +232,7 @@ impl WorkerNode {
         self.local.leave();
         let command = CommandBody::SetWorkerState {
             worker: self.id,
-            incarnation: self.incarnation,
+            incarnation: self.ids.incarnation(),
             state: WorkerState::Draining,
         };
         if let Err(error) = self.catalog.execute(command).await {
@@ -326,18 +329,13 @@ async fn try_join(
             cluster.id
         )));
     }
-    let command = CommandBody::RegisterWorker {
+    let registration = Registration {
         identity: known.identity.clone(),
         address: address.to_owned(),
         zone: config.zone.clone(),
-        software_version: env!("CARGO_PKG_VERSION").to_owned(),
     };
-    match catalog.execute(command).await?.1 {
-        Outcome::WorkerRegistered { worker, incarnation } => {
-            Ok(Joined { cluster: cluster.id.clone(), id: worker, incarnation })
-        }
-        other => Err(Error::internal(format!("a registration brought about {other:?}"))),
-    }
+    let (id, incarnation) = registration.register(catalog).await?;
+    Ok(Joined { cluster: cluster.id.clone(), id, incarnation, registration })
 }
 
 /// Serves everything that a worker offers, until `stop` or until the owner stops.

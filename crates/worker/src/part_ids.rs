@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use granary_catalog::{Catalog, CommandBody, Outcome};
@@ -18,7 +19,7 @@ const LEASE: u64 = 1024;
 pub struct LeasedPartIds {
     catalog: Arc<dyn Catalog>,
     worker: WorkerId,
-    incarnation: u64,
+    incarnation: AtomicU64,
     range: Mutex<Range<u64>>,
     /// Held while a range is leased, and by a sweep: a sweep must know of every lease.
     leasing: tokio::sync::Mutex<()>,
@@ -30,7 +31,7 @@ impl LeasedPartIds {
         Self {
             catalog,
             worker,
-            incarnation,
+            incarnation: AtomicU64::new(incarnation),
             range: Mutex::new(0..0),
             leasing: tokio::sync::Mutex::new(()),
         }
@@ -41,6 +42,19 @@ impl LeasedPartIds {
         self.leasing.lock().await
     }
 
+    /// The incarnation that leases ranges now.
+    pub fn incarnation(&self) -> u64 {
+        self.incarnation.load(Ordering::SeqCst)
+    }
+
+    /// The worker has registered again: what was leased before has expired, and a commit that
+    /// names such an id is refused, so the rest of it is not given out.
+    pub async fn begin(&self, incarnation: u64) {
+        let _leasing = self.leasing.lock().await;
+        self.incarnation.store(incarnation, Ordering::SeqCst);
+        *self.range.lock() = 0..0;
+    }
+
     fn take(&self) -> Option<PartId> {
         self.range.lock().next().map(PartId)
     }
@@ -48,7 +62,7 @@ impl LeasedPartIds {
     async fn lease(&self) -> Result<()> {
         let command = CommandBody::LeasePartIds {
             worker: self.worker,
-            incarnation: self.incarnation,
+            incarnation: self.incarnation(),
             count: LEASE,
         };
         match self.catalog.execute(command).await {
