@@ -9,8 +9,8 @@ use async_trait::async_trait;
 /// Slows a merge down, or lets it wait.
 #[async_trait]
 pub trait Throttle: Send + Sync + Debug {
-    /// Comes back when the merge may go on after having read about `bytes` more (in memory). A merge
-    /// that is dropped while it waits ends like any other.
+    /// Comes back when the merge may go on after having read about `bytes` more of its inputs' files.
+    /// A merge that is dropped while it waits ends like any other.
     async fn admit(&self, bytes: u64);
 }
 

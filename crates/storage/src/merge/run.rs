@@ -76,7 +76,8 @@ pub async fn merge_parts(
         opened.positions.deleted().for_each(|rows| map.deleted(input, rows));
         rows_total += opened.positions.rows();
         positions.push(opened.positions);
-        inputs.push(metered(opened.batches, Arc::clone(&progress)));
+        let row_bytes = part.bytes as f64 / part.rows.max(1) as f64;
+        inputs.push(metered(opened.batches, row_bytes, Arc::clone(&progress)));
     }
     progress.rows_total.store(rows_total, Ordering::Relaxed);
     let place = |id: &ColumnId| schema.position(*id);
@@ -141,15 +142,14 @@ async fn open_input(
 /// Counts what is read, and waits where the merge is to be slower.
 fn metered(
     batches: BoxStream<'static, Result<RecordBatch>>,
+    row_bytes: f64,
     progress: Arc<MergeProgress>,
 ) -> BoxStream<'static, Result<RecordBatch>> {
     let metered = batches.and_then(move |batch| {
         let progress = Arc::clone(&progress);
         async move {
-            let row_bytes = batch.columns().iter().map(|column| column.get_buffer_memory_size());
-            // A slice counts its share of a batch at most.
-            let bytes = row_bytes.sum::<usize>();
-            progress.read(batch.num_rows() as u64, bytes as u64).await;
+            let rows = batch.num_rows();
+            progress.read(rows as u64, (rows as f64 * row_bytes) as u64).await;
             Ok(batch)
         }
     });

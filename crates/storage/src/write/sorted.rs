@@ -48,16 +48,15 @@ pub async fn write_sorted(
 ) -> Result<Option<NewPart>> {
     let (summary, summarised) = oneshot::channel();
     let chunks = Chunks::new(Arc::clone(schema), batches, summary);
-    let chunks = stream::try_unfold(chunks, Chunks::next).boxed();
+    let mut chunks = stream::try_unfold(chunks, Chunks::next).boxed();
+    let Some(first) = chunks.next().await else { return Ok(None) };
+    let chunks = stream::once(std::future::ready(first)).chain(chunks).boxed();
     let NewPartSpec { id, partition, location, effort, bytes_written } = spec;
     let mut upload = Upload::new(volume, schema.table, id, DATA_FILE, bytes_written);
     encode_stream(schema, chunks, &mut upload, effort).await?;
     let ended = |_| Error::internal("the rows were encoded but not to their end");
     let Summary { index, key_range } = summarised.await.map_err(ended)?;
     let (index, key_range) = (index.finish(), key_range.finish());
-    if index.rows == 0 {
-        return Ok(None);
-    }
     if index.rows > u64::from(u32::MAX) {
         return Err(Error::exhausted(format!(
             "a part would have {} rows, and a part has at most {}",

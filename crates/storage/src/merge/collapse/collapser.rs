@@ -235,13 +235,15 @@ fn settle(
         if collapsed.kept.is_none() {
             settled.extend(group.clone().map(|row| sources[row].filter(|_| alone)));
         }
+        // Without a winner any row of several may have been what made the others go.
+        let traceless = rule.losers_leave_no_trace() && winner.is_some();
         for row in group.clone() {
             let Some(source) = sources[row] else { continue };
             let lost = winner != Some(row);
             match (alone, lost) {
                 (true, false) => {}
                 (true, true) => map.gone(source),
-                (false, true) if rule.losers_leave_no_trace() => map.gone(source),
+                (false, true) if traceless => map.gone(source),
                 (false, _) => map.collapsed(source),
             }
         }
