@@ -26,7 +26,7 @@ use granary_proto::v1::bulk_insert_client::BulkInsertClient;
 use granary_proto::v1::insert_request::Message;
 use granary_proto::v1::{InsertHeader, InsertRequest, InsertResponse};
 use granary_sql::GranaryFunctions;
-use granary_worker::{WorkerConfig, WorkerNode};
+use granary_worker::{MergeSettings, WorkerConfig, WorkerNode};
 use prost::Message as _;
 use tempfile::TempDir;
 use tonic::transport::Channel;
@@ -60,6 +60,7 @@ impl Cluster {
             memory_bytes_max: 1 << 30,
             spill_bytes_max: 1 << 30,
             sweep_interval: Duration::from_secs(3600),
+            merges: MergeSettings::default(),
         };
         let functions = Arc::new(GranaryFunctions);
         let worker = WorkerNode::start(

@@ -30,5 +30,6 @@ pub use part_scan::layout::{Layout, ScanSpec, ScannedPart, chunked};
 pub use part_scan::read::{PartAccess, PartRead, read_held};
 pub use part_scan::statistics::{ColumnSummaries, ColumnSummary};
 pub use worker_api::{
-    CatalogDirectory, RemotePartScan, RemoteWorker, WorkerApi, WorkerDirectory, WriteSpec,
+    CatalogDirectory, OptimizeSpec, Optimized, RemotePartScan, RemoteWorker, RunningMerge,
+    WorkerApi, WorkerDirectory, WriteSpec,
 };

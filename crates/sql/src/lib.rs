@@ -37,7 +37,8 @@ pub use resolve::{Named, find_database, resolve_name, resolve_table};
 pub use settings::DialectSettings;
 pub use show::{DescribedColumn, describe, describe_view, show_create_table, show_create_view};
 pub use statement::{
-    CreateTable, CreateView, Insert, LikePattern, MaterializedClause, Statement, TableName, parse,
+    CreateTable, CreateView, EqualColumns, Insert, LikePattern, MaterializedClause, Optimize,
+    Statement, TableName, parse,
 };
 pub use types::{column_type_from_arrow, type_from_sql};
 pub use view::{AliasArguments, alias_arguments, query_columns, view_plan, view_query};

@@ -2,6 +2,7 @@
 //! bound later.
 
 mod clauses;
+mod merges;
 mod parse;
 mod view;
 
@@ -14,6 +15,7 @@ use sqlparser::ast::{
 
 use crate::Notice;
 
+pub use merges::{EqualColumns, Optimize};
 pub use parse::parse;
 pub use view::{CreateView, MaterializedClause};
 
@@ -93,6 +95,13 @@ pub enum Statement {
         renames: Vec<(TableName, TableName)>,
         notices: Vec<Notice>,
     },
+    Optimize(Optimize),
+    /// SYSTEM STOP | START MERGES, of one table or of all.
+    SetMerges {
+        table: Option<TableName>,
+        stopped: bool,
+        notices: Vec<Notice>,
+    },
     /// `like` and `not_like` are patterns of LIKE.
     ShowDatabases {
         like: Option<LikePattern>,
@@ -124,9 +133,11 @@ impl Statement {
             | Statement::DropTables { notices, .. }
             | Statement::DropViews { notices, .. }
             | Statement::TruncateTable { notices, .. }
-            | Statement::RenameTables { notices, .. } => notices,
+            | Statement::RenameTables { notices, .. }
+            | Statement::SetMerges { notices, .. } => notices,
             Statement::CreateTable(create) => &create.notices,
             Statement::CreateView(create) => &create.table.notices,
+            Statement::Optimize(optimize) => &optimize.notices,
             _ => &[],
         }
     }

@@ -13,6 +13,7 @@ pub mod bucket_hash;
 pub mod deletions;
 pub mod filter;
 pub mod merge;
+pub mod merge_pick;
 pub mod part;
 pub mod read;
 pub mod scalar;

@@ -5,15 +5,18 @@
 //!   WriteBlock ─► sort, split, sync ─► NewPart ─► (the coordinator commits)
 //!   fragments  ─► PartScanExec over the PartStore ─► Arrow streams
 //!   ScanPart   ─► one part, filtered, for whoever does not hold it
+//!   snapshot, OPTIMIZE ─► merges of the buckets that it leads ─► MergeParts
 //! ```
 
 mod data_folder;
 mod heartbeat;
 mod local;
+mod merge;
 mod node;
 mod part_ids;
 mod registration;
 mod server;
 mod sweep;
 
+pub use merge::MergeSettings;
 pub use node::{SHARED_VOLUME, WorkerConfig, WorkerNode};

@@ -9,12 +9,16 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use granary_catalog::{DeletionContent, NewPart, PartLocation};
 use granary_common::{Error, Result, WorkerId};
-use granary_execution::{ActiveWork, RemotePartScan, WorkerApi, WriteSpec, read_held};
+use granary_execution::{
+    ActiveWork, OptimizeSpec, Optimized, RemotePartScan, RunningMerge, WorkerApi, WriteSpec,
+    read_held,
+};
 use granary_storage::{
     ColumnStatistics, Deletions, PartRef, PartStore, WriteOptions, write_block, write_deletions,
 };
 use tokio::sync::Semaphore;
 
+use crate::merge::Merges;
 use crate::part_ids::LeasedPartIds;
 
 /// Blocks that are sorted and written at the same time; the rest waits.
@@ -29,6 +33,7 @@ pub struct LocalWorker {
     writes: Semaphore,
     leaving: AtomicBool,
     active: ActiveWork,
+    merges: Arc<Merges>,
 }
 
 impl LocalWorker {
@@ -38,6 +43,7 @@ impl LocalWorker {
         store: Arc<PartStore>,
         ids: Arc<LeasedPartIds>,
         active: ActiveWork,
+        merges: Arc<Merges>,
     ) -> Self {
         Self {
             worker,
@@ -46,12 +52,14 @@ impl LocalWorker {
             writes: Semaphore::new(CONCURRENT_WRITES_MAX),
             leaving: AtomicBool::new(false),
             active,
+            merges,
         }
     }
 
     /// Refuses writes from now on.
     pub fn leave(&self) {
         self.leaving.store(true, Ordering::SeqCst);
+        self.merges.leave();
     }
 
     /// Kind `Unavailable` when the worker is leaving.
@@ -122,5 +130,14 @@ impl WorkerApi for LocalWorker {
             Error::unavailable(format!("worker {} does not hold part {}", self.worker, part.id))
         })?;
         write_deletions(volume, &part, &*self.ids, &deletions).await
+    }
+
+    async fn optimize(&self, spec: OptimizeSpec) -> Result<Optimized> {
+        self.check_stays()?;
+        self.merges.optimize(&spec).await
+    }
+
+    async fn running_merges(&self) -> Result<Vec<RunningMerge>> {
+        Ok(self.merges.running())
     }
 }

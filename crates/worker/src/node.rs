@@ -27,6 +27,7 @@ use url::Url;
 use crate::data_folder::{DataFolder, Identity};
 use crate::heartbeat::Lease;
 use crate::local::LocalWorker;
+use crate::merge::{MergeSettings, Merges, StoredParts};
 use crate::part_ids::LeasedPartIds;
 use crate::registration::Registration;
 use crate::server::{ClusterCheck, WorkerService};
@@ -66,6 +67,8 @@ pub struct WorkerConfig {
     pub spill_bytes_max: u64,
     /// How often orphaned part files are looked for.
     pub sweep_interval: Duration,
+    /// What bounds merges.
+    pub merges: MergeSettings,
 }
 
 /// A running worker.
@@ -103,6 +106,7 @@ struct Parts {
     directory: Arc<dyn WorkerDirectory>,
     active: ActiveWork,
     sweeper: Sweeper,
+    merges: Arc<Merges>,
 }
 
 impl Parts {
@@ -110,6 +114,7 @@ impl Parts {
         config: &WorkerConfig,
         folder: &DataFolder,
         catalog: &Arc<dyn Catalog>,
+        clock: &Arc<dyn Clock>,
         joined: &Joined,
     ) -> Result<Parts> {
         let volume = Arc::new(open_local(folder, joined.id)?);
@@ -117,14 +122,27 @@ impl Parts {
         let ids = LeasedPartIds::new(Arc::clone(catalog), joined.id, joined.incarnation);
         let ids = Arc::new(ids);
         let active = ActiveWork::default();
-        let local =
-            LocalWorker::new(joined.id, Arc::clone(&store), Arc::clone(&ids), active.clone());
-        let local = Arc::new(local);
+        let merger = StoredParts { store: Arc::clone(&store), ids: Arc::clone(&ids) };
+        let merges = Arc::new(Merges::new(
+            joined.id,
+            config.merges.clone(),
+            Arc::clone(catalog),
+            Arc::clone(clock),
+            Arc::new(merger),
+            active.clone(),
+        ));
+        let local = Arc::new(LocalWorker::new(
+            joined.id,
+            Arc::clone(&store),
+            Arc::clone(&ids),
+            active.clone(),
+            Arc::clone(&merges),
+        ));
         let itself: BTreeMap<WorkerId, Arc<dyn WorkerApi>> =
             BTreeMap::from([(joined.id, Arc::clone(&local) as Arc<dyn WorkerApi>)]);
         let directory = Arc::new(CatalogDirectory::new(Arc::clone(catalog), itself));
         let sweeper = Sweeper { catalog: Arc::clone(catalog), ids: Arc::clone(&ids), volume };
-        Ok(Parts { local, ids, store, directory, active, sweeper })
+        Ok(Parts { local, ids, store, directory, active, sweeper, merges })
     }
 }
 
@@ -152,14 +170,14 @@ impl WorkerNode {
             .map_err(|error| Error::internal(format!("a listener has no address: {error}")))?;
         let address = format!("{}:{}", config.advertise_host, listen.port());
         let joined = join(&config, &folder, &address, &*catalog, &*clock, &*random).await?;
-        let parts = Parts::open(&config, &folder, &catalog, &joined)?;
+        let parts = Parts::open(&config, &folder, &catalog, &clock, &joined)?;
         let Joined { cluster, id, incarnation, registration } = joined;
         let memory = Arc::new(NodeMemory::new(&MemoryLimits {
             node_bytes_max: config.memory_bytes_max,
             spill_dir: folder.spill(),
             spill_bytes_max: config.spill_bytes_max,
         })?);
-        let Parts { local, ids, store, directory, active, sweeper } = parts;
+        let Parts { local, ids, store, directory, active, sweeper, merges } = parts;
         let host = FragmentHost {
             functions,
             access: Arc::new(PartAccess {
@@ -182,6 +200,7 @@ impl WorkerNode {
         };
         lease.keep(heartbeats.clone())?;
         tasks.spawn(sweeper.run(Arc::clone(&clock), config.sweep_interval));
+        tasks.spawn(merges.run(tasks.clone()));
         tracing::info!(worker = %id, incarnation, %listen, "the worker serves");
         Ok(WorkerNode {
             id,

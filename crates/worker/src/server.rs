@@ -9,10 +9,11 @@ use futures::{StreamExt, TryStreamExt};
 use granary_catalog::codec;
 use granary_common::{ClusterId, Error, Result};
 use granary_execution::worker_api::{CLUSTER_HEADER, IpcDecoder, IpcEncoder};
-use granary_execution::{RemotePartScan, WorkerApi, WriteSpec};
+use granary_execution::{OptimizeSpec, RemotePartScan, WorkerApi, WriteSpec};
 use granary_proto::internal::worker_server::Worker;
 use granary_proto::internal::{
-    PartStatisticsRequest, PartStatisticsResponse, ScanPartRequest, ScanPartResponse,
+    OptimizeRequest, OptimizeResponse, PartStatisticsRequest, PartStatisticsResponse,
+    RunningMergesRequest, RunningMergesResponse, ScanPartRequest, ScanPartResponse,
     WriteBlockRequest, WriteBlockResponse, WriteDeletionsRequest, WriteDeletionsResponse,
     write_block_request,
 };
@@ -182,5 +183,26 @@ impl Worker for WorkerService {
         };
         let content = written.await.map_err(|error| to_status(&error))?;
         Ok(Response::new(WriteDeletionsResponse { content: content.into() }))
+    }
+
+    async fn optimize(
+        &self,
+        request: Request<OptimizeRequest>,
+    ) -> Result<Response<OptimizeResponse>, Status> {
+        let optimized = async {
+            let spec: OptimizeSpec = codec::decode(&request.into_inner().spec)?;
+            codec::encode(&self.local.optimize(spec).await?)
+        };
+        let optimized = optimized.await.map_err(|error| to_status(&error))?;
+        Ok(Response::new(OptimizeResponse { optimized: optimized.into() }))
+    }
+
+    async fn running_merges(
+        &self,
+        _request: Request<RunningMergesRequest>,
+    ) -> Result<Response<RunningMergesResponse>, Status> {
+        let listed = async { codec::encode(&self.local.running_merges().await?) };
+        let merges = listed.await.map_err(|error| to_status(&error))?;
+        Ok(Response::new(RunningMergesResponse { merges: merges.into() }))
     }
 }

@@ -7,6 +7,7 @@
 //! ```
 
 mod create_table;
+mod merges;
 mod show;
 
 use std::sync::Arc;
@@ -76,6 +77,12 @@ pub async fn change(
             for (from, to) in renames {
                 rename(core, request, &from, &to).await?;
             }
+        }
+        Statement::Optimize(optimize) => {
+            merges::optimize(core, request, &optimize, &mut done.notices).await?;
+        }
+        Statement::SetMerges { table, stopped, .. } => {
+            merges::set_merges(core, request, table.as_ref(), stopped).await?;
         }
         Statement::Use { database } => {
             done.session = Some(use_database(core, request, &database).await?)

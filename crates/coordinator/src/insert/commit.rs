@@ -241,8 +241,8 @@ impl<'a> Writer<'a> {
             parts: receipt.parts,
             version: receipt.version,
             duplicate: receipt.duplicate,
+            notices: self.target.slowdown(),
             token: self.token,
-            notices: Vec::new(),
         })
     }
 

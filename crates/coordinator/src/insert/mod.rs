@@ -16,6 +16,7 @@ mod feed;
 mod from_query;
 mod group;
 mod rpc;
+mod slowdown;
 mod source;
 mod target;
 pub mod wire;
@@ -84,7 +85,10 @@ pub async fn insert(
     let handle = core.queries.begin(&request.id, &session.user, &session.database, &request.text);
     let outcome = handle.run(admitted(core, &request, schema, batches, &handle)).await;
     handle.finish(outcome.as_ref().err());
-    outcome.map(|inserted| Inserted { notices: request.settings.notices, ..inserted })
+    outcome.map(|mut inserted| {
+        inserted.notices.extend(request.settings.notices);
+        inserted
+    })
 }
 
 async fn admitted(

@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
@@ -13,12 +14,13 @@ use granary_catalog::{
 };
 use granary_common::{BucketIndex, Error, Result, TableId};
 use granary_execution::WriteSpec;
-use granary_sql::{RowProjection, resolve_table};
+use granary_sql::{Notice, RowProjection, resolve_table};
 use granary_storage::PartSchema;
 
 use super::InsertRequest;
 use super::block::{Block, cut};
 use super::feed::feed_views;
+use super::slowdown::{make_room, slowdown_notice};
 use crate::core::Coordinator;
 use crate::session::{Session, StatementSettings};
 use crate::views::SessionViews;
@@ -35,6 +37,7 @@ pub(super) struct Target {
     projection: RowProjection,
     part_schema: PartSchema,
     partitions_per_block_max: usize,
+    waited_ms: AtomicU64,
 }
 
 impl Target {
@@ -113,6 +116,7 @@ impl Target {
             snapshot,
             table,
             projection,
+            waited_ms: AtomicU64::new(0),
         }))
     }
 
@@ -134,6 +138,7 @@ impl Target {
             snapshot: Arc::clone(&self.snapshot),
             table,
             projection,
+            waited_ms: AtomicU64::new(0),
         }))
     }
 
@@ -169,6 +174,11 @@ impl Target {
             open.extend(targets.map(|state| Arc::clone(&state.table)));
         }
         versions
+    }
+
+    /// What the client is told about blocks that were held up.
+    pub fn slowdown(&self) -> Vec<Notice> {
+        slowdown_notice(self.waited_ms.load(Ordering::Relaxed)).into_iter().collect()
     }
 
     /// A write of nothing.
@@ -218,6 +228,8 @@ impl Target {
         rows: Vec<RecordBatch>,
         turn: u64,
     ) -> Result<TableWrite> {
+        let waited = make_room(core, self.table.id).await?;
+        self.waited_ms.fetch_add(waited.as_millis() as u64, Ordering::Relaxed);
         let target = Arc::clone(self);
         let cutting = core.with.tasks.spawn_blocking(move || {
             let schema = match rows.first() {

@@ -46,6 +46,18 @@ impl View {
             .collect()
     }
 
+    /// Visible parts, detached ones, and those that no query will see but whose files are kept.
+    fn all_parts(&self) -> Vec<(&str, &Table, &Part)> {
+        let version = self.snapshot.version;
+        self.tables()
+            .into_iter()
+            .flat_map(|(database, state)| {
+                let parts = state.parts.values().filter(move |part| part.added <= version);
+                parts.map(move |part| (database, &*state.table, &**part))
+            })
+            .collect()
+    }
+
     fn buckets(&self) -> Vec<(&str, &TableState, &Bucket)> {
         self.tables()
             .into_iter()
@@ -221,7 +233,8 @@ pub(super) fn default_text(column: &Column) -> String {
 }
 
 pub(super) fn parts(view: &View) -> Columns {
-    let rows = view.parts();
+    let rows = view.all_parts();
+    let version = view.snapshot.version;
     let part = |of: fn(&Part) -> u64| rows.iter().map(move |(_, _, part)| of(part));
     let bounds = |largest: bool| {
         rows.iter().map(move |(_, _, part)| {
@@ -236,7 +249,10 @@ pub(super) fn parts(view: &View) -> Columns {
         .numbers("id", part(|part| part.id.0))
         .numbers("bucket", part(|part| u64::from(part.bucket.0)))
         .texts("partition", rows.iter().map(|(_, _, part)| part.partition.to_string()))
+        .flags("active", rows.iter().map(|(_, _, part)| part.visible_at(version)))
+        .flags("detached", rows.iter().map(|(_, _, part)| part.detached))
         .numbers("rows", part(|part| part.rows))
+        .numbers("deleted_rows", rows.iter().map(|(_, _, part)| part.rows - part.rows_at(version)))
         .numbers("bytes", part(|part| part.bytes))
         .numbers("level", part(|part| u64::from(part.level)))
         .optional_texts("min_key", bounds(false))

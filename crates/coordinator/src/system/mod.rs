@@ -6,6 +6,7 @@
 mod catalog_tables;
 mod columns;
 mod information;
+mod merges;
 mod node_tables;
 
 use std::sync::Arc;
@@ -24,11 +25,12 @@ use columns::Columns;
 /// The schemas beside the users' databases.
 pub const SCHEMAS: [&str; 2] = ["information_schema", "system"];
 
-const SYSTEM_TABLES: [&str; 10] = [
+const SYSTEM_TABLES: [&str; 11] = [
     "bucket_replicas",
     "buckets",
     "columns",
     "databases",
+    "merges",
     "one",
     "parts",
     "queries",
@@ -121,7 +123,12 @@ impl SchemaProvider for SystemSchema {
     }
 
     async fn table(&self, name: &str) -> EngineResult<Option<Arc<dyn TableProvider>>> {
-        let Some(columns) = self.build(name).map_err(to_datafusion)? else { return Ok(None) };
+        let columns = match (self.name, name.to_ascii_lowercase().as_str()) {
+            // The only one that other nodes are asked for.
+            ("system", "merges") => Some(merges::merges(&self.view).await),
+            _ => self.build(name).map_err(to_datafusion)?,
+        };
+        let Some(columns) = columns else { return Ok(None) };
         let rows = columns.build().map_err(to_datafusion)?;
         let table = MemTable::try_new(rows.schema(), vec![vec![rows]])?;
         Ok(Some(Arc::new(table)))

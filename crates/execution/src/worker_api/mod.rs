@@ -2,6 +2,7 @@
 
 mod directory;
 mod ipc;
+mod merges;
 mod remote;
 
 use std::fmt::Debug;
@@ -18,6 +19,7 @@ use url::Url;
 
 pub use directory::{CatalogDirectory, worker_url};
 pub use ipc::{IpcDecoder, IpcEncoder};
+pub use merges::{OptimizeSpec, Optimized, RunningMerge};
 pub use remote::{CLUSTER_HEADER, MESSAGE_BYTES_MAX, RemoteWorker, lazy_channel};
 
 /// Where and how a block becomes parts.
@@ -69,6 +71,17 @@ pub trait WorkerApi: Debug + Send + Sync {
     /// disk, `Unavailable` for a worker that is away, is leaving or does not hold the part.
     async fn write_deletions(&self, part: PartRef, deletions: Deletions)
     -> Result<DeletionContent>;
+
+    /// Merges parts of buckets that the worker leads, also while background merges are stopped, and
+    /// returns when that is done. Dropping the call stops it; merges that are done stay.
+    ///
+    /// Kinds: `Conflict` when the worker does not lead a bucket any more, `NotFound` for a table
+    /// that is gone, `Unsupported` for columns that cannot be merged, `Unavailable` for a worker that
+    /// is away or leaving.
+    async fn optimize(&self, spec: OptimizeSpec) -> Result<Optimized>;
+
+    /// The merges that run now.
+    async fn running_merges(&self) -> Result<Vec<RunningMerge>>;
 }
 
 /// The way to every worker.

@@ -11,8 +11,8 @@ use granary_catalog::{DeletionContent, NewPart, codec};
 use granary_common::{ClusterId, Error, Result};
 use granary_proto::internal::worker_client::WorkerClient;
 use granary_proto::internal::{
-    PartStatisticsRequest, ScanPartRequest, ScanPartResponse, WriteBlockRequest,
-    WriteDeletionsRequest, write_block_request,
+    OptimizeRequest, PartStatisticsRequest, RunningMergesRequest, ScanPartRequest,
+    ScanPartResponse, WriteBlockRequest, WriteDeletionsRequest, write_block_request,
 };
 use granary_storage::{ColumnStatistics, Deletions, PartRef};
 use tonic::Request;
@@ -20,7 +20,10 @@ use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::{Channel, Endpoint};
 use url::Url;
 
-use super::{IpcDecoder, IpcEncoder, RemotePartScan, WorkerApi, WriteSpec};
+use super::{
+    IpcDecoder, IpcEncoder, OptimizeSpec, Optimized, RemotePartScan, RunningMerge, WorkerApi,
+    WriteSpec,
+};
 use crate::error::from_peer_status;
 
 /// The header of every internal request: the cluster that the caller belongs to.
@@ -148,6 +151,25 @@ impl WorkerApi for RemoteWorker {
             .await
             .map_err(|status| self.failed("deleting rows", &status))?;
         codec::decode(&response.into_inner().content)
+    }
+
+    async fn optimize(&self, spec: OptimizeSpec) -> Result<Optimized> {
+        let request = OptimizeRequest { spec: codec::encode(&spec)?.into() };
+        let mut client = self.client.clone();
+        let response = client
+            .optimize(self.request(request))
+            .await
+            .map_err(|status| self.failed("merging parts", &status))?;
+        codec::decode(&response.into_inner().optimized)
+    }
+
+    async fn running_merges(&self) -> Result<Vec<RunningMerge>> {
+        let mut client = self.client.clone();
+        let response = client
+            .running_merges(self.request(RunningMergesRequest {}))
+            .await
+            .map_err(|status| self.failed("asking for merges", &status))?;
+        codec::decode(&response.into_inner().merges)
     }
 }
 

@@ -186,6 +186,15 @@ settings! {
     memory_mib: u64 = unset, [Server, Coordinator, Worker];
     /// Threads that run queries, 1 to 1024. Not set: one for each core.
     threads: usize = unset, [Server, Coordinator, Worker];
+    /// Merges of parts that run at a time, each on about one thread, 0 to 256; 0 leaves only those
+    /// of OPTIMIZE TABLE, one at a time. Not set: half of the threads, at least 1.
+    merge_threads: usize = unset, [Server, Worker];
+    /// Memory of all merges together, in MiB, 128 to 1048576; bounds how many parts one merge takes.
+    /// It comes on top of memory_mib. Default: 512.
+    merge_memory_mib: u64 = (512), [Server, Worker];
+    /// What one background merge reads at most, in MiB, 1 to 1048576; larger parts stay as they are.
+    /// The table setting max_bytes_to_merge_at_max_space_in_pool goes before it. Default: 10240.
+    merge_mib_max: u64 = (10_240), [Server, Worker];
     /// How long a drain waits for running queries and inserts, in seconds, 0 to 3600. Default: 30.
     drain_limit_s: u64 = (30), [Server, Metadata, Coordinator, Worker];
     /// Secret that signs tickets and session tokens, the same for all coordinators of a cluster.

@@ -30,6 +30,9 @@ pub(super) fn unused(role: Role, layer: &Layer, who: &str) -> Vec<String> {
 pub(super) fn bounds(role: Role, settings: &Settings) -> Result<()> {
     within("memory_mib", settings.memory_mib, 64..=1_048_576)?;
     within("threads", settings.threads.map(|threads| threads as u64), 1..=1024)?;
+    within("merge_threads", settings.merge_threads.map(|threads| threads as u64), 0..=256)?;
+    within("merge_memory_mib", Some(settings.merge_memory_mib), 128..=1_048_576)?;
+    within("merge_mib_max", Some(settings.merge_mib_max), 1..=1_048_576)?;
     within("drain_limit_s", Some(settings.drain_limit_s), 0..=3600)?;
     if role.uses("metadata") && settings.metadata.0.is_empty() {
         return Err(Error::invalid("metadata names no address"));

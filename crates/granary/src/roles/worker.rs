@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use granary_catalog::Catalog;
+use granary_common::units::MIB;
 use granary_common::{Result, SystemClock, SystemRandom, TaskOwner};
 use granary_sql::GranaryFunctions;
-use granary_worker::{WorkerConfig, WorkerNode};
+use granary_worker::{MergeSettings, WorkerConfig, WorkerNode};
 
 use super::member::{Member, advertise_host};
 use super::{STOP_LIMIT, memory};
@@ -56,6 +57,7 @@ pub(super) async fn start_node(
         memory_bytes_max,
         spill_bytes_max: spill_bytes(memory_bytes_max),
         sweep_interval: SWEEP_INTERVAL,
+        merges: merge_settings(settings),
     };
     WorkerNode::start(
         config,
@@ -66,6 +68,18 @@ pub(super) async fn start_node(
         tasks.clone(),
     )
     .await
+}
+
+/// One thread of two merges, unless the settings say it.
+fn merge_settings(settings: &Settings) -> MergeSettings {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = settings.threads.unwrap_or(cores);
+    MergeSettings {
+        merges_max: settings.merge_threads.unwrap_or((threads / 2).max(1)),
+        memory_bytes_max: settings.merge_memory_mib * MIB,
+        merge_bytes_max: settings.merge_mib_max * MIB,
+        threads,
+    }
 }
 
 /// Bytes of spilled files for `memory_bytes` of memory.

@@ -23,7 +23,7 @@ use granary_planner::{
     EngineConfig, EngineMode, MemoryLimits, QueryEngine, QuerySettings, SessionInputs,
 };
 use granary_storage::{PartSchema, bucket_of, hash_columns};
-use granary_worker::{WorkerConfig, WorkerNode};
+use granary_worker::{MergeSettings, WorkerConfig, WorkerNode};
 
 pub struct Cluster {
     pub catalog: Arc<MemoryCatalog>,
@@ -55,6 +55,7 @@ pub fn config(folder: &std::path::Path, number: usize) -> WorkerConfig {
         memory_bytes_max: 1 << 30,
         spill_bytes_max: 1 << 30,
         sweep_interval: Duration::from_secs(600),
+        merges: MergeSettings::default(),
     }
 }
 

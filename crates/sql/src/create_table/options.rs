@@ -13,11 +13,21 @@ use crate::{CreateTable, Notice};
 /// Rows of a granule: enough to be worth an index entry, few enough to be one unit of reading.
 const INDEX_GRANULARITY_MAX: u64 = 1 << 20;
 
+/// Parts of one bucket and partition at which inserts may at most be held up or refused.
+const PARTS_MAX: u64 = 1_000_000;
+
 /// Settings that this version obeys.
-const KNOWN: [&str; 3] = ["index_granularity", "replication_factor", "colocation_group"];
+const KNOWN: [&str; 6] = [
+    "index_granularity",
+    "replication_factor",
+    "colocation_group",
+    "parts_to_delay_insert",
+    "parts_to_throw_insert",
+    "max_bytes_to_merge_at_max_space_in_pool",
+];
 
 /// Settings of ClickHouse's MergeTree that have no counterpart here.
-const WITHOUT_EFFECT: [&str; 18] = [
+const WITHOUT_EFFECT: [&str; 15] = [
     "index_granularity_bytes",
     "min_bytes_for_wide_part",
     "min_rows_for_wide_part",
@@ -26,10 +36,7 @@ const WITHOUT_EFFECT: [&str; 18] = [
     "ttl_only_drop_parts",
     "storage_policy",
     "old_parts_lifetime",
-    "parts_to_delay_insert",
-    "parts_to_throw_insert",
     "max_parts_in_total",
-    "max_bytes_to_merge_at_max_space_in_pool",
     "enable_block_number_column",
     "enable_block_offset_column",
     "allow_nullable_key",
@@ -49,6 +56,14 @@ pub(super) fn settings(
             "index_granularity" => {
                 let rows = bounded(name, value, INDEX_GRANULARITY_MAX)?;
                 settings.insert(name.clone(), rows.to_string());
+            }
+            "parts_to_delay_insert" | "parts_to_throw_insert" => {
+                let parts = bounded(name, value, PARTS_MAX)?;
+                settings.insert(name.clone(), parts.to_string());
+            }
+            "max_bytes_to_merge_at_max_space_in_pool" => {
+                let bytes = bounded(name, value, u64::MAX)?;
+                settings.insert(name.clone(), bytes.to_string());
             }
             "replication_factor" => match bounded(name, value, 16)? {
                 1 => {}

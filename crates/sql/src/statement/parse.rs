@@ -89,6 +89,8 @@ fn one_statement(parser: &mut Parser<'_>, text: &str) -> Parsed<Statement> {
         Keyword::EXPLAIN => explain(parser),
         Keyword::USE => use_database(parser),
         Keyword::SET => set(parser),
+        Keyword::OPTIMIZE => super::merges::optimize(parser),
+        Keyword::SYSTEM => super::merges::system(parser),
         _ => Err(other(parser)?),
     }
 }

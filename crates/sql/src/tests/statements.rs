@@ -3,7 +3,7 @@
 use granary_common::ErrorKind;
 
 use super::support::only;
-use crate::{Statement, parse};
+use crate::{EqualColumns, Statement, parse};
 
 #[test]
 fn statements_are_read() {
@@ -25,6 +25,14 @@ fn statements_are_read() {
         ("SET a = 1, b = 'x'", "Set"),
         ("INSERT INTO TABLE t (a, b) VALUES (1, 'x'), (2, 'y')", "Insert"),
         ("INSERT INTO t SELECT * FROM u", "Insert"),
+        ("OPTIMIZE TABLE d.t", "Optimize"),
+        ("OPTIMIZE t FINAL", "Optimize"),
+        ("OPTIMIZE TABLE t ON CLUSTER c FINAL CLEANUP", "Optimize"),
+        ("OPTIMIZE TABLE t FINAL DEDUPLICATE BY a, b", "Optimize"),
+        ("OPTIMIZE TABLE t DEDUPLICATE BY * EXCEPT (a)", "Optimize"),
+        ("SYSTEM STOP MERGES", "SetMerges"),
+        ("SYSTEM START MERGES d.t", "SetMerges"),
+        ("SYSTEM STOP MERGES ON CLUSTER c t", "SetMerges"),
         ("SELECT 1", "Query"),
         ("WITH x AS (SELECT 1) SELECT * FROM x", "Query"),
         ("(SELECT 1) UNION ALL (SELECT 2)", "Query"),
@@ -100,4 +108,23 @@ fn what_is_wrong_is_shown() {
     }
     let nested = format!("SELECT {}1{}", "(".repeat(500), ")".repeat(500));
     assert!(parse(&nested).expect_err("deep").message().contains("nested too deeply"));
+}
+
+#[test]
+fn merges_are_asked_for() {
+    let sql = "OPTIMIZE TABLE t DEDUPLICATE BY * EXCEPT a";
+    let Statement::Optimize(optimize) = only(sql) else { panic!("{sql}") };
+    assert!(optimize.is_final);
+    assert_eq!(optimize.deduplicate, Some(EqualColumns::Except(vec!["a".to_owned()])));
+    assert_eq!(optimize.notices.len(), 1);
+    let sql = "SYSTEM START MERGES";
+    assert!(matches!(only(sql), Statement::SetMerges { table: None, stopped: false, .. }));
+    for (sql, kind) in [
+        ("OPTIMIZE TABLE t CLEANUP", ErrorKind::InvalidInput),
+        ("OPTIMIZE TABLE t FINAL DEDUPLICATE BY COLUMNS('x')", ErrorKind::Unsupported),
+        ("SYSTEM RELOAD DICTIONARY d", ErrorKind::Unsupported),
+        ("SYSTEM STOP MUTATIONS", ErrorKind::Unsupported),
+    ] {
+        assert_eq!(parse(sql).expect_err(sql).kind(), kind, "{sql}");
+    }
 }

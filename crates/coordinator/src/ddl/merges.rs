@@ -1,0 +1,193 @@
+//! OPTIMIZE TABLE and SYSTEM STOP | START MERGES.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures::stream::{self, StreamExt};
+use granary_catalog::{
+    CommandBody, Distribution, EngineKind, Partitions, Snapshot, Table, TableState,
+};
+use granary_common::{BucketIndex, ColumnId, Error, Result, TableId, WorkerId};
+use granary_execution::{OptimizeSpec, Optimized};
+use granary_sql::{EqualColumns, Notice, Optimize, TableName, resolve_table};
+
+use crate::core::Coordinator;
+use crate::query::StatementRequest;
+
+/// Asks the leaders of all buckets to merge and waits until they have. Running it again after an
+/// error loses nothing: what was merged stays.
+pub(super) async fn optimize(
+    core: &Arc<Coordinator>,
+    request: &StatementRequest,
+    optimize: &Optimize,
+    notices: &mut Vec<Notice>,
+) -> Result<()> {
+    let snapshot = core.with.catalog.read_latest().await?;
+    let table = resolve_table(&snapshot, &request.session.database, &optimize.table)?;
+    check_cleanup(&table, optimize)?;
+    let deduplicate_by =
+        optimize.deduplicate.as_ref().map(|columns| equal_columns(&table, columns)).transpose()?;
+    if let Some(columns) = &deduplicate_by
+        && !meet_in_a_bucket(&table, columns)
+    {
+        notices.push(Notice::new(format!(
+            "equal rows in different buckets stay: table '{}' has {} buckets and is not distributed \
+             by columns that are compared",
+            table.name, table.buckets
+        )));
+    }
+    let spec = OptimizeSpec {
+        table: table.id,
+        buckets: Vec::new(),
+        partitions: Partitions::All,
+        is_final: optimize.is_final,
+        is_cleanup: optimize.is_cleanup,
+        deduplicate_by,
+    };
+    let done = merged_by_leaders(core, spec).await?;
+    tracing::debug!(
+        table = table.name,
+        merges = done.merges,
+        parts = done.parts,
+        bytes = done.bytes,
+        "optimized"
+    );
+    Ok(())
+}
+
+/// Whether rows that are equal in `columns` are always in the same bucket.
+fn meet_in_a_bucket(table: &Table, columns: &[ColumnId]) -> bool {
+    match &table.distribution {
+        _ if table.buckets <= 1 => true,
+        Distribution::Rotation => false,
+        Distribution::Hash(hashed) => hashed.iter().all(|column| columns.contains(column)),
+    }
+}
+
+/// Sends the merges to the leaders; buckets whose leader changed are asked for again.
+async fn merged_by_leaders(core: &Arc<Coordinator>, spec: OptimizeSpec) -> Result<Optimized> {
+    let mut done = Optimized::default();
+    let mut backoff = None;
+    let mut left: Option<Vec<BucketIndex>> = None;
+    loop {
+        let snapshot = core.with.catalog.read_latest().await?;
+        let leaders = leaders(&snapshot, spec.table, left.as_deref())?;
+        let asked = leaders.into_iter().map(|(worker, buckets)| {
+            let spec = OptimizeSpec { buckets: buckets.clone(), ..spec.clone() };
+            async move {
+                let outcome = match core.with.workers.api(worker) {
+                    Ok(api) => api.optimize(spec).await,
+                    Err(error) => Err(error),
+                };
+                (buckets, outcome)
+            }
+        });
+        let answers: Vec<_> = stream::iter(asked)
+            .buffer_unordered(core.config.limits.bucket_writes_max)
+            .collect()
+            .await;
+        let mut failed = None;
+        let mut again = Vec::new();
+        for (buckets, outcome) in answers {
+            match outcome {
+                Ok(optimized) => done.add(optimized),
+                Err(error) if error.kind().is_retryable() => {
+                    again.extend(buckets);
+                    failed = Some(error);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        let Some(error) = failed else { return Ok(done) };
+        // Time counts from the first failure: what went well may have taken long.
+        if !backoff.get_or_insert_with(|| core.backoff()).wait().await {
+            return Err(error);
+        }
+        left = Some(again);
+    }
+}
+
+/// The buckets of a table that are left to do, by the worker that leads them.
+fn leaders(
+    snapshot: &Snapshot,
+    table: TableId,
+    left: Option<&[BucketIndex]>,
+) -> Result<BTreeMap<WorkerId, Vec<BucketIndex>>> {
+    let state: Option<&TableState> = snapshot.tables.get(&table);
+    let state = state
+        .filter(|state| state.table.dropped.is_none())
+        .ok_or_else(|| Error::not_found("the table was dropped meanwhile"))?;
+    let mut leaders: BTreeMap<WorkerId, Vec<BucketIndex>> = BTreeMap::new();
+    for bucket in state.buckets.values() {
+        if left.is_none_or(|left| left.contains(&bucket.index)) {
+            leaders.entry(bucket.leader).or_default().push(bucket.index);
+        }
+    }
+    Ok(leaders)
+}
+
+fn check_cleanup(table: &Table, optimize: &Optimize) -> Result<()> {
+    let marks_deleted =
+        matches!(table.engine.kind, EngineKind::Replacing { is_deleted: Some(_), .. });
+    match optimize.is_cleanup && !marks_deleted {
+        true => Err(Error::invalid(format!(
+            "CLEANUP is for ReplacingMergeTree(version, is_deleted); the engine of table '{}' marks \
+             no rows as deleted",
+            table.name
+        ))),
+        false => Ok(()),
+    }
+}
+
+/// The columns that DEDUPLICATE compares. Those of the keys must be among them, so that equal rows
+/// lie side by side in one bucket and partition.
+fn equal_columns(table: &Table, columns: &EqualColumns) -> Result<Vec<ColumnId>> {
+    let find = |name: &String| {
+        let found = table.visible_columns().find(|column| column.name.eq_ignore_ascii_case(name));
+        found.map(|column| column.id).ok_or_else(|| {
+            Error::not_found(format!("table '{}' has no column '{name}'", table.name))
+        })
+    };
+    let all = table.columns.iter().map(|column| column.id);
+    let chosen: Vec<ColumnId> = match columns {
+        EqualColumns::All => return Ok(all.collect()),
+        EqualColumns::These(names) => {
+            let mut chosen = names.iter().map(find).collect::<Result<Vec<_>>>()?;
+            // Hidden ones hold values of key expressions, which follow from the visible ones.
+            let hidden = table.columns.iter().filter(|column| !column.is_visible());
+            chosen.extend(hidden.map(|column| column.id));
+            chosen
+        }
+        EqualColumns::Except(names) => {
+            let except = names.iter().map(find).collect::<Result<Vec<_>>>()?;
+            all.filter(|id| !except.contains(id)).collect()
+        }
+    };
+    let keys = table.order_by.iter().chain(&table.partition_by);
+    match keys.into_iter().find(|key| !chosen.contains(&key.column)) {
+        Some(key) => Err(Error::invalid(format!(
+            "DEDUPLICATE BY must name the columns of the sorting key and the partition key: '{}' is \
+             missing",
+            key.text
+        ))),
+        None => Ok(chosen),
+    }
+}
+
+/// SYSTEM STOP | START MERGES, of one table or of all.
+pub(super) async fn set_merges(
+    core: &Arc<Coordinator>,
+    request: &StatementRequest,
+    table: Option<&TableName>,
+    stopped: bool,
+) -> Result<()> {
+    let table = match table {
+        Some(name) => {
+            let snapshot = core.with.catalog.read_latest().await?;
+            Some(resolve_table(&snapshot, &request.session.database, name)?.id)
+        }
+        None => None,
+    };
+    let command = CommandBody::SetMerges { table, stopped };
+    core.with.catalog.execute(command).await.map(drop)
+}

@@ -1,0 +1,59 @@
+//! What is asked of a worker about the merges of its buckets.
+
+use granary_catalog::Partitions;
+use granary_common::{BucketIndex, ColumnId, PartId, TableId, WorkerId};
+use serde::{Deserialize, Serialize};
+
+/// Merges that a statement asks for: OPTIMIZE TABLE.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OptimizeSpec {
+    pub table: TableId,
+    /// Buckets that the worker leads.
+    pub buckets: Vec<BucketIndex>,
+    pub partitions: Partitions,
+    /// All parts of a partition and bucket become one, else one round of picking is done.
+    pub is_final: bool,
+    /// Whether rows that are marked as deleted by the engine go as well; needs `is_final`.
+    pub is_cleanup: bool,
+    /// Of rows that are equal in these columns one stays; needs `is_final`.
+    pub deduplicate_by: Option<Vec<ColumnId>>,
+}
+
+/// What OPTIMIZE did on a worker.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Optimized {
+    pub merges: u64,
+    /// Parts that were merged.
+    pub parts: u64,
+    /// Bytes of those parts.
+    pub bytes: u64,
+}
+
+impl Optimized {
+    /// Adds what was done elsewhere.
+    pub fn add(&mut self, other: Optimized) {
+        self.merges += other.merges;
+        self.parts += other.parts;
+        self.bytes += other.bytes;
+    }
+}
+
+/// A merge that runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunningMerge {
+    pub worker: WorkerId,
+    pub table: TableId,
+    pub bucket: BucketIndex,
+    /// The partition's value as text.
+    pub partition: String,
+    /// In insert order.
+    pub parts: Vec<PartId>,
+    pub bytes: u64,
+    pub rows: u64,
+    pub rows_read: u64,
+    pub rows_written: u64,
+    /// Milliseconds since it began.
+    pub elapsed_ms: u64,
+    /// Whether a statement asked for it.
+    pub is_optimize: bool,
+}

@@ -1,0 +1,245 @@
+//! One merge: read, write, commit; and again when deletions moved meanwhile.
+//!
+//! ```text
+//!   inputs at a version ─ Merger ─► a part ─ MergeParts ─┬─► done
+//!                                       ▲                └─ Conflict ─ look again ─┬─ an input is gone: drop it
+//!                                       └── deletions carried over ◄───────────────┘
+//! ```
+
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use granary_catalog::{
+    Bucket, Catalog, CommandBody, DeletionContent, KnownPart, MergeParts, MergedPart, NewPart,
+    Part, PartLocation, Snapshot, Table, TableState,
+};
+use granary_common::{CatalogVersion, Clock, ColumnId, Error, ErrorKind, PartId, Result, WorkerId};
+
+use super::book::{Lane, Progress};
+
+/// Commits of one merge at most; each further one means that rows were deleted meanwhile.
+const COMMITS_MAX: u32 = 8;
+/// Between two of them.
+const COMMIT_PAUSE: Duration = Duration::from_millis(200);
+
+/// What to merge, as one snapshot has it.
+#[derive(Clone, Debug)]
+pub struct Job {
+    pub table: Arc<Table>,
+    pub bucket: Arc<Bucket>,
+    pub lane: Lane,
+    /// Neighbours in insert order.
+    pub inputs: Vec<Arc<Part>>,
+    /// At which the inputs' deletions are taken.
+    pub version: CatalogVersion,
+    /// Whether rows that the engine marks as deleted go as well.
+    pub is_cleanup: bool,
+    pub deduplicate_by: Option<Vec<ColumnId>>,
+}
+
+impl Job {
+    /// A merge of `inputs`, which are parts of `state` in `lane`. `None` when the bucket is gone.
+    pub fn of(
+        snapshot: &Snapshot,
+        state: &TableState,
+        lane: &Lane,
+        inputs: Vec<Arc<Part>>,
+    ) -> Option<Job> {
+        let bucket = state.buckets.get(&lane.bucket)?;
+        Some(Job {
+            table: Arc::clone(&state.table),
+            bucket: Arc::clone(bucket),
+            lane: lane.clone(),
+            inputs,
+            version: snapshot.version,
+            is_cleanup: false,
+            deduplicate_by: None,
+        })
+    }
+
+    /// The inputs' ids.
+    pub fn parts(&self) -> Vec<PartId> {
+        self.inputs.iter().map(|part| part.id).collect()
+    }
+
+    /// Bytes of the inputs.
+    pub fn bytes(&self) -> u64 {
+        self.inputs.iter().map(|part| part.bytes).sum()
+    }
+
+    /// Where the merged part goes: where the newest input is, as this worker writes it.
+    pub fn location(&self) -> PartLocation {
+        match self.inputs.last().map(|part| &part.location) {
+            Some(PartLocation::Shared { volume }) => {
+                PartLocation::Shared { volume: volume.clone() }
+            }
+            _ => PartLocation::Local { copies: vec![self.bucket.leader] },
+        }
+    }
+
+    /// The replicas that hold a part at [`Job::location`].
+    fn synced(&self) -> Vec<WorkerId> {
+        match self.location() {
+            PartLocation::Shared { .. } => self.bucket.in_sync.clone(),
+            PartLocation::Local { copies } => copies,
+        }
+    }
+}
+
+/// What a merge made. Nothing refers to it yet.
+#[derive(Debug)]
+pub struct Made {
+    /// `None` when no row is left.
+    pub part: Option<NewPart>,
+    pub rows: Box<dyn CarryOver>,
+}
+
+/// Where the rows of a merge's inputs are in its result.
+#[async_trait]
+pub trait CarryOver: Debug + Send + Sync {
+    /// Deletions of the merged part for what was deleted from the inputs since they were read:
+    /// `inputs` are they as they are at `version`. `None` when the merge must be done again,
+    /// because such a row was merged with others.
+    async fn carry(
+        &self,
+        inputs: &[Arc<Part>],
+        version: CatalogVersion,
+    ) -> Result<Option<(u64, DeletionContent)>>;
+}
+
+/// Merges parts of this worker's volumes.
+#[async_trait]
+pub trait Merger: Debug + Send + Sync {
+    /// Reads the inputs and writes what becomes of them.
+    async fn merge(&self, job: &Job, progress: &Arc<Progress>) -> Result<Made>;
+
+    /// Deletes the files of a part that will never be committed. Failing that, a sweep does.
+    async fn discard(&self, part: &NewPart, job: &Job);
+}
+
+/// How a merge ended that did not fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    Merged,
+    /// Somebody replaced or dropped an input, or the bucket has another leader.
+    Overtaken,
+}
+
+/// What became of a merge's inputs while it ran.
+#[derive(Debug)]
+enum Found {
+    /// Our commit is there.
+    Committed,
+    /// An input is gone, or the bucket is not led as it was.
+    Overtaken,
+    /// All are there, perhaps with other deletions.
+    There(Vec<Arc<Part>>),
+}
+
+/// Runs merges to their commit.
+#[derive(Clone, Debug)]
+pub struct Committer {
+    pub catalog: Arc<dyn Catalog>,
+    pub clock: Arc<dyn Clock>,
+    pub merger: Arc<dyn Merger>,
+}
+
+impl Committer {
+    /// Merges and commits. A result that cannot be committed leaves no trace.
+    ///
+    /// Kind `Conflict` when rows were deleted so often that the merge never fitted.
+    pub async fn run(&self, job: &Job, progress: &Arc<Progress>) -> Result<Ended> {
+        let made = self.merger.merge(job, progress).await?;
+        let mut is_unknown = false;
+        let ended = self.commit(job, &made, &mut is_unknown).await;
+        // A commit of unknown outcome may still come true.
+        if let (false, Some(part)) = (is_unknown || matches!(ended, Ok(Ended::Merged)), &made.part)
+        {
+            self.merger.discard(part, job).await;
+        }
+        ended
+    }
+
+    async fn commit(&self, job: &Job, made: &Made, is_unknown: &mut bool) -> Result<Ended> {
+        let mut inputs = job.inputs.clone();
+        let mut deletions = None;
+        let mut last = Error::conflict("a merge was not committed");
+        for _ in 0..COMMITS_MAX {
+            let command = command(job, &inputs, made.part.as_ref(), deletions.as_ref());
+            match self.catalog.execute(CommandBody::MergeParts(command)).await {
+                Ok(_) => return Ok(Ended::Merged),
+                Err(error) if error.kind().is_retryable() => last = error,
+                Err(error) if error.kind() == ErrorKind::DeadlineExceeded => {
+                    *is_unknown = true;
+                    last = error;
+                }
+                Err(error) => return Err(error),
+            }
+            let Ok(snapshot) = self.catalog.read_latest().await else {
+                self.clock.sleep(COMMIT_PAUSE).await;
+                continue;
+            };
+            inputs = match look_again(&snapshot, job, made.part.as_ref()) {
+                Found::Committed => return Ok(Ended::Merged),
+                Found::Overtaken => return Ok(Ended::Overtaken),
+                Found::There(inputs) => inputs,
+            };
+            if inputs.iter().zip(&job.inputs).any(|(now, then)| newest(now) != newest(then)) {
+                match made.rows.carry(&inputs, snapshot.version).await? {
+                    Some(carried) => deletions = Some(carried),
+                    None => return Ok(Ended::Overtaken),
+                }
+            }
+            self.clock.sleep(COMMIT_PAUSE).await;
+        }
+        Err(last.context("a merge could not be committed"))
+    }
+}
+
+fn newest(part: &Part) -> Option<CatalogVersion> {
+    part.deletions.last().map(|vector| vector.since)
+}
+
+fn command(
+    job: &Job,
+    inputs: &[Arc<Part>],
+    part: Option<&NewPart>,
+    deletions: Option<&(u64, DeletionContent)>,
+) -> MergeParts {
+    let output = part.map(|part| MergedPart {
+        part: part.clone(),
+        deletions: deletions.filter(|(rows, _)| *rows > 0).cloned(),
+    });
+    let known = |part: &Arc<Part>| KnownPart { part: part.id, deletions: newest(part) };
+    MergeParts {
+        table: job.table.id,
+        schema_version: job.table.schema_version,
+        bucket: job.lane.bucket,
+        epoch: job.bucket.epoch,
+        in_sync_version: job.bucket.in_sync_version,
+        synced: job.synced(),
+        inputs: inputs.iter().map(known).collect(),
+        outputs: output.into_iter().collect(),
+    }
+}
+
+fn look_again(snapshot: &Snapshot, job: &Job, part: Option<&NewPart>) -> Found {
+    let Some(state) = snapshot.tables.get(&job.table.id) else { return Found::Overtaken };
+    if part.is_some_and(|part| state.parts.contains_key(&part.id)) {
+        return Found::Committed;
+    }
+    let is_led_alike = state.buckets.get(&job.lane.bucket).is_some_and(|bucket| {
+        let of = |bucket: &Bucket| (bucket.epoch, bucket.in_sync_version);
+        of(bucket) == of(&job.bucket)
+    });
+    let there = |part: &Arc<Part>| {
+        state.parts.get(&part.id).filter(|part| part.removed.is_none()).map(Arc::clone)
+    };
+    let inputs: Option<Vec<Arc<Part>>> = job.inputs.iter().map(there).collect();
+    match inputs {
+        Some(inputs) if is_led_alike && state.table.dropped.is_none() => Found::There(inputs),
+        _ => Found::Overtaken,
+    }
+}

@@ -1,0 +1,107 @@
+//! What the scheduler remembers between two looks at the catalog: since when parts are there, and
+//! which lanes failed.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use granary_catalog::{Part, Snapshot, Table, TableState};
+use granary_common::{BucketIndex, PartId, WorkerId};
+use granary_storage::merge_pick::{Candidate, PickLimits};
+use std::sync::Arc;
+
+use super::book::Lane;
+use super::choose::LaneParts;
+
+/// After a failure a lane is left alone for so long, doubled with each further one.
+const BACKOFF_MS: u64 = 2_000;
+const BACKOFF_MS_MAX: u64 = 600_000;
+
+/// The memory of one scheduler. Bounded by what the catalog holds.
+#[derive(Debug, Default)]
+pub struct Memory {
+    /// When a part was first seen, on the monotonic clock; parts carry no time themselves.
+    seen_ms: HashMap<PartId, u64>,
+    /// How often a lane failed in a row, and until when it is left alone.
+    failed: BTreeMap<Lane, (u32, u64)>,
+}
+
+impl Memory {
+    /// The lanes that `worker` may merge in now. Tables whose merges are stopped are left out.
+    pub fn lanes(
+        &mut self,
+        snapshot: &Snapshot,
+        worker: WorkerId,
+        busy: &HashSet<PartId>,
+        limits: &PickLimits,
+        now_ms: u64,
+    ) -> Vec<LaneParts> {
+        let mut seen_ms = HashMap::with_capacity(self.seen_ms.len());
+        let mut lanes: Vec<LaneParts> = Vec::new();
+        for state in snapshot.tables.values().filter(|state| may_merge(snapshot, &state.table)) {
+            let limits = limits_of(&state.table, limits);
+            for (lane, parts) in led(snapshot, state, worker) {
+                let candidate = |part: &Arc<Part>| {
+                    let since_ms = self.seen_ms.get(&part.id).copied().unwrap_or(now_ms);
+                    seen_ms.insert(part.id, since_ms);
+                    let age_ms = now_ms.saturating_sub(since_ms);
+                    Candidate::of(part, snapshot.version, age_ms, busy.contains(&part.id))
+                };
+                let parts: Vec<Candidate> = parts.iter().map(candidate).collect();
+                if !self.is_left_alone(&lane, now_ms) {
+                    lanes.push(LaneParts { lane, parts, limits: limits.clone() });
+                }
+            }
+        }
+        self.seen_ms = seen_ms;
+        self.failed.retain(|lane, _| snapshot.tables.contains_key(&lane.table));
+        lanes
+    }
+
+    fn is_left_alone(&self, lane: &Lane, now_ms: u64) -> bool {
+        self.failed.get(lane).is_some_and(|(_, until_ms)| now_ms < *until_ms)
+    }
+
+    /// A merge of the lane failed.
+    pub fn failed(&mut self, lane: &Lane, now_ms: u64) {
+        let times = self.failed.get(lane).map_or(0, |(times, _)| *times);
+        let pause_ms = BACKOFF_MS.saturating_mul(1 << times.min(16)).min(BACKOFF_MS_MAX);
+        self.failed.insert(lane.clone(), (times + 1, now_ms + pause_ms));
+    }
+
+    /// A merge of the lane went well.
+    pub fn succeeded(&mut self, lane: &Lane) {
+        self.failed.remove(lane);
+    }
+}
+
+fn may_merge(snapshot: &Snapshot, table: &Table) -> bool {
+    let all_stopped = snapshot.cluster.as_ref().is_none_or(|cluster| cluster.merges_stopped);
+    !all_stopped && !table.merges_stopped && table.dropped.is_none()
+}
+
+/// The limits of a table's background merges: its settings, else those of the worker.
+pub fn limits_of(table: &Table, limits: &PickLimits) -> PickLimits {
+    let number = |name: &str| table.settings.get(name).and_then(|text| text.parse::<u64>().ok());
+    let bytes_max = number("max_bytes_to_merge_at_max_space_in_pool");
+    PickLimits { merge_bytes_max: bytes_max.unwrap_or(limits.merge_bytes_max), ..limits.clone() }
+}
+
+/// The visible parts of the buckets that `worker` leads, by lane, in insert order.
+pub fn led(
+    snapshot: &Snapshot,
+    state: &TableState,
+    worker: WorkerId,
+) -> BTreeMap<Lane, Vec<Arc<Part>>> {
+    let leads = |bucket: BucketIndex| {
+        state.buckets.get(&bucket).is_some_and(|bucket| bucket.leader == worker)
+    };
+    let mut lanes: BTreeMap<Lane, Vec<Arc<Part>>> = BTreeMap::new();
+    for part in state.visible_parts(snapshot.version).filter(|part| leads(part.bucket)) {
+        let lane =
+            Lane { table: state.table.id, bucket: part.bucket, partition: part.partition.clone() };
+        lanes.entry(lane).or_default().push(Arc::clone(part));
+    }
+    for parts in lanes.values_mut() {
+        parts.sort_by_key(|part| (part.inserted, part.id));
+    }
+    lanes
+}

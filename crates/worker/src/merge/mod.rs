@@ -1,0 +1,247 @@
+//! Merges of the buckets that this worker leads.
+//!
+//! ```text
+//!   snapshot ─ lanes ─ choose ─► book ─ job ─► MergeParts
+//!                                 ▲
+//!   OPTIMIZE ─────────────────────┘   waits for whoever works on its parts
+//! ```
+//!
+//! [`choose`] decides, without clock and I/O; the loop here performs. Results that cannot be
+//! committed leave no trace, so a merge may be dropped at any await.
+
+mod book;
+mod choose;
+mod job;
+mod lanes;
+mod optimize;
+mod stored;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use granary_catalog::Catalog;
+use granary_common::{Clock, ErrorKind, TaskOwner, WorkerId};
+use granary_execution::{ActiveWork, RunningMerge};
+use granary_storage::merge_pick::{PickLimits, Pool};
+use parking_lot::Mutex;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+
+use book::{Book, Entry, Place, Progress};
+use choose::{Start, choose, may_start, parts_for_memory};
+use job::{Committer, Ended, Job};
+use lanes::Memory;
+
+pub use job::Merger;
+pub use stored::StoredParts;
+
+/// Between two looks at the catalog at least.
+const ROUND_MIN: Duration = Duration::from_millis(250);
+/// Between two looks when nothing changes; parts grow old meanwhile.
+const ROUND_MAX: Duration = Duration::from_secs(5);
+/// How often a merge that makes room looks whether it may start.
+const CALM_INTERVAL: Duration = Duration::from_millis(50);
+/// Background merges together read so many times what one may.
+const POOL_FACTOR: u64 = 2;
+
+/// What bounds the merges of a worker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MergeSettings {
+    /// Merges at a time; 0 leaves only those that a statement asks for, one at a time.
+    pub merges_max: usize,
+    /// Bytes of memory of all merges together, about.
+    pub memory_bytes_max: u64,
+    /// Bytes that a background merge reads at most, unless the table says it itself.
+    pub merge_bytes_max: u64,
+    /// Threads that queries run on; while more queries and inserts are active, merges make room.
+    pub threads: usize,
+}
+
+impl Default for MergeSettings {
+    fn default() -> Self {
+        Self { merges_max: 1, memory_bytes_max: 512 << 20, merge_bytes_max: 10 << 30, threads: 2 }
+    }
+}
+
+/// The merges of a worker.
+#[derive(Debug)]
+pub struct Merges {
+    worker: WorkerId,
+    settings: MergeSettings,
+    committer: Committer,
+    active: ActiveWork,
+    book: Arc<Book>,
+    turns: Arc<Semaphore>,
+    memory: Mutex<Memory>,
+    leaving: CancellationToken,
+}
+
+/// A merge's place in the book, with how far it is.
+#[derive(Debug)]
+struct Entered {
+    progress: Arc<Progress>,
+    _place: Place,
+}
+
+impl Entered {
+    fn progress(&self) -> &Arc<Progress> {
+        &self.progress
+    }
+}
+
+impl Merges {
+    /// The merges of `worker`. Nothing runs until [`Merges::run`] or somebody asks.
+    pub fn new(
+        worker: WorkerId,
+        settings: MergeSettings,
+        catalog: Arc<dyn Catalog>,
+        clock: Arc<dyn Clock>,
+        merger: Arc<dyn Merger>,
+        active: ActiveWork,
+    ) -> Merges {
+        Merges {
+            worker,
+            turns: Arc::new(Semaphore::new(settings.merges_max.max(1))),
+            settings,
+            committer: Committer { catalog, clock, merger },
+            active,
+            book: Arc::default(),
+            memory: Mutex::default(),
+            leaving: CancellationToken::new(),
+        }
+    }
+
+    /// What runs now.
+    pub fn running(&self) -> Vec<RunningMerge> {
+        self.book.list(self.worker, self.committer.clock.monotonic_ms())
+    }
+
+    /// Stops every merge and starts no other one.
+    pub fn leave(&self) {
+        self.leaving.cancel();
+    }
+
+    /// Picks and runs background merges until the worker leaves.
+    pub async fn run(self: Arc<Self>, tasks: TaskOwner) {
+        if self.settings.merges_max > 0 {
+            let leaving = self.leaving.clone();
+            leaving.run_until_cancelled(self.rounds(tasks)).await;
+        }
+    }
+
+    async fn rounds(self: Arc<Self>, tasks: TaskOwner) {
+        let mut versions = self.committer.catalog.watch();
+        let clock = Arc::clone(&self.committer.clock);
+        loop {
+            self.wait_for_calm().await;
+            self.start_merges(&tasks);
+            tokio::select! {
+                changed = versions.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                }
+                () = self.book.one_ended() => {}
+                () = clock.sleep(ROUND_MAX) => {}
+            }
+            clock.sleep(ROUND_MIN).await;
+        }
+    }
+
+    async fn wait_for_calm(&self) {
+        let clock = &self.committer.clock;
+        let since_ms = clock.monotonic_ms();
+        let waited_ms = || clock.monotonic_ms().saturating_sub(since_ms);
+        while !may_start(self.active.count(), self.settings.threads, waited_ms()) {
+            clock.sleep(CALM_INTERVAL).await;
+        }
+    }
+
+    fn limits(&self) -> PickLimits {
+        let MergeSettings { merges_max, memory_bytes_max, merge_bytes_max, .. } = self.settings;
+        let merge_parts_max = parts_for_memory(memory_bytes_max, merges_max);
+        PickLimits { merge_bytes_max, merge_parts_max, ..PickLimits::default() }
+    }
+
+    fn start_merges(self: &Arc<Self>, tasks: &TaskOwner) {
+        if self.turns.available_permits() == 0 {
+            return;
+        }
+        let snapshot = self.committer.catalog.snapshot();
+        let now_ms = self.committer.clock.monotonic_ms();
+        let limits = self.limits();
+        let busy = self.book.busy();
+        let lanes = self.memory.lock().lanes(&snapshot, self.worker, &busy, &limits, now_ms);
+        let (merges_running, bytes_running) = self.book.load();
+        let pool = Pool {
+            merges_max: self.settings.merges_max,
+            merges_running,
+            bytes_running,
+            bytes_max: self.settings.merge_bytes_max.saturating_mul(POOL_FACTOR),
+        };
+        for start in choose(lanes, pool) {
+            let Ok(turn) = Arc::clone(&self.turns).try_acquire_owned() else { return };
+            if let Some(job) = job_of(&snapshot, &start)
+                && let Some(entered) = self.enter(&job, false)
+            {
+                tracing::debug!(
+                    table = job.table.name, bucket = %job.lane.bucket, parts = job.inputs.len(),
+                    bytes = start.bytes, reason = ?start.reason, "a merge begins"
+                );
+                let task = Arc::clone(self).merge_in_background(job, entered, turn);
+                tasks.spawn(task);
+            }
+        }
+    }
+
+    fn enter(&self, job: &Job, is_optimize: bool) -> Option<Entered> {
+        let progress = Arc::new(Progress::default());
+        let place = self.book.enter(Entry {
+            lane: job.lane.clone(),
+            parts: job.parts(),
+            bytes: job.bytes(),
+            rows: job.inputs.iter().map(|part| part.rows).sum(),
+            progress: Arc::clone(&progress),
+            started_ms: self.committer.clock.monotonic_ms(),
+            is_optimize,
+        })?;
+        Some(Entered { progress, _place: place })
+    }
+
+    async fn merge_in_background(
+        self: Arc<Self>,
+        job: Job,
+        entered: Entered,
+        _turn: OwnedSemaphorePermit,
+    ) {
+        let merging = self.committer.run(&job, entered.progress());
+        let Some(ended) = self.leaving.run_until_cancelled(merging).await else { return };
+        let now_ms = self.committer.clock.monotonic_ms();
+        match ended {
+            Ok(ended) => {
+                self.memory.lock().succeeded(&job.lane);
+                let is_merged = ended == Ended::Merged;
+                tracing::debug!(table = job.table.name, is_merged, "a merge ended");
+            }
+            Err(error) => {
+                self.memory.lock().failed(&job.lane, now_ms);
+                let (table, bucket) = (&job.table.name, job.lane.bucket);
+                // Somebody else was faster; nothing is wrong.
+                match error.kind() {
+                    ErrorKind::Conflict => tracing::debug!(table, %bucket, %error, "no merge"),
+                    _ => tracing::warn!(table, %bucket, %error, "parts were not merged"),
+                }
+            }
+        }
+    }
+}
+
+/// The merge that was chosen from `snapshot`.
+fn job_of(snapshot: &granary_catalog::Snapshot, start: &Start) -> Option<Job> {
+    let state = snapshot.tables.get(&start.lane.table)?;
+    let part = |id| state.parts.get(id).map(Arc::clone);
+    let inputs = start.parts.iter().map(part).collect::<Option<Vec<_>>>()?;
+    Job::of(snapshot, state, &start.lane, inputs)
+}

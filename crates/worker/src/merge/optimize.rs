@@ -1,0 +1,286 @@
+//! OPTIMIZE TABLE on one worker: the merges that somebody waits for.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::stream::{self, StreamExt, TryStreamExt};
+use granary_catalog::{Part, Snapshot, TableState};
+use granary_common::{CatalogVersion, Error, Result};
+use granary_execution::{OptimizeSpec, Optimized};
+use granary_storage::merge_pick::{Candidate, pick_wanted};
+
+use super::Merges;
+use super::book::Lane;
+use super::job::{Ended, Job};
+use super::lanes::{led, limits_of};
+
+/// How often a merge of a lane may be overtaken before the statement gives up.
+const OVERTAKEN_MAX: u32 = 20;
+/// After it was overtaken.
+const OVERTAKEN_PAUSE: Duration = Duration::from_millis(100);
+
+/// What to do next in a lane.
+#[derive(Debug)]
+enum Step {
+    Done,
+    /// Merge these; afterwards the lane is done if `is_last`.
+    Merge {
+        inputs: Vec<Arc<Part>>,
+        is_last: bool,
+    },
+}
+
+impl Merges {
+    /// Merges as `spec` says; see [`granary_execution::WorkerApi::optimize`].
+    pub async fn optimize(&self, spec: &OptimizeSpec) -> Result<Optimized> {
+        let all = self.leaving.run_until_cancelled(self.optimize_lanes(spec)).await;
+        all.unwrap_or_else(|| {
+            Err(Error::unavailable(format!("worker {} is leaving; run it again", self.worker)))
+        })
+    }
+
+    async fn optimize_lanes(&self, spec: &OptimizeSpec) -> Result<Optimized> {
+        let snapshot = self.committer.catalog.read_latest().await?;
+        let state = table(&snapshot, spec)?;
+        for index in &spec.buckets {
+            let leader = state.buckets.get(index).map(|bucket| bucket.leader);
+            if leader != Some(self.worker) {
+                return Err(Error::conflict(format!(
+                    "worker {} does not lead bucket {index} of table '{}' any more",
+                    self.worker, state.table.name
+                )));
+            }
+        }
+        let lanes = led(&snapshot, state, self.worker).into_keys().filter(|lane| {
+            spec.buckets.contains(&lane.bucket) && spec.partitions.contains(&lane.partition)
+        });
+        let lanes: Vec<Lane> = lanes.collect();
+        let upto = snapshot.version;
+        drop(snapshot);
+        let lanes = lanes.into_iter().map(|lane| self.optimize_lane(spec, lane, upto));
+        let concurrent = self.settings.merges_max.max(1);
+        let done = stream::iter(lanes).buffer_unordered(concurrent);
+        done.try_fold(Optimized::default(), |mut sum, done| async move {
+            sum.add(done);
+            Ok(sum)
+        })
+        .await
+    }
+
+    /// Parts that were inserted after `upto` are not looked at, so that this ends while inserts go on.
+    async fn optimize_lane(
+        &self,
+        spec: &OptimizeSpec,
+        lane: Lane,
+        upto: CatalogVersion,
+    ) -> Result<Optimized> {
+        let mut done = Optimized::default();
+        let mut overtaken = 0;
+        loop {
+            let Some((_permit, job, is_last)) = self.next_job(spec, &lane, upto).await? else {
+                return Ok(done);
+            };
+            let Some(place) = self.enter(&job, true) else { continue };
+            match self.committer.run(&job, place.progress()).await? {
+                Ended::Merged => {
+                    done.add(Optimized {
+                        merges: 1,
+                        parts: job.inputs.len() as u64,
+                        bytes: job.bytes(),
+                    });
+                    if is_last {
+                        return Ok(done);
+                    }
+                }
+                Ended::Overtaken if overtaken < OVERTAKEN_MAX => {
+                    overtaken += 1;
+                    drop(place);
+                    self.committer.clock.sleep(OVERTAKEN_PAUSE).await;
+                }
+                Ended::Overtaken => {
+                    return Err(Error::conflict(format!(
+                        "parts of table '{}' changed each time that they were merged; run it again \
+                         when fewer rows are deleted or updated",
+                        job.table.name
+                    )));
+                }
+            }
+        }
+    }
+
+    /// The next merge of a lane with a turn to run it, once nobody else works on its parts.
+    async fn next_job(
+        &self,
+        spec: &OptimizeSpec,
+        lane: &Lane,
+        upto: CatalogVersion,
+    ) -> Result<Option<(tokio::sync::SemaphorePermit<'_>, Job, bool)>> {
+        loop {
+            let permit = self
+                .turns
+                .acquire()
+                .await
+                .map_err(|_| Error::unavailable("the worker has stopped"))?;
+            let snapshot = self.committer.catalog.read_latest().await?;
+            let state = table(&snapshot, spec)?;
+            let parts = led(&snapshot, state, self.worker).remove(lane).unwrap_or_default();
+            let parts: Vec<Arc<Part>> =
+                parts.into_iter().filter(|part| part.inserted.1.0 <= upto).collect();
+            let ids: Vec<_> = parts.iter().map(|part| part.id).collect();
+            let busy = self.book.busy();
+            if ids.iter().any(|id| busy.contains(id)) {
+                // Others may use the turn while we wait for the one who works on our parts.
+                drop(permit);
+                self.book.wait_until_free(&ids).await;
+                continue;
+            }
+            let step = match spec.is_final {
+                true => self.final_step(spec, state, parts, snapshot.version),
+                false => self.wanted_step(&snapshot, state, parts),
+            };
+            let Step::Merge { inputs, is_last } = step else { return Ok(None) };
+            let Some(job) = Job::of(&snapshot, state, lane, inputs) else { return Ok(None) };
+            let is_whole = spec.is_final && is_last;
+            let job = Job {
+                is_cleanup: is_whole && spec.is_cleanup,
+                deduplicate_by: spec.deduplicate_by.clone().filter(|_| is_whole),
+                ..job
+            };
+            return Ok(Some((permit, job, is_last)));
+        }
+    }
+
+    fn final_step(
+        &self,
+        spec: &OptimizeSpec,
+        state: &TableState,
+        parts: Vec<Arc<Part>>,
+        version: CatalogVersion,
+    ) -> Step {
+        let changes_rows = spec.is_cleanup || spec.deduplicate_by.is_some();
+        let collapses = state.table.engine.kind.collapses();
+        final_step(parts, version, collapses, changes_rows, self.limits().merge_parts_max)
+    }
+
+    fn wanted_step(&self, snapshot: &Snapshot, state: &TableState, parts: Vec<Arc<Part>>) -> Step {
+        let candidates: Vec<Candidate> =
+            parts.iter().map(|part| Candidate::of(part, snapshot.version, 0, false)).collect();
+        match pick_wanted(&candidates, &limits_of(&state.table, &self.limits())) {
+            None => Step::Done,
+            Some(pick) => {
+                let inputs = parts.into_iter().filter(|part| pick.parts.contains(&part.id));
+                Step::Merge { inputs: inputs.collect(), is_last: true }
+            }
+        }
+    }
+}
+
+fn table<'a>(snapshot: &'a Snapshot, spec: &OptimizeSpec) -> Result<&'a TableState> {
+    let state = snapshot.tables.get(&spec.table);
+    let state = state.filter(|state| state.table.dropped.is_none());
+    state.ok_or_else(|| Error::not_found(format!("table {} was dropped meanwhile", spec.table)))
+}
+
+/// Makes one part of all. More than `parts_max` become fewer first, the cheapest neighbours at once.
+fn final_step(
+    parts: Vec<Arc<Part>>,
+    version: CatalogVersion,
+    collapses: bool,
+    changes_rows: bool,
+    parts_max: usize,
+) -> Step {
+    let parts_max = parts_max.max(2);
+    match parts.as_slice() {
+        [] => Step::Done,
+        [only] => {
+            // What a merge wrote is collapsed already; what an insert wrote is not.
+            let is_raw = collapses && only.level == 0;
+            let has_deleted = only.deletions_at(version).is_some();
+            match is_raw || has_deleted || changes_rows {
+                true => Step::Merge { inputs: parts, is_last: true },
+                false => Step::Done,
+            }
+        }
+        many if many.len() <= parts_max => Step::Merge { inputs: parts, is_last: true },
+        many => {
+            // No more than are needed to be able to merge the rest at once.
+            let taken = (many.len() - parts_max + 1).clamp(2, parts_max);
+            let bytes = |run: &[Arc<Part>]| run.iter().map(|part| part.bytes).sum::<u64>();
+            let cheapest = many.windows(taken).min_by_key(|run| bytes(run));
+            let inputs = cheapest.map(<[_]>::to_vec).unwrap_or_default();
+            Step::Merge { inputs, is_last: false }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use granary_catalog::{DeletionContent, DeletionVector, PartLocation, PartitionValue};
+    use granary_common::{BucketIndex, PartId, TableId};
+
+    use super::*;
+
+    fn part(id: u64, bytes: u64, level: u32) -> Part {
+        let order = (CatalogVersion(id), 0);
+        Part {
+            id: PartId(id),
+            table: TableId(1),
+            bucket: BucketIndex(0),
+            partition: PartitionValue::default(),
+            rows: 10,
+            bytes,
+            key_range: None,
+            schema_version: 1,
+            level,
+            location: PartLocation::Local { copies: Vec::new() },
+            inserted: (order, order),
+            added: order.0,
+            removed: None,
+            deletions: Vec::new(),
+            files: None,
+            detached: false,
+        }
+    }
+
+    #[track_caller]
+    fn check(
+        parts: Vec<Part>,
+        collapses: bool,
+        changes_rows: bool,
+        expected: Option<(&[u64], bool)>,
+    ) {
+        let parts = parts.into_iter().map(Arc::new).collect();
+        let step = final_step(parts, CatalogVersion(99), collapses, changes_rows, 4);
+        let step = match step {
+            Step::Done => None,
+            Step::Merge { inputs, is_last } => {
+                Some((inputs.iter().map(|part| part.id.0).collect::<Vec<_>>(), is_last))
+            }
+        };
+        assert_eq!(step, expected.map(|(parts, is_last)| (parts.to_vec(), is_last)));
+    }
+
+    #[test]
+    fn one_part_is_made_of_all() {
+        check(vec![], true, true, None);
+        check(vec![part(1, 9, 0), part(2, 9, 0)], false, false, Some((&[1, 2], true)));
+        // Too many at once: the cheapest neighbours first, and only as many as must be.
+        let many = |sizes: &[u64]| -> Vec<Part> {
+            sizes.iter().zip(1..).map(|(bytes, id)| part(id, *bytes, 0)).collect()
+        };
+        check(many(&[9, 9, 1, 1, 9]), false, false, Some((&[3, 4], false)));
+        check(many(&[9, 9, 1, 1, 9, 9, 9]), false, false, Some((&[1, 2, 3, 4], false)));
+    }
+
+    #[test]
+    fn a_part_alone_is_written_again_when_that_changes_it() {
+        check(vec![part(1, 9, 0)], false, false, None);
+        check(vec![part(1, 9, 0)], true, false, Some((&[1], true)));
+        check(vec![part(1, 9, 1)], true, false, None);
+        check(vec![part(1, 9, 1)], true, true, Some((&[1], true)));
+        let mut deleted = part(1, 9, 1);
+        let content = DeletionContent::Inline(Vec::new());
+        deleted.deletions.push(DeletionVector { since: CatalogVersion(5), rows: 1, content });
+        check(vec![deleted], false, false, Some((&[1], true)));
+    }
+}

@@ -1,0 +1,306 @@
+//! The scheduler over a catalog in memory, with a merger that only counts.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use async_trait::async_trait;
+use granary_catalog::*;
+use granary_common::{
+    BucketIndex, CatalogVersion, ColumnId, DatabaseId, Error, PartId, Result, SystemClock, TableId,
+};
+use granary_execution::OptimizeSpec;
+
+use super::job::{CarryOver, Made};
+use super::*;
+
+/// Makes parts of as many rows as the inputs have; can be told what happens while it works.
+#[derive(Debug)]
+struct Counting {
+    catalog: Arc<dyn Catalog>,
+    next: AtomicU64,
+    discarded: AtomicU64,
+    meanwhile: Mutex<Vec<CommandBody>>,
+    /// Whether deletions of inputs can be carried over.
+    carries: bool,
+}
+
+#[derive(Debug)]
+struct Carried(bool);
+
+#[async_trait]
+impl CarryOver for Carried {
+    async fn carry(
+        &self,
+        inputs: &[Arc<Part>],
+        version: CatalogVersion,
+    ) -> Result<Option<(u64, DeletionContent)>> {
+        let rows = inputs.iter().map(|part| part.rows - part.rows_at(version)).sum();
+        Ok(self.0.then(|| (rows, DeletionContent::Inline(vec![1]))))
+    }
+}
+
+#[async_trait]
+impl Merger for Counting {
+    async fn merge(&self, job: &Job, _progress: &Arc<Progress>) -> Result<Made> {
+        let meanwhile = std::mem::take(&mut *self.meanwhile.lock());
+        for command in meanwhile {
+            self.catalog.execute(command).await?;
+        }
+        let part = NewPart {
+            id: PartId(self.next.fetch_add(1, Ordering::SeqCst)),
+            partition: job.lane.partition.clone(),
+            rows: job.inputs.iter().map(|part| part.rows).sum(),
+            bytes: job.bytes(),
+            key_range: None,
+            location: job.location(),
+        };
+        Ok(Made { part: Some(part), rows: Box::new(Carried(self.carries)) })
+    }
+
+    async fn discard(&self, _part: &NewPart, _job: &Job) {
+        self.discarded.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+struct Bench {
+    catalog: Arc<MemoryCatalog>,
+    table: TableId,
+    worker: WorkerId,
+    next_part: u64,
+}
+
+impl Bench {
+    async fn start(kind: EngineKind) -> Bench {
+        let catalog = Arc::new(MemoryCatalog::new("test", SystemClock::shared()).unwrap());
+        let register = CommandBody::RegisterWorker {
+            identity: "w".into(),
+            address: "w:1".into(),
+            zone: String::new(),
+            software_version: "1".into(),
+        };
+        let worker = match catalog.execute(register).await.unwrap().1 {
+            Outcome::WorkerRegistered { worker, .. } => worker,
+            other => panic!("{other:?}"),
+        };
+        let lease = CommandBody::LeasePartIds { worker, incarnation: 1, count: 1000 };
+        let next_part = match catalog.execute(lease).await.unwrap().1 {
+            Outcome::PartIdsLeased(range) => range.start,
+            other => panic!("{other:?}"),
+        };
+        let table = CommandBody::CreateTable { table: new_table(kind), if_not_exists: false };
+        let table = match catalog.execute(table).await.unwrap().1 {
+            Outcome::TableCreated(table) => table,
+            other => panic!("{other:?}"),
+        };
+        Bench { catalog, table, worker, next_part }
+    }
+
+    fn merges(&self, carries: bool, meanwhile: Vec<CommandBody>) -> (Arc<Merges>, Arc<Counting>) {
+        let catalog: Arc<dyn Catalog> = Arc::clone(&self.catalog) as Arc<dyn Catalog>;
+        let merger = Arc::new(Counting {
+            catalog: Arc::clone(&catalog),
+            next: AtomicU64::new(self.next_part + 500),
+            discarded: AtomicU64::new(0),
+            meanwhile: Mutex::new(meanwhile),
+            carries,
+        });
+        let merges = Merges::new(
+            self.worker,
+            MergeSettings::default(),
+            catalog,
+            SystemClock::shared(),
+            Arc::clone(&merger) as Arc<dyn Merger>,
+            ActiveWork::default(),
+        );
+        (Arc::new(merges), merger)
+    }
+
+    fn write(&self) -> BucketWrite {
+        let snapshot = self.catalog.snapshot();
+        let bucket = &snapshot.tables[&self.table].buckets[&BucketIndex(0)];
+        BucketWrite {
+            bucket: BucketIndex(0),
+            epoch: bucket.epoch,
+            in_sync_version: bucket.in_sync_version,
+            synced: vec![self.worker],
+            parts: Vec::new(),
+            deletions: Vec::new(),
+            removed: Vec::new(),
+            upsert_version: None,
+        }
+    }
+
+    fn commit(&self, token: String, write: BucketWrite) -> CommandBody {
+        let snapshot = self.catalog.snapshot();
+        let table = &snapshot.tables[&self.table].table;
+        CommandBody::CommitWrite(CommitWrite {
+            tables: vec![TableWrite {
+                table: self.table,
+                schema_version: table.schema_version,
+                view_set_version: table.view_set_version,
+                data_version: table.data_version,
+                buckets: vec![write],
+                overwrite: None,
+            }],
+            staged: None,
+            token,
+            digest: String::new(),
+            rows: 10,
+        })
+    }
+
+    async fn insert(&mut self, parts: u64) {
+        for _ in 0..parts {
+            let mut write = self.write();
+            write.parts.push(NewPart {
+                id: PartId(self.next_part),
+                partition: PartitionValue::default(),
+                rows: 10,
+                bytes: 100,
+                key_range: None,
+                location: PartLocation::Local { copies: vec![self.worker] },
+            });
+            let token = format!("insert {}", self.next_part);
+            self.next_part += 1;
+            self.catalog.execute(self.commit(token, write)).await.unwrap();
+        }
+    }
+
+    /// A command that deletes a row of the first part.
+    fn deletion(&self) -> CommandBody {
+        let mut write = self.write();
+        let known = KnownPart { part: self.parts()[0].id, deletions: None };
+        let content = DeletionContent::Inline(vec![0]);
+        write.deletions.push(NewDeletions { known, rows: 1, content });
+        self.commit("delete".into(), write)
+    }
+
+    fn parts(&self) -> Vec<Arc<Part>> {
+        let snapshot = self.catalog.snapshot();
+        let mut parts: Vec<Arc<Part>> =
+            snapshot.tables[&self.table].visible_parts(snapshot.version).cloned().collect();
+        parts.sort_by_key(|part| part.inserted);
+        parts
+    }
+
+    fn spec(&self, is_final: bool) -> OptimizeSpec {
+        OptimizeSpec {
+            table: self.table,
+            buckets: vec![BucketIndex(0)],
+            partitions: Partitions::All,
+            is_final,
+            is_cleanup: false,
+            deduplicate_by: None,
+        }
+    }
+}
+
+fn new_table(kind: EngineKind) -> NewTable {
+    NewTable {
+        database: DatabaseId(1),
+        name: "t".into(),
+        engine: TableEngine { kind, arguments: Vec::new() },
+        columns: vec![Column {
+            id: ColumnId(0),
+            name: "id".into(),
+            column_type: ColumnType::Int64,
+            role: ColumnRole::Ordinary,
+            default: None,
+            comment: None,
+        }],
+        order_by: vec![KeyExpression { text: "id".into(), column: ColumnId(0) }],
+        primary_key_len: 1,
+        partition_by: Vec::new(),
+        distribution: Distribution::Hash(vec![ColumnId(0)]),
+        buckets: Some(1),
+        colocation_group: None,
+        settings: BTreeMap::new(),
+        comment: None,
+        unique_key: Vec::new(),
+    }
+}
+
+#[tokio::test]
+async fn background_merges_keep_parts_few_until_they_are_stopped() {
+    let mut bench = Bench::start(EngineKind::MergeTree).await;
+    bench.insert(30).await;
+    let stop = |stopped| CommandBody::SetMerges { table: Some(bench.table), stopped };
+    bench.catalog.execute(stop(true)).await.unwrap();
+    let (merges, _) = bench.merges(true, Vec::new());
+    let tasks = TaskOwner::current();
+    tasks.spawn(Arc::clone(&merges).run(tasks.clone()));
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    assert_eq!(bench.parts().len(), 30);
+    bench.catalog.execute(stop(false)).await.unwrap();
+    for _ in 0..100 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        if bench.parts().len() < 10 {
+            break;
+        }
+    }
+    let parts = bench.parts();
+    assert!(parts.len() < 10, "{} parts", parts.len());
+    assert_eq!(parts.iter().map(|part| part.rows).sum::<u64>(), 300);
+    merges.leave();
+    assert!(tasks.stop(Duration::from_secs(5)).await);
+}
+
+#[tokio::test]
+async fn optimize_final_makes_one_part_even_while_merges_are_stopped() {
+    let mut bench = Bench::start(EngineKind::Replacing { version: None, is_deleted: None }).await;
+    bench.insert(100).await;
+    let stop = CommandBody::SetMerges { table: None, stopped: true };
+    bench.catalog.execute(stop).await.unwrap();
+    let (merges, _) = bench.merges(true, Vec::new());
+    let done = merges.optimize(&bench.spec(true)).await.unwrap();
+    assert!(done.merges > 1, "{done:?}");
+    let parts = bench.parts();
+    assert_eq!((parts.len(), parts[0].rows), (1, 1000));
+    // What a merge wrote is collapsed already.
+    assert_eq!(merges.optimize(&bench.spec(true)).await.unwrap().merges, 0);
+    assert!(merges.running().is_empty());
+}
+
+#[tokio::test]
+async fn optimize_does_one_round_and_knows_its_buckets() {
+    let mut bench = Bench::start(EngineKind::MergeTree).await;
+    bench.insert(3).await;
+    let (merges, _) = bench.merges(true, Vec::new());
+    assert_eq!(merges.optimize(&bench.spec(false)).await.unwrap().parts, 3);
+    let none = OptimizeSpec { partitions: Partitions::These(Vec::new()), ..bench.spec(true) };
+    assert_eq!(merges.optimize(&none).await.unwrap().merges, 0);
+    let foreign = OptimizeSpec { buckets: vec![BucketIndex(9)], ..bench.spec(true) };
+    assert_eq!(merges.optimize(&foreign).await.unwrap_err().kind(), ErrorKind::Conflict);
+    merges.leave();
+    let error: Error = merges.optimize(&bench.spec(true)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+}
+
+#[tokio::test]
+async fn deletions_while_a_merge_runs_are_carried_over_or_merged_again() {
+    for (carries, discarded, deleted) in [(true, 0, 1), (false, 1, 0)] {
+        let mut bench = Bench::start(EngineKind::MergeTree).await;
+        bench.insert(4).await;
+        let (merges, merger) = bench.merges(carries, vec![bench.deletion()]);
+        merges.optimize(&bench.spec(true)).await.unwrap();
+        let parts = bench.parts();
+        assert_eq!(parts.len(), 1);
+        let version = bench.catalog.snapshot().version;
+        assert_eq!(parts[0].rows - parts[0].rows_at(version), deleted, "carries: {carries}");
+        assert_eq!(merger.discarded.load(Ordering::SeqCst), discarded);
+    }
+}
+
+#[tokio::test]
+async fn a_merge_of_dropped_parts_leaves_no_trace() {
+    let mut bench = Bench::start(EngineKind::MergeTree).await;
+    bench.insert(4).await;
+    let drop = CommandBody::ChangePartitions {
+        table: bench.table,
+        change: PartitionChange::Drop(Partitions::All),
+    };
+    let (merges, merger) = bench.merges(true, vec![drop]);
+    assert_eq!(merges.optimize(&bench.spec(true)).await.unwrap().merges, 0);
+    assert!(bench.parts().is_empty());
+    assert_eq!(merger.discarded.load(Ordering::SeqCst), 1);
+}
