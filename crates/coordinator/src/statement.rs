@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use granary_common::Result;
-use granary_sql::{Notice, Statement};
+use granary_sql::Statement;
 
 use crate::core::Coordinator;
 use crate::ddl::{self, Done};

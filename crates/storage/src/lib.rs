@@ -32,6 +32,6 @@ pub use part::statistics::ColumnStatistics;
 pub use read::{OpenPart, PartRef, PartScan, PartStore, PartStoreOptions, Pruned};
 pub use scalar::{has_scalars, scalar_at, to_arrow_scalar};
 pub use schema::{PartColumn, PartSchema};
-pub use sweep::{SweptParts, sweep_orphans};
+pub use sweep::{SweptParts, delete_part, sweep_orphans};
 pub use volume::{LocalStore, Volume, VolumeKind, Volumes};
 pub use write::{PartIds, WriteOptions, write_block};

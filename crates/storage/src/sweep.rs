@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
 use granary_catalog::Snapshot;
-use granary_common::{PartId, Result};
+use granary_common::{PartId, Result, TableId};
 use object_store::path::Path;
 
 use crate::part::{PARTS_FOLDER, owner_of};
@@ -59,6 +59,18 @@ pub async fn sweep_orphans(volume: &Volume, snapshot: &Snapshot) -> Result<Swept
         swept.bytes += orphan.bytes;
     }
     Ok(swept)
+}
+
+/// Deletes the files of a part that nothing refers to or ever will. One that is not there is no
+/// error. Kind `Unavailable`; a sweep deletes what was left.
+pub async fn delete_part(volume: &Volume, table: TableId, part: PartId) -> Result<()> {
+    let folder = volume.path(&format!("{PARTS_FOLDER}/{table}/{part}"));
+    let files = volume.store.list(Some(&folder)).map_ok(|object| object.location).boxed();
+    let deleted = volume.store.delete_stream(files).try_for_each(|_| async { Ok(()) }).await;
+    match deleted {
+        Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+        Err(error) => Err(store_error(&error).context(format!("part {part}"))),
+    }
 }
 
 #[cfg(test)]

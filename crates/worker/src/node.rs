@@ -14,6 +14,7 @@ use granary_execution::{
     NodeMemory, PartAccess, WorkerApi, WorkerDirectory, add_fragment_service,
 };
 use granary_proto::internal::worker_server::WorkerServer;
+use granary_storage::merge::NoStates;
 use granary_storage::{PartStore, PartStoreOptions, Volume, VolumeKind, Volumes};
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
@@ -122,7 +123,11 @@ impl Parts {
         let ids = LeasedPartIds::new(Arc::clone(catalog), joined.id, joined.incarnation);
         let ids = Arc::new(ids);
         let active = ActiveWork::default();
-        let merger = StoredParts { store: Arc::clone(&store), ids: Arc::clone(&ids) };
+        let merger = StoredParts {
+            store: Arc::clone(&store),
+            ids: Arc::clone(&ids),
+            states: Arc::new(NoStates),
+        };
         let merges = Arc::new(Merges::new(
             joined.id,
             config.merges.clone(),

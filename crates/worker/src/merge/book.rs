@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, HashSet};
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use granary_catalog::PartitionValue;
 use granary_common::{BucketIndex, PartId, TableId, WorkerId};
 use granary_execution::RunningMerge;
+use granary_storage::merge::MergeProgress;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
@@ -19,21 +20,6 @@ pub struct Lane {
     pub partition: PartitionValue,
 }
 
-/// How far a merge is.
-#[derive(Debug, Default)]
-pub struct Progress {
-    rows_read: AtomicU64,
-    rows_written: AtomicU64,
-}
-
-impl Progress {
-    /// Sets both counters, which only ever grow.
-    pub fn set(&self, rows_read: u64, rows_written: u64) {
-        self.rows_read.store(rows_read, Ordering::Relaxed);
-        self.rows_written.store(rows_written, Ordering::Relaxed);
-    }
-}
-
 /// A merge that runs.
 #[derive(Debug)]
 pub struct Entry {
@@ -42,7 +28,7 @@ pub struct Entry {
     pub parts: Vec<PartId>,
     pub bytes: u64,
     pub rows: u64,
-    pub progress: Arc<Progress>,
+    pub progress: Arc<MergeProgress>,
     /// On the monotonic clock.
     pub started_ms: u64,
     /// Whether a statement asked for it.

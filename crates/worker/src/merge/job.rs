@@ -16,8 +16,9 @@ use granary_catalog::{
     Part, PartLocation, Snapshot, Table, TableState,
 };
 use granary_common::{CatalogVersion, Clock, ColumnId, Error, ErrorKind, PartId, Result, WorkerId};
+use granary_storage::merge::MergeProgress;
 
-use super::book::{Lane, Progress};
+use super::book::Lane;
 
 /// Commits of one merge at most; each further one means that rows were deleted meanwhile.
 const COMMITS_MAX: u32 = 8;
@@ -113,7 +114,7 @@ pub trait CarryOver: Debug + Send + Sync {
 #[async_trait]
 pub trait Merger: Debug + Send + Sync {
     /// Reads the inputs and writes what becomes of them.
-    async fn merge(&self, job: &Job, progress: &Arc<Progress>) -> Result<Made>;
+    async fn merge(&self, job: &Job, progress: &Arc<MergeProgress>) -> Result<Made>;
 
     /// Deletes the files of a part that will never be committed. Failing that, a sweep does.
     async fn discard(&self, part: &NewPart, job: &Job);
@@ -150,7 +151,7 @@ impl Committer {
     /// Merges and commits. A result that cannot be committed leaves no trace.
     ///
     /// Kind `Conflict` when rows were deleted so often that the merge never fitted.
-    pub async fn run(&self, job: &Job, progress: &Arc<Progress>) -> Result<Ended> {
+    pub async fn run(&self, job: &Job, progress: &Arc<MergeProgress>) -> Result<Ended> {
         let made = self.merger.merge(job, progress).await?;
         let mut is_unknown = false;
         let ended = self.commit(job, &made, &mut is_unknown).await;

@@ -19,20 +19,23 @@ mod stored;
 mod tests;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use granary_catalog::Catalog;
 use granary_common::{Clock, ErrorKind, TaskOwner, WorkerId};
 use granary_execution::{ActiveWork, RunningMerge};
+use granary_storage::merge::MergeProgress;
 use granary_storage::merge_pick::{PickLimits, Pool};
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-use book::{Book, Entry, Place, Progress};
+use book::{Book, Entry, Place};
 use choose::{Start, choose, may_start, parts_for_memory};
 use job::{Committer, Ended, Job};
 use lanes::Memory;
+use stored::MakesRoom;
 
 pub use job::Merger;
 pub use stored::StoredParts;
@@ -81,12 +84,12 @@ pub struct Merges {
 /// A merge's place in the book, with how far it is.
 #[derive(Debug)]
 struct Entered {
-    progress: Arc<Progress>,
+    progress: Arc<MergeProgress>,
     _place: Place,
 }
 
 impl Entered {
-    fn progress(&self) -> &Arc<Progress> {
+    fn progress(&self) -> &Arc<MergeProgress> {
         &self.progress
     }
 }
@@ -197,7 +200,13 @@ impl Merges {
     }
 
     fn enter(&self, job: &Job, is_optimize: bool) -> Option<Entered> {
-        let progress = Arc::new(Progress::default());
+        let throttle = MakesRoom {
+            active: self.active.clone(),
+            clock: Arc::clone(&self.committer.clock),
+            threads: self.settings.threads,
+            bytes: AtomicU64::new(0),
+        };
+        let progress = Arc::new(MergeProgress::new(Arc::new(throttle)));
         let place = self.book.enter(Entry {
             lane: job.lane.clone(),
             parts: job.parts(),

@@ -41,7 +41,7 @@ impl CarryOver for Carried {
 
 #[async_trait]
 impl Merger for Counting {
-    async fn merge(&self, job: &Job, _progress: &Arc<Progress>) -> Result<Made> {
+    async fn merge(&self, job: &Job, _progress: &Arc<MergeProgress>) -> Result<Made> {
         let meanwhile = std::mem::take(&mut *self.meanwhile.lock());
         for command in meanwhile {
             self.catalog.execute(command).await?;
