@@ -146,7 +146,8 @@ impl Parts {
         let itself: BTreeMap<WorkerId, Arc<dyn WorkerApi>> =
             BTreeMap::from([(joined.id, Arc::clone(&local) as Arc<dyn WorkerApi>)]);
         let directory = Arc::new(CatalogDirectory::new(Arc::clone(catalog), itself));
-        let sweeper = Sweeper { catalog: Arc::clone(catalog), ids: Arc::clone(&ids), volume };
+        let sweeper =
+            Sweeper::new(Arc::clone(catalog), Arc::clone(&ids), volume, merges.replaced());
         Ok(Parts { local, ids, store, directory, active, sweeper, merges })
     }
 }

@@ -1,12 +1,19 @@
 //! Looks for part files that nothing refers to.
+//!
+//! Ids of ranges that are still leased may yet be committed, so files under them are left alone, with
+//! one exception: a part that was in the catalog and has left it (merged away or dropped, and no
+//! query can see it any more) never comes back. Without it, what merges replace would stay until the
+//! worker starts again.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use granary_catalog::Catalog;
-use granary_common::{Clock, Result};
-use granary_storage::{Volume, sweep_orphans};
+use granary_catalog::{Catalog, PartLocation, Snapshot};
+use granary_common::{Clock, PartId, Result, TableId};
+use granary_storage::{Volume, VolumeKind, delete_part, sweep_orphans};
 
+use crate::merge::Replaced;
 use crate::part_ids::LeasedPartIds;
 
 /// Before the first sweep, so that a start is not slowed down by it.
@@ -18,11 +25,25 @@ pub struct Sweeper {
     pub catalog: Arc<dyn Catalog>,
     pub ids: Arc<LeasedPartIds>,
     pub volume: Arc<Volume>,
+    /// The parts on the volume that the catalog named at the last sweep, with their tables.
+    seen: BTreeMap<PartId, TableId>,
+    /// Parts that were merged away since.
+    replaced: Replaced,
 }
 
 impl Sweeper {
+    /// A sweeper that has seen no part yet; `replaced` tells it of parts that are gone soon.
+    pub fn new(
+        catalog: Arc<dyn Catalog>,
+        ids: Arc<LeasedPartIds>,
+        volume: Arc<Volume>,
+        replaced: Replaced,
+    ) -> Self {
+        Self { catalog, ids, volume, seen: BTreeMap::new(), replaced }
+    }
+
     /// Sweeps every `interval`, for ever.
-    pub async fn run(self, clock: Arc<dyn Clock>, interval: Duration) {
+    pub async fn run(mut self, clock: Arc<dyn Clock>, interval: Duration) {
         clock.sleep(FIRST_AFTER.min(interval)).await;
         loop {
             if let Err(error) = self.sweep().await {
@@ -34,7 +55,7 @@ impl Sweeper {
 
     /// Deletes part files that neither the catalog nor a lease refers to. No range is leased in
     /// between, so the snapshot knows of every id that a file may have.
-    pub async fn sweep(&self) -> Result<()> {
+    pub async fn sweep(&mut self) -> Result<()> {
         let leases = self.ids.hold_leases().await;
         let snapshot = self.catalog.read_latest().await?;
         let swept = sweep_orphans(&self.volume, &snapshot).await?;
@@ -46,6 +67,72 @@ impl Sweeper {
                 "deleted part files that nothing refers to"
             );
         }
+        self.delete_departed(&snapshot).await
+    }
+
+    /// Deletes the files of parts that have left the catalog since the last sweep.
+    async fn delete_departed(&mut self, snapshot: &Snapshot) -> Result<()> {
+        self.seen.extend(std::mem::take(&mut *self.replaced.lock()));
+        let present = named(snapshot, &self.volume.kind);
+        let staged = |part: PartId| {
+            snapshot.staged.values().any(|insert| insert.parts.iter().any(|p| p.id == part))
+        };
+        let departed: Vec<(PartId, TableId)> = self
+            .seen
+            .iter()
+            .filter(|(part, _)| !present.contains_key(part) && !staged(**part))
+            .map(|(part, table)| (*part, *table))
+            .collect();
+        for (part, table) in departed {
+            delete_part(&self.volume, table, part).await?;
+            tracing::debug!(%part, "deleted the files of a part that has left the catalog");
+            self.seen.remove(&part);
+        }
+        self.seen = present;
         Ok(())
+    }
+}
+
+/// The parts whose files a volume holds as the catalog has it, with the table in their path. A part
+/// may show the files of another one; those are kept as long as either is there.
+fn named(snapshot: &Snapshot, volume: &VolumeKind) -> BTreeMap<PartId, TableId> {
+    // A shared volume is swept of what no lease covers; whose parts they were is not known here.
+    let VolumeKind::Local { worker } = volume else { return BTreeMap::new() };
+    let parts = snapshot.tables.values().flat_map(|state| state.parts.values());
+    let here = parts.filter(|part| match &part.location {
+        PartLocation::Local { copies } => copies.contains(worker),
+        PartLocation::Shared { .. } => false,
+    });
+    here.map(|part| part.file_owner()).map(|(table, part)| (part, table)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use granary_catalog::MemoryCatalog;
+    use granary_common::{SystemClock, WorkerId};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn parts_that_left_the_catalog_go_and_new_ones_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let worker = WorkerId(1);
+        let path = folder.path().to_str().unwrap();
+        let volume = Volume::open("local", VolumeKind::Local { worker }, path).unwrap();
+        let file = |part: &str| folder.path().join("parts/7").join(part).join("index");
+        for part in ["70", "71"] {
+            std::fs::create_dir_all(file(part).parent().unwrap()).unwrap();
+            std::fs::write(file(part), "x").unwrap();
+        }
+        let catalog: Arc<dyn Catalog> =
+            Arc::new(MemoryCatalog::new("test", SystemClock::shared()).unwrap());
+        let ids = Arc::new(LeasedPartIds::new(Arc::clone(&catalog), worker, 1));
+        let mut sweeper =
+            Sweeper::new(Arc::clone(&catalog), ids, Arc::new(volume), Replaced::default());
+        sweeper.replaced.lock().insert(PartId(70), TableId(7));
+        sweeper.delete_departed(&catalog.snapshot()).await.unwrap();
+        assert!(!file("70").exists());
+        assert!(file("71").exists());
+        assert!(sweeper.seen.is_empty());
     }
 }

@@ -6,6 +6,7 @@
 //!                                       └── deletions carried over ◄───────────────┘
 //! ```
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,8 +16,11 @@ use granary_catalog::{
     Bucket, Catalog, CommandBody, DeletionContent, KnownPart, MergeParts, MergedPart, NewPart,
     Part, PartLocation, Snapshot, Table, TableState,
 };
-use granary_common::{CatalogVersion, Clock, ColumnId, Error, ErrorKind, PartId, Result, WorkerId};
+use granary_common::{
+    CatalogVersion, Clock, ColumnId, Error, ErrorKind, PartId, Result, TableId, WorkerId,
+};
 use granary_storage::merge::MergeProgress;
+use parking_lot::Mutex;
 
 use super::book::Lane;
 
@@ -139,12 +143,18 @@ enum Found {
     There(Vec<Arc<Part>>),
 }
 
+/// Owners of files that merges have no more use for, with the tables in their paths. The sweep takes
+/// them out once the catalog has forgotten them.
+pub type Replaced = Arc<Mutex<BTreeMap<PartId, TableId>>>;
+
 /// Runs merges to their commit.
 #[derive(Clone, Debug)]
 pub struct Committer {
     pub catalog: Arc<dyn Catalog>,
     pub clock: Arc<dyn Clock>,
     pub merger: Arc<dyn Merger>,
+    /// Parts that were merged away, for the sweep.
+    pub replaced: Replaced,
 }
 
 impl Committer {
@@ -155,6 +165,10 @@ impl Committer {
         let made = self.merger.merge(job, progress).await?;
         let mut is_unknown = false;
         let ended = self.commit(job, &made, &mut is_unknown).await;
+        if matches!(ended, Ok(Ended::Merged)) {
+            let owners = job.inputs.iter().map(|part| part.file_owner());
+            self.replaced.lock().extend(owners.map(|(table, part)| (part, table)));
+        }
         // A commit of unknown outcome may still come true.
         if let (false, Some(part)) = (is_unknown || matches!(ended, Ok(Ended::Merged)), &made.part)
         {

@@ -33,6 +33,7 @@ use tokio_util::sync::CancellationToken;
 
 use book::{Book, Entry, Place};
 use choose::{Start, choose, may_start, parts_for_memory};
+pub use job::Replaced;
 use job::{Committer, Ended, Job};
 use lanes::Memory;
 use stored::MakesRoom;
@@ -108,12 +109,17 @@ impl Merges {
             worker,
             turns: Arc::new(Semaphore::new(settings.merges_max.max(1))),
             settings,
-            committer: Committer { catalog, clock, merger },
+            committer: Committer { catalog, clock, merger, replaced: Replaced::default() },
             active,
             book: Arc::default(),
             memory: Mutex::default(),
             leaving: CancellationToken::new(),
         }
+    }
+
+    /// Parts that were merged away.
+    pub fn replaced(&self) -> Replaced {
+        Arc::clone(&self.committer.replaced)
     }
 
     /// What runs now.

@@ -146,6 +146,7 @@ impl Bench {
             token,
             digest: String::new(),
             rows: 10,
+            others: Vec::new(),
         })
     }
 
