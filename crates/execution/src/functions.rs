@@ -2,8 +2,10 @@
 //! worker decodes plans with them.
 
 use std::fmt::Debug;
+use std::sync::Arc;
 
-use datafusion::execution::SessionStateBuilder;
+use datafusion::execution::{SessionStateBuilder, TaskContext};
+use granary_storage::merge::{NoStates, StateMerger};
 
 use crate::single_value::single_value;
 
@@ -12,6 +14,23 @@ pub trait FunctionSet: Debug + Send + Sync {
     /// Adds the functions to a session that is being built. Called once for each session, on
     /// coordinators and on workers.
     fn register(&self, builder: SessionStateBuilder) -> SessionStateBuilder;
+
+    /// How states of aggregate functions are merged; a set without such functions merges none.
+    fn states(&self) -> Arc<dyn StateMerger> {
+        Arc::new(NoStates)
+    }
+}
+
+/// How scans with FINAL merge states; an extension of every session that may run them.
+#[derive(Clone, Debug)]
+pub struct States(pub Arc<dyn StateMerger>);
+
+impl States {
+    /// The way of the session of `context`.
+    pub fn of(context: &TaskContext) -> States {
+        let known = context.session_config().get_extension::<States>();
+        known.map_or_else(|| States(Arc::new(NoStates)), |states| States::clone(&states))
+    }
 }
 
 /// Adds `functions`, and what plans name of their own accord.
@@ -21,6 +40,8 @@ pub fn register_all(
 ) -> SessionStateBuilder {
     let mut builder = functions.register(builder);
     builder.aggregate_functions().get_or_insert_default().push(single_value());
+    let config = builder.config().get_or_insert_default();
+    config.set_extension(Arc::new(States(functions.states())));
     builder
 }
 

@@ -16,12 +16,13 @@ pub mod functions;
 pub mod memory;
 pub mod part_scan;
 pub mod single_value;
+pub mod table_reading;
 pub mod worker_api;
 
 pub use active::{ActiveGuard, ActiveWork};
 pub use colocated_join::ColocatedJoinExec;
 pub use fragments::{FragmentChannels, FragmentHost, FragmentSettings, add_fragment_service};
-pub use functions::{BuiltinFunctions, FunctionSet};
+pub use functions::{BuiltinFunctions, FunctionSet, States};
 pub use memory::{MemoryLimits, NodeMemory};
 pub use part_scan::PartScanExec;
 pub use part_scan::codec::OperatorCodec;
@@ -29,6 +30,7 @@ pub use part_scan::facts::{Placement, ScanFacts};
 pub use part_scan::layout::{Layout, ScanSpec, ScannedPart, chunked};
 pub use part_scan::read::{PartAccess, PartRead, read_held};
 pub use part_scan::statistics::{ColumnSummaries, ColumnSummary};
+pub use table_reading::TableReading;
 pub use worker_api::{
     CatalogDirectory, OptimizeSpec, Optimized, RemotePartScan, RemoteWorker, RunningMerge,
     WorkerApi, WorkerDirectory, WriteSpec,

@@ -106,7 +106,8 @@ impl QueryEngine {
         let catalogs = MemoryCatalogProviderList::new();
         let statistics = Arc::clone(&self.statistics);
         let catalog = SnapshotCatalog::new(inputs.snapshot, statistics, inputs.extra_schemas)
-            .with_views(inputs.views);
+            .with_views(inputs.views)
+            .collapsed(settings.collapses);
         catalogs.register_catalog(CATALOG.to_owned(), Arc::new(catalog));
         let builder = SessionStateBuilder::new()
             .with_default_features()

@@ -29,6 +29,9 @@ pub struct QuerySettings {
     /// Decoded bytes of a scan from which it is distributed over the workers; below, one task reads
     /// all of it. Default 32 MiB.
     pub distributed_scan_bytes_min: u64,
+    /// Whether every table is read as with FINAL. Default false.
+    #[serde(rename = "final")]
+    pub collapses: bool,
     /// Whether tables that are distributed alike are joined without exchange. Default true.
     pub colocated_joins: bool,
     /// Whether small join inputs are copied to every worker. Default true.
@@ -52,6 +55,7 @@ impl Default for QuerySettings {
             max_memory_usage: 0,
             data_type_default_nullable: false,
             distributed_scan_bytes_min: 32 << 20,
+            collapses: false,
             colocated_joins: true,
             broadcast_joins: true,
             network_compression_method: "none".to_owned(),

@@ -43,6 +43,7 @@ fn scan(layout: Layout) -> Plan {
         fetch: None,
         ordered_by: 0,
         layout,
+        collapse: None,
     };
     let placement = Placement { hashed: vec![ColumnId(0)], leaders: vec![] };
     let facts = ScanFacts { placement: Some(placement), ..ScanFacts::default() };

@@ -14,6 +14,7 @@ mod calls;
 mod clauses;
 mod names;
 mod overlooked;
+mod positions;
 mod repair;
 mod templates;
 
@@ -28,7 +29,8 @@ use datafusion::logical_expr::{Expr as PlannedExpr, LogicalPlan};
 use datafusion::sql::parser::Statement as PlannerStatement;
 use granary_common::{Error, Result};
 use sqlparser::ast::{
-    Expr, ExprWithAlias, Query, SetExpr, Statement as Tree, TableFactor, VisitMut, VisitorMut,
+    Expr, ExprWithAlias, Query, Select, SetExpr, Statement as Tree, TableFactor, VisitMut,
+    VisitorMut,
 };
 
 pub(crate) use calls::plain_arguments;
@@ -201,7 +203,12 @@ impl VisitorMut for Rewriter<'_> {
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
         let tables = query.with.iter().flat_map(|with| &with.cte_tables);
         self.ctes.extend(tables.map(|cte| cte.alias.name.value.clone()));
-        or_break(clauses::rewrite_query(query))
+        or_break(clauses::rewrite_query(query))?;
+        or_break(positions::show_in_query(query, &self.names, &self.ctes))
+    }
+
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
+        or_break(positions::show_in_select(select, &self.names, &self.ctes))
     }
 
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Error> {

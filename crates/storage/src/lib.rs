@@ -31,7 +31,7 @@ pub use filter::{CompareOp, Filter};
 pub use part::statistics::ColumnStatistics;
 pub use read::{OpenPart, PartRef, PartScan, PartStore, PartStoreOptions, Pruned};
 pub use scalar::{has_scalars, scalar_at, to_arrow_scalar};
-pub use schema::{PartColumn, PartSchema};
+pub use schema::{PART_COLUMN, PART_OFFSET_COLUMN, PartColumn, PartSchema, virtual_columns};
 pub use sweep::{SweptParts, delete_part, sweep_orphans};
 pub use volume::{LocalStore, Volume, VolumeKind, Volumes};
 pub use write::{PartIds, WriteOptions, write_block};

@@ -1,6 +1,6 @@
 //! What a part needs to know of its table: columns by id, the sort key and the partition.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use arrow::datatypes::{Schema, SchemaRef};
 use granary_catalog::{ColumnType, Table};
@@ -13,6 +13,22 @@ pub struct PartColumn {
     pub id: ColumnId,
     pub name: String,
     pub column_type: ColumnType,
+}
+
+/// The catalog's id of the part that a row is in, as a column of every part.
+pub const PART_COLUMN: ColumnId = ColumnId(u32::MAX);
+/// The position of a row in its part, from 0, deleted rows counted, as a column of every part.
+pub const PART_OFFSET_COLUMN: ColumnId = ColumnId(u32::MAX - 1);
+
+static VIRTUAL_COLUMNS: LazyLock<[PartColumn; 2]> = LazyLock::new(|| {
+    let column =
+        |id, name: &str| PartColumn { id, name: name.to_owned(), column_type: ColumnType::UInt64 };
+    [column(PART_COLUMN, "_part"), column(PART_OFFSET_COLUMN, "_part_offset")]
+});
+
+/// The columns that every part has without storing them.
+pub fn virtual_columns() -> &'static [PartColumn] {
+    &*VIRTUAL_COLUMNS
 }
 
 /// The shape of a table's parts at one schema version.
@@ -66,14 +82,15 @@ impl PartSchema {
         Ok(Arc::new(Schema::new(columns.iter().map(field).collect::<Result<Vec<_>>>()?)))
     }
 
-    /// The column of `id`. Kind `Internal` when there is none.
+    /// The column of `id`, stored or virtual. Kind `Internal` when there is none.
     pub fn column(&self, id: ColumnId) -> Result<&PartColumn> {
-        self.columns.iter().find(|column| column.id == id).ok_or_else(|| {
+        let mut columns = self.columns.iter().chain(virtual_columns());
+        columns.find(|column| column.id == id).ok_or_else(|| {
             Error::internal(format!("table {} has no column with id {id}", self.table))
         })
     }
 
-    /// The place of the column of `id`. Kind `Internal` when there is none.
+    /// The place of the stored column of `id`. Kind `Internal` when there is none.
     pub fn position(&self, id: ColumnId) -> Result<usize> {
         self.columns.iter().position(|column| column.id == id).ok_or_else(|| {
             Error::internal(format!("table {} has no column with id {id}", self.table))

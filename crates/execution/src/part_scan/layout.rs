@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use granary_common::{BucketIndex, ColumnId, WorkerId};
+use granary_storage::merge::CollapseRule;
 use granary_storage::{Filter, PartRef, PartSchema};
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +23,10 @@ pub struct ScannedPart {
     pub bucket: BucketIndex,
     /// Workers that can read it, the preferred one first.
     pub holders: Vec<WorkerId>,
+    /// Parts of one bucket whose keys may meet have the same number; for scans that collapse.
+    pub run: u32,
+    /// Whether a merge wrote it, so that none of its own keys is there twice.
+    pub merged: bool,
 }
 
 /// How parts become output partitions.
@@ -51,6 +56,7 @@ pub struct ScanSpec {
     pub schema: Arc<PartSchema>,
     /// The columns of the output, in this order.
     pub columns: Vec<ColumnId>,
+    /// In the order of their insertion when rows are collapsed.
     pub parts: Vec<ScannedPart>,
     /// Rows must pass this; the scan alone is responsible for it.
     pub filter: Option<Filter>,
@@ -59,6 +65,9 @@ pub struct ScanSpec {
     /// How many leading columns of the sort key order each partition; 0: no order.
     pub ordered_by: usize,
     pub layout: Layout,
+    /// What becomes of rows with equal sort keys, for FINAL. The layout is by buckets then, and the
+    /// filter only over the sort key.
+    pub collapse: Option<CollapseRule>,
 }
 
 impl ScanSpec {
@@ -67,9 +76,15 @@ impl ScanSpec {
         self.parts.iter().map(|part| part.part.rows_visible()).sum()
     }
 
-    /// Whether rows of some part are deleted.
-    pub fn has_deletions(&self) -> bool {
-        self.parts.iter().any(|part| part.part.deletions.is_some())
+    /// Whether statistics of the parts' files are those of the rows.
+    pub fn shows_every_row(&self) -> bool {
+        let deletions = self.parts.iter().any(|part| part.part.deletions.is_some());
+        !deletions && self.collapse.is_none()
+    }
+
+    /// Whether a condition over `column` may be decided row by row before rows are collapsed.
+    pub fn decides_early(&self, column: ColumnId) -> bool {
+        self.collapse.is_none() || self.schema.sort_key.contains(&column)
     }
 
     /// Bytes of all parts, of all columns.
@@ -213,6 +228,8 @@ pub(crate) mod tests {
             },
             bucket: BucketIndex(index as u32),
             holders: vec![WorkerId(1)],
+            run: 0,
+            merged: false,
         };
         ScanSpec {
             name: "db.t".to_owned(),
@@ -223,6 +240,7 @@ pub(crate) mod tests {
             fetch: None,
             ordered_by: 0,
             layout,
+            collapse: None,
         }
     }
 

@@ -1,6 +1,7 @@
 //! The scan of a table's parts, as an operator.
 
 pub mod codec;
+mod collapse;
 pub mod facts;
 pub mod layout;
 mod operator;
@@ -177,7 +178,7 @@ fn properties(spec: &ScanSpec, schema: SchemaRef) -> PlanProperties {
 
 impl DisplayAs for PartScanExec {
     fn fmt_as(&self, t: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ScanSpec { name, columns, parts, filter, fetch, layout, .. } = &*self.spec;
+        let ScanSpec { name, columns, parts, filter, fetch, layout, collapse, .. } = &*self.spec;
         if matches!(t, DisplayFormatType::TreeRender) {
             return write!(f, "table={name}\nparts={}", parts.len());
         }
@@ -185,6 +186,9 @@ impl DisplayAs for PartScanExec {
         let names: Vec<&str> = names.map(|column| column.name.as_str()).collect();
         write!(f, "PartScanExec: table={name}, columns=[{}]", names.join(", "))?;
         write!(f, ", parts={}, rows={}", parts.len(), self.spec.rows())?;
+        if collapse.is_some() {
+            write!(f, ", final")?;
+        }
         match layout {
             Layout::Spread { partitions } => write!(f, ", partitions={partitions}")?,
             Layout::Bucketed { groups } => {

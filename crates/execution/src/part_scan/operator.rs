@@ -45,6 +45,24 @@ impl ExecutionPlan for PartScanExec {
         if partition >= self.spec.layout.partitions() {
             return internal_err!("PartScanExec has no partition {partition}");
         }
+        let metrics = ScanMetrics::new(&self.metrics, partition);
+        let Some(queue) = self.queue(partition) else {
+            return internal_err!("PartScanExec has no units for partition {partition}");
+        };
+        if let Some(rule) = &self.spec.collapse {
+            let counted = metrics.baseline.clone();
+            let output = self.schema();
+            let batches = collapse::collapsed(
+                &self.spec,
+                rule,
+                &self.residual,
+                &queue,
+                metrics,
+                context,
+                output,
+            )?;
+            return Ok(self.counted(batches, counted));
+        }
         let access = PartAccess::of(&context).map_err(crate::error::to_datafusion)?;
         let batch_rows = context.session_config().batch_size();
         let reader = Arc::new(Reader::new(
@@ -54,10 +72,6 @@ impl ExecutionPlan for PartScanExec {
             batch_rows,
             self.schema(),
         )?);
-        let metrics = ScanMetrics::new(&self.metrics, partition);
-        let Some(queue) = self.queue(partition) else {
-            return internal_err!("PartScanExec has no units for partition {partition}");
-        };
         match ordering(&self.spec) {
             Some(ordering) => self.merged(reader, queue, &ordering, metrics, &context),
             None => {
@@ -130,7 +144,11 @@ impl ExecutionPlan for PartScanExec {
         let mut residual = self.residual.clone();
         let mut answers = Vec::new();
         for offered in child_pushdown_result.parent_filters {
-            let over_table = map_columns(&offered.filter, |output| self.table_position(output));
+            let over_table = map_columns(&offered.filter, |output| {
+                let early =
+                    self.spec.columns.get(output).is_some_and(|id| self.spec.decides_early(*id));
+                self.table_position(output).filter(|_| early)
+            });
             let Ok(over_table) = over_table else {
                 answers.push(PushedDown::No);
                 continue;
@@ -170,6 +188,7 @@ impl ExecutionPlan for PartScanExec {
         if order.len() > available.len()
             || order.iter().zip(&available).any(|(wanted, have)| wanted != have)
             || streams > MERGE_STREAMS_MAX
+            || self.spec.collapse.is_some()
         {
             return Ok(SortOrderPushdownResult::Unsupported);
         }

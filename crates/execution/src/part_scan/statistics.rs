@@ -61,7 +61,7 @@ pub fn of_scan(spec: &ScanSpec, summaries: &ColumnSummaries) -> Statistics {
     let share = spec.filter.as_ref().map(|filter| selectivity(filter, summaries, rows));
     let rows_out = match share {
         Some(share) => Precision::Inexact(((rows as f64 * share).ceil() as usize).max(1)),
-        None => Precision::Exact(rows as usize),
+        None => precision(rows as usize, spec.collapse.is_none()),
     };
     let columns = spec.columns.iter().map(|id| column(spec, summaries, *id, &rows_out));
     let column_statistics: Vec<ColumnStatistics> = columns.collect();
@@ -96,7 +96,7 @@ fn column(
         statistics = statistics.with_null_count(Precision::Exact(0));
     }
     let Some(summary) = summaries.get(&id) else { return statistics };
-    let all_rows = spec.filter.is_none() && !spec.has_deletions();
+    let all_rows = spec.filter.is_none() && spec.shows_every_row();
     let exact = summary.exact && all_rows;
     if let Some(nulls) = summary.null_count
         && column.column_type.is_nullable()

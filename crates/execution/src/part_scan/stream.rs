@@ -27,7 +27,8 @@ use super::predicate::{all_of, to_weaker_filter};
 use super::read::{PartAccess, read};
 use crate::error::to_datafusion;
 
-type Batches = BoxStream<'static, Result<RecordBatch, DataFusionError>>;
+/// Batches as the engine takes them.
+pub type Batches = BoxStream<'static, Result<RecordBatch, DataFusionError>>;
 
 /// Work units that partitions take from.
 pub type UnitQueue = Arc<Mutex<VecDeque<Unit>>>;
@@ -58,6 +59,11 @@ impl ScanMetrics {
             granules_selected: count("granules_selected"),
             rows_dropped: count("rows_dropped_by_runtime_filters"),
         }
+    }
+
+    /// Counters for an inner step, whose rows are no output.
+    pub fn merging(&self) -> BaselineMetrics {
+        BaselineMetrics::new(&ExecutionPlanMetricsSet::new(), 0)
     }
 }
 

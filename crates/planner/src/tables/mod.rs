@@ -2,6 +2,7 @@
 
 mod provider;
 pub mod prune;
+mod runs;
 pub mod statistics;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use datafusion::catalog::{CatalogProvider, SchemaProvider, TableProvider};
 use datafusion::error::Result as EngineResult;
 use granary_catalog::{Database, Relation, Snapshot, TableState, View, ViewKind};
 use granary_common::{Error, Result, TableId};
+use granary_execution::TableReading;
 use granary_execution::error::to_datafusion;
 
 use self::statistics::StatisticsCache;
@@ -29,6 +31,7 @@ pub struct SnapshotCatalog {
     statistics: Arc<StatisticsCache>,
     extra: BTreeMap<String, Arc<dyn SchemaProvider>>,
     views: Option<Arc<dyn ViewBinder>>,
+    collapsed: bool,
 }
 
 /// What stands behind names that are no stored tables. This crate does not know SQL, so whoever
@@ -49,12 +52,23 @@ impl SnapshotCatalog {
         statistics: Arc<StatisticsCache>,
         extra: Vec<(String, Arc<dyn SchemaProvider>)>,
     ) -> Self {
-        Self { snapshot, statistics, extra: extra.into_iter().collect(), views: None }
+        Self {
+            snapshot,
+            statistics,
+            extra: extra.into_iter().collect(),
+            views: None,
+            collapsed: false,
+        }
     }
 
     /// The same catalog with its views.
     pub fn with_views(self, views: Option<Arc<dyn ViewBinder>>) -> Self {
         Self { views, ..self }
+    }
+
+    /// The same catalog; `collapsed` reads every table as with FINAL.
+    pub fn collapsed(self, collapsed: bool) -> Self {
+        Self { collapsed, ..self }
     }
 }
 
@@ -74,6 +88,7 @@ impl CatalogProvider for SnapshotCatalog {
                 statistics: Arc::clone(&self.statistics),
                 database: Arc::clone(database),
                 views: self.views.clone(),
+                collapsed: self.collapsed,
             })),
             None => {
                 let mut alike =
@@ -91,17 +106,46 @@ struct SnapshotSchema {
     statistics: Arc<StatisticsCache>,
     database: Arc<Database>,
     views: Option<Arc<dyn ViewBinder>>,
+    collapsed: bool,
 }
 
 impl SnapshotSchema {
-    fn find(&self, name: &str) -> Option<Relation<'_>> {
+    /// What `name` asks for, and how it is read. A table of just that name comes first.
+    fn find(&self, name: &str) -> Option<(Relation<'_>, TableReading)> {
+        let plain = TableReading { table: name.to_owned(), ..TableReading::default() };
+        let (found, mut reading) = match self.relation(name) {
+            Some(found) => (found, plain),
+            None => {
+                let reading = TableReading::parse(name);
+                (self.relation(&reading.table)?, reading)
+            }
+        };
+        reading.collapsed |= self.collapsed;
+        (!reading.positions || self.has_positions(&found)).then_some((found, reading))
+    }
+
+    fn relation(&self, name: &str) -> Option<Relation<'_>> {
         let found = self.snapshot.find_relation(self.database.id, name);
         found.filter(|found| self.views.is_some() || matches!(found, Relation::Table(_)))
     }
 
-    fn stored(&self, state: &TableState) -> Arc<dyn TableProvider> {
-        let stand_in = self.views.as_ref().and_then(|views| views.stand_in(state.table.id));
-        if let Some(stand_in) = stand_in {
+    fn has_positions(&self, found: &Relation<'_>) -> bool {
+        let state = match found {
+            Relation::Table(state) => Some(*state),
+            Relation::View(view) if matches!(view.kind, ViewKind::Plain) => None,
+            Relation::View(view) => self.snapshot.table_behind(view),
+        };
+        state.is_some_and(|state| {
+            self.stand_in(state).is_none() && PartTable::has_virtual_columns(&state.table)
+        })
+    }
+
+    fn stand_in(&self, state: &TableState) -> Option<Arc<dyn TableProvider>> {
+        self.views.as_ref().and_then(|views| views.stand_in(state.table.id))
+    }
+
+    fn stored(&self, state: &TableState, reading: &TableReading) -> Arc<dyn TableProvider> {
+        if let Some(stand_in) = self.stand_in(state) {
             return stand_in;
         }
         let database = self.snapshot.databases.get(&state.table.database);
@@ -111,17 +155,22 @@ impl SnapshotSchema {
             Arc::clone(&self.snapshot),
             database,
             Arc::clone(&self.statistics),
+            reading,
         ))
     }
 
-    async fn view(&self, view: &Arc<View>) -> Result<Option<Arc<dyn TableProvider>>> {
+    async fn view(
+        &self,
+        view: &Arc<View>,
+        reading: &TableReading,
+    ) -> Result<Option<Arc<dyn TableProvider>>> {
         match &view.kind {
             ViewKind::Plain => match &self.views {
                 Some(views) => views.bind(view).await.map(Some),
                 None => Ok(None),
             },
             _ => match self.snapshot.table_behind(view) {
-                Some(state) => Ok(Some(self.stored(state))),
+                Some(state) => Ok(Some(self.stored(state, reading))),
                 None => Err(Error::not_found(format!(
                     "the table behind '{}' does not exist any more; it was dropped",
                     view.name
@@ -142,8 +191,10 @@ impl SchemaProvider for SnapshotSchema {
 
     async fn table(&self, name: &str) -> EngineResult<Option<Arc<dyn TableProvider>>> {
         match self.find(name) {
-            Some(Relation::Table(state)) => Ok(Some(self.stored(state))),
-            Some(Relation::View(view)) => self.view(view).await.map_err(to_datafusion),
+            Some((Relation::Table(state), reading)) => Ok(Some(self.stored(state, &reading))),
+            Some((Relation::View(view), reading)) => {
+                self.view(view, &reading).await.map_err(to_datafusion)
+            }
             None => Ok(None),
         }
     }

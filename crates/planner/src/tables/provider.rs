@@ -1,23 +1,31 @@
 //! One table at one snapshot.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use datafusion::arrow::datatypes::{Schema, SchemaRef};
+use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::{DFSchema, ToDFSchema};
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
+use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::SessionConfig;
-use granary_catalog::{Part, PartLocation, Snapshot, TableState};
-use granary_common::WorkerId;
+use granary_catalog::{Part, PartLocation, Snapshot, Table, TableState};
+use granary_common::{ColumnId, WorkerId};
 use granary_execution::error::to_datafusion;
 use granary_execution::part_scan::predicate::{all_of, to_filter};
-use granary_execution::{Layout, PartScanExec, Placement, ScanFacts, ScanSpec, ScannedPart};
-use granary_storage::{Filter, PartRef, PartSchema};
+use granary_execution::{
+    Layout, PartScanExec, Placement, ScanFacts, ScanSpec, ScannedPart, TableReading,
+};
+use granary_storage::merge::CollapseRule;
+use granary_storage::{
+    Filter, PART_OFFSET_COLUMN, PartColumn, PartRef, PartSchema, virtual_columns,
+};
 
 use super::prune::may_match;
+use super::runs::runs;
 use super::statistics::StatisticsCache;
 use crate::topology::Topology;
 
@@ -31,8 +39,12 @@ pub struct PartTable {
     snapshot: Arc<Snapshot>,
     name: String,
     part_schema: Arc<PartSchema>,
-    /// Visible columns.
+    /// Visible columns, then virtual ones where they are asked for.
     schema: SchemaRef,
+    /// The same with their ids.
+    exposed: PartSchema,
+    /// What becomes of rows with equal sort keys, when they are read with FINAL.
+    collapse: Option<CollapseRule>,
     statistics: Arc<StatisticsCache>,
 }
 
@@ -43,13 +55,25 @@ impl PartTable {
         snapshot: Arc<Snapshot>,
         database: &str,
         statistics: Arc<StatisticsCache>,
+        reading: &TableReading,
     ) -> Self {
-        let fields = state.table.visible_columns();
-        let fields = fields.map(|column| column.column_type.arrow_field(&column.name));
-        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
         let name = format!("{database}.{}", state.table.name);
         let part_schema = Arc::new(PartSchema::of(&state.table));
-        Self { state, snapshot, name, part_schema, schema, statistics }
+        let mut exposed = PartSchema::clone(&part_schema);
+        exposed.columns.truncate(state.table.visible_columns().count());
+        if reading.positions {
+            exposed.columns.extend_from_slice(virtual_columns());
+        }
+        let schema = exposed.arrow_schema();
+        let rule = CollapseRule::of(&state.table);
+        let collapse = (reading.collapsed && rule.collapses()).then_some(rule);
+        Self { state, snapshot, name, part_schema, schema, exposed, collapse, statistics }
+    }
+
+    /// Whether `table` can be read with virtual columns: columns of its own come first.
+    pub fn has_virtual_columns(table: &Table) -> bool {
+        let taken = |column: &PartColumn| table.columns.iter().any(|own| own.name == column.name);
+        !virtual_columns().iter().any(taken)
     }
 
     /// The table with its buckets and parts.
@@ -67,7 +91,18 @@ impl PartTable {
             return None;
         }
         let physical = session.create_physical_expr(expression.clone(), schema).ok()?;
-        to_filter(&self.part_schema, &physical)
+        self.scan_filter(&physical)
+    }
+
+    /// `predicate` as a filter of scans, if they can decide it.
+    fn scan_filter(&self, predicate: &Arc<dyn PhysicalExpr>) -> Option<Filter> {
+        let filter = to_filter(&self.exposed, predicate)?;
+        let early = |column: &ColumnId| match &self.collapse {
+            // A condition over other columns is about rows that are already collapsed.
+            Some(_) => self.part_schema.sort_key.contains(column),
+            None => *column != PART_OFFSET_COLUMN,
+        };
+        filter.columns().iter().all(early).then_some(filter)
     }
 
     /// Workers that can read `part`, those that are alive first.
@@ -92,12 +127,36 @@ impl PartTable {
         let matching = visible
             .filter(|part| part.rows_at(version) > 0)
             .filter(|part| filter.is_none_or(|filter| may_match(&self.part_schema, part, filter)));
-        let scanned = matching.map(|part| ScannedPart {
+        let mut parts: Vec<&Arc<Part>> = matching.collect();
+        let runs = match &self.collapse {
+            Some(_) => {
+                parts.sort_by_key(|part| (part.inserted, part.id));
+                let PartSchema { sort_key, partition, .. } = &*self.part_schema;
+                runs(&parts, sort_key, partition, Placement::of(&self.state).is_some())
+            }
+            None => BTreeMap::new(),
+        };
+        let scanned = parts.into_iter().map(|part| ScannedPart {
             part: PartRef::at(part, version),
             bucket: part.bucket,
             holders: self.holders(part),
+            run: runs.get(&part.id).copied().unwrap_or(0),
+            merged: part.level > 0,
         });
         scanned.collect()
+    }
+
+    /// How the scan's rows are dealt out: by buckets where equal keys must meet.
+    fn layout(&self, config: &SessionConfig, spec: &ScanSpec) -> Layout {
+        let partitions = partitions(config, spec);
+        if self.collapse.is_none() {
+            return Layout::Spread { partitions };
+        }
+        let groups = match Placement::of(&self.state) {
+            Some(placement) => placement.groups(partitions),
+            None => vec![spec.buckets().into_iter().collect()],
+        };
+        Layout::Bucketed { groups }
     }
 }
 
@@ -141,7 +200,7 @@ impl TableProvider for PartTable {
             Some(projection) => projection.clone(),
             None => (0..self.schema.fields().len()).collect(),
         };
-        let column = |position: &usize| self.part_schema.columns[*position].id;
+        let column = |position: &usize| self.exposed.columns[*position].id;
         let parts = self.scanned_parts(filter.as_ref());
         let summaries = self.statistics.of_parts(&self.part_schema, &parts).await;
         let facts = ScanFacts { summaries, placement: Placement::of(&self.state) };
@@ -154,8 +213,9 @@ impl TableProvider for PartTable {
             fetch: limit,
             ordered_by: 0,
             layout: Layout::Spread { partitions: 1 },
+            collapse: self.collapse.clone(),
         };
-        spec.layout = Layout::Spread { partitions: partitions(session.config(), &spec) };
+        spec.layout = self.layout(session.config(), &spec);
         let scan = PartScanExec::new(spec, Arc::new(facts)).map_err(to_datafusion)?;
         Ok(Arc::new(scan))
     }
@@ -172,7 +232,7 @@ impl TableProvider for PartTable {
                 filter, &schema, &session, &context,
             );
             let filter = physical.ok().filter(|_| !filter.is_volatile());
-            match filter.and_then(|physical| to_filter(&self.part_schema, &physical)) {
+            match filter.and_then(|physical| self.scan_filter(&physical)) {
                 Some(_) => TableProviderFilterPushDown::Exact,
                 None => TableProviderFilterPushDown::Unsupported,
             }

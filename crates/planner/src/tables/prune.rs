@@ -6,7 +6,7 @@ use std::mem::discriminant;
 
 use granary_catalog::{Part, Scalar};
 use granary_common::ColumnId;
-use granary_storage::{CompareOp, Filter, PartSchema};
+use granary_storage::{CompareOp, Filter, PART_COLUMN, PartSchema};
 
 /// Inclusive bounds of a column's values in one part.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,7 +22,9 @@ pub fn may_match(schema: &PartSchema, part: &Part, filter: &Filter) -> bool {
 }
 
 fn bounds(schema: &PartSchema, part: &Part) -> BTreeMap<ColumnId, Bounds> {
-    let mut known = BTreeMap::new();
+    let id = Scalar::UInt(part.id.0);
+    let id = Bounds { min: id.clone(), max: Some(id) };
+    let mut known = BTreeMap::from([(PART_COLUMN, id)]);
     if let Some(range) = &part.key_range {
         for (place, column) in schema.primary_key().iter().enumerate() {
             let Some(min) = range.min.get(place) else { break };

@@ -3,6 +3,7 @@
 use datafusion::catalog::CatalogProvider;
 use datafusion::execution::SessionState;
 use granary_common::{Error, Result};
+use granary_execution::TableReading;
 use sqlparser::ast::{Expr, FunctionArguments, Ident, ObjectName, ObjectNamePart, Value};
 
 use crate::error::{did_you_mean, place_of};
@@ -49,7 +50,32 @@ impl<'a> Names<'a> {
     }
 
     /// Replaces `name` by the exact `database.table`. Names of `ctes` stay.
+    /// How the table is read stays a part of its name where the table can be read so.
     pub(super) fn resolve(&self, name: &mut ObjectName, ctes: &[String]) -> Result<()> {
+        let reading = TableReading::parse(&TableName::of(name)?.name);
+        if reading.is_plain() {
+            return self.resolve_table(name, ctes);
+        }
+        let mut plain = name.clone();
+        rename(&mut plain, reading.table.clone());
+        self.resolve_table(&mut plain, ctes)?;
+        let reading = TableReading { table: TableName::of(&plain)?.name, ..reading };
+        if self.can_read(&plain, &reading)? {
+            rename(&mut plain, reading.name());
+        }
+        *name = plain;
+        Ok(())
+    }
+
+    /// Whether the table of the resolved `name` can be read as `reading` says.
+    pub(super) fn can_read(&self, name: &ObjectName, reading: &TableReading) -> Result<bool> {
+        let table = TableName::of(name)?;
+        let database = table.database.as_deref().unwrap_or(self.current_database);
+        let schema = self.catalog.as_ref().and_then(|catalog| catalog.schema(database));
+        Ok(schema.is_some_and(|schema| schema.table_exist(&reading.name())))
+    }
+
+    fn resolve_table(&self, name: &mut ObjectName, ctes: &[String]) -> Result<()> {
         let table = TableName::of(name)?;
         if table.database.is_none() && ctes.contains(&table.name) {
             return Ok(());
@@ -90,6 +116,12 @@ impl<'a> Names<'a> {
             }
         }
     }
+}
+
+/// Gives the last part of `name` another text.
+pub(super) fn rename(name: &mut ObjectName, table: String) {
+    name.0.pop();
+    name.0.push(ObjectNamePart::Identifier(Ident::new(table)));
 }
 
 /// A name without a database stays so, since that is how columns refer to it.

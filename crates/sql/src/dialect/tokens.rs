@@ -1,6 +1,7 @@
 //! What is settled on the tokens, before the grammar: spellings that need no look at the tree.
 
 mod aliases;
+mod finals;
 mod spelling;
 
 use std::ops::Range;
@@ -37,7 +38,7 @@ pub(crate) fn tokenize(text: &str) -> Result<Vec<TokenWithSpan>, TokenizerError>
     split_short_intervals(&mut tokens);
     free_function_names(&mut tokens);
     spelling::settle(&mut tokens);
-    drop_final(&mut tokens);
+    finals::settle(&mut tokens);
     Ok(replace_placeholders(aliases::expand(tokens)))
 }
 
@@ -138,41 +139,6 @@ fn separator_of_call(rest: &[TokenWithSpan]) -> Option<Keyword> {
     None
 }
 
-/// FINAL after a table's name: on a MergeTree it changes nothing, and no other engine is offered.
-fn drop_final(tokens: &mut Vec<TokenWithSpan>) {
-    let mut dropped = Vec::new();
-    for at in 1..tokens.len() {
-        if is_word(&tokens[at].token, "FINAL") && follows_table_name(&tokens[..at]) {
-            dropped.push(at);
-        }
-    }
-    for at in dropped.into_iter().rev() {
-        tokens.remove(at);
-    }
-}
-
-/// Whether `before` ends with FROM or JOIN, a name and perhaps an alias.
-fn follows_table_name(before: &[TokenWithSpan]) -> bool {
-    let words = before.iter().rev().take(6);
-    for (distance, token) in words.enumerate() {
-        match &token.token {
-            Token::Word(word) if matches!(word.keyword, Keyword::FROM | Keyword::JOIN) => {
-                return distance > 0;
-            }
-            Token::Word(word) if word.keyword == Keyword::AS => {}
-            Token::Word(word) if word.keyword != Keyword::SELECT => {}
-            Token::Period => {}
-            _ => return false,
-        }
-    }
-    false
-}
-
-fn is_word(token: &Token, text: &str) -> bool {
-    matches!(token, Token::Word(word)
-        if word.quote_style.is_none() && word.value.eq_ignore_ascii_case(text))
-}
-
 /// Numbers `?` and turns `{name:Type}` into `CAST($name AS Type)`.
 fn replace_placeholders(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     let mut replaced: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len());
@@ -245,9 +211,15 @@ mod tests {
         for (sql, expected) in [
             ("SELECT 1 -- note\n, 2", "SELECT 1 , 2"),
             ("INTERVAL 15m", "INTERVAL 15 MINUTE"),
-            ("SELECT * FROM a.t FINAL WHERE x", "SELECT * FROM a . t WHERE x"),
-            ("SELECT * FROM t AS x FINAL", "SELECT * FROM t AS x"),
+            ("SELECT * FROM a.t FINAL WHERE x", "SELECT * FROM a . `t FINAL` `t` WHERE x"),
+            ("SELECT * FROM t AS x FINAL", "SELECT * FROM `t FINAL` AS x"),
+            ("SELECT * FROM t FINAL AS x", "SELECT * FROM `t FINAL` AS x"),
+            (
+                "SELECT * FROM t x FINAL JOIN u FINAL ON y",
+                "SELECT * FROM `t FINAL` x JOIN `u FINAL` `u` ON y",
+            ),
             ("SELECT final FROM t", "SELECT final FROM t"),
+            ("SELECT 1 FROM t WHERE a OR final", "SELECT 1 FROM t WHERE a OR final"),
             ("x = ? AND y = ?", "x = $1 AND y = $2"),
             ("a = 4 ? 'ok' : 'no'", "a = 4 ? 'ok' : 'no'"),
             ("{id:UInt64} + 1", "CAST ( $id AS UInt64 ) + 1"),

@@ -3,16 +3,16 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatchOptions, new_null_array};
+use arrow::array::{ArrayRef, RecordBatchOptions, UInt64Array, new_null_array};
 use arrow::datatypes::{DataType, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use futures::stream::{BoxStream, StreamExt};
 use granary_catalog::{ColumnType, Scalar};
-use granary_common::{ColumnId, Error, Result};
+use granary_common::{ColumnId, Error, PartId, Result};
 
 use crate::filter::{CompareOp, Filter};
 use crate::scalar::to_arrow_scalar;
-use crate::schema::PartSchema;
+use crate::schema::{PART_COLUMN, PART_OFFSET_COLUMN, PartSchema};
 
 /// The columns of the part with the types that the table has now.
 pub fn stored_schema(table: &PartSchema, part: &PartSchema) -> PartSchema {
@@ -22,8 +22,17 @@ pub fn stored_schema(table: &PartSchema, part: &PartSchema) -> PartSchema {
     stored
 }
 
-/// `filter` over stored columns only, or `None` when every row passes.
-pub fn resolve(filter: Filter, table: &PartSchema, part: &PartSchema) -> Result<Option<Filter>> {
+/// `filter` over stored columns only, or `None` when every row passes. `id` is what the column
+/// `_part` holds. Kind `Unsupported` for a filter over positions.
+pub fn resolve(
+    filter: Filter,
+    table: &PartSchema,
+    part: &PartSchema,
+    id: PartId,
+) -> Result<Option<Filter>> {
+    if filter.columns().contains(&PART_OFFSET_COLUMN) {
+        return Err(Error::unsupported("a filter over positions is not for scans"));
+    }
     let stored = stored_schema(table, part);
     let missing: Vec<ColumnId> = filter
         .columns()
@@ -37,7 +46,7 @@ pub fn resolve(filter: Filter, table: &PartSchema, part: &PartSchema) -> Result<
         });
     }
     let stored = stored.columns.first().map(|column| column.id);
-    let resolver = Resolver { table, missing, stored };
+    let resolver = Resolver { table, missing, stored, id };
     resolver.substitute(&filter).map(Some)
 }
 
@@ -47,6 +56,7 @@ struct Resolver<'a> {
     missing: Vec<ColumnId>,
     /// Any column that is not missing.
     stored: Option<ColumnId>,
+    id: PartId,
 }
 
 impl Resolver<'_> {
@@ -102,6 +112,9 @@ impl Resolver<'_> {
     fn value_of(&self, column: ColumnId) -> Result<Option<Scalar>> {
         if !self.missing.contains(&column) {
             return Ok(None);
+        }
+        if column == PART_COLUMN {
+            return Ok(Some(Scalar::UInt(self.id.0)));
         }
         constant(&self.table.column(column)?.column_type).map(Some)
     }
@@ -168,31 +181,49 @@ fn constant(column_type: &ColumnType) -> Result<Scalar> {
     })
 }
 
-/// Adds the missing columns to batches, for the schema `output`.
+/// Where a column of a scan comes from.
+enum Source {
+    /// The column of this place in what is read.
+    Read(usize),
+    /// The same value in every row.
+    Same(ColumnType),
+    /// The part's id.
+    Part,
+}
+
+/// Makes batches with the columns `wanted` of the schema `output` from batches with the columns
+/// `read`; the others are the same in every row of the part `id`.
 pub fn fill(
     batches: BoxStream<'static, Result<RecordBatch>>,
     table: &PartSchema,
+    read: &[ColumnId],
+    wanted: &[ColumnId],
     output: SchemaRef,
-) -> BoxStream<'static, Result<RecordBatch>> {
-    let types: Vec<(String, ColumnType)> =
-        table.columns.iter().map(|c| (c.name.clone(), c.column_type.clone())).collect();
-    batches
-        .map(move |batch| {
-            let batch = batch?;
-            let column = |field: &Arc<arrow::datatypes::Field>| {
-                if let Some(stored) = batch.column_by_name(field.name()) {
-                    return Ok(Arc::clone(stored));
-                }
-                let found = types.iter().find(|(name, _)| name == field.name());
-                let (_, column_type) = found.ok_or_else(|| Error::internal("unknown column"))?;
-                repeated(column_type, field.data_type(), batch.num_rows())
-            };
-            let columns = output.fields().iter().map(column).collect::<Result<Vec<_>>>()?;
-            let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-            RecordBatch::try_new_with_options(Arc::clone(&output), columns, &options)
-                .map_err(|error| Error::internal(error.to_string()))
+    id: PartId,
+) -> Result<BoxStream<'static, Result<RecordBatch>>> {
+    let source = |column: &ColumnId| {
+        Ok(match read.iter().position(|read| read == column) {
+            Some(place) => Source::Read(place),
+            None if *column == PART_COLUMN => Source::Part,
+            None => Source::Same(table.column(*column)?.column_type.clone()),
         })
-        .boxed()
+    };
+    let sources = wanted.iter().map(source).collect::<Result<Vec<_>>>()?;
+    let filled = batches.map(move |batch| {
+        let batch = batch?;
+        let rows = batch.num_rows();
+        let column = |(source, field): (&Source, &Arc<arrow::datatypes::Field>)| match source {
+            Source::Read(place) => Ok(Arc::clone(batch.column(*place))),
+            Source::Part => Ok(Arc::new(UInt64Array::from_value(id.0, rows)) as ArrayRef),
+            Source::Same(column_type) => repeated(column_type, field.data_type(), rows),
+        };
+        let columns =
+            sources.iter().zip(output.fields()).map(column).collect::<Result<Vec<_>>>()?;
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        RecordBatch::try_new_with_options(Arc::clone(&output), columns, &options)
+            .map_err(|error| Error::internal(error.to_string()))
+    });
+    Ok(filled.boxed())
 }
 
 fn repeated(column_type: &ColumnType, data_type: &DataType, rows: usize) -> Result<ArrayRef> {

@@ -5,6 +5,8 @@ mod deletions_tests;
 mod missing;
 mod open_part;
 mod part_files;
+#[cfg(test)]
+mod positions_tests;
 mod prune;
 mod store;
 #[cfg(test)]

@@ -16,7 +16,7 @@ use crate::part::DATA_FILE;
 use crate::part::descriptor::Descriptor;
 use crate::part::format::DataScan;
 use crate::part::statistics::ColumnStatistics;
-use crate::schema::PartSchema;
+use crate::schema::{PART_OFFSET_COLUMN, PartSchema};
 
 /// A part whose descriptor, index and footer are in memory, with the rows that are deleted in it.
 pub struct OpenPart {
@@ -79,7 +79,9 @@ impl OpenPart {
     ) -> Result<BoxStream<'static, Result<RecordBatch>>> {
         let output = schema.project(&scan.columns)?;
         let filter = match scan.filter {
-            Some(filter) => missing::resolve(filter, schema, &self.files.descriptor.schema)?,
+            Some(filter) => {
+                missing::resolve(filter, schema, &self.files.descriptor.schema, self.id)?
+            }
             None => None,
         };
         let stored = missing::stored_schema(schema, &self.files.descriptor.schema);
@@ -87,9 +89,11 @@ impl OpenPart {
             .columns
             .iter()
             .copied()
-            .filter(|id| stored.columns.iter().any(|column| column.id == *id))
+            .filter(|id| {
+                *id == PART_OFFSET_COLUMN || stored.columns.iter().any(|column| column.id == *id)
+            })
             .collect();
-        let all_stored = columns.len() == scan.columns.len();
+        let read = columns.clone();
         let request = DataScan {
             output: schema.project(&columns)?,
             columns,
@@ -100,8 +104,8 @@ impl OpenPart {
             lazy: scan.limit.is_some(),
         };
         let mut batches = self.files.data.scan(&stored, request)?;
-        if !all_stored {
-            batches = missing::fill(batches, schema, output);
+        if read.len() != scan.columns.len() {
+            batches = missing::fill(batches, schema, &read, &scan.columns, output, self.id)?;
         }
         if let Some(limit) = scan.limit {
             batches = limited(batches, limit);

@@ -2,19 +2,30 @@
 
 use granary_catalog::{ColumnType, Scalar};
 use granary_common::{ColumnId, Error, Result};
-use vortex::dtype::{FieldName, FieldNames};
+use vortex::dtype::{FieldName, FieldNames, Nullability};
 use vortex::expr::{
     Expression, and_collect, col, eq, gt, gt_eq, ilike, in_list_of, is_not_null, is_null, like,
-    lit, lt, lt_eq, not, not_eq, or_collect, root, select,
+    lit, lt, lt_eq, not, not_eq, or_collect, pack, root, select,
 };
+use vortex::layout::layouts::row_idx::row_idx;
 
 use super::literal::{fit, is_of_type, literal, vortex_scalar};
 use super::{read_error, stored_name};
 use crate::filter::{CompareOp, Filter};
-use crate::schema::PartSchema;
+use crate::schema::{PART_OFFSET_COLUMN, PartSchema};
 
-/// The stored columns of `columns`, in that order.
+/// The stored columns of `columns` and the rows' positions, in that order.
 pub fn projection(columns: &[ColumnId]) -> Expression {
+    if columns.contains(&PART_OFFSET_COLUMN) {
+        let fields = columns.iter().map(|id| {
+            let value = match *id {
+                PART_OFFSET_COLUMN => row_idx(),
+                id => col(stored_name(id)),
+            };
+            (FieldName::from(stored_name(*id)), value)
+        });
+        return pack(fields, Nullability::NonNullable);
+    }
     let names: FieldNames = columns.iter().map(|id| FieldName::from(stored_name(*id))).collect();
     select(names, root())
 }

@@ -1,0 +1,214 @@
+//! Reading with FINAL: rows with equal sort keys become what the table's engine says.
+//!
+//! ```text
+//! parts of one run, in insert order ─► k-way merge by the sort key ─► Collapser ─┐
+//! parts of the next run ..                                                        ├─► output columns
+//! a merged part that overlaps no other ──────────────────────────────────────────┘
+//! ```
+//!
+//! A run is a set of parts of one bucket whose keys may meet; runs share no key.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::execution::memory_pool::MemoryConsumer;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_expr::expressions::Column;
+use datafusion::physical_expr::{LexOrdering, PhysicalExpr, PhysicalSortExpr};
+use datafusion::physical_plan::sorts::streaming_merge::StreamingMergeBuilder;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use futures::stream::{self, BoxStream};
+use futures::{StreamExt, TryStreamExt};
+use granary_common::{BucketIndex, ColumnId};
+use granary_storage::merge::{CollapseMode, CollapseRule, Collapser};
+use granary_storage::sort_order::SORT_OPTIONS;
+
+use super::layout::{ScanSpec, Unit};
+use super::read::PartAccess;
+use super::stream::{self as scans, Batches, Reader, ScanMetrics, UnitQueue};
+use crate::error::to_datafusion;
+use crate::functions::States;
+use arrow::record_batch::RecordBatch;
+use datafusion::common::DataFusionError;
+
+/// Whether a part that a merge wrote, and that shares no key with another, is as FINAL gives it.
+fn merges_settle(rule: &CollapseRule) -> bool {
+    match rule {
+        CollapseRule::None
+        | CollapseRule::Replacing { is_deleted: None, .. }
+        | CollapseRule::Summing { .. }
+        | CollapseRule::Aggregating { .. }
+        | CollapseRule::Coalescing { .. } => true,
+        // Merges keep rows that other parts may need, which FINAL does not show.
+        CollapseRule::Replacing { .. }
+        | CollapseRule::Collapsing { .. }
+        | CollapseRule::VersionedCollapsing { .. } => false,
+    }
+}
+
+/// The columns that a collapse reads: those of the output, the sort key's and the rule's.
+fn needed(spec: &ScanSpec, rule: &CollapseRule) -> Vec<ColumnId> {
+    let mut columns = spec.columns.clone();
+    for id in spec.schema.sort_key.iter().copied().chain(rule.required_columns()) {
+        if !columns.contains(&id) {
+            columns.push(id);
+        }
+    }
+    columns
+}
+
+/// The units of each run, in the order of the scan's parts, which is that of insertion.
+fn runs(spec: &ScanSpec, mut units: Vec<Unit>) -> Vec<Vec<Unit>> {
+    units.sort_by_key(|unit| unit.part);
+    let mut runs: BTreeMap<(BucketIndex, u32), Vec<Unit>> = BTreeMap::new();
+    for unit in units {
+        let part = &spec.parts[unit.part];
+        runs.entry((part.bucket, part.run)).or_default().push(unit);
+    }
+    runs.into_values().collect()
+}
+
+/// Reads runs and collapses them.
+struct Collapsing {
+    spec: Arc<ScanSpec>,
+    rule: CollapseRule,
+    columns: Vec<ColumnId>,
+    schema: SchemaRef,
+    reader: Arc<Reader>,
+    states: States,
+    metrics: ScanMetrics,
+    context: Arc<TaskContext>,
+}
+
+/// The collapsed rows of the units of one partition.
+pub fn collapsed(
+    spec: &Arc<ScanSpec>,
+    rule: &CollapseRule,
+    residual: &[Arc<dyn PhysicalExpr>],
+    queue: &UnitQueue,
+    metrics: ScanMetrics,
+    context: Arc<TaskContext>,
+    output: SchemaRef,
+) -> Result<Batches, DataFusionError> {
+    let columns = needed(spec, rule);
+    let schema = spec.schema.project(&columns).map_err(to_datafusion)?;
+    // Each part is read whole and in order; a limit counts what is left of all.
+    let inner = ScanSpec {
+        columns: columns.clone(),
+        fetch: None,
+        ordered_by: spec.schema.sort_key.len().max(1),
+        ..(**spec).clone()
+    };
+    let reader = Reader::new(
+        Arc::new(inner),
+        residual,
+        PartAccess::of(&context).map_err(to_datafusion)?,
+        context.session_config().batch_size(),
+        Arc::clone(&schema),
+    )?;
+    let units = queue.lock().drain(..).collect();
+    let runs = runs(spec, units);
+    let collapsing = Arc::new(Collapsing {
+        spec: Arc::clone(spec),
+        rule: rule.clone(),
+        columns,
+        schema,
+        reader: Arc::new(reader),
+        states: States::of(&context),
+        metrics,
+        context,
+    });
+    let kept: Vec<usize> = (0..spec.columns.len()).collect();
+    let batches = stream::iter(runs)
+        .map(move |run| match collapsing.run(run) {
+            Ok(batches) => batches,
+            Err(error) => stream::once(async { Err(error) }).boxed(),
+        })
+        .flatten()
+        .map(move |batch| Ok(batch?.project(&kept)?.with_schema(Arc::clone(&output))?));
+    Ok(scans::limited(batches.boxed(), spec.fetch))
+}
+
+impl Collapsing {
+    fn run(&self, units: Vec<Unit>) -> Result<Batches, DataFusionError> {
+        let settled = match units.as_slice() {
+            [only] => self.spec.parts[only.part].merged && merges_settle(&self.rule),
+            _ => false,
+        };
+        let merged = self.merged(units)?;
+        if settled {
+            return Ok(merged);
+        }
+        let collapser = Collapser::new(
+            Arc::clone(&self.schema),
+            self.columns.clone(),
+            self.spec.schema.sort_key.clone(),
+            self.rule.clone(),
+            Arc::clone(&self.states.0),
+            CollapseMode::Final,
+        );
+        Ok(collapse(merged, collapser.map_err(to_datafusion)?))
+    }
+
+    /// The rows of `units` in the order of the sort key, equal ones in the order of the units.
+    fn merged(&self, units: Vec<Unit>) -> Result<Batches, DataFusionError> {
+        let read = |unit| scans::in_order(Arc::clone(&self.reader), unit, self.metrics.clone());
+        let mut streams: Vec<Batches> = units.into_iter().map(read).collect();
+        if streams.len() == 1 {
+            return Ok(streams.remove(0));
+        }
+        let Some(ordering) = self.ordering() else {
+            // Without a sort key all rows are equal.
+            return Ok(stream::iter(streams).flatten().boxed());
+        };
+        let adapted = streams.into_iter().map(|batches| {
+            Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), batches)) as _
+        });
+        let adapted: Vec<SendableRecordBatchStream> = adapted.collect();
+        let pool = self.context.memory_pool();
+        let merged: BoxStream<'static, _> = StreamingMergeBuilder::new()
+            .with_streams(adapted)
+            .with_schema(Arc::clone(&self.schema))
+            .with_expressions(&ordering)
+            .with_metrics(self.metrics.merging())
+            .with_batch_size(self.context.session_config().batch_size())
+            .with_reservation(MemoryConsumer::new("PartScanExec final").register(pool))
+            // Of equal keys the earlier stream comes first.
+            .with_round_robin_tie_breaker(false)
+            .build()?;
+        Ok(merged)
+    }
+
+    /// The order of parts, whatever expressions over these columns may think of it.
+    fn ordering(&self) -> Option<LexOrdering> {
+        let key = self.spec.schema.sort_key.iter().filter_map(|id| {
+            let place = self.columns.iter().position(|column| column == id)?;
+            let column = Column::new(self.schema.field(place).name(), place);
+            Some(PhysicalSortExpr::new(Arc::new(column), SORT_OPTIONS))
+        });
+        LexOrdering::new(key)
+    }
+}
+
+/// Passes sorted batches through `collapser`.
+fn collapse(batches: Batches, collapser: Collapser) -> Batches {
+    let state = Some((batches, collapser));
+    let collapsed = stream::try_unfold(state, async |state| {
+        let Some((mut batches, mut collapser)) = state else { return Ok(None) };
+        loop {
+            match batches.try_next().await? {
+                Some(batch) => {
+                    if let Some(done) = collapser.push(batch).map_err(to_datafusion)? {
+                        return Ok(Some((done, Some((batches, collapser)))));
+                    }
+                }
+                None => {
+                    let last = collapser.finish().map_err(to_datafusion)?;
+                    return Ok::<_, DataFusionError>(last.map(|last: RecordBatch| (last, None)));
+                }
+            }
+        }
+    });
+    collapsed.boxed()
+}

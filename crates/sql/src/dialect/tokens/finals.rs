@@ -1,0 +1,78 @@
+//! FINAL after a table's name becomes a part of the name, which says how the table is read. An
+//! alias keeps the name that columns refer to.
+
+use granary_execution::TableReading;
+use sqlparser::keywords::Keyword;
+use sqlparser::tokenizer::{Token, TokenWithSpan, Word};
+
+/// Moves every FINAL into the name of its table.
+pub(super) fn settle(tokens: &mut Vec<TokenWithSpan>) {
+    let mut at = 1;
+    while at < tokens.len() {
+        match is_final(&tokens[at].token).then(|| place_of_name(&tokens[..at])).flatten() {
+            Some(name) => at = rename(tokens, name, at),
+            None => at += 1,
+        }
+    }
+}
+
+fn is_final(token: &Token) -> bool {
+    matches!(token, Token::Word(word)
+        if word.quote_style.is_none() && word.value.eq_ignore_ascii_case("FINAL"))
+}
+
+/// The place of the table's name when `before` ends with FROM or JOIN, a name and perhaps an alias.
+fn place_of_name(before: &[TokenWithSpan]) -> Option<usize> {
+    let length = before.len();
+    let keyword = |at: usize| match &before.get(at)?.token {
+        Token::Word(word) => Some(word.keyword),
+        _ => None,
+    };
+    let behind_as = length >= 2 && keyword(length - 2) == Some(Keyword::AS);
+    let has_alias = length >= 1 && keyword(length - 1) == Some(Keyword::NoKeyword);
+    let ends = [Some(length), has_alias.then(|| length - 1), behind_as.then(|| length - 2)];
+    ends.into_iter().flatten().find_map(|end| {
+        let name = end.checked_sub(1)?;
+        keyword(name)?;
+        let mut first = name;
+        while first >= 2 && before[first - 1].token == Token::Period {
+            keyword(first - 2)?;
+            first -= 2;
+        }
+        let opens = keyword(first.checked_sub(1)?)?;
+        matches!(opens, Keyword::FROM | Keyword::JOIN).then_some(name)
+    })
+}
+
+/// Renames the table at `name` and takes the FINAL at `at` away; gives the place to go on.
+fn rename(tokens: &mut Vec<TokenWithSpan>, name: usize, at: usize) -> usize {
+    let Token::Word(word) = &tokens[name].token else { return at + 1 };
+    let table = word.value.clone();
+    let reading = TableReading { table: table.clone(), collapsed: true, positions: false };
+    let quoted = |value: String| {
+        Token::Word(Word { value, quote_style: Some('`'), keyword: Keyword::NoKeyword })
+    };
+    let aliased = name + 1 < at || is_alias(&tokens[at + 1..]);
+    tokens[name].token = quoted(reading.name());
+    match aliased {
+        true => {
+            tokens.remove(at);
+            at
+        }
+        false => {
+            // FINAL itself gives way to the alias.
+            tokens[at].token = quoted(table);
+            at + 1
+        }
+    }
+}
+
+/// Whether an alias begins `after`.
+fn is_alias(after: &[TokenWithSpan]) -> bool {
+    match after.first().map(|token| &token.token) {
+        Some(Token::Word(word)) => {
+            word.keyword == Keyword::AS || word.keyword == Keyword::NoKeyword
+        }
+        _ => false,
+    }
+}
