@@ -14,7 +14,6 @@ use granary_execution::{
     NodeMemory, PartAccess, WorkerApi, WorkerDirectory, add_fragment_service,
 };
 use granary_proto::internal::worker_server::WorkerServer;
-use granary_storage::merge::NoStates;
 use granary_storage::{PartStore, PartStoreOptions, Volume, VolumeKind, Volumes};
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
@@ -116,6 +115,7 @@ impl Parts {
         folder: &DataFolder,
         catalog: &Arc<dyn Catalog>,
         clock: &Arc<dyn Clock>,
+        functions: &dyn FunctionSet,
         joined: &Joined,
     ) -> Result<Parts> {
         let volume = Arc::new(open_local(folder, joined.id)?);
@@ -126,7 +126,7 @@ impl Parts {
         let merger = StoredParts {
             store: Arc::clone(&store),
             ids: Arc::clone(&ids),
-            states: Arc::new(NoStates),
+            states: functions.states(),
         };
         let merges = Arc::new(Merges::new(
             joined.id,
@@ -176,7 +176,7 @@ impl WorkerNode {
             .map_err(|error| Error::internal(format!("a listener has no address: {error}")))?;
         let address = format!("{}:{}", config.advertise_host, listen.port());
         let joined = join(&config, &folder, &address, &*catalog, &*clock, &*random).await?;
-        let parts = Parts::open(&config, &folder, &catalog, &clock, &joined)?;
+        let parts = Parts::open(&config, &folder, &catalog, &clock, &*functions, &joined)?;
         let Joined { cluster, id, incarnation, registration } = joined;
         let memory = Arc::new(NodeMemory::new(&MemoryLimits {
             node_bytes_max: config.memory_bytes_max,
