@@ -35,4 +35,4 @@ pub use remote::RemoteCatalog;
 pub use row::{Change, Row, RowKey};
 pub use shared_round::SharedRound;
 pub use snapshot::{Relation, Snapshot, TableState};
-pub use types::ColumnType;
+pub use types::{AggregateType, ColumnType};

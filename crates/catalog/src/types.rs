@@ -46,6 +46,31 @@ pub enum ColumnType {
     /// Elements, named or by position.
     Tuple(Vec<(Option<String>, ColumnType)>),
     Map(Box<ColumnType>, Box<ColumnType>),
+    /// Unfinished results of an aggregate function, to be merged and finished later.
+    AggregateFunction(Box<AggregateType>),
+    /// Values that merge by this aggregate function and are the type's own in all else.
+    SimpleAggregateFunction(String, Box<ColumnType>),
+}
+
+/// What an aggregate function's state is a state of.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct AggregateType {
+    /// The function's name with its combinators, as `sum` or `uniqIf`.
+    pub function: String,
+    /// The parameters before the arguments, as `0.9` of `quantile(0.9)(x)`, as written.
+    pub parameters: Vec<String>,
+    /// The types of the arguments.
+    pub arguments: Vec<ColumnType>,
+}
+
+impl fmt::Display for AggregateType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.function)?;
+        if !self.parameters.is_empty() {
+            write!(f, "({})", self.parameters.join(", "))?;
+        }
+        self.arguments.iter().try_for_each(|argument| write!(f, ", {argument}"))
+    }
 }
 
 impl ColumnType {
@@ -53,15 +78,19 @@ impl ColumnType {
     pub fn is_nullable(&self) -> bool {
         match self {
             ColumnType::Nullable(_) => true,
-            ColumnType::LowCardinality(inner) => inner.is_nullable(),
+            ColumnType::LowCardinality(inner) | ColumnType::SimpleAggregateFunction(_, inner) => {
+                inner.is_nullable()
+            }
             _ => false,
         }
     }
 
-    /// The type without `Nullable` and `LowCardinality` around it.
+    /// The type without `Nullable`, `LowCardinality` and `SimpleAggregateFunction` around it.
     pub fn base(&self) -> &ColumnType {
         match self {
-            ColumnType::Nullable(inner) | ColumnType::LowCardinality(inner) => inner.base(),
+            ColumnType::Nullable(inner)
+            | ColumnType::LowCardinality(inner)
+            | ColumnType::SimpleAggregateFunction(_, inner) => inner.base(),
             other => other,
         }
     }
@@ -72,13 +101,18 @@ impl ColumnType {
             ColumnType::LowCardinality(inner) => {
                 ColumnType::LowCardinality(Box::new(inner.into_nullable()))
             }
+            ColumnType::SimpleAggregateFunction(function, inner) => {
+                let inner = Box::new(inner.into_nullable());
+                ColumnType::SimpleAggregateFunction(function, inner)
+            }
             already @ ColumnType::Nullable(_) => already,
             other => ColumnType::Nullable(Box::new(other)),
         }
     }
 
     /// How Arrow carries the values in plans. Strings are views, so that scans need not copy them;
-    /// an enum's values are its names.
+    /// an enum's values are its names. A state is a structure of one binary whose name is the
+    /// state's type, so that plans keep the type wherever the values go.
     pub fn arrow(&self) -> DataType {
         match self {
             ColumnType::Bool => DataType::Boolean,
@@ -105,7 +139,13 @@ impl ColumnType {
             ColumnType::DateTime64(precision, zone) => {
                 DataType::Timestamp(time_unit(*precision), arrow_zone(zone))
             }
-            ColumnType::LowCardinality(inner) | ColumnType::Nullable(inner) => inner.arrow(),
+            ColumnType::LowCardinality(inner)
+            | ColumnType::Nullable(inner)
+            | ColumnType::SimpleAggregateFunction(_, inner) => inner.arrow(),
+            ColumnType::AggregateFunction(_) => {
+                let state = Field::new(self.to_string(), DataType::BinaryView, true);
+                DataType::Struct(Fields::from(vec![state]))
+            }
             ColumnType::Array(inner) => DataType::List(Arc::new(inner.arrow_field("item"))),
             ColumnType::Tuple(elements) => DataType::Struct(tuple_fields(elements)),
             ColumnType::Map(key, value) => {
@@ -116,6 +156,23 @@ impl ColumnType {
                 let entries = Field::new("entries", DataType::Struct(entries), false);
                 DataType::Map(Arc::new(entries), false)
             }
+        }
+    }
+
+    /// What states Arrow carries as `data_type`; `None` when it is no type of states.
+    pub fn state_from_arrow(data_type: &DataType) -> Option<AggregateType> {
+        let DataType::Struct(fields) = data_type else { return None };
+        let [field] = fields.as_ref() else { return None };
+        let is_binary = matches!(
+            field.data_type(),
+            DataType::BinaryView | DataType::Binary | DataType::LargeBinary
+        );
+        if !is_binary || !field.name().starts_with("AggregateFunction(") {
+            return None;
+        }
+        match field.name().parse() {
+            Ok(ColumnType::AggregateFunction(state)) => Some(*state),
+            _ => None,
         }
     }
 
@@ -167,6 +224,10 @@ impl fmt::Display for ColumnType {
             ColumnType::Array(inner) => write!(f, "Array({inner})"),
             ColumnType::Tuple(elements) => write!(f, "Tuple({})", tuple_elements(elements)),
             ColumnType::Map(key, value) => write!(f, "Map({key}, {value})"),
+            ColumnType::AggregateFunction(state) => write!(f, "AggregateFunction({state})"),
+            ColumnType::SimpleAggregateFunction(function, inner) => {
+                write!(f, "SimpleAggregateFunction({function}, {inner})")
+            }
             plain => write!(f, "{plain:?}"),
         }
     }

@@ -5,7 +5,8 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use datafusion::execution::{SessionStateBuilder, TaskContext};
-use granary_storage::merge::{NoStates, StateMerger};
+use granary_storage::merge::NoStates;
+pub use granary_storage::merge::StateMerger;
 
 use crate::single_value::single_value;
 

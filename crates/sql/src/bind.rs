@@ -33,6 +33,7 @@ use sqlparser::ast::{
     VisitorMut,
 };
 
+pub(crate) use aggregates::aggregate_of_state;
 pub(crate) use calls::plain_arguments;
 
 use crate::error_from_datafusion;

@@ -3,21 +3,25 @@
 
 mod average;
 pub(crate) mod datetime;
+mod extremes;
 mod planner;
+mod quantiles;
 mod scalar;
+pub(crate) mod states;
 mod text;
 
 use std::sync::{Arc, LazyLock};
 
 use datafusion::execution::SessionStateBuilder;
 use datafusion::logical_expr::ScalarUDF;
-use granary_execution::functions::FunctionSet;
+use granary_execution::functions::{FunctionSet, StateMerger};
 
 use planner::{DialectPlanner, DialectTypes};
 
 /// Made once: sessions share them.
 static SCALARS: LazyLock<Vec<Arc<ScalarUDF>>> = LazyLock::new(|| {
-    datetime::all().into_iter().chain(text::all()).map(scalar::Scalar::udf).collect()
+    let described = datetime::all().into_iter().chain(text::all());
+    described.map(scalar::Scalar::udf).chain(states::scalars()).collect()
 });
 
 /// Every function of the dialect that DataFusion does not bring along.
@@ -27,6 +31,10 @@ pub struct GranaryFunctions;
 impl FunctionSet for GranaryFunctions {
     fn register(&self, builder: SessionStateBuilder) -> SessionStateBuilder {
         register(builder)
+    }
+
+    fn states(&self) -> Arc<dyn StateMerger> {
+        Arc::new(*self)
     }
 }
 
@@ -42,6 +50,7 @@ pub fn register(mut builder: SessionStateBuilder) -> SessionStateBuilder {
     builder.scalar_functions().get_or_insert_with(Vec::new).extend(SCALARS.iter().cloned());
     let aggregates = builder.aggregate_functions().get_or_insert_with(Vec::new);
     aggregates.push(average::average());
+    aggregates.extend(states::aggregates());
     builder
 }
 

@@ -4,6 +4,7 @@ mod engines;
 mod inserts;
 mod queries;
 mod statements;
+mod states;
 mod support;
 mod tables;
 mod tpch;

@@ -1,13 +1,12 @@
 //! SQL's many spellings of types, ClickHouse's and the standard's, as column types.
 
+mod aggregate;
 mod arrow;
+mod enumeration;
 
 use granary_catalog::ColumnType;
 use granary_common::{Error, Result};
-use sqlparser::ast::{
-    ArrayElemTypeDef, DataType, EnumMember, ExactNumberInfo, Expr, StructField, UnaryOperator,
-    Value,
-};
+use sqlparser::ast::{ArrayElemTypeDef, DataType, ExactNumberInfo, StructField};
 
 use crate::error::did_you_mean;
 
@@ -19,7 +18,7 @@ const DECIMAL_PRECISION_DEFAULT: u8 = 10;
 const DECIMAL_PRECISION_MAX: u64 = 76;
 
 /// Names that the parser hands through as custom types, for suggestions.
-const KNOWN_NAMES: [&str; 30] = [
+const KNOWN_NAMES: [&str; 32] = [
     "Bool",
     "Int8",
     "Int16",
@@ -50,6 +49,8 @@ const KNOWN_NAMES: [&str; 30] = [
     "Nullable",
     "Array",
     "Map",
+    "AggregateFunction",
+    "SimpleAggregateFunction",
 ];
 
 /// The column type that `data_type` spells, exactly as nullable as it says.
@@ -68,7 +69,7 @@ pub fn type_from_sql(data_type: &DataType) -> Result<ColumnType> {
         DataType::Datetime(Some(precision)) => date_time_64(*precision, None),
         DataType::Timestamp(precision, zone) => timestamp(*precision, zone),
         DataType::TimestampNtz(precision) => date_time_64(precision.unwrap_or(6), None),
-        DataType::Enum(members, bits) => enumeration(members, *bits),
+        DataType::Enum(members, bits) => enumeration::enumeration(members, *bits),
         DataType::Nullable(inner) => nullable(type_from_sql(inner)?),
         DataType::LowCardinality(inner) => low_cardinality(type_from_sql(inner)?),
         DataType::Array(ArrayElemTypeDef::Parenthesis(inner))
@@ -190,7 +191,11 @@ fn timestamp(precision: Option<u64>, zone: &sqlparser::ast::TimezoneInfo) -> Res
 
 fn nullable(inner: ColumnType) -> Result<ColumnType> {
     match inner {
-        ColumnType::Array(_) | ColumnType::Map(..) | ColumnType::Tuple(_) => {
+        ColumnType::Array(_)
+        | ColumnType::Map(..)
+        | ColumnType::Tuple(_)
+        | ColumnType::AggregateFunction(_)
+        | ColumnType::SimpleAggregateFunction(..) => {
             Err(Error::invalid(format!("type Nullable({inner}): {inner} cannot be nullable")))
         }
         ColumnType::LowCardinality(_) => Err(Error::invalid(format!(
@@ -205,6 +210,7 @@ fn low_cardinality(inner: ColumnType) -> Result<ColumnType> {
         ColumnType::Array(_)
         | ColumnType::Map(..)
         | ColumnType::Tuple(_)
+        | ColumnType::AggregateFunction(_)
         | ColumnType::Decimal(..)
         | ColumnType::Enum8(_)
         | ColumnType::Enum16(_) => {
@@ -227,56 +233,6 @@ fn tuple(fields: &[StructField]) -> Result<ColumnType> {
         Ok((name, type_from_sql(&field.field_type)?))
     };
     Ok(ColumnType::Tuple(fields.iter().map(element).collect::<Result<_>>()?))
-}
-
-/// Numbers that are not written go on from the one before, from 1.
-fn enumeration(members: &[EnumMember], bits: Option<u8>) -> Result<ColumnType> {
-    let mut values: Vec<(String, i16)> = Vec::with_capacity(members.len());
-    for member in members {
-        let next = values.last().map_or(Some(1), |(_, number)| number.checked_add(1));
-        let (name, number) = match member {
-            EnumMember::Name(name) => (name.clone(), next),
-            EnumMember::NamedValue(name, number) => (name.clone(), small_integer(number)),
-        };
-        let Some(number) = number else {
-            return Err(Error::invalid(format!(
-                "the number of enum value '{name}' is out of range"
-            )));
-        };
-        if values.iter().any(|(other, taken)| *other == name || *taken == number) {
-            return Err(Error::invalid(format!("enum value '{name}' = {number} is there twice")));
-        }
-        values.push((name, number));
-    }
-    let fits_8_bits = values.iter().all(|(_, number)| i8::try_from(*number).is_ok());
-    match bits {
-        Some(16) => Ok(ColumnType::Enum16(values)),
-        Some(_) if !fits_8_bits => {
-            Err(Error::invalid("the numbers of an Enum8 are -128 to 127; use Enum16"))
-        }
-        None if !fits_8_bits => Ok(ColumnType::Enum16(values)),
-        _ => Ok(ColumnType::Enum8(values)),
-    }
-}
-
-fn small_integer(expression: &Expr) -> Option<i16> {
-    match expression {
-        Expr::UnaryOp { op: UnaryOperator::Minus, expr } => {
-            // -32768 has no positive counterpart.
-            unsigned(expr).and_then(|number| i16::try_from(-number).ok())
-        }
-        other => unsigned(other).and_then(|number| i16::try_from(number).ok()),
-    }
-}
-
-fn unsigned(expression: &Expr) -> Option<i64> {
-    match expression {
-        Expr::Value(value) => match &value.value {
-            Value::Number(digits, _) => digits.parse().ok(),
-            _ => None,
-        },
-        _ => None,
-    }
 }
 
 /// Types that the parser does not know by name. ClickHouse's names are matched without case.
@@ -302,6 +258,8 @@ fn custom(name: &str, arguments: &[String]) -> Result<ColumnType> {
         "float32" => Ok(ColumnType::Float32),
         "float64" => Ok(ColumnType::Float64),
         "uuid" => Ok(ColumnType::Uuid),
+        "aggregatefunction" => aggregate::state(arguments),
+        "simpleaggregatefunction" => aggregate::simple(arguments),
         _ => {
             let hint = did_you_mean(name, KNOWN_NAMES);
             Err(Error::invalid(format!("unknown type '{name}'{hint}")))
@@ -364,6 +322,19 @@ mod tests {
             ("Enum('x', 'y')", "Enum8('x' = 1, 'y' = 2)"),
             ("FixedString(16)", "FixedString(16)"),
             ("IPv6", "IPv6"),
+            ("AggregateFunction(count)", "AggregateFunction(count)"),
+            (
+                "AggregateFunction(quantiles(0.5, 0.9), Decimal(9, 2))",
+                "AggregateFunction(quantiles(0.5, 0.9), Decimal(9, 2))",
+            ),
+            (
+                "AggregateFunction(argMax, String, DateTime('UTC'))",
+                "AggregateFunction(argMax, String, DateTime('UTC'))",
+            ),
+            (
+                "SimpleAggregateFunction(max, Nullable(DateTime64(3)))",
+                "SimpleAggregateFunction(max, Nullable(DateTime64(3)))",
+            ),
         ] {
             assert_eq!(read(text).map(|t| t.to_string()), Ok(expected.to_owned()), "{text}");
         }
@@ -379,6 +350,10 @@ mod tests {
             ("Nullable(Array(UInt8))", "cannot be nullable"),
             ("Enum8('a' = 1, 'a' = 2)", "there twice"),
             ("DateTime('Mars/Olympus')", "unknown time zone"),
+            ("AggregateFunction(summ, UInt8)", "unknown aggregate function 'summ'"),
+            ("AggregateFunction(sum)", "sum takes other arguments"),
+            ("SimpleAggregateFunction(avg, Float64)", "avg of values is not mergeable"),
+            ("SimpleAggregateFunction(sum, Int32)", "sums are of type Int64"),
         ] {
             let message = read(text).expect_err(text).to_string();
             assert!(message.contains(expected), "{text}: {message}");

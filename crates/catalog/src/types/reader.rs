@@ -3,7 +3,7 @@
 
 use granary_common::{Error, Result};
 
-use super::ColumnType;
+use super::{AggregateType, ColumnType};
 
 /// Reads a whole spelling.
 pub(super) fn read(text: &str) -> Result<ColumnType> {
@@ -154,6 +154,15 @@ impl Reader<'_> {
                 Ok(ColumnType::Map(Box::new(key), Box::new(value)))
             }
             "Tuple" => self.tuple(),
+            "AggregateFunction" => self.aggregate_function(),
+            "SimpleAggregateFunction" => {
+                self.expect('(')?;
+                let function = self.word()?;
+                self.expect(',')?;
+                let inner = Box::new(self.column_type()?);
+                self.expect(')')?;
+                Ok(ColumnType::SimpleAggregateFunction(function, inner))
+            }
             _ => Err(Error::invalid(format!("unknown type '{name}'"))),
         }
     }
@@ -171,6 +180,35 @@ impl Reader<'_> {
         }
         self.expect(')')?;
         Ok(values)
+    }
+
+    fn aggregate_function(&mut self) -> Result<ColumnType> {
+        self.expect('(')?;
+        let function = self.word()?;
+        let mut parameters = Vec::new();
+        if self.accept('(') {
+            while !self.accept(')') {
+                self.skip_blanks();
+                let length = self.rest().find([',', ')']).unwrap_or(self.rest().len());
+                let parameter = self.rest()[..length].trim_end().to_owned();
+                if parameter.is_empty() {
+                    return Err(self.unexpected("a parameter"));
+                }
+                self.at += length;
+                self.accept(',');
+                parameters.push(parameter);
+            }
+        }
+        let mut arguments = Vec::new();
+        while self.accept(',') {
+            arguments.push(self.column_type()?);
+        }
+        self.expect(')')?;
+        Ok(ColumnType::AggregateFunction(Box::new(AggregateType {
+            function,
+            parameters,
+            arguments,
+        })))
     }
 
     fn tuple(&mut self) -> Result<ColumnType> {
@@ -231,14 +269,30 @@ mod tests {
             "Enum8('it\\'s' = -1, 'b' = 2)",
             "FixedString(16)",
             "UUID",
+            "AggregateFunction(count)",
+            "AggregateFunction(quantiles(0.5, 0.9), Nullable(Float64))",
+            "AggregateFunction(argMax, Decimal(15, 2), DateTime64(3, 'UTC'))",
+            "SimpleAggregateFunction(anyLast, LowCardinality(Nullable(String)))",
         ] {
             assert_eq!(read(text).expect(text).to_string(), text);
         }
     }
 
     #[test]
+    fn states_are_known_in_plans() {
+        let states = read("AggregateFunction(quantile(0.9), Float64)").expect("a type");
+        let carried = ColumnType::state_from_arrow(&states.arrow()).expect("states");
+        assert_eq!(ColumnType::AggregateFunction(Box::new(carried)), states);
+        let tuple = read("Tuple(a String)").expect("a type");
+        assert_eq!(ColumnType::state_from_arrow(&tuple.arrow()), None);
+        let simple = read("SimpleAggregateFunction(sum, Nullable(Int64))").expect("a type");
+        assert_eq!(*simple.base(), ColumnType::Int64);
+        assert!(simple.is_nullable());
+    }
+
+    #[test]
     fn damage_is_refused() {
-        for text in ["", "Strin", "Decimal(1", "Array(UInt8", "UInt8)", "Enum8('a' = )"] {
+        for text in ["", "Strin", "Decimal(1", "Array(UInt8", "UInt8)", "Enum8('a' = )", "AggregateFunction(sum(, UInt8)"] {
             assert!(read(text).is_err(), "{text}");
         }
     }

@@ -160,6 +160,7 @@ pub fn compares_as_stored(column_type: &ColumnType) -> bool {
         | ColumnType::Enum16(_)
         | ColumnType::Array(_)
         | ColumnType::Tuple(_)
+        | ColumnType::AggregateFunction(_)
         | ColumnType::Map(..) => false,
         ColumnType::DateTime64(precision, _) => precision.is_multiple_of(3),
         _ => true,

@@ -1,6 +1,8 @@
 //! ClickHouse's aggregate functions and their combinators in standard words: `sumIf(x, c)` is
 //! `sum(x) FILTER (WHERE c)`, `uniq(x)` is `count(DISTINCT x)`.
 
+mod combinators;
+
 use granary_common::{Error, Result};
 use sqlparser::ast::{
     DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
@@ -14,6 +16,7 @@ use super::templates;
 const AGGREGATES: &[(&str, &str)] = &[
     ("count", "count"),
     ("sum", "sum"),
+    ("sumwithoverflow", "sum"),
     ("avg", "avg"),
     ("min", "min"),
     ("max", "max"),
@@ -54,6 +57,15 @@ pub(super) fn names() -> impl Iterator<Item = &'static str> {
     AGGREGATES.iter().map(|(name, _)| *name)
 }
 
+/// The aggregate whose states `name` has: with combinators that change what goes in or comes out and
+/// leave states as they are.
+pub(crate) fn aggregate_of_state(name: &str) -> Option<&'static str> {
+    let lower = name.to_lowercase();
+    let (base, combinators) = split(&lower)?;
+    let keeps = |combinator: &&str| ["if", "ornull", "ordefault", "array"].contains(combinator);
+    combinators.iter().all(keeps).then_some(base)
+}
+
 /// Rewrites a call of an aggregate; `None` when it is none or needs nothing.
 pub(super) fn rewrite(function: &mut Function, name: &str) -> Result<Option<Expr>> {
     let lower = name.to_lowercase();
@@ -62,18 +74,18 @@ pub(super) fn rewrite(function: &mut Function, name: &str) -> Result<Option<Expr
         return Ok(None);
     }
     let Some((base, combinators)) = split(&lower) else { return Ok(None) };
-    for combinator in combinators {
-        match combinator {
-            "if" => condition_to_filter(function, name)?,
-            "ornull" => {}
-            other => {
-                return Err(Error::unsupported(format!(
-                    "the combinator -{other} of '{name}' is not supported yet"
-                )));
-            }
+    let form = combinators::apply(function, &combinators, name)?;
+    let rewritten = match form.is_plain() {
+        true => rewrite_base(function, base, name)?,
+        false => combinators::rewrite(function, base, &form, name)?,
+    };
+    match form.or_default {
+        false => Ok(rewritten),
+        true => {
+            let value = rewritten.unwrap_or_else(|| Expr::Function(function.clone()));
+            substitute("valueOrDefault($1)", &[value]).map(Some)
         }
     }
-    rewrite_base(function, base, name)
 }
 
 /// The base aggregate and its combinators, the last one first.
@@ -84,7 +96,7 @@ fn split(name: &str) -> Option<(&'static str, Vec<&'static str>)> {
         if let Some((_, base)) = AGGREGATES.iter().find(|(known, _)| *known == rest) {
             return Some((base, combinators));
         }
-        let (shorter, combinator) = ["if", "ornull", "array", "state", "merge", "distinct"]
+        let (shorter, combinator) = combinators::SUFFIXES
             .into_iter()
             .find_map(|suffix| Some((rest.strip_suffix(suffix)?, suffix)))?;
         combinators.push(combinator);

@@ -95,7 +95,10 @@ impl Columns {
         }
         let is_container = matches!(
             column_type,
-            ColumnType::Array(_) | ColumnType::Map(..) | ColumnType::Tuple(_)
+            ColumnType::Array(_)
+                | ColumnType::Map(..)
+                | ColumnType::Tuple(_)
+                | ColumnType::AggregateFunction(_)
         );
         if null && is_container {
             return Err(Error::invalid(format!("column '{name}': {column_type} cannot be NULL")));

@@ -123,9 +123,13 @@ fn key_column<'c>(key: &Expr, columns: &'c Columns) -> Result<(ColumnId, &'c Col
     };
     let column = columns.find(name).map_err(|error| error.context("DISTRIBUTED BY"))?;
     match column.column_type.base() {
-        ColumnType::Array(_) | ColumnType::Map(..) | ColumnType::Tuple(_) => Err(Error::invalid(
-            format!("DISTRIBUTED BY: '{name}' of type {} cannot be hashed", column.column_type),
-        )),
+        ColumnType::Array(_)
+        | ColumnType::Map(..)
+        | ColumnType::Tuple(_)
+        | ColumnType::AggregateFunction(_) => Err(Error::invalid(format!(
+            "DISTRIBUTED BY: '{name}' of type {} cannot be hashed",
+            column.column_type
+        ))),
         _ => Ok((column.id, &column.column_type)),
     }
 }

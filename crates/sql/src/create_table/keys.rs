@@ -157,7 +157,10 @@ fn bind_key(
 
 fn check_type(text: &str, column_type: &ColumnType) -> Result<()> {
     match column_type.base() {
-        ColumnType::Array(_) | ColumnType::Map(..) | ColumnType::Tuple(_) => {
+        ColumnType::Array(_)
+        | ColumnType::Map(..)
+        | ColumnType::Tuple(_)
+        | ColumnType::AggregateFunction(_) => {
             Err(Error::invalid(format!("'{text}' of type {column_type} has no order")))
         }
         _ => Ok(()),

@@ -1,5 +1,7 @@
 //! Makes the values of an array values of a column type, or says which one is none.
 
+mod states;
+
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
@@ -47,6 +49,7 @@ pub(super) fn conform(values: &ArrayRef, column_type: &ColumnType) -> Result<Arr
         ColumnType::Ipv6 => texts(values, column_type, canonical_ipv6)?,
         ColumnType::Ipv4 if is_text(values.data_type()) => addresses(values)?,
         ColumnType::FixedString(length) => fixed_strings(values, *length as usize)?,
+        ColumnType::AggregateFunction(state) => states::conform_states(values, state, column_type)?,
         _ => convert(values, column_type)?,
     };
     if !column_type.is_nullable()

@@ -16,7 +16,11 @@ pub(super) fn zero_array(column_type: &ColumnType, rows: usize) -> ArrayRef {
     let data_type = column_type.arrow();
     match column_type {
         ColumnType::Nullable(_) => new_null_array(&data_type, rows),
-        ColumnType::LowCardinality(inner) => zero_array(inner, rows),
+        ColumnType::LowCardinality(inner) | ColumnType::SimpleAggregateFunction(_, inner) => {
+            zero_array(inner, rows)
+        }
+        // The state of no rows is empty.
+        ColumnType::AggregateFunction(_) => empty_states(&data_type, rows),
         ColumnType::Bool => Arc::new(BooleanArray::from(vec![false; rows])),
         ColumnType::String => texts("", rows),
         ColumnType::Uuid => texts("00000000-0000-0000-0000-000000000000", rows),
@@ -33,6 +37,12 @@ pub(super) fn zero_array(column_type: &ColumnType, rows: usize) -> ArrayRef {
         ColumnType::Tuple(elements) => tuples(elements, &data_type, rows),
         _ => numbers(&data_type, rows),
     }
+}
+
+fn empty_states(data_type: &DataType, rows: usize) -> ArrayRef {
+    let DataType::Struct(fields) = data_type else { return new_null_array(data_type, rows) };
+    let empty = BinaryViewArray::from_iter_values(std::iter::repeat_n([0_u8; 0], rows));
+    Arc::new(StructArray::new(fields.clone(), vec![Arc::new(empty)], None))
 }
 
 fn texts(text: &str, rows: usize) -> ArrayRef {

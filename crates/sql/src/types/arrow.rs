@@ -50,6 +50,9 @@ pub fn column_type_from_arrow(data_type: &DataType, nullable: bool) -> Result<Co
             return Ok(ColumnType::Array(Box::new(element(item)?)));
         }
         DataType::Struct(fields) => {
+            if let Some(state) = ColumnType::state_from_arrow(data_type) {
+                return Ok(ColumnType::AggregateFunction(Box::new(state)));
+            }
             let named =
                 |field: &std::sync::Arc<Field>| Ok((Some(field.name().clone()), element(field)?));
             return Ok(ColumnType::Tuple(fields.iter().map(named).collect::<Result<_>>()?));
@@ -96,6 +99,7 @@ mod tests {
             "Array(Nullable(String))",
             "Map(String, Float64)",
             "Tuple(a UInt8, b String)",
+            "AggregateFunction(quantile(0.9), Float64)",
         ] {
             let column_type: ColumnType = text.parse().expect(text);
             let back = column_type_from_arrow(&column_type.arrow(), column_type.is_nullable());

@@ -230,7 +230,10 @@ fn repeated(column_type: &ColumnType, data_type: &DataType, rows: usize) -> Resu
     use arrow::array::{Datum, UInt32Array};
     let nested = matches!(
         column_type.base(),
-        ColumnType::Array(_) | ColumnType::Map(..) | ColumnType::Tuple(_)
+        ColumnType::Array(_)
+            | ColumnType::Map(..)
+            | ColumnType::Tuple(_)
+            | ColumnType::AggregateFunction(_)
     );
     if column_type.is_nullable() || nested {
         return Ok(new_null_array(data_type, rows));

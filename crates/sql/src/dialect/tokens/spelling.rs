@@ -6,6 +6,7 @@ use sqlparser::tokenizer::{Token, TokenWithSpan};
 /// Rewrites all of them, in place.
 pub(super) fn settle(tokens: &mut Vec<TokenWithSpan>) {
     zoned_times(tokens);
+    aggregate_types(tokens);
     drop_global(tokens);
     enclose_using(tokens);
     limits(tokens);
@@ -29,6 +30,42 @@ fn zoned_times(tokens: &mut [TokenWithSpan]) {
         {
             word.keyword = Keyword::NoKeyword;
         }
+    }
+}
+
+/// `AggregateFunction(f(0.5), T(1))`: the grammar knows no brackets inside a type by its name, so
+/// what stands in the outer ones becomes one text.
+fn aggregate_types(tokens: &mut Vec<TokenWithSpan>) {
+    let mut at = 0;
+    while at + 2 < tokens.len() {
+        at += 1;
+        let is_type = matches!(&tokens[at - 1].token, Token::Word(word)
+            if word.quote_style.is_none()
+                && ["aggregatefunction", "simpleaggregatefunction"]
+                    .contains(&word.value.to_ascii_lowercase().as_str()));
+        if !is_type || tokens[at].token != Token::LParen {
+            continue;
+        }
+        let mut depth = 0_usize;
+        let closes = |token: &TokenWithSpan| {
+            match token.token {
+                Token::LParen => depth += 1,
+                Token::RParen => depth -= 1,
+                _ => {}
+            }
+            depth == 0
+        };
+        let Some(length) = tokens[at..].iter().position(closes) else { return };
+        if length < 2 {
+            continue;
+        }
+        let text: String =
+            tokens[at + 1..at + length].iter().map(|token| format!("{} ", token.token)).collect();
+        let inside = TokenWithSpan {
+            token: Token::SingleQuotedString(text.trim_end().to_owned()),
+            span: tokens[at + 1].span,
+        };
+        tokens.splice(at + 1..at + length, [inside]);
     }
 }
 
