@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use granary_common::Result;
-use granary_sql::Statement;
+use granary_sql::{Statement, mutated_table};
 
 use crate::core::Coordinator;
 use crate::ddl::{self, Done};
 use crate::insert::{Inserted, insert_statement};
+use crate::mutate::mutate;
 use crate::query::{
     BoundQuery, StatementRequest, bind_statement, is_query, one_statement, run_bound,
 };
@@ -57,7 +58,10 @@ async fn run(
     }
     let session = &request.session;
     let handle = core.queries.begin(&request.id, &session.user, &session.database, &request.sql);
-    let outcome = handle.run(ddl::change(core, &request, statement)).await;
+    let outcome = match mutated_table(&statement).is_some() {
+        true => handle.run(mutate(core, &request, &statement, &handle)).await,
+        false => handle.run(ddl::change(core, &request, statement)).await,
+    };
     handle.finish(outcome.as_ref().err());
     outcome
 }

@@ -29,6 +29,7 @@ use crate::error_from_datafusion;
 use crate::statement::parse_expression;
 
 pub use values::insert_values;
+pub(crate) use values::one_value;
 
 /// How the columns of an insert become the columns of a table.
 #[derive(Debug)]
@@ -207,7 +208,7 @@ fn wrong_number(expected: usize, given: usize) -> Error {
 }
 
 /// Positions of the named columns, or of the visible ones.
-fn targets(table: &Table, named_columns: Option<&[String]>) -> Result<Vec<usize>> {
+pub(crate) fn targets(table: &Table, named_columns: Option<&[String]>) -> Result<Vec<usize>> {
     let visible = || table.columns.iter().enumerate().filter(|(_, column)| column.is_visible());
     let Some(names) = named_columns else { return Ok(visible().map(|(at, _)| at).collect()) };
     let mut targets = Vec::with_capacity(names.len());

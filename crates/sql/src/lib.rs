@@ -16,7 +16,10 @@ pub mod dialect;
 pub mod error;
 pub mod functions;
 pub mod insert;
+pub mod mutate;
 pub mod notice;
+pub mod overwrite;
+pub mod partition;
 pub mod resolve;
 pub mod settings;
 pub mod show;
@@ -32,13 +35,17 @@ pub use dialect::GranaryDialect;
 pub use error::{did_you_mean, error_from_datafusion};
 pub use functions::GranaryFunctions;
 pub use insert::{RowProjection, insert_values};
+pub use mutate::{bind_mutation, delete_query, merge_query, mutated_table, update_query};
 pub use notice::Notice;
+pub use overwrite::with_overwritten_columns;
+pub use partition::partition_values;
 pub use resolve::{Named, find_database, resolve_name, resolve_table};
 pub use settings::DialectSettings;
 pub use show::{DescribedColumn, describe, describe_view, show_create_table, show_create_view};
 pub use statement::{
-    CreateTable, CreateView, EqualColumns, Insert, LikePattern, MaterializedClause, Optimize,
-    Statement, TableName, parse,
+    AlterPartition, CreateTable, CreateView, Delete, EqualColumns, Insert, LikePattern,
+    MaterializedClause, Merge, MergeAction, MergeClause, MergeInsert, Optimize, OverwriteClause,
+    PartitionClause, PartitionCommand, Statement, TableName, Update, parse,
 };
 pub use types::{column_type_from_arrow, type_from_sql};
 pub use view::{AliasArguments, alias_arguments, query_columns, view_plan, view_query};

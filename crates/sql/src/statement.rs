@@ -1,8 +1,11 @@
 //! A statement as parsed: what the coordinator has to do, with the syntax tree of what must be
 //! bound later.
 
+mod alter;
 mod clauses;
+mod merge;
 mod merges;
+mod mutate;
 mod parse;
 mod view;
 
@@ -15,7 +18,10 @@ use sqlparser::ast::{
 
 use crate::Notice;
 
+pub use alter::{AlterPartition, PartitionClause, PartitionCommand};
+pub use merge::{Merge, MergeAction, MergeClause, MergeInsert};
 pub use merges::{EqualColumns, Optimize};
+pub use mutate::{Delete, Update};
 pub use parse::parse;
 pub use view::{CreateView, MaterializedClause};
 
@@ -63,6 +69,10 @@ pub enum Statement {
         query: Box<Query>,
     },
     Insert(Insert),
+    Delete(Box<Delete>),
+    Update(Box<Update>),
+    Merge(Box<Merge>),
+    AlterPartition(AlterPartition),
     CreateDatabase {
         name: String,
         if_not_exists: bool,
@@ -138,6 +148,9 @@ impl Statement {
             Statement::CreateTable(create) => &create.notices,
             Statement::CreateView(create) => &create.table.notices,
             Statement::Optimize(optimize) => &optimize.notices,
+            Statement::Delete(delete) => &delete.notices,
+            Statement::Update(update) => &update.notices,
+            Statement::AlterPartition(alter) => &alter.notices,
             _ => &[],
         }
     }
@@ -185,6 +198,19 @@ pub struct Insert {
     pub source: Box<Query>,
     /// `SETTINGS name = value`, as text.
     pub settings: Vec<(String, String)>,
+    /// What goes away as the rows come.
+    pub overwrite: Option<OverwriteClause>,
+}
+
+/// What INSERT OVERWRITE replaces.
+#[derive(Clone, Debug, PartialEq)]
+pub enum OverwriteClause {
+    /// Everything that the table holds.
+    Table,
+    /// `PARTITION (value, ...)`: this partition, which all rows must fall in.
+    Partition(PartitionClause),
+    /// `PARTITION (column = value, ...)`: the same, with columns that the rows do not bring.
+    Columns(Vec<(String, Expr)>),
 }
 
 /// CREATE TABLE, every clause as written.

@@ -2,6 +2,7 @@
 
 mod engines;
 mod inserts;
+mod mutations;
 mod queries;
 mod statements;
 mod states;

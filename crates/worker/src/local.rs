@@ -116,7 +116,7 @@ impl WorkerApi for LocalWorker {
     async fn write_deletions(
         &self,
         part: PartRef,
-        deletions: Deletions,
+        mut deletions: Deletions,
     ) -> Result<DeletionContent> {
         self.check_stays()?;
         let _active = self.active.begin();
@@ -129,6 +129,9 @@ impl WorkerApi for LocalWorker {
         let volume = self.store.volumes().holding(&part.location).ok_or_else(|| {
             Error::unavailable(format!("worker {} does not hold part {}", self.worker, part.id))
         })?;
+        if let Some(earlier) = self.store.deletions(&part).await? {
+            deletions.union(&earlier);
+        }
         write_deletions(volume, &part, &*self.ids, &deletions).await
     }
 

@@ -26,12 +26,13 @@ pub(super) fn commit(draft: &mut Draft, commit: &CommitWrite) -> Result<Outcome>
             parts.extend(parts_of(draft, write, bucket));
         }
     }
-    for write in &commit.tables {
-        take_away(draft, write)?;
-    }
+    // Before anything is taken away, which moves the table's data version.
     if let Some(transaction) = &commit.staged {
         let staged = take_staged(draft, transaction, target)?;
         parts.splice(0..0, staged.parts);
+    }
+    for write in &commit.tables {
+        take_away(draft, write)?;
     }
     let version = draft.version();
     let part_count = parts.len() as u64;

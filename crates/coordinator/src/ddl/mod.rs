@@ -8,6 +8,7 @@
 
 mod create_table;
 mod merges;
+mod partitions;
 mod show;
 
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use crate::query::StatementRequest;
 use crate::session::{Session, parse_settings};
 use crate::views::create_view;
 
+pub(crate) use partitions::partitions_of;
 pub use show::show;
 
 /// What a statement without rows brought about.
@@ -73,6 +75,7 @@ pub async fn change(
         Statement::TruncateTable { table, if_exists, .. } => {
             truncate(core, request, &table, if_exists).await?;
         }
+        Statement::AlterPartition(alter) => partitions::alter(core, request, &alter).await?,
         Statement::RenameTables { renames, .. } => {
             for (from, to) in renames {
                 rename(core, request, &from, &to).await?;

@@ -16,6 +16,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::block::Block;
 use super::digest::ContentDigest;
+use super::effect::Effect;
 use super::target::Target;
 use super::{InsertRequest, Inserted, group};
 use crate::core::Coordinator;
@@ -28,6 +29,7 @@ const BLOCKS_IN_FLIGHT_MAX: usize = 2;
 pub(super) struct Writer<'a> {
     core: &'a Arc<Coordinator>,
     request: &'a InsertRequest,
+    effect: Effect,
     schema: SchemaRef,
     /// The table as the insert found it.
     target: Arc<Target>,
@@ -55,15 +57,19 @@ impl<'a> Writer<'a> {
     pub async fn begin(
         core: &'a Arc<Coordinator>,
         request: &'a InsertRequest,
+        effect: Effect,
         schema: SchemaRef,
     ) -> Result<Self> {
-        let target = Target::find(core, request, &schema).await?;
+        let target = match effect.removals() {
+            Some(removals) => Target::replaced(core, request, &schema, removals)?,
+            None => Target::find(core, request, &schema).await?,
+        };
         let token = match request.settings.insert.token.as_str() {
             "" => core.with.random.next_hex(),
             given => given.to_owned(),
         };
         let digest = ContentDigest::new(&schema);
-        Ok(Self { core, request, schema, target, token, digest, rows: 0, staged: None })
+        Ok(Self { core, request, effect, schema, target, token, digest, rows: 0, staged: None })
     }
 
     /// Takes all rows and commits them.
@@ -115,7 +121,8 @@ impl<'a> Writer<'a> {
     /// Whether the insert is better written together with others: each by itself would leave a
     /// small part. Views handle each insert by itself, and so do keys that are there once.
     fn is_worth_gathering(&self, block: &Block) -> bool {
-        self.request.settings.insert.coalesce_ms > 0
+        matches!(self.effect, Effect::Add)
+            && self.request.settings.insert.coalesce_ms > 0
             && (1..=group::ROWS_MAX).contains(&block.rows)
             && block.bytes < group::BYTES_MAX
             && self.target.table.unique_key.is_empty()
@@ -217,11 +224,15 @@ impl<'a> Writer<'a> {
             Some(last) => self.written(last).await?,
             None => Written { block: Arc::default(), writes: vec![self.target.nothing()] },
         };
+        let removed = self.effect.removed(self.core).await?;
+        if self.effect.removals().is_some() && removed.is_empty() && self.rows == 0 {
+            return Ok(self.nothing_done());
+        }
         let digest = self.take_digest();
         let staged = self.staged.as_ref().map(|staged| staged.transaction.clone());
         let command = |writes: &[TableWrite]| {
             Ok(CommandBody::CommitWrite(CommitWrite {
-                tables: writes.to_vec(),
+                tables: self.effect.applied(writes, &removed),
                 staged: staged.clone(),
                 token: self.token.clone(),
                 digest: digest.clone(),
@@ -246,6 +257,18 @@ impl<'a> Writer<'a> {
         })
     }
 
+    /// The answer of a statement that found no row.
+    fn nothing_done(self) -> Inserted {
+        Inserted {
+            rows: 0,
+            parts: 0,
+            version: self.target.snapshot.version,
+            duplicate: false,
+            token: self.token,
+            notices: Vec::new(),
+        }
+    }
+
     /// Waits until a block's parts are there; when a leader was lost, writes it to the next one.
     async fn written(&self, in_flight: InFlight) -> Result<Written> {
         let InFlight { block, writing } = in_flight;
@@ -255,8 +278,8 @@ impl<'a> Writer<'a> {
             Err(error) => Err(Error::internal(format!("writing a block failed: {error}"))),
         };
         match outcome {
-            Ok(writes) => Ok(Written { block, writes }),
-            Err(error) if error.kind().is_retryable() => {
+            Ok(writes) => self.effect.check(&writes).map(|()| Written { block, writes }),
+            Err(error) if error.kind().is_retryable() && self.effect.removals().is_none() => {
                 tracing::warn!(%error, "a block was not written; writing it again");
                 self.rewrite(block).await
             }
@@ -277,7 +300,9 @@ impl<'a> Writer<'a> {
                 )));
             }
             match target.write(self.core, &block, self.turn()).await {
-                Ok(writes) => return Ok(Written { block, writes }),
+                Ok(writes) => {
+                    return self.effect.check(&writes).map(|()| Written { block, writes });
+                }
                 Err(error) if error.kind().is_retryable() && backoff.wait().await => {}
                 Err(error) => return Err(error),
             }
@@ -299,7 +324,9 @@ impl<'a> Writer<'a> {
                 Err(error) => error,
             };
             let is_unknown = error.kind() == ErrorKind::DeadlineExceeded;
-            if !(is_unknown || error.kind().is_retryable()) {
+            // Rows that were computed from others have to be computed again.
+            let is_stale = error.kind() == ErrorKind::Conflict && self.effect.removals().is_some();
+            if is_stale || !(is_unknown || error.kind().is_retryable()) {
                 return Err(error);
             }
             if !backoff.wait().await {

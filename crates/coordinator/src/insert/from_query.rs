@@ -7,16 +7,18 @@ use arrow::record_batch::RecordBatch;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use futures::stream::{BoxStream, StreamExt, TryStreamExt};
-use granary_catalog::Table;
+use granary_catalog::{Partitions, Snapshot, Table};
 use granary_common::{Error, Result};
 use granary_execution::error::from_datafusion;
 use granary_sql::{
-    Insert, Query, TableName, bind_insert_source, insert_values, resolve_table, with_parameters,
+    Insert, OverwriteClause, Query, TableName, bind_insert_source, insert_values, resolve_table,
+    with_overwritten_columns, with_parameters,
 };
 
 use super::digest::statement_digest;
-use super::{InsertRequest, Inserted, insert};
+use super::{Effect, InsertRequest, Inserted, insert_with};
 use crate::core::Coordinator;
+use crate::ddl::partitions_of;
 use crate::query::{Parameters, StatementRequest, edge_schema, snapshot_at, to_edge};
 use crate::session::{StatementSettings, parse_settings};
 
@@ -34,6 +36,8 @@ pub async fn insert_statement(
     let (snapshot, _pin) = snapshot_at(core, request.version).await?;
     let table = resolve_table(&snapshot, &request.session.database, &statement.table)?;
     let state = core.session_state(&snapshot, &request.session, &settings)?;
+    let statement = &with_overwritten_columns(statement, &table)?;
+    let effect = effect_of(statement, &snapshot, &table, &state)?;
     let insert_request = InsertRequest {
         id: request.id.clone(),
         session: request.session.clone(),
@@ -49,15 +53,34 @@ pub async fn insert_statement(
     };
     if let Some(values) = values {
         let schema = values.schema();
-        return insert(core, insert_request, schema, once(values)).await;
+        return insert_with(core, insert_request, effect, schema, once(values)).await;
     }
     let plan = bind_insert_source(&state, &statement.source, &request.sql).await?;
     if let Some((schema, rows)) = placed(&plan, &request.parameters)? {
-        return insert(core, insert_request, schema, rows).await;
+        return insert_with(core, insert_request, effect, schema, rows).await;
     }
     let _permit = core.query_admission.admit().await?;
     let (schema, rows) = rows_of(core, &state, plan, request)?;
-    insert(core, insert_request, schema, rows).await
+    insert_with(core, insert_request, effect, schema, rows).await
+}
+
+/// What the statement says that goes away.
+fn effect_of(
+    statement: &Insert,
+    snapshot: &Snapshot,
+    table: &Table,
+    state: &SessionState,
+) -> Result<Effect> {
+    Ok(match &statement.overwrite {
+        None => Effect::Add,
+        Some(OverwriteClause::Table) => Effect::Overwrite(Partitions::All),
+        Some(OverwriteClause::Partition(clause)) => {
+            Effect::Overwrite(partitions_of(snapshot, table, clause, state)?)
+        }
+        Some(OverwriteClause::Columns(_)) => {
+            return Err(Error::internal("the columns of PARTITION were not taken apart"));
+        }
+    })
 }
 
 /// Inserts the rows of a query, for CREATE TABLE ... AS SELECT.
@@ -82,7 +105,7 @@ pub async fn insert_query(
     let plan = bind_insert_source(&state, query, &request.sql).await?;
     let _permit = core.query_admission.admit().await?;
     let (schema, rows) = rows_of(core, &state, plan, request)?;
-    insert(core, insert_request, schema, rows).await
+    insert_with(core, insert_request, Effect::Add, schema, rows).await
 }
 
 fn once<'a>(rows: RecordBatch) -> BoxStream<'a, Result<RecordBatch>> {

@@ -12,6 +12,7 @@
 mod block;
 mod commit;
 pub mod digest;
+mod effect;
 mod feed;
 mod from_query;
 mod group;
@@ -29,6 +30,7 @@ use futures::stream::BoxStream;
 use granary_common::{CatalogVersion, QueryId, Result};
 use granary_sql::{Notice, TableName};
 
+pub(crate) use effect::Effect;
 pub use from_query::{column_types, insert_query, insert_statement, placeholder_columns};
 pub use group::InsertGroups;
 pub use rpc::BulkInsertService;
@@ -80,10 +82,21 @@ pub async fn insert(
     schema: SchemaRef,
     batches: BoxStream<'_, Result<RecordBatch>>,
 ) -> Result<Inserted> {
+    insert_with(core, request, Effect::Add, schema, batches).await
+}
+
+/// The same with what goes away as the rows come, at the same version.
+pub(crate) async fn insert_with(
+    core: &Arc<Coordinator>,
+    request: InsertRequest,
+    effect: Effect,
+    schema: SchemaRef,
+    batches: BoxStream<'_, Result<RecordBatch>>,
+) -> Result<Inserted> {
     core.check_accepting()?;
     let session = &request.session;
     let handle = core.queries.begin(&request.id, &session.user, &session.database, &request.text);
-    let outcome = handle.run(admitted(core, &request, schema, batches, &handle)).await;
+    let outcome = handle.run(admitted(core, &request, effect, schema, batches, &handle)).await;
     handle.finish(outcome.as_ref().err());
     outcome.map(|mut inserted| {
         inserted.notices.extend(request.settings.notices);
@@ -94,10 +107,23 @@ pub async fn insert(
 async fn admitted(
     core: &Arc<Coordinator>,
     request: &InsertRequest,
+    effect: Effect,
     schema: SchemaRef,
     batches: BoxStream<'_, Result<RecordBatch>>,
     handle: &QueryHandle,
 ) -> Result<Inserted> {
     let _permit = core.insert_admission.admit().await?;
-    Writer::begin(core, request, schema).await?.write(batches, handle).await
+    write_admitted(core, request, effect, schema, batches, handle).await
+}
+
+/// The same for who is admitted already and has a handle.
+pub(crate) async fn write_admitted(
+    core: &Arc<Coordinator>,
+    request: &InsertRequest,
+    effect: Effect,
+    schema: SchemaRef,
+    batches: BoxStream<'_, Result<RecordBatch>>,
+    handle: &QueryHandle,
+) -> Result<Inserted> {
+    Writer::begin(core, request, effect, schema).await?.write(batches, handle).await
 }

@@ -22,6 +22,7 @@ use super::block::{Block, cut};
 use super::feed::feed_views;
 use super::slowdown::{make_room, slowdown_notice};
 use crate::core::Coordinator;
+use crate::mutate::Removals;
 use crate::session::{Session, StatementSettings};
 use crate::views::SessionViews;
 
@@ -34,6 +35,8 @@ pub(super) struct Target {
     settings: StatementSettings,
     /// How many views the rows have come through.
     depth: usize,
+    /// Whether the table's views see the rows.
+    feeds_views: bool,
     projection: RowProjection,
     part_schema: PartSchema,
     partitions_per_block_max: usize,
@@ -50,6 +53,23 @@ impl Target {
         let snapshot = core.with.catalog.read_latest().await?;
         let table = resolve_table(&snapshot, &request.session.database, &request.table)?;
         Self::of_request(core, request, schema, snapshot, table)
+    }
+
+    /// The table of rows that are replaced, as their snapshot has it.
+    pub fn replaced(
+        core: &Arc<Coordinator>,
+        request: &InsertRequest,
+        schema: &SchemaRef,
+        removals: &Removals,
+    ) -> Result<Arc<Self>> {
+        let snapshot = Arc::clone(&removals.snapshot);
+        let table = snapshot.tables.get(&removals.table).map(|state| Arc::clone(&state.table));
+        let table = table.ok_or_else(|| Error::internal("the table of a mutation is unknown"))?;
+        let mut target = Self::of_request(core, request, schema, snapshot, table)?;
+        if let Some(target) = Arc::get_mut(&mut target) {
+            target.feeds_views = false;
+        }
+        Ok(target)
     }
 
     /// The same table in the newest snapshot.
@@ -113,6 +133,7 @@ impl Target {
             session: request.session.clone(),
             settings: request.settings.clone(),
             depth: 0,
+            feeds_views: true,
             snapshot,
             table,
             projection,
@@ -135,6 +156,7 @@ impl Target {
             session: self.session.clone(),
             settings: self.settings.clone(),
             depth: self.depth + 1,
+            feeds_views: true,
             snapshot: Arc::clone(&self.snapshot),
             table,
             projection,
@@ -206,7 +228,9 @@ impl Target {
         let failed = |error| Error::internal(format!("reading a block failed: {error}"));
         let rows = projecting.await.map_err(failed)??;
         let mut all = vec![self.write_rows(core, rows.clone(), turn).await?];
-        all.extend(feed_views(core, self, &rows, turn).await?);
+        if self.feeds_views {
+            all.extend(feed_views(core, self, &rows, turn).await?);
+        }
         Ok(all)
     }
 
@@ -274,7 +298,7 @@ impl Target {
             parts,
             deletions: Vec::new(),
             removed: Vec::new(),
-            upsert_version: None,
+            upsert_version: (!self.table.unique_key.is_empty()).then_some(bucket.upsert_version),
         })
     }
 

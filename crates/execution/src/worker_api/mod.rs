@@ -64,8 +64,9 @@ pub trait WorkerApi: Debug + Send + Sync {
     /// Column statistics of parts that the worker holds, part by part in the order given.
     async fn part_statistics(&self, parts: Vec<PartRef>) -> Result<Vec<Vec<ColumnStatistics>>>;
 
-    /// Makes `deletions`, which are all deleted rows of `part`, ready for a commit: a small vector
-    /// as it is, a larger one as a synced file beside the part's. The worker must hold the part.
+    /// Makes `deletions`, together with those that `part` has already, ready for a commit: a small
+    /// vector as it is, a larger one as a synced file beside the part's. The worker must hold the
+    /// part.
     ///
     /// Kinds: `InvalidInput` for rows that the part does not have, `ResourceExhausted` for a full
     /// disk, `Unavailable` for a worker that is away, is leaving or does not hold the part.

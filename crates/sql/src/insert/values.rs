@@ -64,6 +64,17 @@ pub fn insert_values(
         .map_err(|error| Error::internal(format!("rows of an insert: {error}")))
 }
 
+/// The value of an expression without columns, as one of `column`, in an array of one row.
+///
+/// # Errors
+/// InvalidInput when it is none of the column's type.
+pub(crate) fn one_value(column: &Column, cell: &Expr, state: &SessionState) -> Result<ArrayRef> {
+    if needs_planning(cell) {
+        return Err(Error::invalid(format!("'{cell}' is not a constant")));
+    }
+    Cells { column, state }.column(&[cell])
+}
+
 /// Whether the cell cannot be evaluated on its own.
 fn needs_planning(cell: &Expr) -> bool {
     let found = visit_expressions(cell, |inner| match inner {

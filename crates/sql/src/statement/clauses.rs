@@ -108,7 +108,7 @@ fn source(parser: &mut Parser<'_>, create: &mut CreateTable) -> Parsed<()> {
 }
 
 /// The expressions of a key: one, a tuple of them, or `tuple()` for none.
-fn key(parser: &mut Parser<'_>) -> Parsed<Vec<Expr>> {
+pub(super) fn key(parser: &mut Parser<'_>) -> Parsed<Vec<Expr>> {
     // `()` is not an expression for the parser.
     if parser.peek_token_ref().token == Token::LParen
         && parser.peek_nth_token(1).token == Token::RParen

@@ -2,13 +2,16 @@
 
 use granary_common::{Error, Result};
 use sqlparser::ast::{
-    DescribeAlias, Insert as InsertTree, ObjectName, Statement as Tree, TableObject, UtilityOption,
+    BinaryOperator, DescribeAlias, Expr, Insert as InsertTree, ObjectName, Statement as Tree,
+    TableObject, UtilityOption,
 };
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Token, Word};
 
-use super::{Insert, LikePattern, Statement, TableName, setting_text};
+use super::{
+    Insert, LikePattern, OverwriteClause, PartitionClause, Statement, TableName, setting_text,
+};
 use crate::Notice;
 use crate::dialect::{GranaryDialect, tokenize};
 use crate::error::{from_parser, from_tokenizer};
@@ -80,6 +83,10 @@ fn one_statement(parser: &mut Parser<'_>, text: &str) -> Parsed<Statement> {
             Ok(Statement::Query(parser.parse_query()?))
         }
         Keyword::INSERT => insert(parser),
+        Keyword::DELETE => super::mutate::delete(parser),
+        Keyword::UPDATE => super::mutate::update(parser),
+        Keyword::MERGE => super::merge::merge(parser),
+        Keyword::ALTER => super::alter::alter_table(parser),
         Keyword::CREATE => create(parser, text),
         Keyword::DROP => drop(parser),
         Keyword::TRUNCATE => truncate(parser),
@@ -96,7 +103,7 @@ fn one_statement(parser: &mut Parser<'_>, text: &str) -> Parsed<Statement> {
 }
 
 /// A statement that we do not offer: an error of its own if the parser knows it, else of syntax.
-fn other(parser: &mut Parser<'_>) -> Parsed<Failure> {
+pub(super) fn other(parser: &mut Parser<'_>) -> Parsed<Failure> {
     let words: Vec<String> = (0..2)
         .map_while(|ahead| match parser.peek_nth_token(ahead).token {
             Token::Word(word) if word.keyword != Keyword::NoKeyword => {
@@ -115,9 +122,7 @@ fn insert(parser: &mut Parser<'_>) -> Parsed<Statement> {
         return Err(Error::unsupported("this form of INSERT is not supported").into());
     };
     let InsertTree { table, columns, source, overwrite, partitioned, on, returning, .. } = tree;
-    if overwrite || partitioned.is_some() {
-        return Err(Error::unsupported("INSERT OVERWRITE is not supported yet").into());
-    }
+    let overwrite = overwritten(overwrite, partitioned)?;
     if on.is_some() || returning.is_some() {
         let message = "INSERT takes neither ON CONFLICT nor RETURNING";
         return Err(Error::unsupported(message).into());
@@ -142,7 +147,34 @@ fn insert(parser: &mut Parser<'_>) -> Parsed<Statement> {
         columns: (!columns.is_empty()).then_some(columns),
         source,
         settings,
+        overwrite,
     }))
+}
+
+/// What OVERWRITE and PARTITION say together.
+fn overwritten(overwrite: bool, partition: Option<Vec<Expr>>) -> Result<Option<OverwriteClause>> {
+    let Some(mut values) = partition else {
+        return Ok(overwrite.then_some(OverwriteClause::Table));
+    };
+    if !overwrite {
+        let message = "INSERT INTO takes no PARTITION: rows find theirs; leave it out, or write \
+                       INSERT OVERWRITE";
+        return Err(Error::unsupported(message));
+    }
+    let assigned = |value: &Expr| match value {
+        Expr::BinaryOp { left, op: BinaryOperator::Eq, right } => match left.as_ref() {
+            Expr::Identifier(column) => Some((column.value.clone(), right.as_ref().clone())),
+            _ => None,
+        },
+        _ => None,
+    };
+    if let Some(columns) = values.iter().map(assigned).collect::<Option<Vec<_>>>() {
+        return Ok(Some(OverwriteClause::Columns(columns)));
+    }
+    if let [Expr::Tuple(inner)] = values.as_mut_slice() {
+        values = std::mem::take(inner);
+    }
+    Ok(Some(OverwriteClause::Partition(PartitionClause::Values(values))))
 }
 
 fn text_settings(settings: Option<Vec<sqlparser::ast::Setting>>) -> Vec<(String, String)> {

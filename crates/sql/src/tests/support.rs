@@ -163,6 +163,11 @@ impl Memory {
         texts(self.rows.get(&self.table(table).id).map_or(&[][..], Vec::as_slice))
     }
 
+    /// The rows of a plan as texts.
+    pub(super) async fn rows_of(&self, plan: LogicalPlan, sql: &str) -> Result<Vec<String>> {
+        Ok(texts(&self.collect(plan, sql).await?))
+    }
+
     async fn collect(&self, plan: LogicalPlan, sql: &str) -> Result<Vec<RecordBatch>> {
         let context = SessionContext::new_with_state(self.state());
         DataFrame::new(context.state(), plan)

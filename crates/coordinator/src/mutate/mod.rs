@@ -1,0 +1,73 @@
+//! DELETE, UPDATE and MERGE INTO: rows that are there are taken away, others come, at one version.
+//!
+//! ```text
+//!   statement ─► query at a pinned snapshot ─┬─ part, place ─► a bitmap a part ──────────┐
+//!                                            └─ new rows ─► the way of every insert ─────┴─► commit
+//! ```
+//!
+//! The commit names the deletion vectors that the snapshot had. If one of them has moved on, or a
+//! merge took the part away, the commit is refused and the statement is planned again, at a newer
+//! snapshot. Materialized views see neither what goes nor what comes.
+
+mod removals;
+mod run;
+
+use std::sync::Arc;
+
+use granary_common::{ErrorKind, Result};
+use granary_sql::{Notice, Statement};
+
+pub(crate) use removals::{Removals, add_to};
+
+use crate::core::Coordinator;
+use crate::ddl::Done;
+use crate::query::{QueryHandle, StatementRequest};
+use crate::session::parse_settings;
+
+/// Runs DELETE, UPDATE or MERGE INTO and gives how many rows it concerned.
+///
+/// Kinds: `InvalidInput` for what does not fit the table; `Conflict` when others changed the same
+/// rows again and again: nothing happened, run it again; `DeadlineExceeded`: the outcome is unknown.
+pub(crate) async fn mutate(
+    core: &Arc<Coordinator>,
+    request: &StatementRequest,
+    statement: &Statement,
+    handle: &QueryHandle,
+) -> Result<Done> {
+    let mut settings = parse_settings(&request.session.settings)?;
+    let inherited = settings.notices.len();
+    settings.set_all(settings_of(statement))?;
+    let notices: Vec<Notice> =
+        statement.notices().iter().cloned().chain(settings.notices.drain(inherited..)).collect();
+    // Tokens are of inserts; one of the session is not meant for this.
+    settings.insert.token.clear();
+    let _query = core.query_admission.admit().await?;
+    let _insert = core.insert_admission.admit().await?;
+    let mut backoff = core.backoff();
+    loop {
+        match run::attempt(core, request, statement, &settings, handle).await {
+            Ok(rows) => return Ok(Done { rows, notices, ..Done::default() }),
+            Err(error) if error.kind().is_retryable() => {
+                if !backoff.wait().await {
+                    return Err(match error.kind() {
+                        ErrorKind::Conflict => error.context(
+                            "the rows were changed by others at the same time, again and again; \
+                             nothing was done, run the statement again",
+                        ),
+                        _ => error,
+                    });
+                }
+                tracing::debug!(%error, "planning a mutation again");
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn settings_of(statement: &Statement) -> &[(String, String)] {
+    match statement {
+        Statement::Delete(delete) => &delete.settings,
+        Statement::Update(update) => &update.settings,
+        _ => &[],
+    }
+}

@@ -1,0 +1,200 @@
+//! Rows that a statement takes away, from the query that finds them to the commit.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, UInt64Type};
+use futures::stream::{StreamExt, TryStreamExt};
+use granary_catalog::{
+    Bucket, BucketWrite, DeletionContent, KnownPart, NewDeletions, Part, PartLocation, Snapshot,
+    TableState, TableWrite,
+};
+use granary_common::{CatalogVersion, Error, PartId, Result, TableId};
+use granary_storage::deletions::INLINE_BYTES_MAX;
+use granary_storage::{Deletions, PartRef};
+use parking_lot::Mutex;
+
+use crate::core::Coordinator;
+
+/// Places of rows in the parts of one table at one version: a bitmap for each part.
+#[derive(Debug)]
+pub(crate) struct Removals {
+    pub(crate) snapshot: Arc<Snapshot>,
+    pub(crate) table: TableId,
+    parts: Mutex<BTreeMap<PartId, Deletions>>,
+}
+
+/// What becomes of a part.
+enum Loss {
+    Rows(NewDeletions),
+    Whole(KnownPart),
+}
+
+impl Removals {
+    /// No row yet.
+    pub(crate) fn new(snapshot: Arc<Snapshot>, table: TableId) -> Self {
+        Self { snapshot, table, parts: Mutex::default() }
+    }
+
+    /// Adds the rows at these places and gives how many were there already. Rows whose part is
+    /// NULL have no place.
+    pub(crate) fn add(&self, parts: &ArrayRef, offsets: &ArrayRef) -> Result<u64> {
+        let (parts, offsets) = (numbers(parts)?, numbers(offsets)?);
+        let (parts, offsets) =
+            (parts.as_primitive::<UInt64Type>(), offsets.as_primitive::<UInt64Type>());
+        let mut known = self.parts.lock();
+        let mut repeated = 0;
+        for (part, offset) in parts.iter().zip(offsets.iter()) {
+            let (Some(part), Some(offset)) = (part, offset) else { continue };
+            let row = u32::try_from(offset)
+                .map_err(|_| Error::internal(format!("part {part} has no row {offset}")))?;
+            let is_new = known.entry(PartId(part)).or_default().insert(row);
+            repeated += u64::from(!is_new);
+        }
+        Ok(repeated)
+    }
+
+    /// How many rows go.
+    pub(crate) fn rows(&self) -> u64 {
+        self.parts.lock().values().map(Deletions::len).sum()
+    }
+
+    /// The rows as the commit names them, bucket by bucket; large vectors are written to the workers
+    /// that hold the parts.
+    pub(crate) async fn bucket_writes(&self, core: &Coordinator) -> Result<Vec<BucketWrite>> {
+        let state = self.snapshot.tables.get(&self.table);
+        let state = state.ok_or_else(|| Error::internal("the table of a mutation is unknown"))?;
+        let parts: Vec<(PartId, Deletions)> =
+            self.parts.lock().iter().map(|(part, rows)| (*part, rows.clone())).collect();
+        let version = self.snapshot.version;
+        let losses = parts.into_iter().map(|(id, rows)| async move {
+            let part = state.parts.get(&id).filter(|part| part.visible_at(version));
+            let part = part.ok_or_else(|| Error::internal(format!("part {id} is unknown")))?;
+            Ok::<_, Error>((Arc::clone(part), loss(core, part, version, rows).await?))
+        });
+        let losses: Vec<(Arc<Part>, Loss)> = futures::stream::iter(losses)
+            .buffer_unordered(core.config.limits.bucket_writes_max)
+            .try_collect()
+            .await?;
+        by_bucket(state, losses)
+    }
+}
+
+fn numbers(values: &ArrayRef) -> Result<ArrayRef> {
+    match values.data_type() {
+        DataType::UInt64 => Ok(Arc::clone(values)),
+        _ => cast(values, &DataType::UInt64)
+            .map_err(|error| Error::internal(format!("places of rows: {error}"))),
+    }
+}
+
+async fn loss(
+    core: &Coordinator,
+    part: &Part,
+    version: CatalogVersion,
+    mut rows: Deletions,
+) -> Result<Loss> {
+    let known =
+        KnownPart { part: part.id, deletions: part.deletions.last().map(|vector| vector.since) };
+    // The query does not see rows that are deleted, so these are others.
+    let earlier = part.deletions_at(version);
+    let total = rows.len() + earlier.map_or(0, |vector| vector.rows);
+    if total >= part.rows {
+        return Ok(Loss::Whole(known));
+    }
+    let in_file = match earlier.map(|vector| &vector.content) {
+        None => false,
+        Some(DeletionContent::File { .. }) => true,
+        Some(inline @ DeletionContent::Inline(_)) => {
+            rows.union(&Deletions::from_content(inline)?);
+            false
+        }
+    };
+    let encoded = rows.encode();
+    let content = match !in_file && encoded.len() <= INLINE_BYTES_MAX {
+        true => DeletionContent::Inline(encoded),
+        false => written(core, PartRef::at(part, version), rows).await?,
+    };
+    Ok(Loss::Rows(NewDeletions { known, rows: total, content }))
+}
+
+/// Lets a worker that holds the part write the vector.
+async fn written(core: &Coordinator, part: PartRef, rows: Deletions) -> Result<DeletionContent> {
+    let holder = match &part.location {
+        PartLocation::Local { copies } => copies.first().copied(),
+        PartLocation::Shared { .. } => core.with.workers.live().first().map(|(id, _)| *id),
+    };
+    let holder =
+        holder.ok_or_else(|| Error::unavailable(format!("nobody holds part {}", part.id)))?;
+    core.with.workers.api(holder)?.write_deletions(part, rows).await
+}
+
+fn by_bucket(state: &TableState, losses: Vec<(Arc<Part>, Loss)>) -> Result<Vec<BucketWrite>> {
+    let is_unique = !state.table.unique_key.is_empty();
+    let mut writes = BTreeMap::new();
+    for (part, loss) in losses {
+        let bucket = state.buckets.get(&part.bucket);
+        let bucket = bucket.ok_or_else(|| {
+            Error::internal(format!("part {} is in bucket {}, which is gone", part.id, part.bucket))
+        })?;
+        let write =
+            writes.entry(part.bucket).or_insert_with(|| write_of_nothing(bucket, is_unique));
+        match loss {
+            Loss::Rows(deletions) => write.deletions.push(deletions),
+            Loss::Whole(known) => write.removed.push(known),
+        }
+    }
+    Ok(writes.into_values().collect())
+}
+
+/// No parts are written, so every replica that is in sync stays so.
+fn write_of_nothing(bucket: &Bucket, is_unique: bool) -> BucketWrite {
+    BucketWrite {
+        bucket: bucket.index,
+        epoch: bucket.epoch,
+        in_sync_version: bucket.in_sync_version,
+        synced: bucket.in_sync.clone(),
+        parts: Vec::new(),
+        deletions: Vec::new(),
+        removed: Vec::new(),
+        upsert_version: is_unique.then_some(bucket.upsert_version),
+    }
+}
+
+/// Adds what goes away to the write of what comes.
+pub(crate) fn add_to(write: &mut TableWrite, removed: &[BucketWrite]) {
+    for loss in removed {
+        match write.buckets.iter_mut().find(|bucket| bucket.bucket == loss.bucket) {
+            Some(bucket) => {
+                bucket.deletions.extend(loss.deletions.iter().cloned());
+                bucket.removed.extend(loss.removed.iter().copied());
+                bucket.upsert_version = loss.upsert_version;
+            }
+            None => write.buckets.push(loss.clone()),
+        }
+    }
+    write.buckets.sort_by_key(|bucket| bucket.bucket);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::UInt64Array;
+
+    fn column(values: &[Option<u64>]) -> ArrayRef {
+        Arc::new(UInt64Array::from(values.to_vec()))
+    }
+
+    #[test]
+    fn places_are_counted_once() {
+        let removals = Removals::new(Arc::default(), TableId(1));
+        let parts = column(&[Some(7), Some(7), Some(8), None, Some(7)]);
+        let offsets = column(&[Some(0), Some(1), Some(0), None, Some(1)]);
+        assert_eq!(removals.add(&parts, &offsets).unwrap(), 1);
+        assert_eq!(removals.rows(), 3);
+        let beyond = removals.add(&column(&[Some(1)]), &column(&[Some(1 << 32)]));
+        assert!(beyond.is_err());
+    }
+}
