@@ -246,6 +246,101 @@ async fn a_token_is_done_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn small_inserts_are_written_together_and_answered_alone() {
+    let cluster = Cluster::start().await;
+    let client = &mut cluster.connect().await;
+    update(client, TABLE).await;
+    let insert = |client: i64| {
+        let cluster = &cluster;
+        async move {
+            for turn in 0..5 {
+                let id = client * 100 + turn;
+                let token = format!("token {id}");
+                let inserted = cluster.insert("t", &token, ipc(&[rows(id..id + 1)])).await.unwrap();
+                assert_eq!((inserted.rows, inserted.duplicate), (1, false));
+            }
+        }
+    };
+    futures::future::join_all((0..20).map(insert)).await;
+    assert_eq!(lines(client, "SELECT count(*), count(DISTINCT id) FROM t").await, ["100 100"]);
+    let parts = lines(client, "SELECT count(*) FROM system.parts WHERE table = 't'").await;
+    assert!(parts[0].parse::<u64>().unwrap() < 90, "{parts:?}");
+    // In one group: a token again, a token with other rows, rows that do not fit.
+    let bad = RecordBatch::try_from_iter_with_nullable([
+        ("id", Arc::new(StringArray::from(vec!["x"])) as ArrayRef, false),
+        ("name", Arc::new(StringArray::from(vec!["y"])) as ArrayRef, true),
+    ]);
+    let bad = ipc(&[bad.unwrap()]);
+    let (again, other, misfit, fine) = tokio::join!(
+        cluster.insert("t", "token 0", ipc(&[rows(0..1)])),
+        cluster.insert("t", "token 1", ipc(&[rows(7..8)])),
+        cluster.insert("t", "misfit", bad),
+        cluster.insert("t", "fine", ipc(&[rows(5000..5002)])),
+    );
+    assert!(again.unwrap().duplicate);
+    assert_eq!(other.unwrap_err().code(), Code::InvalidArgument);
+    assert_eq!(misfit.unwrap_err().code(), Code::InvalidArgument);
+    assert_eq!(fine.unwrap().rows, 2);
+    let (one, two) = tokio::join!(
+        cluster.insert("t", "twice", ipc(&[rows(6000..6001)])),
+        cluster.insert("t", "twice", ipc(&[rows(6000..6001)])),
+    );
+    let (one, two) = (one.unwrap(), two.unwrap());
+    assert!(one.duplicate != two.duplicate, "{one:?} {two:?}");
+    assert_eq!(lines(client, "SELECT count(*) FROM t").await, ["103"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn views_and_aliases_are_read_and_filled() {
+    let cluster = Cluster::start().await;
+    let client = &mut cluster.connect().await;
+    update(client, TABLE).await;
+    update(client, "CREATE TABLE a AS t ENGINE = Distributed(c, default, t, rand())").await;
+    update(client, "INSERT INTO a VALUES (1, 'a')").await;
+    update(client, "CREATE VIEW v (n, c) AS SELECT name, count(*) FROM a GROUP BY name").await;
+    assert_eq!(lines(client, "SELECT n, c FROM v").await, ["a 1"]);
+    let view = "CREATE MATERIALIZED VIEW m ENGINE = MergeTree ORDER BY name POPULATE AS \
+                SELECT name, count(*) AS n, sum(id) AS ids FROM a GROUP BY name";
+    update(client, view).await;
+    update(client, "CREATE TABLE big (ids Int64) ENGINE = MergeTree ORDER BY ids").await;
+    update(client, "CREATE MATERIALIZED VIEW mm TO big AS SELECT ids FROM m WHERE ids > 4").await;
+    update(client, "INSERT INTO t VALUES (2, 'b'), (3, 'b'), (4, 'a')").await;
+    let rows_of_m = "SELECT name, n, ids FROM m ORDER BY name, ids";
+    assert_eq!(lines(client, rows_of_m).await, ["a 1 1", "a 1 4", "b 2 5"]);
+    assert_eq!(lines(client, "SELECT ids FROM big").await, ["5"]);
+    // Several blocks are staged with what the view makes of them.
+    let batches: Vec<RecordBatch> = (0..5).map(|at| rows(at * 1000..at * 1000 + 1000)).collect();
+    update(
+        client,
+        "CREATE TABLE s (id Int64, name Nullable(String)) ENGINE = MergeTree ORDER BY id",
+    )
+    .await;
+    update(
+        client,
+        "CREATE MATERIALIZED VIEW sm ENGINE = MergeTree ORDER BY id AS SELECT id FROM s",
+    )
+    .await;
+    let mut messages = vec![Message::Header(InsertHeader {
+        table: "s".into(),
+        settings: [("insert_block_rows_max".to_owned(), "1024".to_owned())].into(),
+        ..Default::default()
+    })];
+    messages
+        .extend(ipc(&batches).chunks(1000).map(|piece| Message::ArrowIpc(piece.to_vec().into())));
+    let messages = messages.into_iter().map(|message| InsertRequest { message: Some(message) });
+    let mut bulk = BulkInsertClient::new(channel(&cluster.node).await);
+    bulk.insert(futures::stream::iter(messages)).await.unwrap();
+    assert_eq!(lines(client, "SELECT count(*), sum(id) FROM sm").await, ["5000 12497500"]);
+    assert_eq!(refused(client, "DROP TABLE big").await.code(), Code::InvalidArgument);
+    update(client, "CREATE TABLE copied ENGINE = MergeTree ORDER BY name AS SELECT name, n FROM m")
+        .await;
+    assert_eq!(lines(client, "SELECT count(*) FROM copied").await, ["3"]);
+    assert_eq!(refused(client, "DROP TABLE m").await.code(), Code::InvalidArgument);
+    update(client, "DROP VIEW mm").await;
+    update(client, "DROP TABLE m").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn long_streams_are_staged_and_published_at_once() {
     let cluster = Cluster::start().await;
     let client = &mut cluster.connect().await;

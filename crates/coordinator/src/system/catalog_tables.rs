@@ -1,10 +1,12 @@
 //! The catalog's own tables.
 
+use std::borrow::Cow;
+
 use granary_catalog::{
-    Bucket, Column, ColumnDefault, Distribution, KeyExpression, Part, PartLocation, Table,
-    TableState, View as ViewRow, ViewKind, Worker, WorkerState,
+    Bucket, Column, ColumnDefault, ColumnRole, Distribution, KeyExpression, Part, PartLocation,
+    Table, TableState, View as ViewRow, ViewKind, Worker, WorkerState,
 };
-use granary_common::WorkerId;
+use granary_common::{ColumnId, WorkerId};
 use granary_sql::{show_create_table, show_create_view};
 
 use super::columns::Columns;
@@ -173,12 +175,9 @@ fn distribution_key(table: &Table) -> String {
 
 pub(super) fn columns(view: &View) -> Columns {
     let rows = visible_columns(view);
-    let in_key = |table: &Table, column: &Column| {
-        table.order_by.iter().position(|key| key.column == column.id)
-    };
     Columns::new()
         .texts("database", rows.iter().map(|row| row.database))
-        .texts("table", rows.iter().map(|row| &row.table.name))
+        .texts("table", rows.iter().map(|row| row.relation))
         .texts("name", rows.iter().map(|row| &row.column.name))
         .texts("type", rows.iter().map(|row| row.column.column_type.to_string()))
         .numbers("position", rows.iter().map(|row| row.position))
@@ -186,18 +185,22 @@ pub(super) fn columns(view: &View) -> Columns {
             "default_kind",
             rows.iter().map(|row| if row.column.default.is_some() { "DEFAULT" } else { "" }),
         )
-        .texts("default_expression", rows.iter().map(|row| default_text(row.column)))
+        .texts("default_expression", rows.iter().map(|row| default_text(&row.column)))
         .texts("comment", rows.iter().map(|row| row.column.comment.clone().unwrap_or_default()))
         .flags(
             "is_in_partition_key",
-            rows.iter()
-                .map(|row| row.table.partition_by.iter().any(|key| key.column == row.column.id)),
+            rows.iter().map(|row| row.is_in(|table| table.partition_by.as_slice())),
         )
-        .flags("is_in_sorting_key", rows.iter().map(|row| in_key(row.table, row.column).is_some()))
+        .flags(
+            "is_in_sorting_key",
+            rows.iter().map(|row| row.is_in(|table| table.order_by.as_slice())),
+        )
         .flags(
             "is_in_primary_key",
             rows.iter().map(|row| {
-                in_key(row.table, row.column).is_some_and(|at| at < row.table.primary_key_len)
+                row.is_in(|table| {
+                    &table.order_by[..table.primary_key_len.min(table.order_by.len())]
+                })
             }),
         )
 }
@@ -205,24 +208,66 @@ pub(super) fn columns(view: &View) -> Columns {
 /// A column that users see, with where it stands.
 pub(super) struct ColumnRow<'a> {
     pub database: &'a str,
-    pub table: &'a Table,
-    pub column: &'a Column,
+    /// The name of the table or view.
+    pub relation: &'a str,
+    /// The table, or the one behind the view.
+    pub table: Option<&'a Table>,
+    pub column: Cow<'a, Column>,
     /// From 1.
     pub position: u64,
 }
 
+impl ColumnRow<'_> {
+    fn is_in(&self, key: impl Fn(&Table) -> &[KeyExpression]) -> bool {
+        let keys = self.table.map(key).unwrap_or_default();
+        keys.iter().any(|key| key.column == self.column.id)
+    }
+}
+
+/// The columns of every table, then those of every view.
 pub(super) fn visible_columns(view: &View) -> Vec<ColumnRow<'_>> {
-    let of_table = |(database, state)| {
-        let (database, state): (&str, &TableState) = (database, state);
-        let columns = state.table.visible_columns().enumerate();
-        columns.map(move |(place, column)| ColumnRow {
-            database,
-            table: &state.table,
-            column,
-            position: place as u64 + 1,
-        })
-    };
-    view.tables().into_iter().flat_map(of_table).collect()
+    let mut rows = Vec::new();
+    for (database, state) in view.tables() {
+        rows.extend(columns_of(database, &state.table.name, &state.table));
+    }
+    for (database, named) in view.views() {
+        if let Some(state) = view.snapshot.table_behind(named) {
+            rows.extend(columns_of(database, &named.name, &state.table));
+            continue;
+        }
+        for (at, (name, column_type)) in named.columns.iter().enumerate() {
+            let column = Column {
+                id: ColumnId(at as u32),
+                name: name.clone(),
+                column_type: column_type.clone(),
+                role: ColumnRole::Ordinary,
+                default: None,
+                comment: None,
+            };
+            rows.push(ColumnRow {
+                database,
+                relation: &named.name,
+                table: None,
+                column: Cow::Owned(column),
+                position: at as u64 + 1,
+            });
+        }
+    }
+    rows
+}
+
+fn columns_of<'a>(
+    database: &'a str,
+    relation: &'a str,
+    table: &'a Table,
+) -> impl Iterator<Item = ColumnRow<'a>> {
+    table.visible_columns().enumerate().map(move |(at, column)| ColumnRow {
+        database,
+        relation,
+        table: Some(table),
+        column: Cow::Borrowed(column),
+        position: at as u64 + 1,
+    })
 }
 
 pub(super) fn default_text(column: &Column) -> String {

@@ -68,12 +68,12 @@ pub(super) fn columns(view: &View) -> Columns {
     Columns::new()
         .texts("table_catalog", catalog_of(&rows))
         .texts("table_schema", rows.iter().map(|row| row.database))
-        .texts("table_name", rows.iter().map(|row| &row.table.name))
+        .texts("table_name", rows.iter().map(|row| row.relation))
         .texts("column_name", rows.iter().map(|row| &row.column.name))
         .numbers("ordinal_position", rows.iter().map(|row| row.position))
         .optional_texts(
             "column_default",
-            rows.iter().map(|row| row.column.default.as_ref().map(|_| default_text(row.column))),
+            rows.iter().map(|row| row.column.default.as_ref().map(|_| default_text(&row.column))),
         )
         .texts("is_nullable", rows.iter().map(nullable))
         .texts("data_type", rows.iter().map(|row| row.column.column_type.to_string()))

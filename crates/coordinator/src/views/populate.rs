@@ -41,6 +41,7 @@ pub(super) async fn populate(
         .collect();
     let projected = |error: arrow::error::ArrowError| Error::internal(error.to_string());
     let kept = Arc::new(schema.project(&stored).map_err(projected)?);
+    let _permit = core.query_admission.admit().await?;
     let physical = core.with.engine.physical_plan(&state, &plan).await?;
     let batches = core.with.engine.execute(&physical, &state)?;
     let rows = batches.map(move |batch| {

@@ -28,9 +28,10 @@ struct Group {
 pub(super) fn commit_group(core: &Arc<Coordinator>, members: Vec<Member>) -> BoxFuture<'_, ()> {
     async move {
         let mut backoff = core.backoff();
-        let mut open: Vec<Member> =
-            members.into_iter().filter(|member| !member.reply.is_closed()).collect();
-        let mut snapshot = core.with.catalog.snapshot();
+        let mut open = members;
+        let known = open.iter().map(|member| Arc::clone(&member.target.snapshot));
+        let newest = known.max_by_key(|snapshot| snapshot.version);
+        let mut snapshot = newest.unwrap_or_else(|| core.with.catalog.snapshot());
         let mut is_again = false;
         loop {
             let group = prepare(core, open, &snapshot, is_again).await;
@@ -110,7 +111,7 @@ async fn prepare(
 ) -> Group {
     let mut group = Group { members: Vec::new(), again: Vec::new(), rows: Vec::new() };
     let mut places: HashMap<String, usize> = HashMap::new();
-    for mut member in open {
+    for mut member in open.into_iter().filter(|member| !member.reply.is_closed()) {
         let table = member.target.table.id;
         let earlier = snapshot.tables.get(&table).and_then(|state| state.tokens.get(&member.token));
         if let Some(earlier) = earlier {
@@ -163,6 +164,10 @@ async fn attempt(core: &Arc<Coordinator>, group: &Group) -> Result<Vec<InsertRec
         }
         false => vec![first.target.write_rows(core, group.rows.clone(), turn).await?],
     };
+    // The rows of a client that gave up meanwhile are left out.
+    if group.members.iter().any(|member| member.reply.is_closed()) {
+        return Err(Error::conflict("a client gave up before its insert was committed"));
+    }
     let entry = |member: &Member| TokenEntry {
         token: member.token.clone(),
         digest: member.digest.clone(),
