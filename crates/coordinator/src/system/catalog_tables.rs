@@ -187,14 +187,8 @@ pub(super) fn columns(view: &View) -> Columns {
         )
         .texts("default_expression", rows.iter().map(|row| default_text(&row.column)))
         .texts("comment", rows.iter().map(|row| row.column.comment.clone().unwrap_or_default()))
-        .flags(
-            "is_in_partition_key",
-            rows.iter().map(|row| row.is_in(|table| table.partition_by.as_slice())),
-        )
-        .flags(
-            "is_in_sorting_key",
-            rows.iter().map(|row| row.is_in(|table| table.order_by.as_slice())),
-        )
+        .flags("is_in_partition_key", rows.iter().map(|row| row.is_in(|of| &of.partition_by)))
+        .flags("is_in_sorting_key", rows.iter().map(|row| row.is_in(|of| &of.order_by)))
         .flags(
             "is_in_primary_key",
             rows.iter().map(|row| {
