@@ -10,6 +10,7 @@ use granary_catalog::{Catalog, Snapshot};
 use granary_common::{Clock, Error, Random, Result, TaskOwner};
 use granary_execution::{FunctionSet, WorkerDirectory};
 use granary_planner::QueryEngine;
+use parking_lot::Mutex;
 
 use crate::auth::Authenticator;
 use crate::config::CoordinatorConfig;
@@ -50,6 +51,8 @@ pub struct Coordinator {
     is_draining: AtomicBool,
     /// When the lease runs out, on the monotonic clock; 0 before the first heartbeat.
     lease_until_ms: AtomicU64,
+    /// Addresses of all coordinators, as the last heartbeat's answer had them.
+    known_coordinators: Mutex<Vec<String>>,
     /// Counts blocks, for tables whose blocks rotate over their buckets.
     pub(crate) rotation: AtomicU64,
 }
@@ -84,6 +87,7 @@ impl Coordinator {
             sealer: OnceLock::new(),
             is_draining: AtomicBool::new(false),
             lease_until_ms: AtomicU64::new(0),
+            known_coordinators: Mutex::default(),
             rotation: AtomicU64::new(random.next_u64() >> 32),
             config,
             with,
@@ -121,6 +125,16 @@ impl Coordinator {
     pub fn renew_lease(&self, sent_ms: u64, lease: Duration) {
         let until_ms = sent_ms.saturating_add(lease.as_millis() as u64).max(1);
         self.lease_until_ms.store(until_ms, Ordering::SeqCst);
+    }
+
+    /// Addresses of the cluster's coordinators, this one included, as of the last heartbeat.
+    pub fn known_coordinators(&self) -> Vec<String> {
+        self.known_coordinators.lock().clone()
+    }
+
+    /// Takes over what the answer to a heartbeat says of the coordinators.
+    pub fn learn_coordinators(&self, addresses: Vec<String>) {
+        *self.known_coordinators.lock() = addresses;
     }
 
     /// Whether pins are protected. Before the first heartbeat nothing says that they are not.

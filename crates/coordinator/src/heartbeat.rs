@@ -89,6 +89,7 @@ async fn beat(core: &Coordinator, address: &str) -> Result<Duration> {
     let reply = core.with.catalog.heartbeat(heartbeat).await?;
     let lease = Duration::from_millis(reply.lease_ms);
     core.renew_lease(sent_ms, lease);
+    core.learn_coordinators(reply.coordinators);
     Ok(lease)
 }
 

@@ -7,6 +7,7 @@ mod merge;
 mod merges;
 mod mutate;
 mod parse;
+mod processes;
 mod view;
 
 use std::fmt;
@@ -129,6 +130,11 @@ pub enum Statement {
     Use {
         database: String,
     },
+    /// Cancels the query of this id.
+    KillQuery {
+        query_id: String,
+        notices: Vec<Notice>,
+    },
     Set {
         assignments: Vec<(String, String)>,
     },
@@ -144,7 +150,8 @@ impl Statement {
             | Statement::DropViews { notices, .. }
             | Statement::TruncateTable { notices, .. }
             | Statement::RenameTables { notices, .. }
-            | Statement::SetMerges { notices, .. } => notices,
+            | Statement::SetMerges { notices, .. }
+            | Statement::KillQuery { notices, .. } => notices,
             Statement::CreateTable(create) => &create.notices,
             Statement::CreateView(create) => &create.table.notices,
             Statement::Optimize(optimize) => &optimize.notices,

@@ -14,7 +14,7 @@ mod show;
 use std::sync::Arc;
 
 use granary_catalog::CommandBody;
-use granary_common::{Error, ErrorKind, Result};
+use granary_common::{Error, ErrorKind, QueryId, Result};
 use granary_sql::{
     Named, Notice, Statement, TableName, find_database, resolve_name, resolve_table,
 };
@@ -90,10 +90,33 @@ pub async fn change(
         Statement::Use { database } => {
             done.session = Some(use_database(core, request, &database).await?)
         }
+        Statement::KillQuery { query_id, .. } => {
+            kill(core, &QueryId(query_id))?;
+            done.rows = 1;
+        }
         Statement::Set { assignments } => set(request, assignments, &mut done)?,
         _ => return Err(Error::internal("a statement reached the wrong place")),
     }
     Ok(done)
+}
+
+/// Cancels a query of this coordinator, whether it runs or waits to be fetched.
+fn kill(core: &Coordinator, id: &QueryId) -> Result<()> {
+    let waited = core.pending.take(id).is_some();
+    let ran = core.queries.cancel(id, Error::cancelled("KILL QUERY cancelled it"));
+    if waited || ran {
+        return Ok(());
+    }
+    let all = core.known_coordinators();
+    let hint = match all.len() {
+        0 | 1 => String::new(),
+        _ => format!(
+            "; a query is cancelled by the coordinator that runs it (column coordinator of its \
+             system.queries), so send this to each of {}",
+            all.join(", ")
+        ),
+    };
+    Err(Error::not_found(format!("no query '{id}' runs on this coordinator{hint}")))
 }
 
 async fn execute(core: &Coordinator, command: CommandBody) -> Result<()> {

@@ -98,6 +98,7 @@ fn one_statement(parser: &mut Parser<'_>, text: &str) -> Parsed<Statement> {
         Keyword::SET => set(parser),
         Keyword::OPTIMIZE => super::merges::optimize(parser),
         Keyword::SYSTEM => super::merges::system(parser),
+        Keyword::KILL => super::processes::kill(parser),
         _ => Err(other(parser)?),
     }
 }
@@ -280,6 +281,15 @@ fn show(parser: &mut Parser<'_>) -> Parsed<Statement> {
             None => None,
         };
         return Ok(Statement::ShowTables { database, like: like_pattern(parser)? });
+    }
+    let full = usize::from(is_ahead(parser, &[Keyword::SHOW, Keyword::FULL]));
+    if matches!(parser.peek_nth_token(1 + full).token, Token::Word(word)
+        if word.value.eq_ignore_ascii_case("PROCESSLIST"))
+    {
+        for _ in 0..2 + full {
+            parser.next_token();
+        }
+        return super::processes::processlist();
     }
     Err(other(parser)?)
 }
