@@ -292,7 +292,15 @@ mod tests {
 
     #[test]
     fn damage_is_refused() {
-        for text in ["", "Strin", "Decimal(1", "Array(UInt8", "UInt8)", "Enum8('a' = )", "AggregateFunction(sum(, UInt8)"] {
+        for text in [
+            "",
+            "Strin",
+            "Decimal(1",
+            "Array(UInt8",
+            "UInt8)",
+            "Enum8('a' = )",
+            "AggregateFunction(sum(, UInt8)",
+        ] {
             assert!(read(text).is_err(), "{text}");
         }
     }
