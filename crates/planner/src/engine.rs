@@ -131,7 +131,10 @@ impl QueryEngine {
             let channels = self.channels.clone();
             builder = distribute(builder, Arc::new(topology), settings, &fragment, channels)?;
         }
-        Ok(builder.build())
+        let mut state = builder.build();
+        // What now() and today() mean everywhere in this query.
+        state.mark_start_execution();
+        Ok(state)
     }
 
     /// Optimizes `plan` and makes it executable: on this node when embedded, else cut into stages
