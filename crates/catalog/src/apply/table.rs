@@ -129,7 +129,7 @@ pub(super) fn named(draft: &Draft, database: DatabaseId, name: &str) -> Option<T
 /// Refuses a name that a view has.
 fn check_no_view(draft: &Draft, database: DatabaseId, name: &str) -> Result<()> {
     match view::named(draft, database, name) {
-        Some(_) => Err(Error::already_exists(format!("a view is named '{name}' already"))),
+        Some(_) => Err(Error::already_exists(format!("a view named '{name}' already exists"))),
         None => Ok(()),
     }
 }

@@ -14,7 +14,7 @@ pub(super) fn create(draft: &mut Draft, new: &NewView, existing: ExistingView) -
         return Err(Error::conflict("the database was dropped while the view was created"));
     }
     if table::named(draft, new.database, &new.name).is_some() {
-        return Err(Error::already_exists(format!("a table is named '{}' already", new.name)));
+        return Err(Error::already_exists(format!("a table named '{}' already exists", new.name)));
     }
     if let Some(earlier) = named(draft, new.database, &new.name) {
         match existing {
