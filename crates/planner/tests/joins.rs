@@ -88,7 +88,7 @@ fn queries() -> Vec<String> {
              JOIN b ON x.k = b.k WHERE x.n > 3",
             "SELECT a.v FROM a WHERE a.v > (SELECT avg(v) FROM b)",
             "SELECT v FROM a WHERE v = (SELECT v FROM a WHERE v = 50)",
-            "SELECT (SELECT v FROM a WHERE v = 50), (SELECT v FROM a WHERE v = -1)",
+            "SELECT (SELECT v FROM a WHERE v = 50) AS x, (SELECT v FROM a WHERE v = -1) AS y",
             "SELECT v, (SELECT k FROM b ORDER BY k, v LIMIT 1) FROM n WHERE v < 3050",
         ]
         .map(String::from),

@@ -11,8 +11,10 @@ use granary_common::{BucketIndex, ColumnId, Error, Result, TableId, WorkerId};
 use granary_execution::{OptimizeSpec, Optimized};
 use granary_sql::{EqualColumns, Notice, Optimize, TableName, resolve_table};
 
+use super::partitions_of;
 use crate::core::Coordinator;
 use crate::query::StatementRequest;
+use crate::session::parse_settings;
 
 /// Asks the leaders of all buckets to merge and waits until they have. Running it again after an
 /// error loses nothing: what was merged stays.
@@ -36,10 +38,18 @@ pub(super) async fn optimize(
             table.name, table.buckets
         )));
     }
+    let partitions = match &optimize.partition {
+        None => Partitions::All,
+        Some(clause) => {
+            let settings = parse_settings(&request.session.settings)?;
+            let state = core.session_state(&snapshot, &request.session, &settings)?;
+            partitions_of(&snapshot, &table, clause, &state)?
+        }
+    };
     let spec = OptimizeSpec {
         table: table.id,
         buckets: Vec::new(),
-        partitions: Partitions::All,
+        partitions,
         is_final: optimize.is_final,
         is_cleanup: optimize.is_cleanup,
         deduplicate_by,

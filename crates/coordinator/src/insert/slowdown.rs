@@ -149,7 +149,7 @@ mod tests {
     #[test]
     fn the_wait_follows_what_merges_must_read() {
         for (parts, bytes, expected_s) in
-            [(3000, 3000 << 10, 1), (3000, 3000 << 20, 4), (4000, 4000 << 20, 55)]
+            [(3000, 3000 << 10, 1), (3000, 3000 << 20, 4), (4000, 4000 << 20, 56)]
         {
             let wait = expected_wait(Debt { parts, bytes }, 3000);
             assert_eq!(wait.as_secs(), expected_s, "{parts} parts of {bytes} bytes");

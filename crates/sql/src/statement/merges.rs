@@ -6,13 +6,15 @@ use sqlparser::parser::Parser;
 use sqlparser::tokenizer::Token;
 
 use super::parse::{Parsed, is_next_word, on_cluster};
-use super::{Statement, TableName};
+use super::{PartitionClause, Statement, TableName};
 use crate::Notice;
 
 /// `OPTIMIZE TABLE t [PARTITION p] [FINAL [CLEANUP]] [DEDUPLICATE [BY columns]]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Optimize {
     pub table: TableName,
+    /// `None`: all of them.
+    pub partition: Option<PartitionClause>,
     /// All parts of each partition become one, else one round of merges is done.
     pub is_final: bool,
     /// Rows that the engine marks as deleted go as well.
@@ -35,10 +37,10 @@ pub(super) fn optimize(parser: &mut Parser<'_>) -> Parsed<Statement> {
     let _ = parser.parse_keyword(Keyword::TABLE);
     let table = TableName::of(&parser.parse_object_name(false)?)?;
     let mut notices = on_cluster(parser)?;
-    if parser.parse_keyword(Keyword::PARTITION) {
-        let message = "OPTIMIZE TABLE ... PARTITION is not supported yet; leave it out";
-        return Err(Error::unsupported(message).into());
-    }
+    let partition = match parser.parse_keyword(Keyword::PARTITION) {
+        true => Some(super::alter::partition(parser)?),
+        false => None,
+    };
     let is_final = parser.parse_keyword(Keyword::FINAL);
     let is_cleanup = is_next_word(parser, "CLEANUP");
     let deduplicate = match parser.parse_keyword(Keyword::DEDUPLICATE) {
@@ -56,7 +58,14 @@ pub(super) fn optimize(parser: &mut Parser<'_>) -> Parsed<Statement> {
         ));
     }
     let is_final = is_final || deduplicate.is_some();
-    Ok(Statement::Optimize(Optimize { table, is_final, is_cleanup, deduplicate, notices }))
+    Ok(Statement::Optimize(Optimize {
+        table,
+        partition,
+        is_final,
+        is_cleanup,
+        deduplicate,
+        notices,
+    }))
 }
 
 /// `[BY columns]`, where columns are names, or `*` with or without EXCEPT.

@@ -97,7 +97,6 @@ fn what_is_wrong_is_shown() {
             ErrorKind::InvalidInput,
             "ORDER BY is written twice",
         ),
-        ("UPDATE t SET a = 1", ErrorKind::Unsupported, "UPDATE is not supported yet"),
         ("CREATE VIEW v ORDER BY a", ErrorKind::InvalidInput, "AS and the query of the view"),
         ("BEGIN", ErrorKind::Unsupported, "BEGIN is not supported yet"),
         ("INSERT INTO t FORMAT CSV", ErrorKind::Unsupported, "FORMAT"),

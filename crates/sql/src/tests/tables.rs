@@ -138,7 +138,6 @@ async fn broken_tables_are_refused() {
         ("(id Int8) ENGINE = NoSuchEngine() ORDER BY id", "unknown engine 'NoSuchEngine'"),
         ("(id Int8) ENGINE = MergeTre ORDER BY id", "did you mean 'MergeTree'?"),
         ("(id Int8) ENGINE = GraphiteMergeTree('r') ORDER BY id", "GraphiteMergeTree is not sup"),
-        ("(id Int8) ENGINE = Distributed(c, d, t, rand())", "engine Distributed is not supported"),
         ("(a Int8, b Int8) ORDER BY (a, b) PRIMARY KEY b", "must be a prefix of the sorting key"),
         ("(a Int8) ENGINE = MergeTree", "ORDER BY is missing"),
         ("(a Int8) ORDER BY (a, a)", "'a' appears more than once"),

@@ -57,7 +57,11 @@ async fn uploads_appear_when_they_are_complete() {
     let shared = LocalStore::open(folder.path()).unwrap();
     shared.put(&Path::from("small"), "x".into()).await.unwrap();
     let left = std::fs::read_dir(folder.path().join(".tmp")).unwrap().count();
-    assert_eq!(left, 1, "another process may still be writing");
+    assert_eq!(left, 0, "who gives up cleans up");
+    let killed = folder.path().join(".tmp").join("left-by-a-killed-process");
+    std::fs::write(&killed, "half").unwrap();
+    drop(LocalStore::open(folder.path()).unwrap());
+    assert!(killed.exists(), "another process may still be writing");
     let again = LocalStore::open_owned(folder.path()).unwrap();
     assert_eq!(listed(&again).await, ["big", "small"]);
     let left = std::fs::read_dir(folder.path().join(".tmp")).unwrap().count();

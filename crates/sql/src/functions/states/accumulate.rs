@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, UInt32Array};
+use arrow::compute::kernels::zip::zip;
 use arrow::compute::{cast, filter, take};
 use arrow::datatypes::DataType;
 use datafusion::common::{Result, ScalarValue, internal_err};
@@ -143,11 +144,13 @@ impl Accumulator for CombinedAccumulator {
 pub(super) struct CombinedGroups {
     inner: Box<dyn GroupsAccumulator>,
     step: Step,
+    /// Groups that got a row or a state; empty when rows go straight to the inner accumulator.
+    seen: Vec<bool>,
 }
 
 impl CombinedGroups {
     pub(super) fn new(inner: Box<dyn GroupsAccumulator>, step: Step) -> Self {
-        Self { inner, step }
+        Self { inner, step, seen: Vec::new() }
     }
 }
 
@@ -163,27 +166,39 @@ impl GroupsAccumulator for CombinedGroups {
             return self.inner.update_batch(values, groups, condition, total);
         }
         let Some(condition) = condition else {
-            return update(&mut *self.inner, self.step.take(values)?, groups, total);
+            return self.update(values, groups, total);
         };
         let chosen = values.iter().map(|values| Ok(filter(values, condition)?));
         let chosen = chosen.collect::<Result<Vec<_>>>()?;
         let is_chosen = |at: &usize| condition.is_valid(*at) && condition.value(*at);
         let groups: Vec<usize> = (0..groups.len()).filter(is_chosen).map(|at| groups[at]).collect();
-        update(&mut *self.inner, self.step.take(&chosen)?, &groups, total)
+        self.update(&chosen, &groups, total)
     }
 
     fn evaluate(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {
-        match self.step.output {
-            Output::Value => self.inner.evaluate(emit_to),
-            Output::State => self.step.codec.encode(&self.inner.state(emit_to)?),
+        if self.step.output == Output::State {
+            let states = self.state(emit_to)?;
+            return self.step.codec.encode(&states);
+        }
+        let values = self.inner.evaluate(emit_to)?;
+        match self.unseen(emit_to) {
+            None => Ok(values),
+            Some(unseen) => {
+                let nothing = self.step.call().accumulator()?.evaluate()?;
+                or_nothing(&unseen, &values, &nothing)
+            }
         }
     }
 
     fn state(&mut self, emit_to: EmitTo) -> Result<Vec<ArrayRef>> {
-        self.inner.state(emit_to)
+        let states = self.inner.state(emit_to)?;
+        let Some(unseen) = self.unseen(emit_to) else { return Ok(states) };
+        let nothing = self.step.call().accumulator()?.state()?;
+        states.iter().zip(&nothing).map(|(state, none)| or_nothing(&unseen, state, none)).collect()
     }
 
     fn merge_batch(&mut self, states: &[ArrayRef], groups: &[usize], total: usize) -> Result<()> {
+        self.mark_seen(groups, total);
         self.inner.merge_batch(states, groups, total)
     }
 
@@ -201,26 +216,50 @@ impl GroupsAccumulator for CombinedGroups {
         let inner = self.step.call().groups_accumulator()?;
         let mut each = CombinedGroups::new(inner, self.step.clone());
         each.update_batch(values, &groups, condition, rows)?;
-        each.inner.state(EmitTo::All)
+        each.state(EmitTo::All)
     }
 
     fn size(&self) -> usize {
-        self.inner.size() + size_of::<Self>()
+        self.inner.size() + size_of::<Self>() + self.seen.capacity()
     }
 }
 
-fn update(
-    inner: &mut dyn GroupsAccumulator,
-    (taken, rows): (Taken, Option<Vec<usize>>),
-    groups: &[usize],
-    total: usize,
-) -> Result<()> {
-    let groups: Vec<usize> = match rows {
-        Some(rows) => rows.into_iter().map(|row| groups[row]).collect(),
-        None => groups.to_vec(),
-    };
-    match taken {
-        Taken::Values(values) => inner.update_batch(&values, &groups, None, total),
-        Taken::States(states) => inner.merge_batch(&states, &groups, total),
+impl CombinedGroups {
+    fn update(&mut self, values: &[ArrayRef], groups: &[usize], total: usize) -> Result<()> {
+        let (taken, rows) = self.step.take(values)?;
+        let groups: Vec<usize> = match rows {
+            Some(rows) => rows.into_iter().map(|row| groups[row]).collect(),
+            None => groups.to_vec(),
+        };
+        self.mark_seen(&groups, total);
+        match taken {
+            Taken::Values(values) => self.inner.update_batch(&values, &groups, None, total),
+            Taken::States(states) => self.inner.merge_batch(&states, &groups, total),
+        }
     }
+
+    fn mark_seen(&mut self, groups: &[usize], total: usize) {
+        if self.step.input != Input::Values {
+            self.seen.resize(self.seen.len().max(total), false);
+            groups.iter().for_each(|group| self.seen[*group] = true);
+        }
+    }
+
+    /// Which of the groups that are emitted got nothing; forgets those groups.
+    fn unseen(&mut self, emit_to: EmitTo) -> Option<BooleanArray> {
+        let seen = match (self.step.input, emit_to) {
+            (Input::Values, _) => return None,
+            (_, EmitTo::All) => std::mem::take(&mut self.seen),
+            (_, EmitTo::First(count)) => self.seen.drain(..count.min(self.seen.len())).collect(),
+        };
+        let any = seen.iter().any(|seen| !seen);
+        any.then(|| seen.into_iter().map(|seen| Some(!seen)).collect())
+    }
+}
+
+/// `values`, but what the function makes of no rows where `unseen`: an accumulator takes every group
+/// for one that got a row.
+fn or_nothing(unseen: &BooleanArray, values: &ArrayRef, nothing: &ScalarValue) -> Result<ArrayRef> {
+    let nothing = nothing.cast_to(values.data_type())?.to_scalar()?;
+    Ok(zip(unseen, &nothing, values)?)
 }

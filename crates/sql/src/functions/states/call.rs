@@ -124,8 +124,10 @@ impl Call {
         self.known.inner.accumulator(self.accumulator_args())
     }
 
+    /// Not for `corr`: its two kinds of accumulators have states of different meanings.
     pub(super) fn groups_supported(&self) -> bool {
-        self.known.inner.groups_accumulator_supported(self.accumulator_args())
+        self.known.name != "corr"
+            && self.known.inner.groups_accumulator_supported(self.accumulator_args())
     }
 
     pub(super) fn groups_accumulator(&self) -> Result<Box<dyn GroupsAccumulator>> {

@@ -114,10 +114,10 @@ impl Collapser {
         batch: Sourced,
         mut map: Option<&mut RowMapBuilder>,
     ) -> Result<Option<Sourced>> {
-        let Some(rule) = &mut self.rule else { return Ok(Some(batch)) };
         if batch.rows.num_rows() == 0 {
             return Ok(None);
         }
+        let Some(rule) = &mut self.rule else { return Ok(Some(batch)) };
         let mut resumed = self.open.is_some();
         let Sourced { rows, mut sources } = match self.open.take() {
             Some(open) => open.followed_by(batch)?,
