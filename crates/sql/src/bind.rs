@@ -9,9 +9,13 @@
 //! What needs no types is rewritten in the tree; what does is decided by the planners that
 //! [`crate::functions::register`] adds to the session.
 
+mod access;
 mod aggregates;
 mod calls;
 mod clauses;
+mod json;
+mod lambdas;
+mod members;
 mod names;
 mod overlooked;
 mod positions;
@@ -35,6 +39,7 @@ use sqlparser::ast::{
 
 pub(crate) use aggregates::aggregate_of_state;
 pub(crate) use calls::plain_arguments;
+pub use names::SessionUser;
 
 use crate::error_from_datafusion;
 use crate::statement::setting_text;
@@ -179,7 +184,7 @@ pub fn with_parameters(plan: LogicalPlan, values: Vec<ScalarValue>) -> Result<Lo
 
 /// The names of functions that the tree's rewrites know.
 pub(crate) fn rewritten_names() -> impl Iterator<Item = String> {
-    templates::names().chain(aggregates::names()).map(str::to_owned)
+    templates::names().chain(aggregates::names()).chain(lambdas::names()).map(str::to_owned)
 }
 
 /// Gives the query its ANSI meaning, in place.
@@ -222,8 +227,8 @@ impl VisitorMut for Rewriter<'_> {
     }
 
     fn post_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<Error> {
-        if let Some(database) = names::current_database(expression, &self.names) {
-            *expression = database;
+        if let Some(value) = names::of_session(expression, &self.names) {
+            *expression = value;
         }
         or_break(calls::rewrite(expression))
     }

@@ -1,11 +1,15 @@
 //! The dialect's functions, by family. Plans name them, so coordinators and workers register the
 //! same set.
 
+mod arrays;
 mod average;
+mod conditions;
 pub(crate) mod datetime;
 mod extremes;
+mod json;
 mod planner;
 mod quantiles;
+mod rows;
 mod scalar;
 pub(crate) mod states;
 mod text;
@@ -20,8 +24,9 @@ use planner::{DialectPlanner, DialectTypes};
 
 /// Made once: sessions share them.
 static SCALARS: LazyLock<Vec<Arc<ScalarUDF>>> = LazyLock::new(|| {
-    let described = datetime::all().into_iter().chain(text::all());
-    described.map(scalar::Scalar::udf).chain(states::scalars()).collect()
+    let families = [datetime::all(), text::all(), arrays::all(), json::all()];
+    let described = families.into_iter().flatten().map(scalar::Scalar::udf);
+    described.chain(conditions::all()).chain(states::scalars()).collect()
 });
 
 /// Every function of the dialect that DataFusion does not bring along.

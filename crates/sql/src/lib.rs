@@ -27,7 +27,9 @@ pub mod statement;
 pub mod types;
 pub mod view;
 
-pub use bind::{bind_insert_source, bind_query, parameter_types, query_settings, with_parameters};
+pub use bind::{
+    SessionUser, bind_insert_source, bind_query, parameter_types, query_settings, with_parameters,
+};
 pub use sqlparser::ast::Query;
 
 pub use create_table::{TableSource, create_table};

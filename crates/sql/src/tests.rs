@@ -1,6 +1,7 @@
 //! The dialect from text to rows, in memory: statements, tables, inserts and queries.
 
 mod engines;
+mod functions;
 mod inserts;
 mod mutations;
 mod queries;

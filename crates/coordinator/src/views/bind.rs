@@ -9,7 +9,7 @@ use datafusion::execution::SessionState;
 use granary_catalog::{Snapshot, View};
 use granary_common::{Error, Result, TableId};
 use granary_planner::{SessionInputs, ViewBinder};
-use granary_sql::view_plan;
+use granary_sql::{SessionUser, view_plan};
 
 use crate::core::Coordinator;
 use crate::session::{Session, StatementSettings};
@@ -64,14 +64,16 @@ impl SessionViews {
     /// The engine's session, in which these views are known.
     pub fn session_state(&self) -> Result<SessionState> {
         let Self { core, snapshot, session, settings, .. } = self;
-        core.with.engine.session_state(SessionInputs {
+        let mut state = core.with.engine.session_state(SessionInputs {
             snapshot: Arc::clone(snapshot),
             settings: &settings.query,
             current_database: &session.database,
             functions: Arc::clone(&core.with.functions),
             extra_schemas: system::schemas(core, snapshot, session, settings),
             views: Some(Arc::new(self.clone())),
-        })
+        })?;
+        state.config_mut().set_extension(Arc::new(SessionUser(session.user.clone())));
+        Ok(state)
     }
 }
 

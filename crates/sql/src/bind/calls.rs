@@ -6,7 +6,7 @@ use sqlparser::ast::{
     FunctionArgExpr, FunctionArguments, Interval, Value, ValueWithSpan,
 };
 
-use super::{aggregates, templates};
+use super::{access, aggregates, json, lambdas, members, templates};
 
 /// Rewrites one expression whose parts are rewritten already.
 pub(super) fn rewrite(expression: &mut Expr) -> Result<()> {
@@ -60,6 +60,16 @@ pub(super) fn rewrite(expression: &mut Expr) -> Result<()> {
             };
             Ok(())
         }
+        Expr::CompoundFieldAccess { root, access_chain } => {
+            access::settle(root, access_chain);
+            Ok(())
+        }
+        Expr::InSubquery { expr, subquery, negated } => {
+            if let Expr::Tuple(parts) = expr.as_ref() {
+                *expression = members::rewrite(parts, subquery, *negated)?;
+            }
+            Ok(())
+        }
         Expr::BinaryOp { op: op @ BinaryOperator::DuckIntegerDivide, .. } => {
             *op = BinaryOperator::MyIntegerDivide;
             Ok(())
@@ -89,6 +99,12 @@ fn call(function: &mut Function) -> Result<Option<Expr>> {
         return Ok(None);
     }
     let Some(mut arguments) = plain_arguments(function) else { return Ok(None) };
+    if let Some(rewritten) = lambdas::rewrite(&name, &arguments)? {
+        return Ok(Some(rewritten));
+    }
+    if let Some(rewritten) = json::rewrite(&name, &arguments)? {
+        return Ok(Some(rewritten));
+    }
     let lower = name.to_lowercase();
     match (lower.as_str(), arguments.as_slice()) {
         ("multiif", _) => multi_if(arguments).map(Some),
@@ -123,15 +139,7 @@ fn call(function: &mut Function) -> Result<Option<Expr>> {
             right: Box::new(Expr::Nested(Box::new(right.clone()))),
         })),
         ("map", []) => templates::expression("map([], [])").map(Some),
-        ("arraysort", [Expr::Lambda(_), _]) => {
-            Err(Error::unsupported("arraySort with a function is not supported yet"))
-        }
-        ("arrayall", [Expr::Lambda(lambda), array]) => {
-            let mut lambda = lambda.clone();
-            let body = (*lambda.body).clone();
-            *lambda.body = templates::substitute(templates::expression("NOT ($1)")?, &[body]);
-            substitute("NOT any_match($1, $2)", &[array.clone(), Expr::Lambda(lambda)]).map(Some)
-        }
+        ("tupleelement", [tuple, element]) => access::tuple_element(tuple, element).map(Some),
         _ => {
             // `x / y` in a template must see the arguments as they are, so they go in as a whole.
             arguments.iter_mut().for_each(parenthesize);

@@ -13,27 +13,54 @@ use crate::statement::TableName;
 pub(super) struct Names<'a> {
     catalog: Option<std::sync::Arc<dyn CatalogProvider>>,
     current_database: &'a str,
+    user: String,
     /// The text of the statement, to show where a name stands.
     sql: &'a str,
 }
+
+/// Who a session belongs to, as an extension of its configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionUser(pub String);
 
 /// Names of the function that gives the session's database.
 const CURRENT_DATABASE: [&str; 5] =
     ["currentdatabase", "current_database", "database", "current_schema", "schema"];
 
-/// The name of the session's database in the place of a call that asks for it.
-pub(super) fn current_database(expression: &Expr, names: &Names<'_>) -> Option<Expr> {
-    let Expr::Function(function) = expression else { return None };
-    let name = function.name.to_string().to_lowercase();
-    let has_arguments = match &function.args {
-        FunctionArguments::None => false,
-        FunctionArguments::List(list) => !list.args.is_empty(),
-        FunctionArguments::Subquery(_) => true,
+/// Names of the function that gives the session's user.
+const CURRENT_USER: [&str; 4] = ["currentuser", "current_user", "user", "session_user"];
+
+/// Those that the standard writes without brackets.
+const WITHOUT_BRACKETS: [&str; 2] = ["current_user", "session_user"];
+
+/// The name of the session's database or user in the place of what asks for it.
+pub(super) fn of_session(expression: &Expr, names: &Names<'_>) -> Option<Expr> {
+    let name = match expression {
+        Expr::Identifier(ident) if ident.quote_style.is_none() => {
+            let name = ident.value.to_lowercase();
+            WITHOUT_BRACKETS.contains(&name.as_str()).then_some(name)?
+        }
+        Expr::Function(function) => {
+            let has_arguments = match &function.args {
+                FunctionArguments::None => false,
+                FunctionArguments::List(list) => !list.args.is_empty(),
+                FunctionArguments::Subquery(_) => true,
+            };
+            (!has_arguments).then(|| function.name.to_string().to_lowercase())?
+        }
+        _ => return None,
     };
-    let is_asked = CURRENT_DATABASE.contains(&name.as_str()) && !has_arguments;
-    let name = Value::SingleQuotedString(names.current_database.to_owned());
-    is_asked.then(|| Expr::Value(name.into()))
+    let value = if CURRENT_DATABASE.contains(&name.as_str()) {
+        names.current_database.to_owned()
+    } else if CURRENT_USER.contains(&name.as_str()) {
+        names.user.clone()
+    } else {
+        return None;
+    };
+    Some(Expr::Value(Value::SingleQuotedString(value).into()))
 }
+
+/// Whose a session is that nobody opened, as that of an expression in a table's definition.
+const DEFAULT_USER: &str = "default";
 
 /// The schemas that DataFusion makes up itself.
 const INFORMATION_SCHEMA: &str = "information_schema";
@@ -42,9 +69,11 @@ impl<'a> Names<'a> {
     /// What `state` can see.
     pub(super) fn of(state: &'a SessionState, sql: &'a str) -> Names<'a> {
         let options = &state.config_options().catalog;
+        let user = state.config().get_extension::<SessionUser>();
         Names {
             catalog: state.catalog_list().catalog(&options.default_catalog),
             current_database: &options.default_schema,
+            user: user.map_or_else(|| DEFAULT_USER.to_owned(), |user| user.0.clone()),
             sql,
         }
     }

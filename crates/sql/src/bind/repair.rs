@@ -19,12 +19,39 @@ pub(super) fn repair(query: &mut Query, error: &DataFusionError) -> bool {
         tables.extend(column.relation.as_ref().map(|relation| relation.table()));
     }
     tables.dedup();
-    match_case_of(query, &missing.name, &names)
+    nested_column(query, missing, &names)
+        || match_case_of(query, &missing.name, &names)
         || missing.relation.as_ref().is_some_and(|relation| {
             let table = relation.table();
             !tables.contains(&table) && match_case_of(query, table, &tables)
         })
         || (missing.relation.is_none() && substitute_alias(query, &missing.name))
+}
+
+/// `n.k` is a column of that name where a table has one, as it has for `n Nested(k T)`.
+fn nested_column(query: &mut Query, missing: &Column, names: &[&str]) -> bool {
+    let Some(relation) = &missing.relation else { return false };
+    let whole = format!("{}.{}", relation.table(), missing.name);
+    let Some(exact) = names.iter().find(|name| name.eq_ignore_ascii_case(&whole)) else {
+        return false;
+    };
+    let mut changed = false;
+    let _ = visit_expressions_mut(query, |expression| {
+        if let Expr::CompoundIdentifier(parts) = expression
+            && let [.., prefix, last] = parts.as_slice()
+            && format!("{}.{}", prefix.value, last.value) == whole
+        {
+            let column = Ident::with_quote('`', *exact);
+            parts.truncate(parts.len() - 2);
+            parts.push(column.clone());
+            changed = true;
+            if parts.len() == 1 {
+                *expression = Expr::Identifier(column);
+            }
+        }
+        ControlFlow::<()>::Continue(())
+    });
+    changed
 }
 
 fn missing_column(error: &DataFusionError) -> Option<(&Column, &[Column])> {

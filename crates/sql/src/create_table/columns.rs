@@ -4,7 +4,7 @@ use arrow::datatypes::Schema;
 use datafusion::common::DFSchema;
 use granary_catalog::{Column, ColumnDefault, ColumnRole, ColumnType, Table};
 use granary_common::{ColumnId, Error, Result};
-use sqlparser::ast::{ColumnDef, ColumnOption, Expr};
+use sqlparser::ast::{ArrayElemTypeDef, ColumnDef, ColumnOption, DataType, Expr, Ident};
 
 use super::TableSource;
 use crate::Notice;
@@ -66,7 +66,7 @@ impl Columns {
         notices: &mut Vec<Notice>,
     ) -> Result<()> {
         let mut defaults = Vec::new();
-        for definition in declared {
+        for definition in &without_nested(declared)? {
             let name = definition.name.value.clone();
             if self.columns.iter().any(|column| column.name == name) {
                 return Err(Error::invalid(format!("column '{name}' appears more than once")));
@@ -219,4 +219,30 @@ impl Columns {
         self.columns.push(Column { id, name, column_type, role, default: None, comment: None });
         id
     }
+}
+
+/// `n Nested(k T, v U)` is two columns, `n.k Array(T)` and `n.v Array(U)`.
+fn without_nested(declared: &[ColumnDef]) -> Result<Vec<ColumnDef>> {
+    let mut flat = Vec::with_capacity(declared.len());
+    for definition in declared {
+        let DataType::Nested(elements) = &definition.data_type else {
+            flat.push(definition.clone());
+            continue;
+        };
+        let name = &definition.name.value;
+        if !definition.options.is_empty() {
+            return Err(Error::unsupported(format!(
+                "column '{name}': a Nested column takes no options; give its elements as columns \
+                 of type Array"
+            )));
+        }
+        flat.extend(elements.iter().map(|element| ColumnDef {
+            name: Ident::new(format!("{name}.{}", element.name.value)),
+            data_type: DataType::Array(ArrayElemTypeDef::Parenthesis(Box::new(
+                element.data_type.clone(),
+            ))),
+            options: element.options.clone(),
+        }));
+    }
+    Ok(flat)
 }

@@ -227,6 +227,7 @@ mod tests {
             ("x GLOBAL IN (1)", "x IN ( 1 )"),
             ("LIMIT 1 BY a, b LIMIT 4", "LIMIT 1 BY a , b FETCH FIRST 4 ROWS ONLY"),
             ("LIMIT 1, 2 BY a", "OFFSET 1 LIMIT 2 BY a"),
+            ("t.1 + items[1].2 + .5", "t [ '1' ] + items [ 1 ] [ '2' ] + .5"),
             ("WITH 5 AS n SELECT n + t.n", "SELECT ( 5 ) + t . n"),
             ("WITH 5 AS n, x AS (SELECT 1) SELECT n", "WITH x AS ( SELECT 1 ) SELECT ( 5 )"),
             ("WITH x AS (SELECT 1) SELECT * FROM x", "WITH x AS ( SELECT 1 ) SELECT * FROM x"),

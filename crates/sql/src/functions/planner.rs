@@ -2,8 +2,8 @@
 
 use arrow::array::{ListArray, new_empty_array};
 use arrow::buffer::OffsetBuffer;
-use arrow::datatypes::{DataType, Field, FieldRef, TimeUnit};
-use datafusion::common::{DFSchema, DataFusionError, Result, ScalarValue};
+use arrow::datatypes::{DataType, Field, FieldRef, Fields, TimeUnit};
+use datafusion::common::{DFSchema, DataFusionError, Result, ScalarValue, plan_err};
 use datafusion::logical_expr::planner::{
     ExprPlanner, PlannerResult, RawBinaryExpr, RawFieldAccessExpr, TypePlanner,
 };
@@ -29,6 +29,10 @@ impl ExprPlanner for DialectPlanner {
             return Ok(PlannerResult::Original(raw));
         };
         let planned = match raw.op {
+            BinaryOperator::And | BinaryOperator::Or => conditions(&raw, &left, &right),
+            _ if left == DataType::Boolean || right == DataType::Boolean => {
+                return numbered(raw, &left, &right);
+            }
             BinaryOperator::Divide => division(&raw, &left, &right),
             BinaryOperator::MyIntegerDivide => Some(integer_division(&raw, &left, &right)),
             BinaryOperator::Plus | BinaryOperator::Minus => time_arithmetic(&raw, &left, &right),
@@ -62,6 +66,14 @@ impl ExprPlanner for DialectPlanner {
                 );
                 (element, Some(Arc::clone(item)))
             }
+            (DataType::Struct(fields), GetFieldAccess::NamedStructField { name }) => {
+                let Some(field) = element_of(fields, name) else {
+                    return plan_err!("a tuple has no element {name}: it is {container}");
+                };
+                let name = field.name().clone();
+                let element = datafusion::functions::core::expr_fn::get_field(raw.expr, name);
+                return Ok(PlannerResult::Planned(element));
+            }
             _ => return Ok(PlannerResult::Original(raw)),
         };
         // What is missing has the zero value of its type, unless NULL is a value.
@@ -74,6 +86,64 @@ impl ExprPlanner for DialectPlanner {
             None => found,
         }))
     }
+}
+
+/// The element of this name, else at this place, counted from 1.
+fn element_of<'f>(fields: &'f Fields, name: &ScalarValue) -> Option<&'f FieldRef> {
+    let name = name.try_as_str().flatten()?;
+    fields.iter().find(|field| field.name() == name).or_else(|| {
+        let place: usize = name.parse().ok()?;
+        fields.get(place.checked_sub(1)?)
+    })
+}
+
+/// A number is true unless it is zero.
+fn conditions(raw: &RawBinaryExpr, left: &DataType, right: &DataType) -> Option<Expr> {
+    let operator = match raw.op {
+        BinaryOperator::And => Operator::And,
+        _ => Operator::Or,
+    };
+    let condition = |operand: &Expr, data_type: &DataType| match data_type.is_numeric() {
+        true => cast(operand.clone(), DataType::Boolean),
+        false => operand.clone(),
+    };
+    (left.is_numeric() || right.is_numeric()).then(|| {
+        binary_expr(condition(&raw.left, left), operator, condition(&raw.right, right))
+    })
+}
+
+/// A condition beside a number is 1 or 0; other operators with conditions are DataFusion's.
+fn numbered(
+    mut raw: RawBinaryExpr,
+    left: &DataType,
+    right: &DataType,
+) -> Result<PlannerResult<RawBinaryExpr>> {
+    let computes = matches!(
+        raw.op,
+        BinaryOperator::Plus
+            | BinaryOperator::Minus
+            | BinaryOperator::Multiply
+            | BinaryOperator::Modulo
+    );
+    let number = |operand: &mut Expr| {
+        *operand = cast(operand.clone(), DataType::Int64);
+    };
+    let as_number = |data_type: &DataType, other: &DataType| {
+        *data_type == DataType::Boolean && (computes || other.is_numeric())
+    };
+    let (first, second) = (as_number(left, right), as_number(right, left));
+    if first {
+        number(&mut raw.left);
+    }
+    if second {
+        number(&mut raw.right);
+    }
+    if raw.op == BinaryOperator::Divide {
+        let of = |data_type: &DataType, changed| if changed { DataType::Int64 } else { data_type.clone() };
+        let quotient = division(&raw, &of(left, first), &of(right, second));
+        return Ok(quotient.map_or(PlannerResult::Original(raw), PlannerResult::Planned));
+    }
+    Ok(PlannerResult::Original(raw))
 }
 
 fn map_value(map: &Expr, key: Expr) -> Expr {
@@ -109,11 +179,23 @@ pub(crate) fn zero_value(data_type: &DataType) -> Option<ScalarValue> {
     }
 }
 
-/// Whole numbers divide as floats; decimals and floats keep their own rules.
+/// Whole numbers divide as floats, so that a division by zero is infinite or no number. Decimals have
+/// no such value: there it is NULL.
 fn division(raw: &RawBinaryExpr, left: &DataType, right: &DataType) -> Option<Expr> {
-    let float = |operand: &Expr| cast(operand.clone(), DataType::Float64);
-    (left.is_integer() && right.is_integer())
-        .then(|| binary_expr(float(&raw.left), Operator::Divide, float(&raw.right)))
+    if left.is_integer() && right.is_integer() {
+        let float = |operand: &Expr| cast(operand.clone(), DataType::Float64);
+        return Some(binary_expr(float(&raw.left), Operator::Divide, float(&raw.right)));
+    }
+    let is_exact = |data_type: &DataType| data_type.is_integer() || data_type.is_decimal();
+    // A number that is written down is zero or not for all to see.
+    let is_written = matches!(&raw.right, Expr::Literal(value, _)
+        if ScalarValue::new_zero(right).is_ok_and(|zero| zero != *value));
+    if !is_exact(left) || !is_exact(right) || is_written {
+        return None;
+    }
+    let zero = ScalarValue::new_zero(right).ok()?;
+    let divisor = datafusion::functions::core::expr_fn::nullif(raw.right.clone(), lit(zero));
+    Some(binary_expr(raw.left.clone(), Operator::Divide, divisor))
 }
 
 /// Towards zero, whatever the operands are.

@@ -6,6 +6,7 @@ use sqlparser::tokenizer::{Token, TokenWithSpan};
 /// Rewrites all of them, in place.
 pub(super) fn settle(tokens: &mut Vec<TokenWithSpan>) {
     zoned_times(tokens);
+    tuple_places(tokens);
     aggregate_types(tokens);
     drop_global(tokens);
     enclose_using(tokens);
@@ -30,6 +31,39 @@ fn zoned_times(tokens: &mut [TokenWithSpan]) {
         {
             word.keyword = Keyword::NoKeyword;
         }
+    }
+}
+
+/// `t.1` and `items[1].2` are `t['1']` and `items[1]['2']`.
+fn tuple_places(tokens: &mut Vec<TokenWithSpan>) {
+    let mut at = 1;
+    while at < tokens.len() {
+        let place = match &tokens[at].token {
+            Token::Number(text, _) => text.strip_prefix('.').map(str::to_owned),
+            _ => None,
+        };
+        let place = place.filter(|place| place.chars().all(|c| c.is_ascii_digit()));
+        let (Some(place), true) = (place, is_value_before(&tokens[at - 1], &tokens[at])) else {
+            at += 1;
+            continue;
+        };
+        let span = tokens[at].span;
+        let put = |token| TokenWithSpan { token, span };
+        let subscript =
+            [put(Token::LBracket), put(Token::SingleQuotedString(place)), put(Token::RBracket)];
+        tokens.splice(at..=at, subscript);
+        at += 3;
+    }
+}
+
+/// Whether a value ends with `before`, so that what follows a dot is a part of it.
+fn is_value_before(before: &TokenWithSpan, number: &TokenWithSpan) -> bool {
+    match &before.token {
+        Token::RParen | Token::RBracket => true,
+        Token::Word(word) => {
+            word.keyword == Keyword::NoKeyword || before.span.end == number.span.start
+        }
+        _ => false,
     }
 }
 

@@ -1,0 +1,309 @@
+//! Functions that take a function: `arrayMap(x -> ..., xs)`. DataFusion knows lambdas over one array,
+//! so several arrays become one array of tuples, and maps become arrays of their entries.
+
+use std::ops::ControlFlow;
+
+use granary_common::{Error, Result};
+use sqlparser::ast::{
+    AccessExpr, Expr, Ident, LambdaFunction, LambdaFunctionParameter, OneOrManyWithParens,
+    Subscript, Value, VisitMut, VisitorMut,
+};
+
+use super::calls::{substitute, with_arguments};
+use super::templates;
+
+/// The variable that stands for the tuple of several elements.
+const ELEMENTS: &str = "__granary_elements";
+
+/// Name in lower case, and the meaning: `$1` is the function, `$2` the array, `$3` the first array as
+/// it was written.
+const FORMS: &[(&str, &str)] = &[
+    // arrayMap(x -> y, xs): the results
+    ("arraymap", "array_transform($2, $1)"),
+    // arrayExists(x -> condition, xs): whether one element is so
+    ("arrayexists", "coalesce(any_match($2, $1), false)"),
+    // arrayCount(x -> condition, xs): how many elements are so
+    ("arraycount", "length(array_filter($2, $1))"),
+    // arraySum, arrayAvg, arrayMin, arrayMax, arrayProduct of the results
+    ("arraysum", "arraySum(array_transform($2, $1))"),
+    ("arrayavg", "array_avg(array_transform($2, $1))"),
+    ("arraymin", "array_min(array_transform($2, $1))"),
+    ("arraymax", "array_max(array_transform($2, $1))"),
+    ("arrayproduct", "arrayProduct(array_transform($2, $1))"),
+    // Running sums and differences of the results
+    ("arraycumsum", "arrayCumSum(array_transform($2, $1))"),
+    ("arraydifference", "arrayDifference(array_transform($2, $1))"),
+    // arraySort(x -> key, xs): the elements in the order of their keys
+    ("arraysort", "arraySortBy($3, array_transform($2, $1))"),
+    ("arrayreversesort", "arrayReverseSortBy($3, array_transform($2, $1))"),
+    // arrayFirstIndex(x -> condition, xs): the place of the first one that is so, from 1; else 0
+    ("arrayfirstindex", "coalesce(array_position(array_transform($2, $1), true), 0)"),
+    (
+        "arraylastindex",
+        "coalesce(length($3) + 1 - array_position(array_reverse(array_transform($2, $1)), true), 0)",
+    ),
+];
+
+/// Forms that pick elements of the first array: `$1` is the array of those that are picked.
+const PICKS: &[(&str, &str)] = &[
+    ("arrayfilter", "$1"),
+    ("arrayfirst", "($1)[1]"),
+    ("arraylast", "($1)[-1]"),
+    ("arrayfirstornull", "array_element($1, 1)"),
+    ("arraylastornull", "array_element($1, -1)"),
+];
+
+/// Functions over the entries of a map: `$1` is the function of an entry, `$2` are the entries.
+const MAPS: &[(&str, &str)] = &[
+    ("mapexists", "coalesce(any_match($2, $1), false)"),
+    ("mapfilter", "mapFromEntries(array_filter($2, $1))"),
+    ("mapapply", "mapFromEntries(array_transform($2, $1))"),
+];
+
+/// The names, for suggestions.
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    [
+        "arrayMap",
+        "arrayFilter",
+        "arrayExists",
+        "arrayAll",
+        "arrayCount",
+        "arrayFirst",
+        "arrayLast",
+        "arrayFirstIndex",
+        "arrayLastIndex",
+        "mapFilter",
+        "mapApply",
+    ]
+    .into_iter()
+}
+
+/// The call of `name` in other words; `None` when it takes no function.
+pub(super) fn rewrite(name: &str, arguments: &[Expr]) -> Result<Option<Expr>> {
+    let [Expr::Lambda(lambda), arrays @ ..] = arguments else { return Ok(None) };
+    let lower = name.to_lowercase();
+    let form_of = |forms: &[(&str, &'static str)]| {
+        forms.iter().find(|(known, _)| *known == lower).map(|(_, text)| *text)
+    };
+    if let Some(text) = form_of(MAPS) {
+        return over_entries(name, lambda, arrays, text).map(Some);
+    }
+    let Some(first) = arrays.first() else {
+        return Err(Error::invalid(format!("{name} takes a function and an array")));
+    };
+    if lower == "arrayall" {
+        let (mut lambda, array) = over_one(name, lambda, arrays)?;
+        let body = (*lambda.body).clone();
+        *lambda.body = substitute("NOT ($1)", &[body])?;
+        let arguments = [array, Expr::Lambda(lambda)];
+        return substitute("NOT coalesce(any_match($1, $2), false)", &arguments).map(Some);
+    }
+    if let Some(text) = form_of(PICKS) {
+        let (lambda, array) = over_one(name, lambda, arrays)?;
+        let mut picked = substitute("array_filter($1, $2)", &[array, Expr::Lambda(lambda)])?;
+        if arrays.len() > 1 {
+            let text = format!("array_transform($1, {ELEMENTS} -> {ELEMENTS}['1'])");
+            picked = substitute(&text, &[picked])?;
+        }
+        return substitute(text, &[picked]).map(Some);
+    }
+    let Some(text) = form_of(FORMS) else { return Ok(None) };
+    let (lambda, array) = over_one(name, lambda, arrays)?;
+    substitute(text, &[Expr::Lambda(lambda), array, first.clone()]).map(Some)
+}
+
+/// One function of one variable over one array.
+fn over_one(
+    name: &str,
+    lambda: &LambdaFunction,
+    arrays: &[Expr],
+) -> Result<(LambdaFunction, Expr)> {
+    let variables = variables(lambda);
+    if variables.len() != arrays.len() {
+        return Err(Error::invalid(format!(
+            "{name}: the function has {} variables, the arrays are {}",
+            variables.len(),
+            arrays.len()
+        )));
+    }
+    if let [array] = arrays {
+        let variable = Expr::Identifier(Ident::new(variables[0].clone()));
+        let body = replaced(lambda, &variables, &[variable]);
+        return Ok((arrow(&variables[0], body), array.clone()));
+    }
+    let zipped = with_arguments(templates::expression("arrays_zip()")?, arrays.to_vec());
+    let elements: Vec<Expr> =
+        (1..=arrays.len()).map(|place| element(&place.to_string())).collect();
+    let body = replaced(lambda, &variables, &elements);
+    Ok((arrow(ELEMENTS, body), zipped))
+}
+
+fn over_entries(
+    name: &str,
+    lambda: &LambdaFunction,
+    maps: &[Expr],
+    text: &str,
+) -> Result<Expr> {
+    let variables = variables(lambda);
+    let ([map], [_, _]) = (maps, variables.as_slice()) else {
+        return Err(Error::invalid(format!("{name} takes a function of key and value, and a map")));
+    };
+    let body = replaced(lambda, &variables, &[element("key"), element("value")]);
+    let entries = substitute("map_entries($1)", std::slice::from_ref(map))?;
+    substitute(text, &[Expr::Lambda(arrow(ELEMENTS, body)), entries])
+}
+
+fn variables(lambda: &LambdaFunction) -> Vec<String> {
+    match &lambda.params {
+        OneOrManyWithParens::One(parameter) => vec![parameter.name.value.clone()],
+        OneOrManyWithParens::Many(parameters) => {
+            parameters.iter().map(|parameter| parameter.name.value.clone()).collect()
+        }
+    }
+}
+
+fn arrow(variable: &str, body: Expr) -> LambdaFunction {
+    let parameter = LambdaFunctionParameter { name: Ident::new(variable), data_type: None };
+    LambdaFunction {
+        params: OneOrManyWithParens::One(parameter),
+        body: Box::new(body),
+        syntax: sqlparser::ast::LambdaSyntax::Arrow,
+    }
+}
+
+/// A part of the tuple of elements.
+fn element(name: &str) -> Expr {
+    access(Expr::Identifier(Ident::new(ELEMENTS)), [name])
+}
+
+/// `root['a']['b']`.
+pub(super) fn access<'n>(root: Expr, names: impl IntoIterator<Item = &'n str>) -> Expr {
+    let part = |name: &str| {
+        let index = Expr::Value(Value::SingleQuotedString(name.to_owned()).into());
+        AccessExpr::Subscript(Subscript::Index { index })
+    };
+    let access_chain: Vec<AccessExpr> = names.into_iter().map(part).collect();
+    Expr::CompoundFieldAccess { root: Box::new(root), access_chain }
+}
+
+/// The body with `values` in the place of the variables, except where a function inside has variables
+/// of the same names.
+fn replaced(lambda: &LambdaFunction, variables: &[String], values: &[Expr]) -> Expr {
+    let mut body = (*lambda.body).clone();
+    let mut replacement = Replacement { variables, values, hidden: Vec::new() };
+    let _ = body.visit(&mut replacement);
+    body
+}
+
+struct Replacement<'a> {
+    variables: &'a [String],
+    values: &'a [Expr],
+    hidden: Vec<String>,
+}
+
+impl Replacement<'_> {
+    fn value_of(&self, name: &Ident) -> Option<&Expr> {
+        let place = self.variables.iter().position(|variable| *variable == name.value)?;
+        (!self.hidden.contains(&name.value)).then(|| &self.values[place])
+    }
+}
+
+impl VisitorMut for Replacement<'_> {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<()> {
+        if let Expr::Lambda(lambda) = expression {
+            self.hidden.extend(variables(lambda));
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<()> {
+        let replaced = match expression {
+            Expr::Lambda(lambda) => {
+                let kept = self.hidden.len() - variables(lambda).len();
+                self.hidden.truncate(kept);
+                None
+            }
+            Expr::Identifier(name) => self.value_of(name).cloned(),
+            Expr::CompoundIdentifier(names) => match names.split_first() {
+                Some((first, rest)) => self.value_of(first).map(|value| {
+                    access(value.clone(), rest.iter().map(|name| name.value.as_str()))
+                }),
+                None => None,
+            },
+            Expr::CompoundFieldAccess { root, access_chain } => {
+                // A variable's parts are no columns of a table.
+                if is_variable(root, self) {
+                    super::access::dots_as_subscripts(access_chain);
+                }
+                None
+            }
+            _ => None,
+        };
+        if let Some(replaced) = replaced {
+            *expression = replaced;
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// Whether `root` is a variable, or the value that has taken its place.
+fn is_variable(root: &Expr, replacement: &Replacement<'_>) -> bool {
+    match root {
+        Expr::Identifier(name) => replacement.value_of(name).is_some(),
+        other => replacement.values.contains(other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn functions_take_one_array() {
+        for (name, arguments, expected) in [
+            ("arrayMap", vec!["x -> x + 1", "xs"], "array_transform(xs, x -> x + 1)"),
+            (
+                "arrayMap",
+                vec!["(x, y) -> x + y.a", "xs", "ys"],
+                "array_transform(arrays_zip(xs, ys), __granary_elements -> \
+                 __granary_elements['1'] + __granary_elements['2']['a'])",
+            ),
+            (
+                "arrayFilter",
+                vec!["(x, y) -> y", "xs", "ys"],
+                "array_transform(array_filter(arrays_zip(xs, ys), __granary_elements -> \
+                 __granary_elements['2']), __granary_elements -> __granary_elements['1'])",
+            ),
+            (
+                "arraySort",
+                vec!["x -> -x", "xs"],
+                "arraySortBy(xs, array_transform(xs, x -> -x))",
+            ),
+            (
+                "mapFilter",
+                vec!["(k, v) -> v > 1", "m"],
+                "mapFromEntries(array_filter(map_entries(m), __granary_elements -> \
+                 __granary_elements['value'] > 1))",
+            ),
+        ] {
+            let arguments: Vec<Expr> = arguments
+                .iter()
+                .map(|text| templates::expression(text).expect("an argument"))
+                .collect();
+            let rewritten = rewrite(name, &arguments).expect(name).expect(name);
+            assert_eq!(rewritten.to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn variables_and_arrays_match() {
+        let arguments: Vec<Expr> = ["(x, y) -> x", "xs"]
+            .iter()
+            .map(|text| templates::expression(text).expect("an argument"))
+            .collect();
+        let error = rewrite("arrayMap", &arguments).expect_err("two variables, one array");
+        assert!(error.to_string().contains("2 variables"), "{error}");
+    }
+}
