@@ -184,7 +184,7 @@ pub fn with_parameters(plan: LogicalPlan, values: Vec<ScalarValue>) -> Result<Lo
 
 /// The names of functions that the tree's rewrites know.
 pub(crate) fn rewritten_names() -> impl Iterator<Item = String> {
-    templates::names().chain(aggregates::names()).chain(lambdas::names()).map(str::to_owned)
+    templates::names().chain(aggregates::names().chain(lambdas::names()).map(str::to_owned))
 }
 
 /// Gives the query its ANSI meaning, in place.

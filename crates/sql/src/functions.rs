@@ -1,11 +1,13 @@
 //! The dialect's functions, by family. Plans name them, so coordinators and workers register the
 //! same set.
 
+mod addresses;
 mod arrays;
 mod average;
 mod conditions;
 pub(crate) mod datetime;
 mod extremes;
+mod hashes;
 mod json;
 mod planner;
 mod quantiles;
@@ -13,6 +15,7 @@ mod rows;
 mod scalar;
 pub(crate) mod states;
 mod text;
+mod url;
 
 use std::sync::{Arc, LazyLock};
 
@@ -24,7 +27,15 @@ use planner::{DialectPlanner, DialectTypes};
 
 /// Made once: sessions share them.
 static SCALARS: LazyLock<Vec<Arc<ScalarUDF>>> = LazyLock::new(|| {
-    let families = [datetime::all(), text::all(), arrays::all(), json::all()];
+    let families = [
+        datetime::all(),
+        text::all(),
+        arrays::all(),
+        json::all(),
+        url::all(),
+        addresses::all(),
+        hashes::all(),
+    ];
     let described = families.into_iter().flatten().map(scalar::Scalar::udf);
     described.chain(conditions::all()).chain(states::scalars()).collect()
 });

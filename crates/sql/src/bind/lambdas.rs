@@ -132,18 +132,12 @@ fn over_one(
         return Ok((arrow(&variables[0], body), array.clone()));
     }
     let zipped = with_arguments(templates::expression("arrays_zip()")?, arrays.to_vec());
-    let elements: Vec<Expr> =
-        (1..=arrays.len()).map(|place| element(&place.to_string())).collect();
+    let elements: Vec<Expr> = (1..=arrays.len()).map(|place| element(&place.to_string())).collect();
     let body = replaced(lambda, &variables, &elements);
     Ok((arrow(ELEMENTS, body), zipped))
 }
 
-fn over_entries(
-    name: &str,
-    lambda: &LambdaFunction,
-    maps: &[Expr],
-    text: &str,
-) -> Result<Expr> {
+fn over_entries(name: &str, lambda: &LambdaFunction, maps: &[Expr], text: &str) -> Result<Expr> {
     let variables = variables(lambda);
     let ([map], [_, _]) = (maps, variables.as_slice()) else {
         return Err(Error::invalid(format!("{name} takes a function of key and value, and a map")));
@@ -276,11 +270,7 @@ mod tests {
                 "array_transform(array_filter(arrays_zip(xs, ys), __granary_elements -> \
                  __granary_elements['2']), __granary_elements -> __granary_elements['1'])",
             ),
-            (
-                "arraySort",
-                vec!["x -> -x", "xs"],
-                "arraySortBy(xs, array_transform(xs, x -> -x))",
-            ),
+            ("arraySort", vec!["x -> -x", "xs"], "arraySortBy(xs, array_transform(xs, x -> -x))"),
             (
                 "mapFilter",
                 vec!["(k, v) -> v > 1", "m"],

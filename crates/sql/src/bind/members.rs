@@ -10,7 +10,8 @@ const MEMBERS: &str = "__granary_members";
 
 /// As EXISTS. NOT IN holds only where no row can be equal, so a NULL counts as possibly equal.
 pub(super) fn rewrite(parts: &[Expr], subquery: &Query, negated: bool) -> Result<Expr> {
-    let columns: Vec<String> = (1..=parts.len()).map(|place| format!("{MEMBERS}_{place}")).collect();
+    let columns: Vec<String> =
+        (1..=parts.len()).map(|place| format!("{MEMBERS}_{place}")).collect();
     let equal = |(place, column): (usize, &String)| match negated {
         false => format!("{MEMBERS}.{column} = (${})", place + 1),
         true => format!("possiblyTrue({MEMBERS}.{column} = (${}))", place + 1),

@@ -1,7 +1,7 @@
 //! Arrays and maps: what DataFusion does not offer. Functions of functions are rewrites in `bind`.
 
-mod enumerate;
 mod entries;
+mod enumerate;
 mod fold;
 mod sort;
 

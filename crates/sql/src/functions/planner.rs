@@ -107,9 +107,8 @@ fn conditions(raw: &RawBinaryExpr, left: &DataType, right: &DataType) -> Option<
         true => cast(operand.clone(), DataType::Boolean),
         false => operand.clone(),
     };
-    (left.is_numeric() || right.is_numeric()).then(|| {
-        binary_expr(condition(&raw.left, left), operator, condition(&raw.right, right))
-    })
+    (left.is_numeric() || right.is_numeric())
+        .then(|| binary_expr(condition(&raw.left, left), operator, condition(&raw.right, right)))
 }
 
 /// A condition beside a number is 1 or 0; other operators with conditions are DataFusion's.
@@ -139,7 +138,9 @@ fn numbered(
         number(&mut raw.right);
     }
     if raw.op == BinaryOperator::Divide {
-        let of = |data_type: &DataType, changed| if changed { DataType::Int64 } else { data_type.clone() };
+        let of = |data_type: &DataType, changed| {
+            if changed { DataType::Int64 } else { data_type.clone() }
+        };
         let quotient = division(&raw, &of(left, first), &of(right, second));
         return Ok(quotient.map_or(PlannerResult::Original(raw), PlannerResult::Planned));
     }

@@ -18,7 +18,9 @@ async fn check(cases: &[(&str, &str)]) {
         let sql = format!("SELECT toString({expression}) FROM t WHERE id = 1");
         match memory.run(&sql).await {
             Ok(rows) if rows.join("; ") == *expected => {}
-            Ok(rows) => wrong.push(format!("{expression}: {} instead of {expected}", rows.join("; "))),
+            Ok(rows) => {
+                wrong.push(format!("{expression}: {} instead of {expected}", rows.join("; ")))
+            }
             Err(error) => wrong.push(format!("{expression}: {error}")),
         }
     }

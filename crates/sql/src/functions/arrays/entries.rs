@@ -42,6 +42,7 @@ fn from_entries(arguments: &[ArrayRef]) -> Result<ArrayRef> {
     let columns = list.values().as_struct().columns().to_vec();
     let entries = StructArray::try_new(fields.clone(), columns, None)?;
     let offsets = list.offsets().clone();
-    let map = MapArray::try_new(Arc::clone(&field), offsets, entries, list.nulls().cloned(), false)?;
+    let map =
+        MapArray::try_new(Arc::clone(&field), offsets, entries, list.nulls().cloned(), false)?;
     Ok(Arc::new(map))
 }

@@ -19,9 +19,7 @@ pub(super) fn all() -> Vec<Scalar> {
                       arrayEnumerate(['a', 'b']) = [1, 2]",
             arity: Arity::Exactly(1),
             returns: |_| Ok(places_type()),
-            kernel: |arguments| {
-                enumerate(&lists(&arguments[0])?, |_, place| place)
-            },
+            kernel: |arguments| enumerate(&lists(&arguments[0])?, |_, place| place),
         },
         Scalar {
             name: "arrayEnumerateUniq",
@@ -50,7 +48,8 @@ fn places_type() -> DataType {
 fn enumerate(list: &ListArray, mut number: impl FnMut(usize, u32) -> u32) -> Result<ArrayRef> {
     let mut numbers = vec![0; list.values().len()];
     for row in 0..list.len() {
-        let (first, last) = (list.value_offsets()[row] as usize, list.value_offsets()[row + 1] as usize);
+        let (first, last) =
+            (list.value_offsets()[row] as usize, list.value_offsets()[row + 1] as usize);
         for at in first..last {
             numbers[at] = number(at, (at - first) as u32 + 1);
         }

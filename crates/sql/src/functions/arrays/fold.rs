@@ -83,11 +83,9 @@ fn sum_type(list: &DataType) -> Result<DataType> {
         | DataType::UInt16
         | DataType::UInt32
         | DataType::UInt64 => DataType::UInt64,
-        DataType::Int8
-        | DataType::Int16
-        | DataType::Int32
-        | DataType::Int64
-        | DataType::Null => DataType::Int64,
+        DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Int64 | DataType::Null => {
+            DataType::Int64
+        }
         DataType::Float16 | DataType::Float32 | DataType::Float64 => DataType::Float64,
         DataType::Decimal128(_, scale) => DataType::Decimal128(DECIMAL128_MAX_PRECISION, scale),
         other => return plan_err!("elements of type {other} have no sum"),

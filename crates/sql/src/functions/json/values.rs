@@ -95,10 +95,9 @@ pub(super) fn integer(value: &Value) -> i64 {
 /// As [`integer`], for numbers that are not negative.
 pub(super) fn unsigned(value: &Value) -> u64 {
     match value {
-        Value::Number(number) => number
-            .as_u64()
-            .or_else(|| number.as_f64().map(|number| number as u64))
-            .unwrap_or(0),
+        Value::Number(number) => {
+            number.as_u64().or_else(|| number.as_f64().map(|number| number as u64)).unwrap_or(0)
+        }
         Value::String(text) => text.trim().parse().unwrap_or(0),
         Value::Bool(value) => u64::from(*value),
         _ => 0,

@@ -28,10 +28,10 @@ pub(super) const EXTRACT_ALL: Scalar = Scalar {
 
 /// Compiles a pattern once for the run of rows that share it.
 #[derive(Default)]
-struct Patterns(Option<(String, Regex)>);
+pub(super) struct Patterns(Option<(String, Regex)>);
 
 impl Patterns {
-    fn get(&mut self, pattern: &str) -> Result<&Regex> {
+    pub(super) fn get(&mut self, pattern: &str) -> Result<&Regex> {
         if self.0.as_ref().is_none_or(|(known, _)| known != pattern) {
             match Regex::new(pattern) {
                 Ok(compiled) => self.0 = Some((pattern.to_owned(), compiled)),

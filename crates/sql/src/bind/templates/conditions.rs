@@ -1,0 +1,55 @@
+//! Conditions, comparisons and conversions.
+
+use super::Call;
+
+pub(super) const CALLS: &[Call] = &[
+    // Conditions
+    ("if", 3, "CASE WHEN $1 THEN $2 ELSE $3 END"),
+    ("ifNull", 2, "coalesce($1, $2)"),
+    ("isNull", 1, "($1) IS NULL"),
+    ("isNotNull", 1, "($1) IS NOT NULL"),
+    ("assumeNotNull", 1, "$1"),
+    ("toNullable", 1, "$1"),
+    ("materialize", 1, "$1"),
+    ("identity", 1, "$1"),
+    ("not", 1, "($1) = 0"),
+    ("xor", 2, "CAST($1 AS Bool) <> CAST($2 AS Bool)"),
+    ("equals", 2, "($1) = ($2)"),
+    ("notEquals", 2, "($1) <> ($2)"),
+    ("less", 2, "($1) < ($2)"),
+    ("greater", 2, "($1) > ($2)"),
+    ("lessOrEquals", 2, "($1) <= ($2)"),
+    ("greaterOrEquals", 2, "($1) >= ($2)"),
+    ("isZeroOrNull", 1, "coalesce(($1) = 0, true)"),
+    ("isNotDistinctFrom", 2, "($1) IS NOT DISTINCT FROM ($2)"),
+    ("isDistinctFrom", 2, "($1) IS DISTINCT FROM ($2)"),
+    ("transform", 3, "coalesce(array_element($3, array_position($2, $1)), $1)"),
+    ("transform", 4, "coalesce(array_element($3, array_position($2, $1)), $4)"),
+    // Conversions
+    ("toUUID", 1, "CAST($1 AS String)"),
+    ("toDate", 1, "CAST($1 AS Date)"),
+    ("toDate32", 1, "CAST($1 AS Date)"),
+    ("date", 1, "CAST($1 AS Date)"),
+    ("toDateTime", 1, "CAST($1 AS DateTime)"),
+    ("fromUnixTimestamp", 1, "CAST(CAST($1 AS Int64) AS DateTime)"),
+    (
+        "toUUIDOrNull",
+        1,
+        "CASE WHEN regexp_like($1, '^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$') THEN lower($1) END",
+    ),
+    ("toDate32OrNull", 1, "TRY_CAST($1 AS Date)"),
+    ("toDateOrZero", 1, "coalesce(TRY_CAST($1 AS Date), CAST('1970-01-01' AS Date))"),
+    (
+        "toDateTimeOrZero",
+        1,
+        "coalesce(TRY_CAST($1 AS DateTime), CAST('1970-01-01 00:00:00' AS DateTime))",
+    ),
+    ("toDateTimeOrDefault", 2, "coalesce(TRY_CAST($1 AS DateTime), $2)"),
+    ("toDateOrDefault", 2, "coalesce(TRY_CAST($1 AS Date), $2)"),
+    ("toDateTime32", 1, "CAST($1 AS DateTime)"),
+    ("toDateTime64OrNull", 1, "TRY_CAST($1 AS DateTime64(3))"),
+    ("toLowCardinality", 1, "$1"),
+    ("toIPv4", 1, "IPv4StringToNum($1)"),
+    ("IPv6StringToNum", 1, "toIPv6($1)"),
+    ("toStringCutToZero", 1, "toString($1)"),
+];
