@@ -4,9 +4,12 @@
 mod addresses;
 mod arrays;
 mod average;
+mod by_key;
 mod conditions;
 pub(crate) mod datetime;
+mod describe;
 mod extremes;
+mod frequent;
 mod hashes;
 mod json;
 mod planner;
@@ -35,6 +38,7 @@ static SCALARS: LazyLock<Vec<Arc<ScalarUDF>>> = LazyLock::new(|| {
         url::all(),
         addresses::all(),
         hashes::all(),
+        describe::all(),
     ];
     let described = families.into_iter().flatten().map(scalar::Scalar::udf);
     described.chain(conditions::all()).chain(states::scalars()).collect()
@@ -66,6 +70,8 @@ pub fn register(mut builder: SessionStateBuilder) -> SessionStateBuilder {
     builder.scalar_functions().get_or_insert_with(Vec::new).extend(SCALARS.iter().cloned());
     let aggregates = builder.aggregate_functions().get_or_insert_with(Vec::new);
     aggregates.push(average::average());
+    aggregates.extend(by_key::all());
+    aggregates.extend(frequent::all());
     aggregates.extend(states::aggregates());
     builder
 }

@@ -5,8 +5,8 @@ mod combinators;
 
 use granary_common::{Error, Result};
 use sqlparser::ast::{
-    DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
-    ObjectName, ObjectNamePart,
+    BinaryOperator, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr,
+    FunctionArguments, Ident, ObjectName, ObjectNamePart, UnaryOperator,
 };
 
 use super::calls::{plain_arguments, substitute};
@@ -48,6 +48,43 @@ const AGGREGATES: &[(&str, &str)] = &[
     ("groupbitand", "bit_and"),
     ("groupbitor", "bit_or"),
     ("groupbitxor", "bit_xor"),
+    ("sumkahan", "sum"),
+    ("any_value", "first_value"),
+    ("anyheavy", "first_value"),
+    ("first_value_respect_nulls", "first_value"),
+    ("uniqthetasketch", "uniq"),
+    ("groupbitmap", "uniq"),
+    ("stddevpopstable", "stddev_pop"),
+    ("stddevsampstable", "stddev_samp"),
+    ("varpopstable", "var_pop"),
+    ("varsampstable", "var_samp"),
+    ("corrstable", "corr"),
+    ("covarpopstable", "covar_pop"),
+    ("covarsampstable", "covar_samp"),
+    ("quantiletiming", "quantile"),
+    ("quantilebfloat16", "quantile"),
+    ("quantiledd", "quantile"),
+    ("quantilegk", "quantile"),
+    ("quantileexactlow", "quantileexact"),
+    ("quantileexacthigh", "quantileexact"),
+    ("medianexact", "quantileexact"),
+    ("mediantdigest", "quantile"),
+    ("mediantiming", "quantile"),
+    ("quantilestdigest", "quantiles"),
+    ("quantilestiming", "quantiles"),
+    ("quantilesexactinclusive", "quantiles"),
+    ("grouparraysorted", "grouparraysorted"),
+    ("groupconcat", "groupconcat"),
+    ("avgweighted", "avgweighted"),
+    ("topk", "topk"),
+    ("approx_top_k", "topk"),
+    ("summap", "summap"),
+    ("summapwithoverflow", "summap"),
+    ("summappedarrays", "summap"),
+    ("minmap", "minmap"),
+    ("minmappedarrays", "minmap"),
+    ("maxmap", "maxmap"),
+    ("maxmappedarrays", "maxmap"),
     ("argmax", "argmax"),
     ("argmin", "argmin"),
 ];
@@ -139,6 +176,34 @@ fn rewrite_base(function: &mut Function, base: &str, name: &str) -> Result<Optio
         }
         "grouparray" => group_array(function, name, false).map(Some),
         "groupuniqarray" => group_array(function, name, true).map(Some),
+        "topk" => {
+            let most = parameters(function)?.first().cloned();
+            let most = most.map_or_else(|| templates::expression("10"), Ok)?;
+            let value = only_argument(function, name)?;
+            keep_clauses(substitute("topk($1, $2)", &[value, most])?, function).map(Some)
+        }
+        "grouparraysorted" => {
+            let all = group_array_of(function, &only_argument(function, name)?, false)?;
+            match parameters(function)?.first() {
+                Some(most) => {
+                    substitute("array_slice(array_sort($1), 1, $2)", &[all, most.clone()])
+                }
+                None => substitute("array_sort($1)", &[all]),
+            }
+            .map(Some)
+        }
+        "groupconcat" => {
+            let separator = parameters(function)?.first().cloned();
+            let separator = separator.map_or_else(|| templates::expression("''"), Ok)?;
+            let value = substitute("toString($1)", &[only_argument(function, name)?])?;
+            keep_clauses(substitute("string_agg($1, $2)", &[value, separator])?, function).map(Some)
+        }
+        "avgweighted" => avg_weighted(function, name).map(Some),
+        "sum" | "avg" => {
+            condition_as_number(function)?;
+            rename(function, base);
+            Ok(None)
+        }
         "argmax" => arg_extreme(function, name, "DESC").map(Some),
         "argmin" => arg_extreme(function, name, "ASC").map(Some),
         plain => {
@@ -255,19 +320,72 @@ fn quantile(function: &Function, name: &str, level: &Expr) -> Result<Expr> {
     keep_clauses(call, function)
 }
 
+/// The mean where each value counts as often as its weight says.
+fn avg_weighted(function: &Function, name: &str) -> Result<Expr> {
+    let arguments = plain_arguments(function).unwrap_or_default();
+    if arguments.len() != 2 {
+        return Err(Error::invalid(format!("{name} takes a value and its weight")));
+    }
+    let sum = |text: &str| keep_clauses(substitute(text, &arguments)?, function);
+    let weighted = sum("sum(CAST($1 AS Float64) * CAST($2 AS Float64))")?;
+    let weights = sum("sum(CAST($2 AS Float64))")?;
+    substitute("($1) / ($2)", &[weighted, weights])
+}
+
+/// `sum(x > 1)` counts the rows where the condition holds.
+fn condition_as_number(function: &mut Function) -> Result<()> {
+    let FunctionArguments::List(list) = &mut function.args else { return Ok(()) };
+    let [FunctionArg::Unnamed(FunctionArgExpr::Expr(argument))] = list.args.as_mut_slice() else {
+        return Ok(());
+    };
+    if is_condition(argument) {
+        *argument = substitute("CAST($1 AS UInt8)", std::slice::from_ref(argument))?;
+    }
+    Ok(())
+}
+
+fn is_condition(expression: &Expr) -> bool {
+    match expression {
+        Expr::Nested(inner) => is_condition(inner),
+        Expr::BinaryOp { op, .. } => matches!(
+            op,
+            BinaryOperator::Eq
+                | BinaryOperator::NotEq
+                | BinaryOperator::Lt
+                | BinaryOperator::LtEq
+                | BinaryOperator::Gt
+                | BinaryOperator::GtEq
+                | BinaryOperator::And
+                | BinaryOperator::Or
+        ),
+        Expr::IsNull(_)
+        | Expr::IsNotNull(_)
+        | Expr::InList { .. }
+        | Expr::Between { .. }
+        | Expr::Like { .. }
+        | Expr::ILike { .. }
+        | Expr::UnaryOp { op: UnaryOperator::Not, .. } => true,
+        _ => false,
+    }
+}
+
 /// All values that are not NULL, at most as many as the parameter says.
 fn group_array(function: &Function, name: &str, distinct: bool) -> Result<Expr> {
     let value = only_argument(function, name)?;
     let most = parameters(function)?.first().cloned();
-    let text = match distinct {
-        true => "array_agg(DISTINCT $1) FILTER (WHERE ($1) IS NOT NULL)",
-        false => "array_agg($1) FILTER (WHERE ($1) IS NOT NULL)",
-    };
-    let all = keep_clauses(substitute(text, &[value])?, function)?;
+    let all = group_array_of(function, &value, distinct)?;
     match most {
         Some(most) => substitute("array_slice($1, 1, $2)", &[all, most]),
         None => Ok(all),
     }
+}
+
+fn group_array_of(function: &Function, value: &Expr, distinct: bool) -> Result<Expr> {
+    let text = match distinct {
+        true => "array_agg(DISTINCT $1) FILTER (WHERE ($1) IS NOT NULL)",
+        false => "array_agg($1) FILTER (WHERE ($1) IS NOT NULL)",
+    };
+    keep_clauses(substitute(text, std::slice::from_ref(value))?, function)
 }
 
 fn arg_extreme(function: &Function, name: &str, direction: &str) -> Result<Expr> {

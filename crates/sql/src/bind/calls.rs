@@ -133,6 +133,40 @@ fn call(function: &mut Function) -> Result<Option<Expr>> {
             substitute(&format!("date_diff('{unit}', $1, $2)"), &[from.clone(), to.clone()])
                 .map(Some)
         }
+        ("age", [unit, from, to]) => {
+            let unit = unit_text(unit)?;
+            substitute(&format!("age('{unit}', $1, $2)"), &[from.clone(), to.clone()]).map(Some)
+        }
+        ("dateadd" | "date_add" | "timestampadd" | "timestamp_add", [unit, number, time]) => {
+            let unit = unit_text(unit)?;
+            let text = format!("($1) + toInterval($2, '{unit}')");
+            substitute(&text, &[time.clone(), number.clone()]).map(Some)
+        }
+        ("datesub" | "date_sub" | "timestampsub" | "timestamp_sub", [unit, number, time]) => {
+            let unit = unit_text(unit)?;
+            let text = format!("($1) - toInterval($2, '{unit}')");
+            substitute(&text, &[time.clone(), number.clone()]).map(Some)
+        }
+        ("and" | "or", [_, _, ..]) => {
+            let text = format!("($1) {lower} ($2)");
+            let first = arguments[0].clone();
+            let all = arguments[1..]
+                .iter()
+                .try_fold(first, |all, next| substitute(&text, &[all, next.clone()]))?;
+            Ok(Some(all))
+        }
+        ("arrayreduce", [Expr::Value(function), array]) => {
+            array_reduce(&function.value, array).map(Some)
+        }
+        ("arrayintersect", [first, rest @ ..]) if !rest.is_empty() => {
+            let all = rest.iter().try_fold(first.clone(), |all, next| {
+                substitute("array_intersect($1, $2)", &[all, next.clone()])
+            })?;
+            Ok(Some(all))
+        }
+        ("arrayzip", _) => {
+            Ok(Some(with_arguments(templates::expression("arrays_zip()")?, arguments)))
+        }
         ("intdiv", [left, right]) => Ok(Some(Expr::BinaryOp {
             left: Box::new(Expr::Nested(Box::new(left.clone()))),
             op: BinaryOperator::MyIntegerDivide,
@@ -211,6 +245,32 @@ fn concatenation(arguments: &[Expr]) -> Result<Expr> {
 
 fn decimal(value: &Expr, precision: u8, scale: &Expr) -> Result<Expr> {
     substitute(&format!("CAST($1 AS Decimal({precision}, {scale}))"), std::slice::from_ref(value))
+}
+
+/// `arrayReduce('sum', xs)`: the aggregate of one array.
+fn array_reduce(function: &Value, array: &Expr) -> Result<Expr> {
+    let Value::SingleQuotedString(name) = function else {
+        return Err(Error::invalid("arrayReduce takes the name of an aggregate as a text"));
+    };
+    let text = match name.to_lowercase().as_str() {
+        "sum" => "arraySum($1)",
+        "avg" => "array_avg($1)",
+        "min" => "array_min($1)",
+        "max" => "array_max($1)",
+        "count" => "length($1)",
+        "uniq" | "uniqexact" => "arrayUniq($1)",
+        "any" => "($1)[1]",
+        "anylast" => "($1)[-1]",
+        "grouparray" => "$1",
+        "groupuniqarray" => "array_distinct($1)",
+        other => {
+            return Err(Error::unsupported(format!(
+                "arrayReduce knows sum, avg, min, max, count, uniq, any, anyLast, groupArray and \
+                 groupUniqArray, not '{other}'"
+            )));
+        }
+    };
+    substitute(text, std::slice::from_ref(array))
 }
 
 /// A unit, written as a word or as a text.

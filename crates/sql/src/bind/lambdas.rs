@@ -143,7 +143,7 @@ fn over_entries(name: &str, lambda: &LambdaFunction, maps: &[Expr], text: &str) 
         return Err(Error::invalid(format!("{name} takes a function of key and value, and a map")));
     };
     let body = replaced(lambda, &variables, &[element("key"), element("value")]);
-    let entries = substitute("map_entries($1)", std::slice::from_ref(map))?;
+    let entries = substitute("mapEntries($1)", std::slice::from_ref(map))?;
     substitute(text, &[Expr::Lambda(arrow(ELEMENTS, body)), entries])
 }
 
@@ -274,7 +274,7 @@ mod tests {
             (
                 "mapFilter",
                 vec!["(k, v) -> v > 1", "m"],
-                "mapFromEntries(array_filter(map_entries(m), __granary_elements -> \
+                "mapFromEntries(array_filter(mapEntries(m), __granary_elements -> \
                  __granary_elements['value'] > 1))",
             ),
         ] {

@@ -1,5 +1,6 @@
 //! Dates and times. What is a plain cast or a `date_part` is a rewrite in `bind`.
 
+mod age;
 mod civil;
 mod difference;
 mod format;
@@ -13,6 +14,7 @@ pub(crate) use format::time_texts;
 /// The functions of this family.
 pub(super) fn all() -> Vec<Scalar> {
     let mut all = civil::all();
+    all.push(age::AGE);
     all.push(difference::DATE_DIFF);
     all.push(format::FORMAT_DATE_TIME);
     all.push(interval::TO_INTERVAL);

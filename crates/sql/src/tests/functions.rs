@@ -130,9 +130,116 @@ async fn rows_in_subqueries() {
     check_queries(&[
         ("SELECT id FROM t WHERE (id, amount) IN (SELECT 1, 2.5)", "1"),
         ("SELECT id FROM t WHERE (id, amount) NOT IN (SELECT id, max(amount) FROM t WHERE id = 1 GROUP BY id)", "2"),
-        ("SELECT count() FROM t WHERE (id, x) NOT IN (SELECT 5, 5)", "2"),
-        ("SELECT count() FROM t WHERE (id, x) NOT IN (SELECT 2, 5)", "1"),
+        ("SELECT count() FROM t WHERE (id, x) NOT IN (SELECT 5 AS a, 6 AS b)", "2"),
+        ("SELECT count() FROM t WHERE (id, x) NOT IN (SELECT 2 AS a, 5 AS b)", "1"),
         ("SELECT id, n.k FROM t ORDER BY id", "1 | [p, q]; 2 | []"),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn texts() {
+    check(&[
+        ("hex('ab')", "6162"),
+        ("hex(255)", "FF"),
+        ("unhex('6162')", "ab"),
+        ("bin(5)", "00000101"),
+        ("base64Encode('abc')", "YWJj"),
+        ("base64Decode('YWJj')", "abc"),
+        ("tryBase64Decode('?')", ""),
+        ("encodeURLComponent('a b/c')", "a%20b%2Fc"),
+        ("decodeURLComponent('a%20b%')", "a b%"),
+        ("char(104, 105)", "hi"),
+        ("splitByRegexp('[0-9]+', 'a12b3c')", "[a, b, c]"),
+        ("splitByWhitespace(' a  b ')", "[a, b]"),
+        ("alphaTokens('ab1c')", "[ab, c]"),
+        ("ngrams('abc', 2)", "[ab, bc]"),
+        ("multiSearchAny('abc', ['x', 'b'])", "true"),
+        ("multiSearchFirstIndex('abc', ['x', 'b'])", "2"),
+        ("multiSearchFirstPosition('abc', ['c', 'b'])", "2"),
+        ("multiMatchAny('abc', ['^b', 'c$'])", "true"),
+        ("countSubstrings('aXbX', 'X')", "2"),
+        ("countMatches('a1b22', '[0-9]+')", "2"),
+        ("position('abab', 'b', 3)", "4"),
+        ("substringIndex('a.b.c', '.', 2)", "a.b"),
+        ("hasToken('a b,c', 'b')", "true"),
+        ("like('abc', 'a%')", "true"),
+        ("concatWithSeparator('-', 'a', 'b')", "a-b"),
+        ("domain('http://www.a.org:80/b')", "www.a.org"),
+        ("domainWithoutWWW('http://www.a.org/')", "a.org"),
+        ("path('http://a/b?c#d')", "/b"),
+        ("queryString('http://a/b?c#d')", "c"),
+        ("cutQueryString('http://a/b?c#d')", "http://a/b#d"),
+        ("port('http://a:81/')", "81"),
+        ("extractURLParameter('http://a/?b=1&c=2', 'c')", "2"),
+        ("cutURLParameter('http://a/?b=1&c=2', 'b')", "http://a/?c=2"),
+        ("extractURLParameterNames('http://a/?b=1&c=2')", "[b, c]"),
+        ("IPv4StringToNum('0.0.1.0')", "256"),
+        ("IPv4NumToString(256)", "0.0.1.0"),
+        ("isIPAddressInRange('10.1.2.3', '10.0.0.0/8')", "true"),
+        ("isIPv4String('300.1.1.1')", "false"),
+        ("CRC32('a')", "3904355907"),
+        ("cityHash64('a', 1) = cityHash64('a', 1)", "true"),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn times_numbers_and_conversions() {
+    check(&[
+        ("dateAdd(day, 1, toDate('2024-01-31'))", "2024-02-01"),
+        ("date_sub(MONTH, 1, toDate('2024-03-31'))", "2024-02-29"),
+        ("toISOWeek(toDate('2024-01-01'))", "1"),
+        ("toStartOfWeek(toDate('2024-01-10'))", "2024-01-07"),
+        ("toLastDayOfMonth(toDate('2024-02-10'))", "2024-02-29"),
+        ("fromUnixTimestamp64Milli(1704067200123)", "2024-01-01 00:00:00.123"),
+        ("toRelativeDayNum(toDate('1970-01-05'))", "4"),
+        ("timeSlot(toDateTime('2024-01-01 10:45:00'))", "2024-01-01 10:30:00"),
+        ("age('month', toDate('2024-01-31'), toDate('2024-03-30'))", "1"),
+        ("age('year', toDate('2020-02-29'), toDate('2024-02-29'))", "4"),
+        ("parseDateTimeBestEffortOrNull('x') IS NULL", "true"),
+        ("toUInt8OrZero('300')", "0"),
+        ("toInt16OrDefault('x', 7)", "7"),
+        ("toFloat64OrNull('x') IS NULL", "true"),
+        ("transform(2, [1, 2], ['a', 'b'], 'c')", "b"),
+        ("transform(3, [1, 2], ['a', 'b'], 'c')", "c"),
+        ("bitAnd(5, 3)", "1"),
+        ("bitXor(5, 3)", "6"),
+        ("bitShiftLeft(1, 4)", "16"),
+        ("bitCount(7)", "3"),
+        ("bitNot(0)", "-1"),
+        ("xor(1, 0)", "true"),
+        ("positiveModulo(-1, 3)", "2"),
+        ("intDivOrZero(1, 0)", "0"),
+        ("isFinite(1.5)", "true"),
+        ("isInfinite(1 / 0)", "true"),
+        ("log(exp(1))", "1"),
+        ("and(1, 1, 0)", "false"),
+        ("arrayReduce('max', [1, 3, 2])", "3"),
+        ("arrayIntersect([1, 2, 3], [2, 3], [3])", "[3]"),
+        ("toTypeName(1)", "Int64"),
+        ("toTypeName(tags)", "Array(String)"),
+        ("formatReadableSize(1048576)", "1.00 MiB"),
+        ("formatReadableQuantity(1234567)", "1.23 million"),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn aggregates_by_key_and_of_frequency() {
+    check_queries(&[
+        ("SELECT toString(topK(2)(t)) FROM (SELECT arrayJoin(['x', 'y', 'x', 'z', 'y', 'x']) AS t)", "[x, y]"),
+        ("SELECT toString(topKIf(2)(t, t <> 'x')) FROM (SELECT arrayJoin(['x', 'y', 'x', 'z', 'y']) AS t)", "[y, z]"),
+        (
+            "SELECT toString(t.1), toString(t.2) FROM (SELECT sumMap(k, v) AS t FROM \
+             (SELECT [1, 2] AS k, [10, 20] AS v UNION ALL SELECT [2, 3], [5, 5]))",
+            "[1, 2, 3] | [10, 25, 5]",
+        ),
+        ("SELECT sumMap(m)['two'], maxMap(m)['one'] FROM t", "2.0 | 1.0"),
+        ("SELECT sum(id > 1), sumIf(id = 2, id < 5) FROM t", "1 | 1"),
+        ("SELECT avgWeighted(id, id) FROM t", "1.6666666666666667"),
+        ("SELECT toString(groupArraySorted(2)(x)) FROM (SELECT arrayJoin([3, 1, 2]) AS x)", "[1, 2]"),
+        ("SELECT groupConcat('-')(x) FROM (SELECT 'a' AS x)", "a"),
     ])
     .await;
 }

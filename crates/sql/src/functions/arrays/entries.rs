@@ -2,22 +2,50 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, MapArray, StructArray};
-use arrow::datatypes::{DataType, Field, Fields};
+use arrow::array::{Array, ArrayRef, AsArray, ListArray, MapArray, StructArray};
+use arrow::datatypes::{DataType, Field, FieldRef, Fields};
 use datafusion::common::{Result, exec_err, plan_err};
 
 use crate::functions::rows::{item_type, lists};
 use crate::functions::scalar::{Arity, Scalar};
 
 pub(super) fn all() -> Vec<Scalar> {
-    vec![Scalar {
-        name: "mapFromEntries",
-        summary: "mapFromEntries(entries): the map of an array of tuples (key, value). \
+    vec![
+        Scalar {
+            name: "mapEntries",
+            summary: "mapEntries(map): the entries as an array of tuples (key, value)",
+            arity: Arity::Exactly(1),
+            returns: |types| match &types[0] {
+                DataType::Map(entries, _) => Ok(entries_type(entries)),
+                other => plan_err!("a map is expected, not {other}"),
+            },
+            kernel: entries,
+        },
+        Scalar {
+            name: "mapFromEntries",
+            summary: "mapFromEntries(entries): the map of an array of tuples (key, value). \
                   mapFromEntries([('a', 1)]) = map('a', 1)",
-        arity: Arity::Exactly(1),
-        returns: |types| Ok(DataType::Map(Arc::new(entries_field(&types[0])?), false)),
-        kernel: from_entries,
-    }]
+            arity: Arity::Exactly(1),
+            returns: |types| Ok(DataType::Map(Arc::new(entries_field(&types[0])?), false)),
+            kernel: from_entries,
+        },
+    ]
+}
+
+fn entries_type(entries: &FieldRef) -> DataType {
+    DataType::List(Arc::new(Field::new_list_field(entries.data_type().clone(), false)))
+}
+
+fn entries(arguments: &[ArrayRef]) -> Result<ArrayRef> {
+    let DataType::Map(field, _) = arguments[0].data_type() else {
+        return exec_err!("a map is expected");
+    };
+    let DataType::List(item) = entries_type(field) else {
+        return exec_err!("a map is expected");
+    };
+    let map = arguments[0].as_map();
+    let rows = Arc::new(map.entries().clone());
+    Ok(Arc::new(ListArray::try_new(item, map.offsets().clone(), rows, map.nulls().cloned())?))
 }
 
 fn entries_field(list: &DataType) -> Result<Field> {
