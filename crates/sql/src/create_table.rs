@@ -5,6 +5,7 @@ mod distribution;
 mod engine;
 mod keys;
 mod options;
+mod unique;
 
 use datafusion::execution::SessionState;
 use granary_catalog::{ColumnType, NewTable, Snapshot};
@@ -13,6 +14,7 @@ use granary_common::{Error, Result};
 use crate::resolve::{find_database, resolve_table};
 use crate::{CreateTable, DialectSettings, Notice};
 use columns::Columns;
+use distribution::Meeting;
 
 /// Where a CREATE TABLE looks things up.
 #[derive(Clone, Copy, Debug)]
@@ -56,10 +58,15 @@ pub fn create_table(
     columns.declare(&create.columns, source, &mut notices)?;
     let keys = keys::keys(&create, &mut columns, source, &mut notices)?;
     let engine = engine::engine(create.engine.as_ref(), &columns, &keys, &mut notices)?;
+    let unique_key = unique::unique_key(&create.clauses, &engine.kind, &keys, &columns, source)?;
+    let meeting = match unique_key.is_empty() {
+        false => Some(Meeting::of_unique_key(&unique_key)),
+        true => engine.kind.collapses().then(|| Meeting::of_sorting_key(&keys.order_by)),
+    };
     let distribution = distribution::distribution(
         &create.clauses,
         &columns,
-        engine.kind.collapses().then_some(keys.order_by.as_slice()),
+        meeting.as_ref(),
         source,
         &mut notices,
     )?;
@@ -78,7 +85,7 @@ pub fn create_table(
             colocation_group: distribution.colocation_group,
             settings,
             comment: create.clauses.comment,
-            unique_key: Vec::new(),
+            unique_key: unique_key.iter().map(|key| key.column).collect(),
         },
         notices,
     ))

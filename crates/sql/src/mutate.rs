@@ -8,6 +8,7 @@
 //! Such a query is bound like any other one, so that every expression and subquery is allowed that
 //! SELECT allows. A row for which the predicate is NULL is not touched.
 
+mod lookup;
 mod merge;
 
 use datafusion::execution::SessionState;
@@ -24,6 +25,7 @@ use crate::insert::targets;
 use crate::partition::{both, partition_condition};
 use crate::statement::{Delete, Statement, TableName, Update, parse, parse_expression};
 
+pub use lookup::{KEY_PLACES, bind_key_lookup};
 pub use merge::{MERGE_DELETE, MERGE_INSERT, MERGE_UPDATE, merge_query};
 
 /// The virtual column that holds a row's part.

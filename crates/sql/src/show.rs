@@ -113,6 +113,11 @@ pub fn show_create_table(table: &Table, database: &str) -> String {
         text.push_str(&format!("\nPRIMARY KEY {}", key_text(&keys[..table.primary_key_len])));
     }
     text.push_str(&format!("\nORDER BY {}", key_text(&keys)));
+    if !table.unique_key.is_empty() {
+        let columns = table.unique_key.iter().filter_map(|id| table.column(*id));
+        let names: Vec<String> = columns.map(|column| identifier(&column.name)).collect();
+        text.push_str(&format!("\nUNIQUE KEY ({})", names.join(", ")));
+    }
     text.push_str(&distribution_text(table));
     if let Some(group) = &table.colocation_group {
         text.push_str(&format!("\nCOLOCATE WITH {}", identifier(group)));

@@ -250,6 +250,8 @@ pub struct TableClauses {
     pub partition_by: Option<Vec<Expr>>,
     pub order_by: Option<Vec<Expr>>,
     pub primary_key: Option<Vec<Expr>>,
+    /// The columns of which a row replaces the earlier one that has the same values.
+    pub unique_key: Option<Vec<Expr>>,
     pub sample_by: Option<Expr>,
     /// Present when a TTL is written; it has no effect yet.
     pub ttl: bool,

@@ -12,6 +12,13 @@ pub(super) fn change(
     table: TableId,
     change: &PartitionChange,
 ) -> Result<Outcome> {
+    let is_unique = !table::find(draft, table)?.table.unique_key.is_empty();
+    if is_unique && matches!(change, PartitionChange::Detach(_) | PartitionChange::Attach(_)) {
+        return Err(Error::unsupported(
+            "partitions of a table with a UNIQUE KEY cannot be detached and attached: rows of the \
+             same key could be inserted meanwhile",
+        ));
+    }
     match change {
         PartitionChange::Drop(partitions) => remove(draft, table, partitions, false)?,
         PartitionChange::Detach(partitions) => remove(draft, table, partitions, true)?,

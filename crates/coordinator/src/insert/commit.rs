@@ -18,6 +18,7 @@ use super::block::Block;
 use super::digest::ContentDigest;
 use super::effect::Effect;
 use super::target::Target;
+use super::upsert::check_stageable;
 use super::{InsertRequest, Inserted, group};
 use crate::core::Coordinator;
 use crate::query::QueryHandle;
@@ -62,7 +63,7 @@ impl<'a> Writer<'a> {
     ) -> Result<Self> {
         let target = match effect.removals() {
             Some(removals) => Target::replaced(core, request, &schema, removals)?,
-            None => Target::find(core, request, &schema).await?,
+            None => Target::find(core, request, &schema).await?.with_keys_under(&effect),
         };
         let token = match request.settings.insert.token.as_str() {
             "" => core.with.random.next_hex(),
@@ -91,6 +92,7 @@ impl<'a> Writer<'a> {
                 if block.rows + piece.num_rows() as u64 > settings.block_rows_max
                     || block.bytes >= settings.block_bytes_max
                 {
+                    self.target.keys.check_one_block(&self.target.table)?;
                     let next = Block::starting_at(block.first_row + block.rows);
                     let full = std::mem::replace(&mut block, next);
                     self.make_room(&mut in_flight).await?;
@@ -195,6 +197,9 @@ impl<'a> Writer<'a> {
     /// Waits for a block's parts and stages them.
     async fn stage(&mut self, in_flight: InFlight) -> Result<()> {
         let written = self.written(in_flight).await?;
+        if self.effect.removals().is_none() {
+            check_stageable(&written.writes)?;
+        }
         let transaction = match &self.staged {
             Some(staged) => staged.transaction.clone(),
             None => {

@@ -20,6 +20,7 @@ mod rpc;
 mod slowdown;
 mod source;
 mod target;
+mod upsert;
 pub mod wire;
 
 use std::sync::Arc;

@@ -19,10 +19,12 @@ use granary_storage::PartSchema;
 
 use super::InsertRequest;
 use super::block::{Block, cut};
+use super::effect::Effect;
 use super::feed::feed_views;
 use super::slowdown::{make_room, slowdown_notice};
+use super::upsert::{KeyRule, check_filled_once, upserted};
 use crate::core::Coordinator;
-use crate::mutate::Removals;
+use crate::mutate::{Removals, add_to};
 use crate::session::{Session, StatementSettings};
 use crate::views::SessionViews;
 
@@ -31,8 +33,12 @@ use crate::views::SessionViews;
 pub(super) struct Target {
     pub snapshot: Arc<Snapshot>,
     pub table: Arc<Table>,
-    session: Session,
-    settings: StatementSettings,
+    pub session: Session,
+    pub settings: StatementSettings,
+    /// What becomes of rows with the unique keys of those that come.
+    pub keys: KeyRule,
+    /// The columns that the rows bring, when not all.
+    pub columns: Option<Vec<String>>,
     /// How many views the rows have come through.
     depth: usize,
     /// Whether the table's views see the rows.
@@ -69,7 +75,7 @@ impl Target {
         if let Some(target) = Arc::get_mut(&mut target) {
             target.feeds_views = false;
         }
-        Ok(target)
+        Ok(target.with_keys(KeyRule::Settled))
     }
 
     /// The same table in the newest snapshot.
@@ -91,12 +97,29 @@ impl Target {
         schema: &SchemaRef,
         snapshot: Arc<Snapshot>,
     ) -> Result<Arc<Self>> {
+        let keys = self.keys;
         let state = snapshot.tables.get(&self.table.id);
         let table = state.map(|state| Arc::clone(&state.table));
         let table = table.filter(|table| table.dropped.is_none()).ok_or_else(|| {
             Error::not_found(format!("table '{}' was dropped meanwhile", self.table.name))
         })?;
-        Self::of_request(core, request, schema, snapshot, table)
+        Ok(Self::of_request(core, request, schema, snapshot, table)?.with_keys(keys))
+    }
+
+    /// The same for an insert that has this effect: what is overwritten needs no look at.
+    pub fn with_keys_under(self: Arc<Self>, effect: &Effect) -> Arc<Self> {
+        match (effect, self.keys) {
+            (Effect::Overwrite(_), KeyRule::Replace) => self.with_keys(KeyRule::LastOfBlock),
+            _ => self,
+        }
+    }
+
+    /// The same with another rule.
+    pub fn with_keys(mut self: Arc<Self>, keys: KeyRule) -> Arc<Self> {
+        if let Some(target) = Arc::get_mut(&mut self) {
+            target.keys = keys;
+        }
+        self
     }
 
     /// Whether rows bound to this target can be committed at `snapshot`.
@@ -132,6 +155,8 @@ impl Target {
             partitions_per_block_max: request.settings.query.max_partitions_per_insert_block,
             session: request.session.clone(),
             settings: request.settings.clone(),
+            keys: KeyRule::of(&table),
+            columns: request.columns.clone(),
             depth: 0,
             feeds_views: true,
             snapshot,
@@ -155,6 +180,8 @@ impl Target {
             partitions_per_block_max: self.partitions_per_block_max,
             session: self.session.clone(),
             settings: self.settings.clone(),
+            keys: KeyRule::of(&table),
+            columns: Some(columns.to_vec()),
             depth: self.depth + 1,
             feeds_views: true,
             snapshot: Arc::clone(&self.snapshot),
@@ -227,9 +254,13 @@ impl Target {
         let projecting = core.with.tasks.spawn_blocking(move || target.project(&block));
         let failed = |error| Error::internal(format!("reading a block failed: {error}"));
         let rows = projecting.await.map_err(failed)??;
-        let mut all = vec![self.write_rows(core, rows.clone(), turn).await?];
+        let (rows, removed) = upserted(core, self, rows).await?;
+        let mut own = self.write_rows(core, rows.clone(), turn).await?;
+        add_to(&mut own, &removed);
+        let mut all = vec![own];
         if self.feeds_views {
             all.extend(feed_views(core, self, &rows, turn).await?);
+            check_filled_once(&all)?;
         }
         Ok(all)
     }

@@ -19,6 +19,8 @@ pub struct InsertSettings {
     pub coalesce_ms: u64,
     /// The token that identifies the insert; empty: one is drawn.
     pub token: String,
+    /// An insert that names some columns keeps the others of the rows with the same unique key.
+    pub partial_update: bool,
 }
 
 impl Default for InsertSettings {
@@ -28,6 +30,7 @@ impl Default for InsertSettings {
             block_bytes_max: 64 << 20,
             coalesce_ms: 50,
             token: String::new(),
+            partial_update: false,
         }
     }
 }
@@ -60,6 +63,7 @@ impl StatementSettings {
             BLOCK_BYTES => self.insert.block_bytes_max = bounded(1 << 20, 1 << 30)?,
             COALESCE => self.insert.coalesce_ms = bounded(0, 1000)?,
             TOKEN => self.insert.token = value.to_owned(),
+            PARTIAL => self.insert.partial_update = bounded(0, 1)? == 1,
             name if is_without_effect(name) => {
                 self.notices.push(Notice::new(format!("setting {name} has no effect here")));
             }
@@ -90,6 +94,7 @@ impl StatementSettings {
         texts.insert(BLOCK_BYTES.to_owned(), self.insert.block_bytes_max.to_string());
         texts.insert(COALESCE.to_owned(), self.insert.coalesce_ms.to_string());
         texts.insert(TOKEN.to_owned(), self.insert.token.clone());
+        texts.insert(PARTIAL.to_owned(), u8::from(self.insert.partial_update).to_string());
         Ok(texts)
     }
 }
@@ -98,6 +103,7 @@ const BLOCK_ROWS: &str = "insert_block_rows_max";
 const BLOCK_BYTES: &str = "insert_block_bytes_max";
 const COALESCE: &str = "insert_coalesce_ms";
 const TOKEN: &str = "insert_deduplication_token";
+const PARTIAL: &str = "partial_update";
 
 /// Settings of ClickHouse that scripts carry along. Either Granary always behaves as they ask, or
 /// they tune what it does not have.

@@ -19,12 +19,34 @@ pub(super) struct Placement {
     pub(super) colocation_group: Option<String>,
 }
 
-/// Binds DISTRIBUTED BY and the colocation group. `collapsed` is the sorting key of an engine that
-/// makes fewer of rows with equal keys: those have to meet in one bucket.
+/// Rows that have to meet in one bucket: those that are equal in these columns.
+pub(super) struct Meeting<'k> {
+    keys: &'k [KeyExpression],
+    name: &'static str,
+    reason: &'static str,
+}
+
+impl<'k> Meeting<'k> {
+    /// The sorting key of an engine that makes fewer of rows with equal keys.
+    pub(super) fn of_sorting_key(keys: &'k [KeyExpression]) -> Self {
+        Self {
+            keys,
+            name: "sorting key",
+            reason: "the engine collapses rows with equal sorting keys",
+        }
+    }
+
+    /// The key of which there is one row.
+    pub(super) fn of_unique_key(keys: &'k [KeyExpression]) -> Self {
+        Self { keys, name: "UNIQUE KEY", reason: "a row replaces the one with the same unique key" }
+    }
+}
+
+/// Binds DISTRIBUTED BY and the colocation group.
 pub(super) fn distribution(
     clauses: &TableClauses,
     columns: &Columns,
-    collapsed: Option<&[KeyExpression]>,
+    meeting: Option<&Meeting<'_>>,
     source: TableSource<'_>,
     notices: &mut Vec<Notice>,
 ) -> Result<Placement> {
@@ -46,11 +68,11 @@ pub(super) fn distribution(
         types.push(column_type);
     }
     let mut buckets = buckets.map(checked_buckets).transpose()?;
-    if let Some(sorting_key) = collapsed {
+    if let Some(meeting) = meeting {
         let is_random = clauses.distributed_by.is_some() && ids.is_empty();
-        check_subset(&ids, sorting_key, columns)?;
+        check_subset(&ids, meeting, columns)?;
         if ids.is_empty() {
-            ids = sorting_key.iter().map(|key| key.column).collect();
+            ids = meeting.keys.iter().map(|key| key.column).collect();
             types = ids.iter().filter_map(|id| columns.get(*id)).map(|c| &c.column_type).collect();
         }
         match ids.is_empty() {
@@ -61,10 +83,10 @@ pub(super) fn distribution(
                 ));
             }
             true => buckets = Some(1),
-            false if is_random => notices.push(Notice::new(
-                "a random distribution has no effect: the engine collapses rows with equal \
-                 sorting keys, so the table is distributed by its sorting key",
-            )),
+            false if is_random => notices.push(Notice::new(format!(
+                "a random distribution has no effect: {}, so the table is distributed by its {}",
+                meeting.reason, meeting.name
+            ))),
             false => {}
         }
     }
@@ -94,16 +116,17 @@ fn is_random(key: &Expr) -> bool {
     matches!(key, Expr::Function(call) if call.name.to_string().eq_ignore_ascii_case("rand"))
 }
 
-/// Rows with equal sorting keys are in one bucket only when no other column decides about it.
-fn check_subset(ids: &[ColumnId], sorting_key: &[KeyExpression], columns: &Columns) -> Result<()> {
-    let is_outside = |id: &&ColumnId| !sorting_key.iter().any(|key| key.column == **id);
+/// Such rows are in one bucket only when no other column decides about it.
+fn check_subset(ids: &[ColumnId], meeting: &Meeting<'_>, columns: &Columns) -> Result<()> {
+    let is_outside = |id: &&ColumnId| !meeting.keys.iter().any(|key| key.column == **id);
     let Some(outside) = ids.iter().find(is_outside) else { return Ok(()) };
     let name = columns.get(*outside).map_or("", |column| column.name.as_str());
-    let keys: Vec<&str> = sorting_key.iter().map(|key| key.text.as_str()).collect();
+    let keys: Vec<&str> = meeting.keys.iter().map(|key| key.text.as_str()).collect();
     Err(Error::invalid(format!(
-        "DISTRIBUTED BY: '{name}' is not in the sorting key ({}): the engine collapses rows with \
-         equal sorting keys, which must be in the same bucket",
-        keys.join(", ")
+        "DISTRIBUTED BY: '{name}' is not in the {} ({}): {}, which must be in the same bucket",
+        meeting.name,
+        keys.join(", "),
+        meeting.reason
     )))
 }
 

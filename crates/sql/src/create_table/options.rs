@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use granary_catalog::{KeyExpression, Table};
 use granary_common::{Error, Result};
+use sqlparser::ast::{Expr, Ident};
 
 use crate::error::did_you_mean;
 use crate::statement::TableClauses;
@@ -109,6 +110,11 @@ pub(super) fn take_over(create: &mut CreateTable, table: &Table) -> Result<()> {
     }
     if clauses.partition_by.is_none() && create.engine.is_none() {
         clauses.partition_by = Some(parsed(&table.partition_by)?);
+    }
+    if clauses.unique_key.is_none() && create.engine.is_none() && !table.unique_key.is_empty() {
+        let columns = table.unique_key.iter().filter_map(|id| table.column(*id));
+        clauses.unique_key =
+            Some(columns.map(|column| Expr::Identifier(Ident::new(&column.name))).collect());
     }
     Ok(())
 }

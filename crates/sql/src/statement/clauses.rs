@@ -44,6 +44,8 @@ pub(super) fn clause(parser: &mut Parser<'_>, create: &mut CreateTable) -> Parse
         once("ORDER BY", &mut clauses.order_by, key(parser)?)?;
     } else if parser.parse_keywords(&[Keyword::PRIMARY, Keyword::KEY]) {
         once("PRIMARY KEY", &mut clauses.primary_key, key(parser)?)?;
+    } else if parser.parse_keywords(&[Keyword::UNIQUE, Keyword::KEY]) {
+        once("UNIQUE KEY", &mut clauses.unique_key, key(parser)?)?;
     } else if parser.parse_keywords(&[Keyword::SAMPLE, Keyword::BY]) {
         once("SAMPLE BY", &mut clauses.sample_by, parser.parse_expr()?)?;
     } else if is_next_word(parser, "TTL") {

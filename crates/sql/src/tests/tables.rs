@@ -170,3 +170,63 @@ async fn broken_tables_are_refused() {
     let error = create("", "CREATE TABLE nodb.t (a Int8)").await.err().expect("no database");
     assert!(error.message().contains("unknown database 'nodb'"), "{error}");
 }
+
+#[tokio::test]
+async fn unique_keys() {
+    let expected = |partition: &str, distribution: &str| {
+        format!(
+            "CREATE TABLE default.t\n(\n    a UInt64,\n    d Date,\n    v Float64\n)\nENGINE = MergeTree\n\
+             {partition}ORDER BY d\nUNIQUE KEY (d, a)\nDISTRIBUTED BY ({distribution}) BUCKETS 4"
+        )
+    };
+    let columns = "CREATE TABLE t (a UInt64, d Date, v Float64)";
+    for (clauses, partition, distribution) in [
+        ("ENGINE = MergeTree ORDER BY d UNIQUE KEY (d, a)", "", "d, a"),
+        ("UNIQUE KEY (d, a) DISTRIBUTED BY (a) ORDER BY d ENGINE = MergeTree", "", "a"),
+        ("UNIQUE KEY (d, a) ORDER BY d DISTRIBUTED BY (rand())", "", "d, a"),
+        (
+            "ENGINE = MergeTree PARTITION BY toYYYYMM(d) UNIQUE KEY (d, a) ORDER BY d",
+            "PARTITION BY toYYYYMM(d)\n",
+            "d, a",
+        ),
+    ] {
+        check(&format!("{columns} {clauses}"), &expected(partition, distribution)).await;
+    }
+    let (memory, _) =
+        create(&format!("{columns} ORDER BY d UNIQUE KEY (a)"), "CREATE TABLE u AS t")
+            .await
+            .unwrap();
+    assert_eq!(memory.table("u").unique_key, memory.table("t").unique_key);
+    assert_eq!(memory.table("u").unique_key.len(), 1);
+}
+
+#[tokio::test]
+async fn broken_unique_keys_are_refused() {
+    let columns = "CREATE TABLE t (a UInt64, d Date, v Float64, n Nullable(Int8))";
+    for (clauses, expected) in [
+        ("ORDER BY a UNIQUE KEY (x)", "unknown column 'x'"),
+        ("ORDER BY a UNIQUE KEY (a + 1)", "UNIQUE KEY takes columns, not 'a + 1'"),
+        ("ORDER BY a UNIQUE KEY ()", "at least one column"),
+        ("ORDER BY a UNIQUE KEY (a, a)", "'a' appears more than once"),
+        ("ORDER BY a UNIQUE KEY (a) UNIQUE KEY (a)", "UNIQUE KEY is written twice"),
+        ("ORDER BY a UNIQUE KEY (v)", "'v' of type Float64"),
+        ("ORDER BY a UNIQUE KEY (n)", "'n' of type Nullable(Int8)"),
+        ("ORDER BY a UNIQUE KEY (a) PARTITION BY toYYYYMM(d)", "'d' is not in the UNIQUE KEY (a)"),
+        ("ORDER BY a UNIQUE KEY (a) DISTRIBUTED BY (d)", "'d' is not in the UNIQUE KEY (a)"),
+        ("ENGINE = ReplacingMergeTree ORDER BY a UNIQUE KEY (a)", "with ReplacingMergeTree"),
+    ] {
+        let sql = format!("{columns} {clauses}");
+        let message = match read_and_create(&sql).await {
+            Ok(()) => panic!("{sql} succeeded"),
+            Err(error) => error,
+        };
+        assert!(message.contains(expected), "{sql}: {message}");
+    }
+}
+
+/// Reads and creates, with the message of what fails first.
+async fn read_and_create(sql: &str) -> std::result::Result<(), String> {
+    let statements = crate::parse(sql).map_err(|error| error.to_string())?;
+    assert_eq!(statements.len(), 1, "{sql}");
+    create("", sql).await.map(drop).map_err(|error| error.to_string())
+}
