@@ -16,6 +16,8 @@ mod clauses;
 mod json;
 mod lambdas;
 mod members;
+mod fill;
+mod joins;
 mod names;
 mod overlooked;
 mod positions;
@@ -214,6 +216,7 @@ impl VisitorMut for Rewriter<'_> {
     }
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
+        joins::nest(select);
         or_break(positions::show_in_select(select, &self.names, &self.ctes))
     }
 

@@ -12,6 +12,7 @@ mod extremes;
 mod frequent;
 mod hashes;
 mod json;
+mod fill;
 mod planner;
 mod quantiles;
 mod rows;
@@ -19,13 +20,18 @@ mod scalar;
 pub(crate) mod states;
 mod text;
 mod url;
+mod zip;
 
 use std::sync::{Arc, LazyLock};
 
+use datafusion::common::Result;
 use datafusion::execution::SessionStateBuilder;
-use datafusion::logical_expr::ScalarUDF;
+use datafusion::logical_expr::{Expr, ScalarUDF, lit};
 use granary_execution::functions::{FunctionSet, StateMerger};
 
+pub(crate) use fill::{FillKey, FillSpec, FilledColumn, step_type};
+
+use crate::relations::DialectRelations;
 use planner::{DialectPlanner, DialectTypes};
 
 /// Made once: sessions share them.
@@ -39,10 +45,34 @@ static SCALARS: LazyLock<Vec<Arc<ScalarUDF>>> = LazyLock::new(|| {
         addresses::all(),
         hashes::all(),
         describe::all(),
+        zip::all(),
+        vec![fill::FILL],
     ];
     let described = families.into_iter().flatten().map(scalar::Scalar::udf);
     described.chain(conditions::all()).chain(states::scalars()).collect()
 });
+
+/// What ARRAY JOIN unnests: tuples of the arrays' elements; with `or_default`, one of zero values for
+/// empty arrays.
+pub(crate) fn zip_arrays(arrays: impl Iterator<Item = Expr>, or_default: bool) -> Result<Expr> {
+    let name = if or_default { zip::ZIP_OR_DEFAULT.name } else { zip::ZIP.name };
+    call(name, arrays.collect())
+}
+
+/// The array of rows with those that are missing. `bounds` are FROM, TO and STEP of the keys as far
+/// as they are given.
+pub(crate) fn fill_rows(rows: Expr, spec: &FillSpec, bounds: Vec<Expr>) -> Result<Expr> {
+    let mut arguments = vec![rows, lit(spec.text())];
+    arguments.extend(bounds);
+    call(fill::FILL.name, arguments)
+}
+
+fn call(name: &str, arguments: Vec<Expr>) -> Result<Expr> {
+    match SCALARS.iter().find(|function| function.name() == name) {
+        Some(function) => Ok(function.call(arguments)),
+        None => datafusion::common::internal_err!("{name} is not registered"),
+    }
+}
 
 /// Every function of the dialect that DataFusion does not bring along.
 #[derive(Clone, Copy, Debug, Default)]
@@ -66,6 +96,8 @@ pub fn register(mut builder: SessionStateBuilder) -> SessionStateBuilder {
     options.sql_parser.parse_float_as_decimal = true;
     options.sql_parser.default_null_ordering = "nulls_last".to_owned();
     builder.expr_planners().get_or_insert_with(Vec::new).insert(0, Arc::new(DialectPlanner));
+    let relations = builder.relation_planners().get_or_insert_with(Vec::new);
+    relations.insert(0, Arc::new(DialectRelations));
     *builder.type_planner() = Some(Arc::new(DialectTypes));
     builder.scalar_functions().get_or_insert_with(Vec::new).extend(SCALARS.iter().cloned());
     let aggregates = builder.aggregate_functions().get_or_insert_with(Vec::new);

@@ -47,6 +47,7 @@ pub(super) fn rewrite_query(query: &mut Query) -> Result<()> {
     }
     overlooked::check_query(query)?;
     query.settings = None;
+    super::fill::as_table(query)?;
     if let SetExpr::Select(select) = query.body.as_mut() {
         rewrite_select(select)?;
     }

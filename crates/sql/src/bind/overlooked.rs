@@ -2,9 +2,7 @@
 //! quietly another one than was asked for.
 
 use granary_common::{Error, Result};
-use sqlparser::ast::{
-    GroupByExpr, GroupByWithModifier, OrderBy, OrderByExpr, OrderByKind, Query, Select, TableFactor,
-};
+use sqlparser::ast::{GroupByExpr, GroupByWithModifier, Query, Select, TableFactor};
 
 fn refused<T>(clause: &str) -> Result<T> {
     Err(Error::unsupported(format!("{clause} is not supported yet")))
@@ -18,19 +16,7 @@ pub(super) fn check_query(query: &Query) -> Result<()> {
     if query.for_clause.is_some() {
         return refused("FOR");
     }
-    check_order(query.order_by.as_ref())
-}
-
-fn check_order(order_by: Option<&OrderBy>) -> Result<()> {
-    let Some(order_by) = order_by else { return Ok(()) };
-    if order_by.interpolate.is_some() {
-        return refused("INTERPOLATE");
-    }
-    let fills = |key: &OrderByExpr| key.with_fill.is_some();
-    match &order_by.kind {
-        OrderByKind::Expressions(keys) if keys.iter().any(fills) => refused("WITH FILL"),
-        _ => Ok(()),
-    }
+    Ok(())
 }
 
 /// Clauses of one SELECT.

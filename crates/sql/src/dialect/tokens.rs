@@ -2,6 +2,7 @@
 
 mod aliases;
 mod finals;
+mod joins;
 mod spelling;
 
 use std::ops::Range;
@@ -38,6 +39,7 @@ pub(crate) fn tokenize(text: &str) -> Result<Vec<TokenWithSpan>, TokenizerError>
     split_short_intervals(&mut tokens);
     free_function_names(&mut tokens);
     spelling::settle(&mut tokens);
+    joins::settle(&mut tokens);
     finals::settle(&mut tokens);
     Ok(replace_placeholders(aliases::expand(tokens)))
 }
@@ -228,6 +230,19 @@ mod tests {
             ("LIMIT 1 BY a, b LIMIT 4", "LIMIT 1 BY a , b FETCH FIRST 4 ROWS ONLY"),
             ("LIMIT 1, 2 BY a", "OFFSET 1 LIMIT 2 BY a"),
             ("t.1 + items[1].2 + .5", "t [ '1' ] + items [ 1 ] [ '2' ] + .5"),
+            (
+                "FROM t LEFT ARRAY JOIN a AS x, left(b, 2) WHERE c",
+                "FROM t LEFT ARRAY JOIN ( SELECT a AS x , left ( b , 2 ) ) WHERE c",
+            ),
+            ("(SELECT 1 FROM t ARRAY JOIN a)", "( SELECT 1 FROM t ARRAY JOIN ( SELECT a ) )"),
+            (
+                "t ASOF JOIN q USING (a, b)",
+                "t ASOF JOIN q MATCH_CONDITION ( FALSE ) USING ( a , b )",
+            ),
+            (
+                "t LEFT ASOF JOIN (SELECT 1) AS q ON a AND b",
+                "t ASOF JOIN ( SELECT 1 ) AS q MATCH_CONDITION ( TRUE ) ON a AND b",
+            ),
             ("WITH 5 AS n SELECT n + t.n", "SELECT ( 5 ) + t . n"),
             ("WITH 5 AS n, x AS (SELECT 1) SELECT n", "WITH x AS ( SELECT 1 ) SELECT ( 5 )"),
             ("WITH x AS (SELECT 1) SELECT * FROM x", "WITH x AS ( SELECT 1 ) SELECT * FROM x"),

@@ -13,7 +13,7 @@ pub(super) fn settle(tokens: &mut Vec<TokenWithSpan>) {
     limits(tokens);
 }
 
-fn keyword(token: Option<&TokenWithSpan>) -> Option<Keyword> {
+pub(super) fn keyword(token: Option<&TokenWithSpan>) -> Option<Keyword> {
     match token.map(|token| &token.token) {
         Some(Token::Word(word)) if word.quote_style.is_none() => Some(word.keyword),
         _ => None,
