@@ -23,6 +23,7 @@ mod overlooked;
 mod positions;
 mod repair;
 mod templates;
+mod totals;
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
@@ -64,12 +65,18 @@ pub async fn bind_query(state: &SessionState, query: &Query, sql: &str) -> Resul
         SetExpr::Values(_) => 0,
         _ => REPAIRS_MAX,
     };
+    let mut before_aliases = None;
     for _ in 0..repairs_max {
         match plan(state, query.clone()).await {
             Ok(plan) => return Ok(plan),
-            Err(error) => match repair::repair(&mut query, &error) {
-                true => {}
-                false => return Err(error_from_datafusion(error, Some(sql))),
+            Err(error) if repair::repair(&mut query, &error) => {}
+            // The last chance; where it does not help, what was wrong before counts.
+            Err(error) => match before_aliases.take() {
+                None if repair::group_by_aliases(&mut query) => before_aliases = Some(error),
+                first => {
+                    let error = first.unwrap_or(error);
+                    return Err(error_from_datafusion(error, Some(sql)));
+                }
             },
         }
     }
@@ -232,6 +239,9 @@ impl VisitorMut for Rewriter<'_> {
     fn post_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<Error> {
         if let Some(value) = names::of_session(expression, &self.names) {
             *expression = value;
+        }
+        if let Expr::Subquery(query) = expression {
+            clauses::name_value(query);
         }
         or_break(calls::rewrite(expression))
     }

@@ -2,11 +2,12 @@
 
 use granary_common::{Error, Result};
 use sqlparser::ast::{
-    BinaryOperator, Expr, FunctionArg, FunctionArgExpr, Ident, LimitClause, OrderBy, OrderByKind,
-    Query, Select, SelectFlavor, SelectItem, SetExpr, TableFactor, WildcardAdditionalOptions,
+    BinaryOperator, Expr, FunctionArg, FunctionArgExpr, Ident, LimitClause, OrderBy, OrderByExpr,
+    OrderByKind, Query, Select, SelectFlavor, SelectItem, SetExpr, TableFactor, Value,
+    WildcardAdditionalOptions,
 };
 
-use super::{overlooked, templates};
+use super::{fill, overlooked, templates, totals};
 
 /// Names of the columns that LIMIT BY adds and takes away again.
 const POSITION_IN_GROUP: &str = "__granary_position_in_group";
@@ -40,6 +41,18 @@ pub(super) fn name_outputs(query: &mut Query) {
     }
 }
 
+/// Names the value of a subquery after the subquery: by the expression alone it could not be told
+/// from the same expression outside.
+pub(super) fn name_value(query: &mut Query) {
+    let text = format!("({query})");
+    if let SetExpr::Select(select) = query.body.as_mut()
+        && let [SelectItem::UnnamedExpr(expression)] = select.projection.as_slice()
+    {
+        let alias = Ident::with_quote('`', text);
+        select.projection = vec![SelectItem::ExprWithAlias { expr: expression.clone(), alias }];
+    }
+}
+
 /// Rewrites what the clauses of one query say. Inner queries come by themselves.
 pub(super) fn rewrite_query(query: &mut Query) -> Result<()> {
     if query.format_clause.take().is_some() {
@@ -47,7 +60,10 @@ pub(super) fn rewrite_query(query: &mut Query) -> Result<()> {
     }
     overlooked::check_query(query)?;
     query.settings = None;
-    super::fill::as_table(query)?;
+    order_by_positions(query);
+    fill::as_table(query)?;
+    totals::rewrite_query(query)?;
+    ties_as_window(query)?;
     if let SetExpr::Select(select) = query.body.as_mut() {
         rewrite_select(select)?;
     }
@@ -63,7 +79,7 @@ pub(super) fn rewrite_query(query: &mut Query) -> Result<()> {
 fn fetch_as_limit(query: &mut Query) -> Result<()> {
     let Some(fetch) = query.fetch.take() else { return Ok(()) };
     if fetch.percent || fetch.with_ties {
-        return Err(Error::unsupported("FETCH takes neither PERCENT nor WITH TIES"));
+        return Err(Error::unsupported("FETCH takes no PERCENT"));
     }
     let limit = Some(fetch.quantity.map_or_else(|| templates::expression("1"), Ok)?);
     query.limit_clause = Some(match query.limit_clause.take() {
@@ -91,6 +107,7 @@ fn rewrite_select(select: &mut Select) -> Result<()> {
     if select.projection.is_empty() && select.flavor == SelectFlavor::FromFirstNoSelect {
         select.projection.push(SelectItem::Wildcard(WildcardAdditionalOptions::default()));
     }
+    totals::rewrite_select(select)?;
     overlooked::check_select(select)
 }
 
@@ -130,17 +147,81 @@ fn limit_by_as_window(query: &mut Query) -> Result<()> {
          WHERE {POSITION_IN_GROUP} > {first} AND {POSITION_IN_GROUP} <= {first} + {limit} \
          ORDER BY {POSITION}"
     );
-    let mut outer = templates::query(&outer)?;
-    std::mem::swap(query, &mut outer);
-    query.with = outer.with.take();
+    enclose(query, &outer)?;
     query.fetch = whole;
+    Ok(())
+}
+
+/// Makes `query` the only table of the query in `outer`, which begins as `SELECT ... FROM (SELECT 1)`.
+/// What WITH defines is known in both.
+pub(super) fn enclose(query: &mut Query, outer: &str) -> Result<()> {
+    let mut inner = templates::query(outer)?;
+    std::mem::swap(query, &mut inner);
+    query.with = inner.with.take();
     if let SetExpr::Select(select) = query.body.as_mut()
         && let Some(table) = select.from.first_mut()
         && let TableFactor::Derived { subquery, .. } = &mut table.relation
     {
-        **subquery = outer;
+        **subquery = inner;
     }
     Ok(())
+}
+
+/// `ORDER BY ALL`: by all columns from left to right. DataFusion does it for columns alone.
+fn order_by_positions(query: &mut Query) {
+    let SetExpr::Select(select) = query.body.as_ref() else { return };
+    let Some(OrderBy { kind, .. }) = &mut query.order_by else { return };
+    let OrderByKind::All(options) = kind else { return };
+    let is_one = |item: &SelectItem| {
+        matches!(item, SelectItem::UnnamedExpr(_) | SelectItem::ExprWithAlias { .. })
+    };
+    if !select.projection.iter().all(is_one) {
+        return;
+    }
+    let key = |position: usize| OrderByExpr {
+        expr: Expr::Value(Value::Number(position.to_string(), false).into()),
+        options: *options,
+        with_fill: None,
+    };
+    *kind = OrderByKind::Expressions((1..=select.projection.len()).map(key).collect());
+}
+
+/// `LIMIT n WITH TIES`, which came as FETCH: also the rows that are equal to the last one.
+fn ties_as_window(query: &mut Query) -> Result<()> {
+    if !query.fetch.as_ref().is_some_and(|fetch| fetch.with_ties && !fetch.percent) {
+        return Ok(());
+    }
+    let order = order_text(query.order_by.as_ref());
+    let SetExpr::Select(select) = query.body.as_mut() else {
+        return Err(Error::unsupported("WITH TIES is offered for a plain SELECT only"));
+    };
+    if order.is_empty() || select.distinct.is_some() {
+        return Err(Error::invalid("LIMIT ... WITH TIES needs ORDER BY, and takes no DISTINCT"));
+    }
+    let first = match query.limit_clause.take() {
+        None => "0".to_owned(),
+        Some(LimitClause::LimitOffset { limit: None, offset, limit_by }) if limit_by.is_empty() => {
+            offset.map_or_else(|| "0".to_owned(), |offset| offset.value.to_string())
+        }
+        Some(_) => return Err(Error::invalid("a query takes one LIMIT, or LIMIT ... WITH TIES")),
+    };
+    let quantity = query.fetch.take().and_then(|fetch| fetch.quantity);
+    let quantity = quantity.map_or_else(|| "1".to_owned(), |quantity| quantity.to_string());
+    for (function, name) in [("rank", POSITION_IN_GROUP), ("row_number", POSITION)] {
+        select.projection.push(SelectItem::ExprWithAlias {
+            expr: templates::expression(&format!("{function}() OVER ({order})"))?,
+            alias: Ident::new(name),
+        });
+    }
+    query.order_by = None;
+    enclose(
+        query,
+        &format!(
+            "SELECT * EXCEPT ({POSITION_IN_GROUP}, {POSITION}) FROM (SELECT 1) \
+             WHERE {POSITION} > {first} AND {POSITION_IN_GROUP} <= {first} + {quantity} \
+             ORDER BY {POSITION}"
+        ),
+    )
 }
 
 fn order_text(order_by: Option<&OrderBy>) -> String {

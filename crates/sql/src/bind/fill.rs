@@ -3,11 +3,10 @@
 
 use granary_common::{Error, Result};
 use sqlparser::ast::{
-    Expr, Ident, OrderBy, OrderByKind, Query, Select, SelectItem, SetExpr, TableFactor, Value,
-    ValueWithSpan,
+    Expr, Ident, OrderBy, OrderByKind, Query, Select, SelectItem, SetExpr, Value, ValueWithSpan,
 };
 
-use super::templates;
+use super::clauses::enclose;
 use crate::relations::fill::{POSITION, key_of_column, key_of_position, marked_keys};
 
 /// Prefix of columns that only the order needs.
@@ -27,19 +26,11 @@ pub(super) fn as_table(query: &mut Query) -> Result<()> {
     let hidden = mark_keys(query)?;
     let mut left_out = vec![POSITION.to_owned()];
     left_out.extend((0..hidden).map(|at| format!("{HIDDEN}{at}")));
-    let text =
-        format!("SELECT * EXCEPT ({}) FROM (SELECT 1) ORDER BY {POSITION}", left_out.join(", "));
-    let mut outer = templates::query(&text)?;
-    std::mem::swap(query, &mut outer);
-    query.with = outer.with.take();
-    query.limit_clause = outer.limit_clause.take();
-    query.fetch = outer.fetch.take();
-    if let SetExpr::Select(select) = query.body.as_mut()
-        && let Some(table) = select.from.first_mut()
-        && let TableFactor::Derived { subquery, .. } = &mut table.relation
-    {
-        **subquery = outer;
-    }
+    let (limit, fetch) = (query.limit_clause.take(), query.fetch.take());
+    let left_out = left_out.join(", ");
+    enclose(query, &format!("SELECT * EXCEPT ({left_out}) FROM (SELECT 1) ORDER BY {POSITION}"))?;
+    query.limit_clause = limit;
+    query.fetch = fetch;
     Ok(())
 }
 

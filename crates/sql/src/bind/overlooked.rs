@@ -2,7 +2,7 @@
 //! quietly another one than was asked for.
 
 use granary_common::{Error, Result};
-use sqlparser::ast::{GroupByExpr, GroupByWithModifier, Query, Select, TableFactor};
+use sqlparser::ast::{Query, Select, TableFactor};
 
 fn refused<T>(clause: &str) -> Result<T> {
     Err(Error::unsupported(format!("{clause} is not supported yet")))
@@ -33,16 +33,7 @@ pub(super) fn check_select(select: &Select) -> Result<()> {
     if select.value_table_mode.is_some() {
         return refused("SELECT AS VALUE or AS STRUCT");
     }
-    let modifiers = match &select.group_by {
-        GroupByExpr::All(modifiers) | GroupByExpr::Expressions(_, modifiers) => modifiers,
-    };
-    match modifiers.first() {
-        None => Ok(()),
-        Some(GroupByWithModifier::Totals) => refused("WITH TOTALS"),
-        Some(GroupByWithModifier::Rollup) => refused("WITH ROLLUP"),
-        Some(GroupByWithModifier::Cube) => refused("WITH CUBE"),
-        Some(GroupByWithModifier::GroupingSets(_)) => refused("GROUPING SETS after keys"),
-    }
+    Ok(())
 }
 
 /// Clauses of a table in FROM.

@@ -7,7 +7,8 @@ use std::ops::ControlFlow;
 use datafusion::common::{Column, SchemaError};
 use datafusion::error::DataFusionError;
 use sqlparser::ast::{
-    Expr, Ident, Query, Select, SelectItem, VisitMut, VisitorMut, visit_expressions_mut,
+    Expr, GroupByExpr, Ident, Query, Select, SelectItem, VisitMut, VisitorMut,
+    visit_expressions_mut,
 };
 
 /// Corrects `query` for `error`; false when there is nothing to correct.
@@ -154,6 +155,51 @@ fn substitute_in(select: &mut Select, name: &str) -> bool {
     }
     select.prewhere.iter_mut().for_each(&mut replace);
     select.selection.iter_mut().for_each(&mut replace);
+    changed
+}
+
+/// Lets keys of a GROUP BY mean aliases of the SELECT list instead of columns of the same name, where
+/// the alias stands for something over columns that are no keys: by the column the query would be wrong.
+pub(super) fn group_by_aliases(query: &mut Query) -> bool {
+    struct Selects {
+        changed: bool,
+    }
+    impl VisitorMut for Selects {
+        type Break = ();
+
+        fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+            if let GroupByExpr::Expressions(keys, _) = &mut select.group_by {
+                self.changed |= replace_keys(keys, &select.projection);
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    let mut selects = Selects { changed: false };
+    let _ = query.visit(&mut selects);
+    selects.changed
+}
+
+fn replace_keys(keys: &mut [Expr], projection: &[SelectItem]) -> bool {
+    let is_key = |keys: &[Expr], name: &str| {
+        keys.iter().any(|key| matches!(key, Expr::Identifier(key) if key.value == name))
+    };
+    let mut changed = false;
+    for item in projection {
+        let SelectItem::ExprWithAlias { expr, alias } = item else { continue };
+        let over_others = sqlparser::ast::visit_expressions(expr, |inner| match inner {
+            Expr::Identifier(column) if !is_key(keys, &column.value) => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
+        });
+        if over_others.is_continue() {
+            continue;
+        }
+        for key in keys.iter_mut() {
+            if matches!(key, Expr::Identifier(key) if key.value == alias.value) {
+                *key = expr.clone();
+                changed = true;
+            }
+        }
+    }
     changed
 }
 

@@ -10,6 +10,7 @@ pub(super) fn settle(tokens: &mut Vec<TokenWithSpan>) {
     aggregate_types(tokens);
     drop_global(tokens);
     enclose_using(tokens);
+    ties(tokens);
     limits(tokens);
 }
 
@@ -140,6 +141,40 @@ fn enclose_using(tokens: &mut Vec<TokenWithSpan>) {
             tokens.insert(at + 1, TokenWithSpan { token: Token::LParen, span });
         }
         at += 1;
+    }
+}
+
+/// `LIMIT n WITH TIES` is `FETCH FIRST n ROWS WITH TIES`, with OFFSET before it.
+fn ties(tokens: &mut Vec<TokenWithSpan>) {
+    let mut at = 2;
+    while at + 1 < tokens.len() {
+        at += 1;
+        let is_ties = matches!(&tokens[at].token, Token::Word(word)
+            if word.quote_style.is_none() && word.value.eq_ignore_ascii_case("TIES"));
+        if !is_ties || keyword(tokens.get(at - 1)) != Some(Keyword::WITH) {
+            continue;
+        }
+        let token = |back: usize| at.checked_sub(back).and_then(|at| tokens.get(at)).cloned();
+        let is = |back: usize, word| keyword(token(back).as_ref()) == Some(word);
+        let is_comma = token(3).is_some_and(|token| token.token == Token::Comma);
+        let (length, count, offset) = if is(3, Keyword::LIMIT) {
+            (3, token(2), None)
+        } else if is_comma && is(5, Keyword::LIMIT) {
+            (5, token(2), token(4))
+        } else if is(3, Keyword::OFFSET) && is(5, Keyword::LIMIT) {
+            (5, token(4), token(2))
+        } else {
+            continue;
+        };
+        let Some(count) = count else { continue };
+        let span = tokens[at].span;
+        let word = |text: &str| TokenWithSpan { token: Token::make_keyword(text), span };
+        let mut fetch = Vec::with_capacity(8);
+        if let Some(offset) = offset {
+            fetch.extend([word("OFFSET"), offset, word("ROWS")]);
+        }
+        fetch.extend([word("FETCH"), word("FIRST"), count, word("ROWS")]);
+        tokens.splice(at - length..at - 1, fetch);
     }
 }
 
