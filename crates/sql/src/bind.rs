@@ -37,7 +37,7 @@ use datafusion::sql::parser::Statement as PlannerStatement;
 use granary_common::{Error, Result};
 use sqlparser::ast::{
     Expr, ExprWithAlias, Query, Select, SetExpr, Statement as Tree, TableFactor, VisitMut,
-    VisitorMut,
+    VisitorMut, visit_expressions_mut,
 };
 
 pub(crate) use aggregates::aggregate_of_state;
@@ -128,6 +128,14 @@ pub(crate) fn bind_expression(
     state
         .create_logical_expr_from_sql_expr(expression, schema)
         .map_err(|error| error_from_datafusion(error, None))
+}
+
+/// An expression in the words of DataFusion, apart from any session.
+pub(crate) fn standard_words(mut expression: Expr) -> Result<Expr> {
+    match visit_expressions_mut(&mut expression, |inner| or_break(calls::rewrite(inner))) {
+        ControlFlow::Continue(()) => Ok(expression),
+        ControlFlow::Break(error) => Err(error),
+    }
 }
 
 /// The placeholders of a plan with their types as far as they can be inferred, in order.

@@ -8,7 +8,7 @@ mod options;
 mod unique;
 
 use datafusion::execution::SessionState;
-use granary_catalog::{ColumnType, NewTable, Snapshot};
+use granary_catalog::{ColumnType, NewTable, Snapshot, Table};
 use granary_common::{Error, Result};
 
 use crate::resolve::{find_database, resolve_table};
@@ -70,7 +70,8 @@ pub fn create_table(
         source,
         &mut notices,
     )?;
-    let settings = options::settings(&create.clauses, &mut notices)?;
+    let mut settings = options::settings(&create.clauses, &mut notices)?;
+    settings.extend(keys.sample_by.map(|key| (Table::SAMPLE_BY_SETTING.to_owned(), key)));
     Ok((
         NewTable {
             database,

@@ -16,6 +16,7 @@ mod fill;
 mod planner;
 mod quantiles;
 mod rows;
+mod sample;
 mod scalar;
 pub(crate) mod states;
 mod text;
@@ -46,7 +47,7 @@ static SCALARS: LazyLock<Vec<Arc<ScalarUDF>>> = LazyLock::new(|| {
         hashes::all(),
         describe::all(),
         zip::all(),
-        vec![fill::FILL],
+        vec![fill::FILL, sample::SAMPLE_HASH],
     ];
     let described = families.into_iter().flatten().map(scalar::Scalar::udf);
     described.chain(conditions::all()).chain(states::scalars()).collect()
@@ -65,6 +66,11 @@ pub(crate) fn fill_rows(rows: Expr, spec: &FillSpec, bounds: Vec<Expr>) -> Resul
     let mut arguments = vec![rows, lit(spec.text())];
     arguments.extend(bounds);
     call(fill::FILL.name, arguments)
+}
+
+/// The hash by which rows are in a sample.
+pub(crate) fn sample_hash(key: Expr) -> Result<Expr> {
+    call(sample::SAMPLE_HASH.name, vec![key])
 }
 
 fn call(name: &str, arguments: Vec<Expr>) -> Result<Expr> {

@@ -4,6 +4,7 @@
 mod array_join;
 mod asof_join;
 pub(crate) mod fill;
+mod sample;
 
 use std::fmt::Display;
 
@@ -14,9 +15,9 @@ use datafusion::logical_expr::planner::{
     PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning,
 };
 use granary_common::Error;
-use sqlparser::ast::{JoinOperator, TableFactor, TableWithJoins};
+use sqlparser::ast::{JoinOperator, TableFactor, TableSampleKind, TableWithJoins};
 
-/// Plans ARRAY JOIN, ASOF JOIN and what WITH FILL is rewritten to.
+/// Plans ARRAY JOIN, ASOF JOIN, SAMPLE and what WITH FILL is rewritten to.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct DialectRelations;
 
@@ -35,6 +36,36 @@ impl RelationPlanner for DialectRelations {
                         alias,
                     }),
                 }
+            }
+            TableFactor::Table {
+                name,
+                alias,
+                args,
+                with_hints,
+                version,
+                with_ordinality,
+                partitions,
+                json_path,
+                sample:
+                    Some(
+                        TableSampleKind::BeforeTableAlias(sample)
+                        | TableSampleKind::AfterTableAlias(sample),
+                    ),
+                index_hints,
+            } => {
+                let table = context.plan(TableFactor::Table {
+                    name,
+                    alias: None,
+                    args,
+                    with_hints,
+                    version,
+                    with_ordinality,
+                    partitions,
+                    json_path,
+                    sample: None,
+                    index_hints,
+                })?;
+                planned(sample::plan(table, &sample, context)?, alias)
             }
             TableFactor::Derived { lateral: false, mut subquery, alias, sample: None } => {
                 match subquery.order_by.take_if(|order_by| fill::marked_keys(order_by)) {

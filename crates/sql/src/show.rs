@@ -118,13 +118,16 @@ pub fn show_create_table(table: &Table, database: &str) -> String {
         let names: Vec<String> = columns.map(|column| identifier(&column.name)).collect();
         text.push_str(&format!("\nUNIQUE KEY ({})", names.join(", ")));
     }
+    if let Some(key) = table.sampling_key() {
+        text.push_str(&format!("\nSAMPLE BY {key}"));
+    }
     text.push_str(&distribution_text(table));
     if let Some(group) = &table.colocation_group {
         text.push_str(&format!("\nCOLOCATE WITH {}", identifier(group)));
     }
-    if !table.settings.is_empty() {
-        let pairs: Vec<String> =
-            table.settings.iter().map(|(name, value)| setting_text(name, value)).collect();
+    let settings = table.settings.iter().filter(|(name, _)| *name != Table::SAMPLE_BY_SETTING);
+    let pairs: Vec<String> = settings.map(|(name, value)| setting_text(name, value)).collect();
+    if !pairs.is_empty() {
         text.push_str(&format!("\nSETTINGS {}", pairs.join(", ")));
     }
     if let Some(comment) = &table.comment {

@@ -163,6 +163,14 @@ impl Table {
     /// Rows of a granule, unless the table sets `index_granularity`.
     pub const DEFAULT_INDEX_GRANULARITY: usize = 8192;
 
+    /// The setting that keeps the expression of SAMPLE BY.
+    pub const SAMPLE_BY_SETTING: &str = "sample_by";
+
+    /// The expression whose hash decides which samples a row is in, as text.
+    pub fn sampling_key(&self) -> Option<&str> {
+        self.settings.get(Self::SAMPLE_BY_SETTING).map(String::as_str)
+    }
+
     /// The column of `id`.
     pub fn column(&self, id: ColumnId) -> Option<&Column> {
         self.columns.iter().find(|column| column.id == id)

@@ -178,6 +178,11 @@ impl TableProvider for PartTable {
         Arc::clone(&self.schema)
     }
 
+    /// The sampling key: all that queries ask of a table's definition.
+    fn get_table_definition(&self) -> Option<&str> {
+        self.state.table.sampling_key()
+    }
+
     fn table_type(&self) -> TableType {
         TableType::Base
     }

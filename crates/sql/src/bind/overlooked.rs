@@ -39,8 +39,7 @@ pub(super) fn check_select(select: &Select) -> Result<()> {
 /// Clauses of a table in FROM.
 pub(super) fn check_table(factor: &TableFactor) -> Result<()> {
     match factor {
-        TableFactor::Table { sample: Some(_), .. }
-        | TableFactor::Derived { sample: Some(_), .. } => refused("SAMPLE"),
+        TableFactor::Derived { sample: Some(_), .. } => refused("SAMPLE of a subquery"),
         TableFactor::Table { version: Some(_), .. } => refused("AS OF"),
         TableFactor::Table { partitions, .. } if !partitions.is_empty() => {
             refused("PARTITION in FROM")

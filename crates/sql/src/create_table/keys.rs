@@ -19,6 +19,8 @@ pub(super) struct Keys {
     pub(super) order_by: Vec<KeyExpression>,
     pub(super) primary_key_len: usize,
     pub(super) partition_by: Vec<KeyExpression>,
+    /// The expression of SAMPLE BY as text.
+    pub(super) sample_by: Option<String>,
 }
 
 /// Binds the keys; expressions get hidden columns.
@@ -64,13 +66,25 @@ pub(super) fn keys(
     };
     let partition_by = clauses.partition_by.as_deref().unwrap_or_default();
     let partition_by = bind_keys("PARTITION BY", partition_by, columns, source)?;
-    if clauses.sample_by.is_some() {
-        notices.push(Notice::new("SAMPLE BY has no effect yet"));
-    }
+    let sample_by = match &clauses.sample_by {
+        Some(key) => Some(sampling_key(key, columns, source)?),
+        None => None,
+    };
     if clauses.ttl {
         notices.push(Notice::new("TTL has no effect yet: no row expires"));
     }
-    Ok(Keys { order_by, primary_key_len, partition_by })
+    Ok(Keys { order_by, primary_key_len, partition_by, sample_by })
+}
+
+/// The expression of SAMPLE BY, which is computed when it is read.
+fn sampling_key(key: &Expr, columns: &Columns, source: TableSource<'_>) -> Result<String> {
+    let bound = bind_expression(source.state, key, &columns.schema()?)
+        .and_then(|bound| check_deterministic(&bound).map(|()| bound))
+        .map_err(|error| error.context("SAMPLE BY"))?;
+    match bound.column_refs().is_empty() {
+        true => Err(Error::invalid(format!("SAMPLE BY: '{key}' refers to no column"))),
+        false => Ok(key.to_string()),
+    }
 }
 
 /// The PRIMARY KEY as a clause or among the columns.

@@ -108,6 +108,11 @@ pub(super) fn take_over(create: &mut CreateTable, table: &Table) -> Result<()> {
             clauses.primary_key = Some(parsed(&table.order_by[..table.primary_key_len])?);
         }
     }
+    if let Some(key) = table.sampling_key()
+        && clauses.sample_by.is_none()
+    {
+        clauses.sample_by = Some(parse_expression(key)?);
+    }
     if clauses.partition_by.is_none() && create.engine.is_none() {
         clauses.partition_by = Some(parsed(&table.partition_by)?);
     }

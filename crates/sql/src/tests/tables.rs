@@ -66,6 +66,22 @@ async fn what_a_table_keeps() {
 }
 
 #[tokio::test]
+async fn sampling_keys_are_kept() {
+    let sql = "CREATE TABLE t (a Int64, b Int8) ENGINE = MergeTree ORDER BY b SAMPLE BY abs(a)";
+    let (memory, _) = create("", sql).await.expect(sql);
+    let table = memory.table("t");
+    assert_eq!(table.sampling_key(), Some("abs(a)"));
+    let shown = show_create_table(&table, "default");
+    assert!(shown.contains("ORDER BY b\nSAMPLE BY abs(a)\n"), "{shown}");
+    assert!(!shown.contains("SETTINGS"), "{shown}");
+    let (memory, _) = create(sql, "CREATE TABLE u AS t").await.expect("like");
+    assert_eq!(memory.table("u").sampling_key(), Some("abs(a)"));
+    let constant = "CREATE TABLE t (a Int64) ENGINE = MergeTree ORDER BY a SAMPLE BY 1";
+    let error = create("", constant).await.err().expect("no key");
+    assert!(error.message().contains("refers to no column"), "{error}");
+}
+
+#[tokio::test]
 async fn nullable_by_setting() {
     let mut memory = Memory::with("").await;
     memory.settings.set("data_type_default_nullable", "1").expect("a setting");
@@ -108,7 +124,6 @@ async fn spellings_without_effect_are_told() {
             "ReplicatedMergeTree",
         ),
         ("CREATE TABLE t (a Date) ENGINE = MergeTree ORDER BY a TTL a + INTERVAL 1 YEAR", "TTL"),
-        ("CREATE TABLE t (a Int8) ENGINE = MergeTree ORDER BY a SAMPLE BY a", "SAMPLE BY"),
         ("CREATE TABLE t (a Int8 CODEC(ZSTD(1))) ENGINE = MergeTree ORDER BY a", "CODEC(ZSTD(1))"),
         (
             "CREATE TABLE t (a Int8) ENGINE = MergeTree ORDER BY a SETTINGS storage_policy = 'x'",
