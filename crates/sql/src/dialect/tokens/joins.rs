@@ -26,6 +26,11 @@ pub(super) fn settle(tokens: &mut Vec<TokenWithSpan>) {
 
 /// Puts the list that begins at `first` into `(SELECT ...)`.
 fn enclose_arrays(tokens: &mut Vec<TokenWithSpan>, first: usize) {
+    let opens = tokens.get(first).is_some_and(|token| token.token == Token::LParen);
+    if opens && keyword(tokens.get(first + 1)) == Some(Keyword::SELECT) {
+        // The text of a statement that was read before.
+        return;
+    }
     let mut depth = 0_usize;
     let mut end = first;
     while end < tokens.len() {
