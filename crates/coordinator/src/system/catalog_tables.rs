@@ -10,6 +10,7 @@ use granary_common::{ColumnId, WorkerId};
 use granary_sql::{show_create_table, show_create_view};
 
 use super::columns::Columns;
+use super::partitions::partition_text;
 use super::{SCHEMAS, View};
 use crate::session::CATALOG_NAME;
 
@@ -287,7 +288,7 @@ pub(super) fn parts(view: &View) -> Columns {
         .texts("table", rows.iter().map(|(_, table, _)| &table.name))
         .numbers("id", part(|part| part.id.0))
         .numbers("bucket", part(|part| u64::from(part.bucket.0)))
-        .texts("partition", rows.iter().map(|(_, _, part)| part.partition.to_string()))
+        .texts("partition", rows.iter().map(|(_, of, part)| partition_text(of, &part.partition)))
         .flags("active", rows.iter().map(|(_, _, part)| part.visible_at(version)))
         .flags("detached", rows.iter().map(|(_, _, part)| part.detached))
         .numbers("rows", part(|part| part.rows))

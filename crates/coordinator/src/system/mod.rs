@@ -8,6 +8,7 @@ mod columns;
 mod information;
 mod merges;
 mod node_tables;
+mod partitions;
 
 use std::sync::Arc;
 
