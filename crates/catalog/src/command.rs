@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{
     Column, DeletionContent, Distribution, KeyExpression, KeyRange, PartIdRange, PartLocation,
-    PartitionValue, TableEngine, ViewKind, WorkerState,
+    PartitionValue, TableEngine, TableOptions, ViewKind, WorkerState,
 };
 use crate::types::ColumnType;
 
@@ -52,6 +52,7 @@ pub enum CommandBody {
     TruncateTable {
         table: TableId,
     },
+    AlterTable(Box<AlterTable>),
     RegisterWorker {
         identity: String,
         address: String,
@@ -138,6 +139,8 @@ pub struct NewTable {
     /// The columns of which every value is there once; empty without `UNIQUE KEY`.
     #[serde(default)]
     pub unique_key: Vec<ColumnId>,
+    #[serde(default)]
+    pub options: TableOptions,
 }
 
 impl NewTable {
@@ -145,6 +148,32 @@ impl NewTable {
     pub fn next_column_id(&self) -> ColumnId {
         ColumnId(self.columns.iter().map(|column| column.id.0 + 1).max().unwrap_or(0))
     }
+}
+
+/// What a table is from now on, in all that ALTER TABLE may change. Parts stay as they are: they
+/// know their columns by id.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AlterTable {
+    pub table: TableId,
+    /// The version that this was computed from; the command is refused at another one.
+    pub schema_version: u64,
+    /// The set of views that was looked at, likewise.
+    pub view_set_version: u64,
+    /// In the table's order, hidden ones last.
+    pub columns: Vec<Column>,
+    /// Never below an id that some column has or had.
+    pub next_column_id: ColumnId,
+    pub engine: TableEngine,
+    /// The same keys, with the names that their columns have now.
+    pub order_by: Vec<KeyExpression>,
+    pub partition_by: Vec<KeyExpression>,
+    pub settings: BTreeMap<String, String>,
+    pub comment: Option<String>,
+    #[serde(default)]
+    pub options: TableOptions,
+    /// Whether the change is only right while the table has no parts.
+    #[serde(default)]
+    pub requires_no_parts: bool,
 }
 
 /// A part as its writer describes it.

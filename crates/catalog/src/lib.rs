@@ -25,7 +25,7 @@ pub mod types;
 pub use api::{Catalog, Heartbeat, HeartbeatReply, LeaseHolder};
 pub use apply::{Transition, apply};
 pub use command::{
-    BucketWrite, Command, CommandBody, CommitWrite, CopyPartitions, ExistingView, InsertReceipt,
+    AlterTable, BucketWrite, Command, CommandBody, CommitWrite, CopyPartitions, ExistingView, InsertReceipt,
     KnownPart, MergeParts, MergedPart, NewDeletions, NewPart, NewTable, NewView, Outcome,
     PartitionChange, Partitions, TableWrite, TokenEntry,
 };

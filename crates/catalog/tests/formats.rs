@@ -55,14 +55,8 @@ fn part() -> Part {
 }
 
 fn table() -> Table {
-    let column = |id, name: &str, text: &str| Column {
-        id: ColumnId(id),
-        name: name.to_owned(),
-        column_type: text.parse().expect("a type"),
-        role: ColumnRole::Ordinary,
-        default: None,
-        comment: None,
-    };
+    let column =
+        |id, name: &str, text: &str| Column::new(ColumnId(id), name, text.parse().expect("a type"));
     let new = new_table("orders");
     Table {
         id: TableId(7),
@@ -97,6 +91,7 @@ fn table() -> Table {
         dropped: Some(CatalogVersion(90)),
         merges_stopped: false,
         unique_key: Vec::new(),
+        options: TableOptions::default(),
     }
 }
 
@@ -266,6 +261,41 @@ fn table_write() -> TableWrite {
     }
 }
 
+fn alter_table() -> AlterTable {
+    let Table { columns, engine, order_by, partition_by, settings, comment, .. } = table();
+    let mut columns = columns;
+    columns[0].earlier =
+        vec![EarlierColumn { id: ColumnId(9), column_type: ColumnType::Int32, until: 4 }];
+    columns[0].added = Some(Scalar::Int(7));
+    columns[0].codec = Some("CODEC(ZSTD(1))".into());
+    columns[0].ttl = Some("at + INTERVAL 1 DAY".into());
+    columns[0].default = Some(ColumnDefault::Materialized("1 + 1".into()));
+    columns[1].default = Some(ColumnDefault::Alias("now()".into()));
+    AlterTable {
+        table: TableId(7),
+        schema_version: 3,
+        view_set_version: 2,
+        columns,
+        next_column_id: ColumnId(12),
+        engine,
+        order_by,
+        partition_by,
+        settings,
+        comment,
+        options: TableOptions {
+            indexes: vec![SkipIndex {
+                name: "i".into(),
+                expression: "key".into(),
+                kind: "minmax".into(),
+                granularity: 4,
+            }],
+            projections: vec![Projection { name: "p".into(), query: "SELECT count()".into() }],
+            ttl: Some("at + INTERVAL 1 YEAR".into()),
+        },
+        requires_no_parts: true,
+    }
+}
+
 fn commands() -> Vec<(&'static str, CommandBody)> {
     let table = TableId(7);
     let (worker, incarnation) = (WorkerId(1), 6);
@@ -289,6 +319,7 @@ fn commands() -> Vec<(&'static str, CommandBody)> {
             CommandBody::RenameTable { table, database: DatabaseId(1), name: "old".into() },
         ),
         ("truncate_table", CommandBody::TruncateTable { table }),
+        ("alter_table", CommandBody::AlterTable(Box::new(alter_table()))),
         ("register_worker", support::register("fedcba")),
         (
             "set_worker_state",

@@ -155,6 +155,7 @@ fn table() -> Row {
         dropped: None,
         merges_stopped: false,
         unique_key: Vec::new(),
+        options: Default::default(),
     })
 }
 

@@ -24,11 +24,7 @@ fn scan(layout: Layout) -> Plan {
     let schema = PartSchema {
         table: TableId(1),
         schema_version: 1,
-        columns: vec![PartColumn {
-            id: ColumnId(0),
-            name: "k".to_owned(),
-            column_type: ColumnType::Int64,
-        }],
+        columns: vec![PartColumn::new(ColumnId(0), "k", ColumnType::Int64)],
         sort_key: vec![ColumnId(0)],
         primary_key_len: 1,
         partition: vec![],

@@ -3,7 +3,7 @@
 use std::sync::{Arc, LazyLock};
 
 use arrow::datatypes::{Schema, SchemaRef};
-use granary_catalog::{ColumnType, Table};
+use granary_catalog::{Column, ColumnType, EarlierColumn, Scalar, Table};
 use granary_common::{ColumnId, Error, Result, TableId};
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +13,28 @@ pub struct PartColumn {
     pub id: ColumnId,
     pub name: String,
     pub column_type: ColumnType,
+    /// What older parts have in its place, newest first; their values are cast.
+    #[serde(default)]
+    pub earlier: Vec<EarlierColumn>,
+    /// What rows of parts hold that have none of these; `None`: NULL, or the type's zero value.
+    #[serde(default)]
+    pub added: Option<Scalar>,
+}
+
+impl PartColumn {
+    /// A column that every part has.
+    pub fn new(id: ColumnId, name: impl Into<String>, column_type: ColumnType) -> PartColumn {
+        PartColumn { id, name: name.into(), column_type, earlier: Vec::new(), added: None }
+    }
+
+    /// The column of a table.
+    pub fn of(column: &Column) -> PartColumn {
+        PartColumn {
+            earlier: column.earlier.clone(),
+            added: column.added.clone(),
+            ..PartColumn::new(column.id, &column.name, column.column_type.clone())
+        }
+    }
 }
 
 /// The catalog's id of the part that a row is in, as a column of every part.
@@ -21,8 +43,7 @@ pub const PART_COLUMN: ColumnId = ColumnId(u32::MAX);
 pub const PART_OFFSET_COLUMN: ColumnId = ColumnId(u32::MAX - 1);
 
 static VIRTUAL_COLUMNS: LazyLock<[PartColumn; 2]> = LazyLock::new(|| {
-    let column =
-        |id, name: &str| PartColumn { id, name: name.to_owned(), column_type: ColumnType::UInt64 };
+    let column = |id, name: &str| PartColumn::new(id, name, ColumnType::UInt64);
     [column(PART_COLUMN, "_part"), column(PART_OFFSET_COLUMN, "_part_offset")]
 });
 
@@ -52,11 +73,7 @@ pub struct PartSchema {
 impl PartSchema {
     /// The shape of `table`'s parts now.
     pub fn of(table: &Table) -> PartSchema {
-        let columns = table.columns.iter().map(|column| PartColumn {
-            id: column.id,
-            name: column.name.clone(),
-            column_type: column.column_type.clone(),
-        });
+        let columns = table.columns.iter().map(PartColumn::of);
         PartSchema {
             table: table.id,
             schema_version: table.schema_version,

@@ -34,10 +34,10 @@ pub fn table(
     partition: &[u32],
     granularity: usize,
 ) -> PartSchema {
-    let column = |(id, text): (usize, &&str)| PartColumn {
-        id: ColumnId(id as u32),
-        name: char::from(b'a' + id as u8).to_string(),
-        column_type: text.parse::<ColumnType>().expect("a type"),
+    let column = |(id, text): (usize, &&str)| {
+        let name = char::from(b'a' + id as u8).to_string();
+        let column_type = text.parse::<ColumnType>().expect("a type");
+        PartColumn::new(ColumnId(id as u32), name, column_type)
     };
     PartSchema {
         table: TableId(7),

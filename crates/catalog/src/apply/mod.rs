@@ -1,6 +1,7 @@
 //! `apply`: a state and a command give the next state, the changed rows and an outcome. Pure and
 //! deterministic: every member of the metadata group computes the same.
 
+mod alter;
 mod database;
 mod expire;
 mod insert;
@@ -82,6 +83,7 @@ fn dispatch(draft: &mut Draft, body: &CommandBody) -> Result<Outcome> {
             table::rename(draft, *table, *database, name)
         }
         CommandBody::TruncateTable { table } => table::truncate(draft, *table),
+        CommandBody::AlterTable(alter) => alter::alter(draft, alter),
         CommandBody::RegisterWorker { identity, address, zone, software_version } => {
             worker::register(draft, identity, address, zone, software_version)
         }

@@ -4,7 +4,7 @@ use granary_common::{Error, PartId, Result, TableId};
 
 use super::{Draft, table};
 use crate::command::{CopyPartitions, Outcome, PartitionChange, Partitions};
-use crate::model::{Part, Table};
+use crate::model::{Column, Part, Table};
 use crate::row::Row;
 
 pub(super) fn change(
@@ -123,7 +123,11 @@ fn data_moved(draft: &mut Draft, table: TableId) -> Result<()> {
 /// Files fit another table only if columns, keys and buckets are the same.
 fn check_alike(source: &Table, target: &Table) -> Result<()> {
     let columns = |table: &Table| -> Vec<_> {
-        table.columns.iter().map(|c| (c.id, c.name.clone(), c.column_type.clone())).collect()
+        let column = |c: &Column| {
+            // Parts that lack a column, or have an earlier form of it, must read the same.
+            (c.id, c.name.clone(), c.column_type.clone(), c.earlier.clone(), c.added.clone())
+        };
+        table.columns.iter().map(column).collect()
     };
     let differs = if columns(source) != columns(target) {
         "columns"

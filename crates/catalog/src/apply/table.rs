@@ -44,6 +44,7 @@ pub(super) fn create(draft: &mut Draft, new: &NewTable, if_not_exists: bool) -> 
         dropped: None,
         unique_key: new.unique_key.clone(),
         merges_stopped: false,
+        options: new.options.clone(),
     }));
     for bucket in buckets {
         draft.put(Row::Bucket(bucket));

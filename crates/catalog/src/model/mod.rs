@@ -14,8 +14,8 @@ pub use cluster::Cluster;
 pub use part::{DeletionContent, DeletionVector, Part, PartLocation};
 pub use scalar::{KeyRange, PartitionValue, Scalar};
 pub use table::{
-    Column, ColumnDefault, ColumnRole, Database, Distribution, EngineKind, KeyExpression, Table,
-    TableEngine,
+    Column, ColumnDefault, ColumnRole, Database, Distribution, EarlierColumn, EngineKind,
+    KeyExpression, Projection, SkipIndex, Table, TableEngine, TableOptions,
 };
 pub use token::{InsertToken, StagedInsert, StagedTarget};
 pub use view::{View, ViewKind};

@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use granary_common::{CatalogVersion, ColumnId, DatabaseId, TableId};
 use serde::{Deserialize, Serialize};
 
+use super::Scalar;
 use crate::types::ColumnType;
 
 /// A database.
@@ -68,6 +69,50 @@ pub struct TableEngine {
 pub enum ColumnDefault {
     /// `DEFAULT expr`; the text is bound by `sql`.
     Expression(String),
+    /// `MATERIALIZED expr`: always computed, never inserted, and left out of `*`.
+    Materialized(String),
+    /// `ALIAS expr`: the same to users; its expression only refers to the row, so that it does not
+    /// matter that its values are stored.
+    Alias(String),
+}
+
+impl ColumnDefault {
+    /// The expression.
+    pub fn text(&self) -> &str {
+        match self {
+            ColumnDefault::Expression(text)
+            | ColumnDefault::Materialized(text)
+            | ColumnDefault::Alias(text) => text,
+        }
+    }
+
+    /// The word before the expression in SQL.
+    pub fn keyword(&self) -> &'static str {
+        match self {
+            ColumnDefault::Expression(_) => "DEFAULT",
+            ColumnDefault::Materialized(_) => "MATERIALIZED",
+            ColumnDefault::Alias(_) => "ALIAS",
+        }
+    }
+
+    /// The same kind of default with another expression.
+    pub fn with_text(&self, text: String) -> ColumnDefault {
+        match self {
+            ColumnDefault::Expression(_) => ColumnDefault::Expression(text),
+            ColumnDefault::Materialized(_) => ColumnDefault::Materialized(text),
+            ColumnDefault::Alias(_) => ColumnDefault::Alias(text),
+        }
+    }
+}
+
+/// A column as parts have it that were written before its type changed. The change gives the column
+/// a new id, so that whatever is known by id of a part's values is of one type.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EarlierColumn {
+    pub id: ColumnId,
+    pub column_type: ColumnType,
+    /// The table's first `schema_version` without it.
+    pub until: u64,
 }
 
 /// Why a column exists.
@@ -91,13 +136,86 @@ pub struct Column {
     pub default: Option<ColumnDefault>,
     #[serde(default)]
     pub comment: Option<String>,
+    /// What it was in older parts, newest first. Values of each are cast when they are read.
+    #[serde(default)]
+    pub earlier: Vec<EarlierColumn>,
+    /// What rows hold that are older than the column; `None`: NULL, or the type's zero value.
+    #[serde(default)]
+    pub added: Option<Scalar>,
+    /// `CODEC(...)` as written; it has no effect.
+    #[serde(default)]
+    pub codec: Option<String>,
+    /// `TTL expr` as written; it has no effect.
+    #[serde(default)]
+    pub ttl: Option<String>,
 }
 
 impl Column {
+    /// A plain column that users see.
+    pub fn new(id: ColumnId, name: impl Into<String>, column_type: ColumnType) -> Column {
+        Column {
+            id,
+            name: name.into(),
+            column_type,
+            role: ColumnRole::Ordinary,
+            default: None,
+            comment: None,
+            earlier: Vec::new(),
+            added: None,
+            codec: None,
+            ttl: None,
+        }
+    }
+
     /// Whether users see it.
     pub fn is_visible(&self) -> bool {
         self.role == ColumnRole::Ordinary
     }
+
+    /// Whether its values are computed from the other columns of the row and never given.
+    pub fn is_computed(&self) -> bool {
+        matches!(self.role, ColumnRole::KeyExpression(_))
+            || matches!(
+                self.default,
+                Some(ColumnDefault::Materialized(_) | ColumnDefault::Alias(_))
+            )
+    }
+
+    /// Whether rows of the table bring it: users see it, and it is not computed.
+    pub fn is_insertable(&self) -> bool {
+        self.is_visible() && !self.is_computed()
+    }
+}
+
+/// A data-skipping index. Kept so that it is shown again; parts keep statistics of every column
+/// anyway.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SkipIndex {
+    pub name: String,
+    pub expression: String,
+    /// As `minmax` or `bloom_filter(0.01)`.
+    pub kind: String,
+    pub granularity: u64,
+}
+
+/// A projection. Kept so that it is shown again; queries are answered from the table itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Projection {
+    pub name: String,
+    /// Its SELECT as written, without the brackets.
+    pub query: String,
+}
+
+/// Clauses of a table that this version keeps and does not act on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableOptions {
+    #[serde(default)]
+    pub indexes: Vec<SkipIndex>,
+    #[serde(default)]
+    pub projections: Vec<Projection>,
+    /// The rules after `TTL` as written.
+    #[serde(default)]
+    pub ttl: Option<String>,
 }
 
 /// An expression of ORDER BY or PARTITION BY, and the column that holds its values.
@@ -157,6 +275,8 @@ pub struct Table {
     /// Whether its merges are stopped.
     #[serde(default)]
     pub merges_stopped: bool,
+    #[serde(default)]
+    pub options: TableOptions,
 }
 
 impl Table {
@@ -184,6 +304,11 @@ impl Table {
     /// The columns that users see.
     pub fn visible_columns(&self) -> impl Iterator<Item = &Column> {
         self.columns.iter().filter(|column| column.is_visible())
+    }
+
+    /// The columns that rows of an INSERT bring, and that `*` shows.
+    pub fn insertable_columns(&self) -> impl Iterator<Item = &Column> {
+        self.columns.iter().filter(|column| column.is_insertable())
     }
 
     /// Rows of a granule.

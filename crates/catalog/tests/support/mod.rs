@@ -142,14 +142,7 @@ pub fn new_part(id: u64, worker: WorkerId) -> NewPart {
 }
 
 pub fn new_table(name: &str) -> NewTable {
-    let column = Column {
-        id: ColumnId(0),
-        name: "id".to_owned(),
-        column_type: ColumnType::Int64,
-        role: ColumnRole::Ordinary,
-        default: None,
-        comment: None,
-    };
+    let column = Column::new(ColumnId(0), "id", ColumnType::Int64);
     NewTable {
         database: DEFAULT_DATABASE,
         name: name.to_owned(),
@@ -164,6 +157,7 @@ pub fn new_table(name: &str) -> NewTable {
         settings: BTreeMap::new(),
         comment: None,
         unique_key: Vec::new(),
+        options: Default::default(),
     }
 }
 

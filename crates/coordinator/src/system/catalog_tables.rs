@@ -231,14 +231,7 @@ pub(super) fn visible_columns(view: &View) -> Vec<ColumnRow<'_>> {
             continue;
         }
         for (at, (name, column_type)) in named.columns.iter().enumerate() {
-            let column = Column {
-                id: ColumnId(at as u32),
-                name: name.clone(),
-                column_type: column_type.clone(),
-                role: ColumnRole::Ordinary,
-                default: None,
-                comment: None,
-            };
+            let column = Column::new(ColumnId(at as u32), name, column_type.clone());
             rows.push(ColumnRow {
                 database,
                 relation: &named.name,
@@ -266,10 +259,7 @@ fn columns_of<'a>(
 }
 
 pub(super) fn default_text(column: &Column) -> String {
-    match &column.default {
-        Some(ColumnDefault::Expression(text)) => text.clone(),
-        None => String::new(),
-    }
+    column.default.as_ref().map(|default| default.text().to_owned()).unwrap_or_default()
 }
 
 pub(super) fn parts(view: &View) -> Columns {

@@ -193,11 +193,7 @@ pub(crate) mod tests {
     use granary_storage::PartColumn;
 
     pub(crate) fn spec(rows: &[u64], layout: Layout) -> ScanSpec {
-        let column = |id: u32, name: &str, column_type| PartColumn {
-            id: ColumnId(id),
-            name: name.to_owned(),
-            column_type,
-        };
+        let column = |id: u32, name: &str, of| PartColumn::new(ColumnId(id), name, of);
         let schema = PartSchema {
             table: TableId(1),
             schema_version: 1,

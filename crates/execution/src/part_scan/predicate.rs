@@ -138,7 +138,9 @@ fn plain_column<'a>(
     schema: &'a PartSchema,
     expression: &Arc<dyn PhysicalExpr>,
 ) -> Option<&'a PartColumn> {
-    schema.columns.get(expression.downcast_ref::<Column>()?.index())
+    let column = schema.columns.get(expression.downcast_ref::<Column>()?.index())?;
+    // Values that are cast as they are read are compared afterwards.
+    column.earlier.is_empty().then_some(column)
 }
 
 /// The column, if its stored values compare like its values in plans do.

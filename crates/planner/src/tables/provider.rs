@@ -13,7 +13,7 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::SessionConfig;
 use granary_catalog::{Part, PartLocation, Snapshot, Table, TableState};
-use granary_common::{ColumnId, WorkerId};
+use granary_common::{CatalogVersion, ColumnId, WorkerId};
 use granary_execution::error::to_datafusion;
 use granary_execution::part_scan::predicate::{all_of, to_filter};
 use granary_execution::{
@@ -58,7 +58,7 @@ impl PartTable {
         reading: &TableReading,
     ) -> Self {
         let name = format!("{database}.{}", state.table.name);
-        let part_schema = Arc::new(PartSchema::of(&state.table));
+        let part_schema = Arc::new(part_schema(&state, snapshot.version));
         let mut exposed = PartSchema::clone(&part_schema);
         exposed.columns.truncate(state.table.visible_columns().count());
         if reading.positions {
@@ -158,6 +158,19 @@ impl PartTable {
         };
         Layout::Bucketed { groups }
     }
+}
+
+/// The shape of the table's parts, without earlier forms of columns that no part has any more.
+fn part_schema(state: &TableState, version: CatalogVersion) -> PartSchema {
+    let mut schema = PartSchema::of(&state.table);
+    if schema.columns.iter().all(|column| column.earlier.is_empty()) {
+        return schema;
+    }
+    let oldest = state.visible_parts(version).map(|part| part.schema_version).min();
+    for column in &mut schema.columns {
+        column.earlier.retain(|earlier| oldest.is_some_and(|oldest| oldest < earlier.until));
+    }
+    schema
 }
 
 /// As many as threads can use; at least two of a scan that is cut into tasks, so that whatever needs

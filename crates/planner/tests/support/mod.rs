@@ -111,13 +111,8 @@ impl Cluster {
         let id = |name: &&str| {
             ColumnId(made.columns.iter().position(|(column, _)| column == name).unwrap() as u32)
         };
-        let column = |(at, (name, text)): (usize, &(&str, &str))| Column {
-            id: ColumnId(at as u32),
-            name: (*name).to_owned(),
-            column_type: text.parse().unwrap(),
-            role: ColumnRole::Ordinary,
-            default: None,
-            comment: None,
+        let column = |(at, (name, text)): (usize, &(&str, &str))| {
+            Column::new(ColumnId(at as u32), *name, text.parse().unwrap())
         };
         let key = |name: &&str| KeyExpression { text: (*name).to_owned(), column: id(name) };
         let table = NewTable {
@@ -140,6 +135,7 @@ impl Cluster {
             settings: BTreeMap::new(),
             comment: None,
             unique_key: Vec::new(),
+            options: Default::default(),
         };
         let command = CommandBody::CreateTable { table, if_not_exists: false };
         match self.catalog.execute(command).await.unwrap().1 {

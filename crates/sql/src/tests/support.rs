@@ -126,6 +126,7 @@ impl Memory {
             dropped: None,
             merges_stopped: false,
             unique_key: Vec::new(),
+            options: new.options,
         };
         self.snapshot = self.snapshot.with_changes(version, &[Change::Put(Row::Table(table))]);
         Ok(notices)

@@ -1,25 +1,60 @@
-//! Columns that a table has at the query's version and a part lacks, because they were added after
-//! the part was written: every row of the part holds NULL, or the type's zero value.
+//! Columns that a table has at the query's version and a part lacks.
+//!
+//! A column that was added after the part was written has one value in all of its rows: the one that
+//! the table says, else NULL or the type's zero value. A column whose type changed since is in the
+//! part under an earlier id, and its values are cast as they are read.
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatchOptions, UInt64Array, new_null_array};
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::array::{ArrayRef, RecordBatchOptions, StringArray, UInt64Array};
+use arrow::compute::{CastOptions, cast_with_options, ilike, like};
+use arrow::datatypes::{Field, SchemaRef};
+use arrow::util::display::FormatOptions;
 use arrow::record_batch::RecordBatch;
 use futures::stream::{BoxStream, StreamExt};
-use granary_catalog::{ColumnType, Scalar};
+use granary_catalog::Scalar;
 use granary_common::{ColumnId, Error, PartId, Result};
 
+use super::constant::{constant, repeated};
 use crate::filter::{CompareOp, Filter};
-use crate::scalar::to_arrow_scalar;
-use crate::schema::{PART_COLUMN, PART_OFFSET_COLUMN, PartSchema};
+use crate::schema::{PART_COLUMN, PART_OFFSET_COLUMN, PartColumn, PartSchema};
 
-/// The columns of the part with the types that the table has now.
+/// The columns of the part with the types that the table has now, and those that the table's
+/// columns are cast from.
 pub fn stored_schema(table: &PartSchema, part: &PartSchema) -> PartSchema {
     let is_stored = |id: ColumnId| part.columns.iter().any(|column| column.id == id);
     let mut stored = table.clone();
     stored.columns.retain(|column| is_stored(column.id));
+    for column in &table.columns {
+        if let Some(earlier) = stored_as(column, part).filter(|id| *id != column.id) {
+            stored.columns.extend(part.columns.iter().find(|found| found.id == earlier).cloned());
+        }
+    }
     stored
+}
+
+/// The id under which the part has the column.
+fn stored_as(column: &PartColumn, part: &PartSchema) -> Option<ColumnId> {
+    let ids = std::iter::once(column.id).chain(column.earlier.iter().map(|earlier| earlier.id));
+    let mut ids = ids.filter(|id| part.columns.iter().any(|found| found.id == *id));
+    ids.next()
+}
+
+/// What to read of the part for the columns `wanted` of the table.
+pub fn columns_to_read(
+    table: &PartSchema,
+    part: &PartSchema,
+    wanted: &[ColumnId],
+) -> Result<Vec<ColumnId>> {
+    let mut read = Vec::with_capacity(wanted.len());
+    for id in wanted {
+        match *id {
+            PART_OFFSET_COLUMN => read.push(*id),
+            PART_COLUMN => {}
+            _ => read.extend(stored_as(table.column(*id)?, part)),
+        }
+    }
+    Ok(read)
 }
 
 /// `filter` over stored columns only, or `None` when every row passes. `id` is what the column
@@ -46,13 +81,14 @@ pub fn resolve(
         });
     }
     let stored = stored.columns.first().map(|column| column.id);
-    let resolver = Resolver { table, missing, stored, id };
+    let resolver = Resolver { table, part, missing, stored, id };
     resolver.substitute(&filter).map(Some)
 }
 
 /// Replaces the terms over missing columns by their outcome.
 struct Resolver<'a> {
     table: &'a PartSchema,
+    part: &'a PartSchema,
     missing: Vec<ColumnId>,
     /// Any column that is not missing.
     stored: Option<ColumnId>,
@@ -92,15 +128,17 @@ impl Resolver<'_> {
                 }
                 None => filter.clone(),
             },
-            Filter::Like { column, .. } => match self.value_of(*column)? {
-                Some(Scalar::Null) => self.outcome(None)?,
-                Some(_) => {
-                    return Err(Error::unsupported(
-                        "LIKE on a column that was added after the part was written",
-                    ));
+            Filter::Like { column, pattern, negated, case_insensitive } => {
+                match self.value_of(*column)? {
+                    Some(Scalar::Text(text)) => {
+                        let found = is_like(&text, pattern, *case_insensitive)?;
+                        self.outcome(Some(found != *negated))?
+                    }
+                    Some(Scalar::Null) => self.outcome(None)?,
+                    Some(_) => return Err(Error::invalid("LIKE is for texts")),
+                    None => filter.clone(),
                 }
-                None => filter.clone(),
-            },
+            }
         })
     }
 
@@ -116,7 +154,15 @@ impl Resolver<'_> {
         if column == PART_COLUMN {
             return Ok(Some(Scalar::UInt(self.id.0)));
         }
-        constant(&self.table.column(column)?.column_type).map(Some)
+        let column = self.table.column(column)?;
+        if stored_as(column, self.part).is_some() {
+            // Planners leave such filters to the engine.
+            return Err(Error::unsupported(format!(
+                "a filter on the column '{}', whose values are cast",
+                column.name
+            )));
+        }
+        constant(column).map(Some)
     }
 
     /// A filter with this outcome for every row.
@@ -145,40 +191,14 @@ fn is_in(value: &Scalar, values: &[Scalar]) -> Option<bool> {
     outcomes.max_by_key(rank).unwrap_or(Some(false))
 }
 
-/// What every row of the part holds in a column that it lacks.
-fn constant(column_type: &ColumnType) -> Result<Scalar> {
-    if column_type.is_nullable() {
-        return Ok(Scalar::Null);
-    }
-    Ok(match column_type.base() {
-        ColumnType::Bool => Scalar::Bool(false),
-        ColumnType::Int8
-        | ColumnType::Int16
-        | ColumnType::Int32
-        | ColumnType::Int64
-        | ColumnType::Date
-        | ColumnType::DateTime(_)
-        | ColumnType::DateTime64(..) => Scalar::Int(0),
-        ColumnType::UInt8
-        | ColumnType::UInt16
-        | ColumnType::UInt32
-        | ColumnType::UInt64
-        | ColumnType::Ipv4 => Scalar::UInt(0),
-        ColumnType::Float32 | ColumnType::Float64 => Scalar::Float(0.0),
-        ColumnType::Decimal(..) => Scalar::Wide(0),
-        ColumnType::String => Scalar::Text(String::new()),
-        ColumnType::FixedString(length) => Scalar::Bytes(vec![0; *length as usize]),
-        ColumnType::Uuid => Scalar::Text("00000000-0000-0000-0000-000000000000".to_owned()),
-        ColumnType::Ipv6 => Scalar::Text("::".to_owned()),
-        ColumnType::Enum8(names) | ColumnType::Enum16(names) => {
-            Scalar::Text(names.first().map(|(name, _)| name.clone()).unwrap_or_default())
-        }
-        other => {
-            return Err(Error::unsupported(format!(
-                "a column of type {other} that was added after the part was written"
-            )));
-        }
-    })
+fn is_like(text: &str, pattern: &str, case_insensitive: bool) -> Result<bool> {
+    let one = |text: &str| arrow::array::Scalar::new(StringArray::from(vec![text]));
+    let (text, pattern) = (StringArray::from(vec![text]), one(pattern));
+    let found = match case_insensitive {
+        true => ilike(&text, &pattern),
+        false => like(&text, &pattern),
+    };
+    found.map(|found| found.value(0)).map_err(|error| Error::invalid(error.to_string()))
 }
 
 /// Where a column of a scan comes from.
@@ -186,36 +206,40 @@ enum Source {
     /// The column of this place in what is read.
     Read(usize),
     /// The same value in every row.
-    Same(ColumnType),
+    Same(PartColumn),
     /// The part's id.
     Part,
 }
 
 /// Makes batches with the columns `wanted` of the schema `output` from batches with the columns
-/// `read`; the others are the same in every row of the part `id`.
+/// `read`, see [`columns_to_read`]; the others are the same in every row of the part `id`.
 pub fn fill(
     batches: BoxStream<'static, Result<RecordBatch>>,
-    table: &PartSchema,
+    (table, part): (&PartSchema, &PartSchema),
     read: &[ColumnId],
     wanted: &[ColumnId],
     output: SchemaRef,
     id: PartId,
 ) -> Result<BoxStream<'static, Result<RecordBatch>>> {
     let source = |column: &ColumnId| {
-        Ok(match read.iter().position(|read| read == column) {
+        let stored = match *column {
+            PART_COLUMN => return Ok(Source::Part),
+            PART_OFFSET_COLUMN => Some(PART_OFFSET_COLUMN),
+            id => stored_as(table.column(id)?, part),
+        };
+        Ok(match stored.and_then(|stored| read.iter().position(|read| *read == stored)) {
             Some(place) => Source::Read(place),
-            None if *column == PART_COLUMN => Source::Part,
-            None => Source::Same(table.column(*column)?.column_type.clone()),
+            None => Source::Same(table.column(*column)?.clone()),
         })
     };
     let sources = wanted.iter().map(source).collect::<Result<Vec<_>>>()?;
     let filled = batches.map(move |batch| {
         let batch = batch?;
         let rows = batch.num_rows();
-        let column = |(source, field): (&Source, &Arc<arrow::datatypes::Field>)| match source {
-            Source::Read(place) => Ok(Arc::clone(batch.column(*place))),
+        let column = |(source, field): (&Source, &Arc<Field>)| match source {
+            Source::Read(place) => as_type(batch.column(*place), field),
             Source::Part => Ok(Arc::new(UInt64Array::from_value(id.0, rows)) as ArrayRef),
-            Source::Same(column_type) => repeated(column_type, field.data_type(), rows),
+            Source::Same(column) => repeated(column, field.data_type(), rows),
         };
         let columns =
             sources.iter().zip(output.fields()).map(column).collect::<Result<Vec<_>>>()?;
@@ -226,20 +250,40 @@ pub fn fill(
     Ok(filled.boxed())
 }
 
-fn repeated(column_type: &ColumnType, data_type: &DataType, rows: usize) -> Result<ArrayRef> {
-    use arrow::array::{Datum, UInt32Array};
-    let nested = matches!(
-        column_type.base(),
-        ColumnType::Array(_)
-            | ColumnType::Map(..)
-            | ColumnType::Tuple(_)
-            | ColumnType::AggregateFunction(_)
-    );
-    if column_type.is_nullable() || nested {
-        return Ok(new_null_array(data_type, rows));
+/// The values in the type that the column has now; only changes that lose nothing leave parts as
+/// they are.
+fn as_type(values: &ArrayRef, field: &Field) -> Result<ArrayRef> {
+    if values.data_type() == field.data_type() {
+        return Ok(Arc::clone(values));
     }
-    let value = to_arrow_scalar(&constant(column_type)?, data_type)?;
-    let (value, _) = value.get();
-    let same = UInt32Array::from(vec![0; rows]);
-    arrow::compute::take(value, &same, None).map_err(|error| Error::internal(error.to_string()))
+    let strict = CastOptions { safe: false, format_options: FormatOptions::new() };
+    cast_with_options(values, field.data_type(), &strict).map_err(|error| {
+        Error::invalid(format!("column '{}', whose type changed: {error}", field.name()))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{Array, Int32Array};
+    use granary_catalog::ColumnType;
+
+    use super::*;
+
+    #[test]
+    fn values_of_an_earlier_type_are_cast() {
+        let numbers: ArrayRef = Arc::new(Int32Array::from(vec![Some(10), None]));
+        for (text, first) in [("Nullable(Int64)", "10"), ("Nullable(String)", "10")] {
+            let field = text.parse::<ColumnType>().expect("a type").arrow_field("c");
+            let cast = as_type(&numbers, &field).expect("casts");
+            let shown = arrow::util::display::array_value_to_string(&cast, 0).expect("a value");
+            assert_eq!((shown.as_str(), cast.is_null(1)), (first, true), "{text}");
+        }
+    }
+
+    #[test]
+    fn patterns_on_values_of_old_rows() {
+        assert!(is_like("SELECT 1", "SELECT%", false).expect("compares"));
+        assert!(!is_like("SELECT 1", "select%", false).expect("compares"));
+        assert!(is_like("SELECT 1", "select _", true).expect("compares"));
+    }
 }

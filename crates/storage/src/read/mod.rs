@@ -1,5 +1,6 @@
 //! Parts answer scans.
 
+mod constant;
 #[cfg(test)]
 mod deletions_tests;
 mod missing;

@@ -16,7 +16,7 @@ use crate::part::DATA_FILE;
 use crate::part::descriptor::Descriptor;
 use crate::part::format::DataScan;
 use crate::part::statistics::ColumnStatistics;
-use crate::schema::{PART_OFFSET_COLUMN, PartSchema};
+use crate::schema::PartSchema;
 
 /// A part whose descriptor, index and footer are in memory, with the rows that are deleted in it.
 pub struct OpenPart {
@@ -46,7 +46,7 @@ impl OpenPart {
     /// Reads the rows of `scan` that are not deleted, as batches of
     /// `schema.project(&scan.columns)`. `schema` is the
     /// table's at the query's version: columns that it has and the part lacks read as NULL, or as
-    /// their type's zero value.
+    /// the value that the table says, see [`crate::PartColumn`].
     ///
     /// Must be polled on a tokio runtime; decoding runs where the stream is polled, so parallel
     /// scans of one part take ranges of rows each (see [`Pruned::split`]). Dropping the stream
@@ -84,18 +84,12 @@ impl OpenPart {
             }
             None => None,
         };
-        let stored = missing::stored_schema(schema, &self.files.descriptor.schema);
-        let columns: Vec<_> = scan
-            .columns
-            .iter()
-            .copied()
-            .filter(|id| {
-                *id == PART_OFFSET_COLUMN || stored.columns.iter().any(|column| column.id == *id)
-            })
-            .collect();
+        let part = &self.files.descriptor.schema;
+        let stored = missing::stored_schema(schema, part);
+        let columns = missing::columns_to_read(schema, part, &scan.columns)?;
         let read = columns.clone();
         let request = DataScan {
-            output: schema.project(&columns)?,
+            output: stored.project(&columns)?,
             columns,
             filter,
             ordered: scan.ordered,
@@ -104,8 +98,9 @@ impl OpenPart {
             lazy: scan.limit.is_some(),
         };
         let mut batches = self.files.data.scan(&stored, request)?;
-        if read.len() != scan.columns.len() {
-            batches = missing::fill(batches, schema, &read, &scan.columns, output, self.id)?;
+        if read != scan.columns {
+            let schemas = (schema, part);
+            batches = missing::fill(batches, schemas, &read, &scan.columns, output, self.id)?;
         }
         if let Some(limit) = scan.limit {
             batches = limited(batches, limit);

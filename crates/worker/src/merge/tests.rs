@@ -201,14 +201,7 @@ fn new_table(kind: EngineKind) -> NewTable {
         database: DatabaseId(1),
         name: "t".into(),
         engine: TableEngine { kind, arguments: Vec::new() },
-        columns: vec![Column {
-            id: ColumnId(0),
-            name: "id".into(),
-            column_type: ColumnType::Int64,
-            role: ColumnRole::Ordinary,
-            default: None,
-            comment: None,
-        }],
+        columns: vec![Column::new(ColumnId(0), "id", ColumnType::Int64)],
         order_by: vec![KeyExpression { text: "id".into(), column: ColumnId(0) }],
         primary_key_len: 1,
         partition_by: Vec::new(),
@@ -218,6 +211,7 @@ fn new_table(kind: EngineKind) -> NewTable {
         settings: BTreeMap::new(),
         comment: None,
         unique_key: Vec::new(),
+        options: Default::default(),
     }
 }
 
