@@ -1,10 +1,10 @@
 //! CREATE TABLE to the catalog's command: every rule that a table has to keep.
 
-mod columns;
+pub(crate) mod columns;
 mod distribution;
 mod engine;
 mod keys;
-mod options;
+pub(crate) mod options;
 mod unique;
 
 use datafusion::execution::SessionState;
@@ -70,8 +70,9 @@ pub fn create_table(
         source,
         &mut notices,
     )?;
-    let mut settings = options::settings(&create.clauses, &mut notices)?;
+    let mut settings = options::settings(&create.clauses.settings, &mut notices)?;
     settings.extend(keys.sample_by.map(|key| (Table::SAMPLE_BY_SETTING.to_owned(), key)));
+    let options = options::kept(&create, &columns, source, &mut notices)?;
     Ok((
         NewTable {
             database,
@@ -87,6 +88,7 @@ pub fn create_table(
             settings,
             comment: create.clauses.comment,
             unique_key: unique_key.iter().map(|key| key.column).collect(),
+            options,
         },
         notices,
     ))

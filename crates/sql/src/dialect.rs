@@ -67,14 +67,20 @@ impl Dialect for GranaryDialect {
         supports_select_wildcard_exclude supports_comma_separated_set_assignments
     }
 
-    /// `CODEC(...)` beside a column.
+    /// `CODEC(...)` and `TTL expr` beside a column.
     fn parse_column_option(
         &self,
         parser: &mut Parser<'_>,
     ) -> Result<Option<Result<Option<ColumnOption>, ParserError>>, ParserError> {
-        let is_codec = matches!(&parser.peek_token_ref().token, Token::Word(word)
-            if word.quote_style.is_none() && word.value.eq_ignore_ascii_case("CODEC"));
-        Ok(is_codec.then(|| codec(parser)))
+        let is_next = |word: &str| {
+            matches!(&parser.peek_token_ref().token, Token::Word(found)
+                if found.quote_style.is_none() && found.value.eq_ignore_ascii_case(word))
+        };
+        let (is_codec, is_ttl) = (is_next("CODEC"), is_next("TTL"));
+        Ok(match is_ttl {
+            true => Some(column_ttl(parser)),
+            false => is_codec.then(|| codec(parser)),
+        })
     }
 
     /// `SELECT 1 SETTINGS x = 1`: the word is a clause where an assignment follows, else a name.
@@ -118,6 +124,13 @@ fn codec(parser: &mut Parser<'_>) -> Result<Option<ColumnOption>, ParserError> {
             return Ok(Some(ColumnOption::DialectSpecific(tokens)));
         }
     }
+}
+
+/// `TTL expr`: the word, then the expression's text as one token.
+fn column_ttl(parser: &mut Parser<'_>) -> Result<Option<ColumnOption>, ParserError> {
+    let word = parser.next_token().token;
+    let rule = parser.parse_expr()?.to_string();
+    Ok(Some(ColumnOption::DialectSpecific(vec![word, Token::make_word(&rule, None)])))
 }
 
 /// The token `?` that stands between two expressions; placeholders are numbered before parsing.

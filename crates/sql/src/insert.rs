@@ -20,7 +20,7 @@ use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::{Expr as PlannedExpr, cast};
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::physical_expr::PhysicalExpr;
-use granary_catalog::{Column, ColumnDefault, ColumnRole, Table};
+use granary_catalog::{Column, ColumnRole, Table};
 use granary_common::{Error, Result};
 
 use crate::bind::bind_expression;
@@ -30,6 +30,17 @@ use crate::statement::parse_expression;
 
 pub use values::insert_values;
 pub(crate) use values::one_value;
+
+/// The zero value of the type, as an array of one row.
+pub(crate) fn zero_value(column_type: &granary_catalog::ColumnType) -> ArrayRef {
+    zero::zero_array(column_type, 1)
+}
+
+/// The value, in an array of one row, as a value of the column.
+pub(crate) fn conform_value(value: &ArrayRef, column: &Column) -> Result<ArrayRef> {
+    let conformed = conform::conform(value, &column.column_type);
+    conformed.map_err(|misfit| misfit.into_error(&column.name, 1))
+}
 
 /// How the columns of an insert become the columns of a table.
 #[derive(Debug)]
@@ -107,7 +118,7 @@ impl RowProjection {
                     self.sources.push(Source::Input(input));
                     continue;
                 }
-                (_, Some(ColumnDefault::Expression(text)), None) => text,
+                (_, Some(default), None) => default.text(),
                 (_, None, None) => {
                     self.sources.push(match column.column_type.is_nullable() {
                         true => Source::Null,
@@ -207,10 +218,13 @@ fn wrong_number(expected: usize, given: usize) -> Error {
     ))
 }
 
-/// Positions of the named columns, or of the visible ones.
+/// Positions of the named columns, or of those that are not computed.
 pub(crate) fn targets(table: &Table, named_columns: Option<&[String]>) -> Result<Vec<usize>> {
     let visible = || table.columns.iter().enumerate().filter(|(_, column)| column.is_visible());
-    let Some(names) = named_columns else { return Ok(visible().map(|(at, _)| at).collect()) };
+    let Some(names) = named_columns else {
+        let insertable = visible().filter(|(_, column)| column.is_insertable());
+        return Ok(insertable.map(|(at, _)| at).collect());
+    };
     let mut targets = Vec::with_capacity(names.len());
     for name in names {
         let exact = visible().find(|(_, column)| column.name == *name);
@@ -226,6 +240,15 @@ pub(crate) fn targets(table: &Table, named_columns: Option<&[String]>) -> Result
                 table.name
             )));
         };
+        if let Some(default) = table.columns[at].default.as_ref().filter(|_| {
+            table.columns[at].is_computed()
+        }) {
+            return Err(Error::invalid(format!(
+                "cannot insert into column '{name}': it is {} {}",
+                default.keyword(),
+                default.text()
+            )));
+        }
         if targets.contains(&at) {
             return Err(Error::invalid(format!("column '{name}' is named twice")));
         }

@@ -10,6 +10,7 @@
 //! This crate never sees parts, workers or batches on the wire; it knows the catalog's snapshot
 //! and DataFusion's planner.
 
+pub mod alter;
 pub mod bind;
 pub mod create_table;
 pub mod dialect;
@@ -28,6 +29,7 @@ pub mod statement;
 pub mod types;
 pub mod view;
 
+pub use alter::{AlterSource, AlteredTable, alter_table};
 pub use bind::{
     SessionUser, bind_insert_source, bind_query, parameter_types, query_settings, with_parameters,
 };
@@ -46,7 +48,7 @@ pub use resolve::{Named, find_database, resolve_name, resolve_table};
 pub use settings::DialectSettings;
 pub use show::{DescribedColumn, describe, describe_view, show_create_table, show_create_view};
 pub use statement::{
-    AlterPartition, CreateTable, CreateView, Delete, EqualColumns, Insert, LikePattern,
+    AlterAction, AlterPartition, AlterTable, ColumnPlace, CreateTable, CreateView, Delete, EqualColumns, Insert, LikePattern,
     MaterializedClause, Merge, MergeAction, MergeClause, MergeInsert, Optimize, OverwriteClause,
     PartitionClause, PartitionCommand, Statement, TableName, Update, parse,
 };

@@ -91,7 +91,7 @@ pub fn update_query(update: &Update, table: &Table) -> Result<Query> {
     }
     let mut outputs = places(None);
     for (position, column) in table.columns.iter().enumerate() {
-        if !column.is_visible() {
+        if !column.is_insertable() {
             continue;
         }
         let assignment = assigned.iter().position(|target| *target == position);
@@ -157,7 +157,7 @@ fn is_in_a_key(table: &Table, id: ColumnId, name: &str) -> Result<bool> {
     Ok(false)
 }
 
-fn mentions(expression: &Expr, name: &str) -> bool {
+pub(crate) fn mentions(expression: &Expr, name: &str) -> bool {
     let found = visit_expressions(expression, |inner| match inner {
         Expr::Identifier(ident) if ident.value.eq_ignore_ascii_case(name) => {
             std::ops::ControlFlow::Break(())

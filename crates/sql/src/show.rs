@@ -1,13 +1,13 @@
 //! SHOW CREATE TABLE and DESCRIBE.
 
-use granary_catalog::{ColumnDefault, ColumnRole, Distribution, Snapshot, Table, View, ViewKind};
+use granary_catalog::{ColumnRole, Distribution, Snapshot, Table, View, ViewKind};
 
 /// One row of DESCRIBE.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DescribedColumn {
     pub name: String,
     pub column_type: String,
-    /// `DEFAULT`, or empty.
+    /// `DEFAULT`, `MATERIALIZED`, `ALIAS`, or empty.
     pub default_kind: String,
     pub default_expression: String,
     pub comment: String,
@@ -17,7 +17,7 @@ pub struct DescribedColumn {
 pub fn describe(table: &Table) -> Vec<DescribedColumn> {
     let row = |column: &granary_catalog::Column| {
         let (kind, expression) = match &column.default {
-            Some(ColumnDefault::Expression(text)) => ("DEFAULT".to_owned(), text.clone()),
+            Some(default) => (default.keyword().to_owned(), default.text().to_owned()),
             None => (String::new(), String::new()),
         };
         DescribedColumn {
@@ -97,8 +97,17 @@ fn full_name(snapshot: &Snapshot, database: granary_common::DatabaseId, name: &s
 pub fn show_create_table(table: &Table, database: &str) -> String {
     let mut text =
         format!("CREATE TABLE {}.{}\n(\n", identifier(database), identifier(&table.name));
-    let columns: Vec<String> = table.visible_columns().map(column_text).collect();
-    text.push_str(&columns.join(",\n"));
+    let columns = table.visible_columns().map(column_text);
+    let indexes = table.options.indexes.iter().map(|index| {
+        let name = identifier(&index.name);
+        let (of, kind, granularity) = (&index.expression, &index.kind, index.granularity);
+        format!("    INDEX {name} {of} TYPE {kind} GRANULARITY {granularity}")
+    });
+    let projections = table.options.projections.iter().map(|projection| {
+        format!("    PROJECTION {} ({})", identifier(&projection.name), projection.query)
+    });
+    let elements: Vec<String> = columns.chain(indexes).chain(projections).collect();
+    text.push_str(&elements.join(",\n"));
     text.push_str("\n)\nENGINE = ");
     text.push_str(table.engine.kind.name());
     if !table.engine.arguments.is_empty() {
@@ -121,6 +130,9 @@ pub fn show_create_table(table: &Table, database: &str) -> String {
     if let Some(key) = table.sampling_key() {
         text.push_str(&format!("\nSAMPLE BY {key}"));
     }
+    if let Some(ttl) = &table.options.ttl {
+        text.push_str(&format!("\nTTL {ttl}"));
+    }
     text.push_str(&distribution_text(table));
     if let Some(group) = &table.colocation_group {
         text.push_str(&format!("\nCOLOCATE WITH {}", identifier(group)));
@@ -138,11 +150,17 @@ pub fn show_create_table(table: &Table, database: &str) -> String {
 
 fn column_text(column: &granary_catalog::Column) -> String {
     let mut text = format!("    {} {}", identifier(&column.name), column.column_type);
-    if let Some(ColumnDefault::Expression(expression)) = &column.default {
-        text.push_str(&format!(" DEFAULT {expression}"));
+    if let Some(default) = &column.default {
+        text.push_str(&format!(" {} {}", default.keyword(), default.text()));
     }
     if let Some(comment) = &column.comment {
         text.push_str(&format!(" COMMENT {}", string(comment)));
+    }
+    if let Some(codec) = &column.codec {
+        text.push_str(&format!(" {codec}"));
+    }
+    if let Some(ttl) = &column.ttl {
+        text.push_str(&format!(" TTL {ttl}"));
     }
     text
 }
@@ -198,6 +216,7 @@ fn is_reserved(name: &str) -> bool {
         .any(|keyword| format!("{keyword:?}") == upper)
 }
 
-fn string(text: &str) -> String {
+/// A text in quotes.
+pub(crate) fn string(text: &str) -> String {
     format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"))
 }

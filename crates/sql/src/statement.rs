@@ -2,7 +2,9 @@
 //! bound later.
 
 mod alter;
+mod alter_table;
 mod clauses;
+mod elements;
 mod merge;
 mod merges;
 mod mutate;
@@ -19,6 +21,10 @@ use sqlparser::ast::{
 
 use crate::Notice;
 
+pub use alter_table::{
+    AlterAction, AlterTable, ColumnPlace, ModifyColumn, Rebuilt, RemovedOption,
+};
+pub use elements::{IndexClause, ProjectionClause};
 pub use alter::{AlterPartition, PartitionClause, PartitionCommand};
 pub use merge::{Merge, MergeAction, MergeClause, MergeInsert};
 pub use merges::{EqualColumns, Optimize};
@@ -74,6 +80,7 @@ pub enum Statement {
     Update(Box<Update>),
     Merge(Box<Merge>),
     AlterPartition(AlterPartition),
+    AlterTable(AlterTable),
     CreateDatabase {
         name: String,
         if_not_exists: bool,
@@ -158,6 +165,7 @@ impl Statement {
             Statement::Delete(delete) => &delete.notices,
             Statement::Update(update) => &update.notices,
             Statement::AlterPartition(alter) => &alter.notices,
+            Statement::AlterTable(alter) => &alter.notices,
             _ => &[],
         }
     }
@@ -228,6 +236,8 @@ pub struct CreateTable {
     pub name: Option<TableName>,
     pub columns: Vec<ColumnDef>,
     pub constraints: Vec<TableConstraint>,
+    pub indexes: Vec<IndexClause>,
+    pub projections: Vec<ProjectionClause>,
     /// `AS other_table`: takes its columns.
     pub like: Option<TableName>,
     /// `AS SELECT ...`: takes its columns and its rows.
@@ -253,8 +263,8 @@ pub struct TableClauses {
     /// The columns of which a row replaces the earlier one that has the same values.
     pub unique_key: Option<Vec<Expr>>,
     pub sample_by: Option<Expr>,
-    /// Present when a TTL is written; it has no effect yet.
-    pub ttl: bool,
+    /// The rules of the TTL as written; they have no effect yet.
+    pub ttl: Option<String>,
     pub distributed_by: Option<DistributionClause>,
     pub colocate_with: Option<String>,
     pub settings: Vec<(String, String)>,

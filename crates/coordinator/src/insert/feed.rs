@@ -110,7 +110,7 @@ fn stored_columns(
     target: &Table,
     schema: &SchemaRef,
 ) -> Result<(Vec<usize>, Vec<String>, SchemaRef)> {
-    let is_stored = |name: &str| target.visible_columns().any(|column| column.name == name);
+    let is_stored = |name: &str| target.insertable_columns().any(|column| column.name == name);
     let kept: Vec<usize> =
         (0..schema.fields().len()).filter(|at| is_stored(schema.field(*at).name())).collect();
     let names = kept.iter().map(|at| schema.field(*at).name().clone()).collect();

@@ -176,7 +176,7 @@ pub fn placeholder_columns(plan: &LogicalPlan) -> Option<Vec<usize>> {
 /// the insert itself.
 pub fn column_types(table: &Table, named: Option<&[String]>) -> Vec<DataType> {
     match named {
-        None => table.visible_columns().map(|column| column.column_type.arrow()).collect(),
+        None => table.insertable_columns().map(|column| column.column_type.arrow()).collect(),
         Some(names) => names
             .iter()
             .map(|name| {

@@ -160,7 +160,7 @@ impl Attempt<'_> {
             };
             new_rows(&kept, leading, &edge)
         });
-        let names = self.table.visible_columns().map(|column| column.name.clone()).collect();
+        let names = self.table.insertable_columns().map(|column| column.name.clone()).collect();
         let request = InsertRequest {
             id: self.request.id.clone(),
             session: self.request.session.clone(),

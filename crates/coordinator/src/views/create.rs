@@ -187,7 +187,7 @@ fn check_target(
     let (found, unknown): (Vec<&String>, Vec<&String>) = columns
         .iter()
         .map(|(name, _)| name)
-        .partition(|name| target.visible_columns().any(|column| column.name == **name));
+        .partition(|name| target.insertable_columns().any(|column| column.name == **name));
     if found.is_empty() {
         return Err(Error::invalid(format!(
             "table '{}' has none of the view's columns; they go by name",

@@ -36,7 +36,7 @@ pub(super) async fn populate(
     let stored: Vec<usize> = (0..schema.fields().len())
         .filter(|at| {
             let name = schema.field(*at).name();
-            target.visible_columns().any(|column| column.name == *name)
+            target.insertable_columns().any(|column| column.name == *name)
         })
         .collect();
     let projected = |error: arrow::error::ArrowError| Error::internal(error.to_string());

@@ -10,12 +10,14 @@ use super::TableSource;
 use crate::Notice;
 use crate::bind::bind_expression;
 use crate::error::{did_you_mean, error_from_datafusion};
+use crate::statement::parse_expression;
 use crate::types::type_from_sql;
 
 /// Columns in declaration order; hidden ones come after all declared ones.
 #[derive(Default)]
-pub(super) struct Columns {
+pub(crate) struct Columns {
     columns: Vec<Column>,
+    next: u32,
     /// The columns with PRIMARY KEY beside them.
     pub(super) primary_key: Vec<String>,
 }
@@ -23,10 +25,24 @@ pub(super) struct Columns {
 impl Columns {
     /// The visible columns of another table.
     pub(super) fn of_table(table: &Table) -> Columns {
-        let renumbered =
-            |(at, column): (usize, &Column)| Column { id: ColumnId(at as u32), ..column.clone() };
-        let columns = table.visible_columns().enumerate().map(renumbered).collect();
-        Columns { columns, primary_key: Vec::new() }
+        let renumbered = |(at, column): (usize, &Column)| Column {
+            id: ColumnId(at as u32),
+            // The new table has no parts from before.
+            earlier: Vec::new(),
+            added: None,
+            ..column.clone()
+        };
+        let columns: Vec<Column> = table.visible_columns().enumerate().map(renumbered).collect();
+        Columns { next: columns.len() as u32, columns, primary_key: Vec::new() }
+    }
+
+    /// The columns of a table that is being changed.
+    pub(crate) fn to_alter(table: &Table) -> Columns {
+        Columns {
+            columns: table.columns.clone(),
+            next: table.next_column_id.0,
+            primary_key: Vec::new(),
+        }
     }
 
     /// The columns that a query gives.
@@ -38,24 +54,38 @@ impl Columns {
                     "the query gives the column '{name}' more than once; name its columns with AS"
                 )));
             }
-            columns.columns.push(Column {
-                id: columns.next_id(),
-                name: name.clone(),
-                column_type: column_type.clone(),
-                role: ColumnRole::Ordinary,
-                default: None,
-                comment: None,
-            });
+            let column = Column::new(columns.next_id(), name, column_type.clone());
+            columns.columns.push(column);
         }
         Ok(columns)
     }
 
-    pub(super) fn into_columns(self) -> Vec<Column> {
+    /// Visible ones first.
+    pub(crate) fn into_columns(mut self) -> Vec<Column> {
+        self.columns.sort_by_key(|column| !column.is_visible());
         self.columns
     }
 
-    fn next_id(&self) -> ColumnId {
-        ColumnId(self.columns.len() as u32)
+    /// The columns in their order, to change.
+    pub(crate) fn as_mut(&mut self) -> &mut Vec<Column> {
+        &mut self.columns
+    }
+
+    /// All columns.
+    pub(crate) fn all(&self) -> &[Column] {
+        &self.columns
+    }
+
+    /// The first id that no column has or had.
+    pub(crate) fn next_column_id(&self) -> ColumnId {
+        ColumnId(self.next)
+    }
+
+    /// An id for a new column.
+    pub(crate) fn next_id(&mut self) -> ColumnId {
+        let id = ColumnId(self.next);
+        self.next += 1;
+        id
     }
 
     /// Adds the declared columns.
@@ -71,9 +101,9 @@ impl Columns {
             if self.columns.iter().any(|column| column.name == name) {
                 return Err(Error::invalid(format!("column '{name}' appears more than once")));
             }
-            let mut column = self.column(definition, source)?;
-            for option in &definition.options {
-                self.option(&mut column, &option.option, &mut defaults, notices)?;
+            let column = self.definition(definition, source, notices)?;
+            if let Some(default) = &column.default {
+                defaults.push((name.clone(), parse_expression(default.text())?));
             }
             self.columns.push(column);
         }
@@ -84,7 +114,22 @@ impl Columns {
         Ok(())
     }
 
-    fn column(&self, definition: &ColumnDef, source: TableSource<'_>) -> Result<Column> {
+    /// The declared column under a new id. Whether its default binds is checked when all columns
+    /// are known.
+    pub(crate) fn definition(
+        &mut self,
+        definition: &ColumnDef,
+        source: TableSource<'_>,
+        notices: &mut Vec<Notice>,
+    ) -> Result<Column> {
+        let mut column = self.column(definition, source)?;
+        for option in &definition.options {
+            self.option(&mut column, &option.option, notices)?;
+        }
+        Ok(column)
+    }
+
+    fn column(&mut self, definition: &ColumnDef, source: TableSource<'_>) -> Result<Column> {
         let name = definition.name.value.clone();
         let within = |error: Error| error.context(format!("column '{name}'"));
         let column_type = type_from_sql(&definition.data_type).map_err(within)?;
@@ -113,35 +158,47 @@ impl Columns {
             true => column_type.into_nullable(),
             false => column_type,
         };
-        Ok(Column {
-            id: self.next_id(),
-            name,
-            column_type,
-            role: ColumnRole::Ordinary,
-            default: None,
-            comment: None,
-        })
+        Ok(Column::new(self.next_id(), name, column_type))
     }
 
-    fn option(
+    /// Takes an option over into the column. NULL and NOT NULL belong to the type.
+    pub(crate) fn option(
         &mut self,
         column: &mut Column,
         option: &ColumnOption,
-        defaults: &mut Vec<(String, Expr)>,
         notices: &mut Vec<Notice>,
     ) -> Result<()> {
         let name = &column.name;
+        let mut default = |default: ColumnDefault| match column.default.replace(default) {
+            None => Ok(()),
+            Some(_) => Err(Error::invalid(format!("column '{name}' has two defaults"))),
+        };
         match option {
             ColumnOption::Null | ColumnOption::NotNull => {}
             ColumnOption::Default(expression) => {
-                column.default = Some(ColumnDefault::Expression(expression.to_string()));
-                defaults.push((name.clone(), expression.clone()));
+                default(ColumnDefault::Expression(expression.to_string()))?;
+            }
+            ColumnOption::Materialized(expression) => {
+                default(ColumnDefault::Materialized(expression.to_string()))?;
+            }
+            ColumnOption::Alias(expression) => {
+                default(ColumnDefault::Alias(expression.to_string()))?;
             }
             ColumnOption::Comment(text) => column.comment = Some(text.clone()),
             ColumnOption::PrimaryKey(_) => self.primary_key.push(name.clone()),
             ColumnOption::DialectSpecific(tokens) => {
                 let texts: Vec<String> = tokens.iter().map(ToString::to_string).collect();
-                let text = texts.concat();
+                let text = match texts.as_slice() {
+                    [word, rule] if word.eq_ignore_ascii_case("TTL") => {
+                        column.ttl = Some(rule.clone());
+                        format!("TTL {rule}")
+                    }
+                    _ => {
+                        let text = texts.concat();
+                        column.codec = Some(text.clone());
+                        text
+                    }
+                };
                 notices.push(Notice::new(format!("column '{name}': {text} has no effect")));
             }
             ColumnOption::ForeignKey(_) => {
@@ -156,7 +213,14 @@ impl Columns {
         Ok(())
     }
 
-    fn check_default(&self, name: &str, default: &Expr, source: TableSource<'_>) -> Result<()> {
+    /// Checks the default of a column over all of them; gives whether it is the same in every row
+    /// and at any time.
+    pub(crate) fn check_default(
+        &self,
+        name: &str,
+        default: &Expr,
+        source: TableSource<'_>,
+    ) -> Result<bool> {
         let within = |error: Error| error.context(format!("the default of column '{name}'"));
         let schema = self.schema()?;
         let bound = bind_expression(source.state, default, &schema).map_err(within)?;
@@ -164,11 +228,20 @@ impl Columns {
         if mentioned.any(|column| column.name == name) {
             return Err(within(Error::invalid("it refers to the column itself")));
         }
-        Ok(())
+        let column = self.columns.iter().find(|column| column.name == name);
+        if column.is_some_and(|column| matches!(column.default, Some(ColumnDefault::Alias(_)))) {
+            super::keys::check_deterministic(&bound).map_err(|error| {
+                within(Error::unsupported(format!(
+                    "ALIAS is computed when rows are written: {}",
+                    error.message()
+                )))
+            })?;
+        }
+        Ok(bound.column_refs().is_empty() && !bound.is_volatile())
     }
 
     /// The visible columns as a schema to plan expressions over.
-    pub(super) fn schema(&self) -> Result<DFSchema> {
+    pub(crate) fn schema(&self) -> Result<DFSchema> {
         let visible = self.columns.iter().filter(|column| column.is_visible());
         let fields: Vec<_> =
             visible.map(|column| column.column_type.arrow_field(&column.name)).collect();
@@ -176,7 +249,7 @@ impl Columns {
     }
 
     /// The visible column of exactly this name, else the only one that matches without case.
-    pub(super) fn find(&self, name: &str) -> Result<&Column> {
+    pub(crate) fn find(&self, name: &str) -> Result<&Column> {
         let visible = || self.columns.iter().filter(|column| column.is_visible());
         if let Some(exact) = visible().find(|column| column.name == name) {
             return Ok(exact);
@@ -192,7 +265,7 @@ impl Columns {
     }
 
     /// The column with this id.
-    pub(super) fn get(&self, id: ColumnId) -> Option<&Column> {
+    pub(crate) fn get(&self, id: ColumnId) -> Option<&Column> {
         self.columns.iter().find(|column| column.id == id)
     }
 
@@ -216,7 +289,7 @@ impl Columns {
             name.push('\'');
         }
         let id = self.next_id();
-        self.columns.push(Column { id, name, column_type, role, default: None, comment: None });
+        self.columns.push(Column { role, ..Column::new(id, name, column_type) });
         id
     }
 }

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use granary_catalog::{KeyExpression, Table};
+use granary_catalog::{KeyExpression, Projection, SkipIndex, Table, TableOptions};
 use granary_common::{Error, Result};
 use sqlparser::ast::{Expr, Ident};
 
+use super::TableSource;
+use super::columns::Columns;
+use crate::bind::bind_expression;
 use crate::error::did_you_mean;
-use crate::statement::TableClauses;
-use crate::statement::parse_expression;
+use crate::statement::{IndexClause, ProjectionClause, parse_expression};
 use crate::{CreateTable, Notice};
 
 /// Rows of a granule: enough to be worth an index entry, few enough to be one unit of reading.
@@ -47,12 +49,12 @@ const WITHOUT_EFFECT: [&str; 15] = [
 ];
 
 /// The settings that the catalog keeps.
-pub(super) fn settings(
-    clauses: &TableClauses,
+pub(crate) fn settings(
+    written: &[(String, String)],
     notices: &mut Vec<Notice>,
 ) -> Result<BTreeMap<String, String>> {
     let mut settings = BTreeMap::new();
-    for (name, value) in &clauses.settings {
+    for (name, value) in written {
         match name.as_str() {
             "index_granularity" => {
                 let rows = bounded(name, value, INDEX_GRANULARITY_MAX)?;
@@ -121,5 +123,101 @@ pub(super) fn take_over(create: &mut CreateTable, table: &Table) -> Result<()> {
         clauses.unique_key =
             Some(columns.map(|column| Expr::Identifier(Ident::new(&column.name))).collect());
     }
+    Ok(())
+}
+
+/// The clauses that the catalog keeps without acting on them.
+pub(super) fn kept(
+    create: &CreateTable,
+    columns: &Columns,
+    source: TableSource<'_>,
+    notices: &mut Vec<Notice>,
+) -> Result<TableOptions> {
+    let mut options = TableOptions { ttl: create.clauses.ttl.clone(), ..TableOptions::default() };
+    for index in &create.indexes {
+        add_index(&mut options, index, columns, source)?;
+    }
+    for projection in &create.projections {
+        add_projection(&mut options, projection)?;
+    }
+    if !options.indexes.is_empty() {
+        notices.push(Notice::new(INDEX_NOTICE));
+    }
+    if !options.projections.is_empty() {
+        notices.push(Notice::new(PROJECTION_NOTICE));
+    }
+    Ok(options)
+}
+
+/// What a user is told who makes an index.
+pub(crate) const INDEX_NOTICE: &str =
+    "INDEX has no effect yet: parts keep the least and the greatest value of every column for each \
+     granule anyway";
+/// What a user is told who sets a TTL.
+pub(crate) const TTL_NOTICE: &str = "TTL has no effect yet: no row expires";
+/// What a user is told who makes a projection.
+pub(crate) const PROJECTION_NOTICE: &str =
+    "PROJECTION has no effect yet: queries are answered from the rows of the table";
+
+/// Kinds of skip indexes that ClickHouse has.
+const INDEX_KINDS: [&str; 9] = [
+    "minmax",
+    "set",
+    "bloom_filter",
+    "ngrambf_v1",
+    "tokenbf_v1",
+    "text",
+    "inverted",
+    "full_text",
+    "hypothesis",
+];
+
+/// Adds an index whose name is new, whose kind exists and whose expression binds.
+pub(crate) fn add_index(
+    options: &mut TableOptions,
+    index: &IndexClause,
+    columns: &Columns,
+    source: TableSource<'_>,
+) -> Result<()> {
+    let IndexClause { name, expression, kind, granularity } = index;
+    if options.indexes.iter().any(|known| known.name == *name) {
+        return Err(Error::already_exists(format!("index '{name}' already exists")));
+    }
+    let plain = kind.split('(').next().unwrap_or_default();
+    if !INDEX_KINDS.iter().any(|known| known.eq_ignore_ascii_case(plain)) {
+        let hint = did_you_mean(plain, INDEX_KINDS);
+        return Err(Error::invalid(format!("index '{name}': unknown type '{plain}'{hint}")));
+    }
+    let within = |error: Error| error.context(format!("index '{name}'"));
+    if *granularity == 0 {
+        return Err(within(Error::invalid("GRANULARITY is 1 at least")));
+    }
+    let schema = columns.schema()?;
+    let expressions = match expression {
+        sqlparser::ast::Expr::Tuple(expressions) => expressions.as_slice(),
+        one => std::slice::from_ref(one),
+    };
+    for one in expressions {
+        bind_expression(source.state, one, &schema).map_err(within)?;
+    }
+    options.indexes.push(SkipIndex {
+        name: name.clone(),
+        expression: expression.to_string(),
+        kind: kind.clone(),
+        granularity: *granularity,
+    });
+    Ok(())
+}
+
+/// Adds a projection whose name is new.
+pub(crate) fn add_projection(
+    options: &mut TableOptions,
+    projection: &ProjectionClause,
+) -> Result<()> {
+    let ProjectionClause { name, query } = projection;
+    if options.projections.iter().any(|known| known.name == *name) {
+        return Err(Error::already_exists(format!("projection '{name}' already exists")));
+    }
+    options.projections.push(Projection { name: name.clone(), query: query.to_string() });
     Ok(())
 }

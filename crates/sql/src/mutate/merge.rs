@@ -5,7 +5,7 @@
 //!   FROM source LEFT JOIN t ON condition WHERE <some clause fits>
 //! ```
 
-use granary_catalog::{Column, ColumnDefault, ColumnType, Table};
+use granary_catalog::{Column, ColumnType, Table};
 use granary_common::{Error, Result};
 use sqlparser::ast::helpers::attached_token::AttachedToken;
 use sqlparser::ast::{
@@ -55,7 +55,7 @@ pub fn merge_query(merge: &Merge, table: &Table) -> Result<Query> {
     let action = case(branches.iter().map(|branch| (&branch.condition, number(branch.action))));
     select.projection = places(Some(&target));
     select.projection.push(named(action, "__action"));
-    for (position, column) in table.visible_columns().enumerate() {
+    for (position, column) in table.insertable_columns().enumerate() {
         let values = branches.iter().filter(|branch| !branch.values.is_empty());
         let mut values = values.map(|b| (&b.condition, b.values[position].clone())).peekable();
         let value = match values.peek() {
@@ -116,7 +116,7 @@ impl Names<'_> {
 
     fn updated(&self, assignments: Option<&[(String, Expr)]>) -> Result<Vec<Expr>> {
         let Some(assignments) = assignments else {
-            return Ok(self.table.visible_columns().map(|c| self.of_source(c)).collect());
+            return Ok(self.table.insertable_columns().map(|c| self.of_source(c)).collect());
         };
         let names: Vec<String> = assignments.iter().map(|(name, _)| name.clone()).collect();
         let positions = targets(self.table, Some(&names))?;
@@ -128,12 +128,12 @@ impl Names<'_> {
             None => self.of_target(column),
         };
         let columns = self.table.columns.iter().enumerate();
-        Ok(columns.filter(|(_, column)| column.is_visible()).map(value).collect())
+        Ok(columns.filter(|(_, column)| column.is_insertable()).map(value).collect())
     }
 
     fn inserted(&self, insert: Option<&MergeInsert>) -> Result<Vec<Expr>> {
         let Some(insert) = insert else {
-            return Ok(self.table.visible_columns().map(|c| self.of_source(c)).collect());
+            return Ok(self.table.insertable_columns().map(|c| self.of_source(c)).collect());
         };
         let positions = targets(self.table, insert.columns.as_deref())?;
         if positions.len() != insert.values.len() {
@@ -151,15 +151,15 @@ impl Names<'_> {
             None => default_value(column),
         };
         let columns = self.table.columns.iter().enumerate();
-        columns.filter(|(_, column)| column.is_visible()).map(value).collect()
+        columns.filter(|(_, column)| column.is_insertable()).map(value).collect()
     }
 }
 
 /// What a column gets that INSERT leaves out.
 fn default_value(column: &Column) -> Result<Expr> {
     let text = match (&column.default, column.column_type.base()) {
-        (Some(ColumnDefault::Expression(text)), _) => {
-            let default = parse_expression(text)?;
+        (Some(default), _) => {
+            let default = parse_expression(default.text())?;
             if super::mentions_any(&default) {
                 return Err(Error::unsupported(format!(
                     "INSERT of MERGE leaves out column '{}', whose default depends on others; \

@@ -56,12 +56,19 @@ pub(super) fn alter_table(parser: &mut Parser<'_>) -> Parsed<Statement> {
     let if_exists = parser.parse_keywords(&[Keyword::IF, Keyword::EXISTS]);
     let table = TableName::of(&parser.parse_object_name(false)?)?;
     let notices = on_cluster(parser)?;
-    let Some(statement) = command(parser, table, notices)? else {
-        return Err(known_elsewhere(parser, start)?);
-    };
     if if_exists {
         return Err(Error::unsupported("ALTER TABLE IF EXISTS is not supported yet").into());
     }
+    if let Some(actions) = super::alter_table::actions(parser)? {
+        return Ok(Statement::AlterTable(super::AlterTable { table, actions, notices }));
+    }
+    if parser.parse_keywords(&[Keyword::RENAME, Keyword::TO]) {
+        let to = TableName::of(&parser.parse_object_name(false)?)?;
+        return Ok(Statement::RenameTables { renames: vec![(table, to)], notices });
+    }
+    let Some(statement) = command(parser, table, notices)? else {
+        return Err(known_elsewhere(parser, start)?);
+    };
     match parser.peek_token_ref().token {
         Token::Comma => Err(Error::unsupported(
             "one ALTER TABLE takes one command on partitions or rows; write one for each",

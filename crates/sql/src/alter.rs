@@ -1,0 +1,164 @@
+//! ALTER TABLE to the catalog's command: what the table is from now on.
+//!
+//! Rows that are there already are not touched. A new column has one value in them, which the
+//! catalog keeps; a new type that holds every value of the old one casts them as they are read.
+//! What is neither needs a value for each row: such a column is first added hidden, computed like a
+//! key expression ([`AlteredTable::preparation`]); the table is then rewritten, and the hidden
+//! column becomes the one that was asked for.
+
+mod columns;
+mod options;
+mod texts;
+mod usage;
+mod widening;
+
+use arrow::array::{Array, ArrayRef};
+use arrow::datatypes::DataType;
+use granary_catalog::{AlterTable as Command, Column, ColumnRole, Scalar, Table, View};
+use granary_common::{ColumnId, Result};
+
+use crate::create_table::columns::Columns;
+use crate::statement::{AlterAction, AlterTable};
+use crate::{Notice, TableSource};
+
+/// What the change of a table depends on, besides its row in the catalog.
+#[derive(Clone, Copy, Debug)]
+pub struct AlterSource<'a> {
+    pub table: TableSource<'a>,
+    /// Whether the table has parts, detached ones included.
+    pub has_parts: bool,
+    /// The materialized views that read it or write to it.
+    pub views: &'a [&'a View],
+    /// Hidden columns that were prepared for this statement and now have all their values.
+    pub prepared: &'a [ColumnId],
+    /// The value of a row as the catalog keeps it.
+    pub to_scalar: fn(&dyn Array, usize) -> Result<Scalar>,
+    /// A value of the catalog as an array of one row.
+    pub to_array: fn(&Scalar, &DataType) -> Result<ArrayRef>,
+}
+
+/// What to do for an ALTER TABLE.
+#[derive(Clone, Debug)]
+pub struct AlteredTable {
+    pub command: Command,
+    /// What has to happen before, when rows need values of their own: the command that adds hidden
+    /// columns, and their ids. Then the table is rewritten, and the statement computed again with
+    /// these as [`AlterSource::prepared`].
+    pub preparation: Option<(Command, Vec<ColumnId>)>,
+    pub notices: Vec<Notice>,
+}
+
+/// Computes the change of `table`.
+///
+/// # Errors
+/// NotFound for columns, indexes and projections that are not there, AlreadyExists for such that
+/// are; InvalidInput for what keys, engine, views or other columns do not allow.
+pub fn alter_table(
+    alter: &AlterTable,
+    table: &Table,
+    source: AlterSource<'_>,
+) -> Result<AlteredTable> {
+    let mut draft = Draft {
+        next: table.clone(),
+        columns: Columns::to_alter(table),
+        table,
+        source,
+        pending: Vec::new(),
+        requires_no_parts: false,
+        notices: Vec::new(),
+    };
+    draft.forget_leftovers();
+    for action in &alter.actions {
+        draft.apply(action)?;
+    }
+    draft.finish()
+}
+
+/// A table while the actions of a statement are applied to it.
+struct Draft<'a> {
+    /// All but its columns.
+    next: Table,
+    columns: Columns,
+    table: &'a Table,
+    source: AlterSource<'a>,
+    /// Hidden columns to prepare.
+    pending: Vec<Column>,
+    requires_no_parts: bool,
+    notices: Vec<Notice>,
+}
+
+impl Draft<'_> {
+    fn apply(&mut self, action: &AlterAction) -> Result<()> {
+        match action {
+            AlterAction::AddColumn { column, place, if_not_exists } => {
+                self.add_column(column, place.as_ref(), *if_not_exists)
+            }
+            AlterAction::DropColumn { name, if_exists } => self.drop_column(name, *if_exists),
+            AlterAction::RenameColumn { from, to, if_exists } => {
+                self.rename_column(from, to, *if_exists)
+            }
+            AlterAction::ModifyColumn(modify) => self.modify_column(modify),
+            other => self.change_options(other),
+        }
+    }
+
+    /// Hidden columns that no key needs were prepared by a statement that did not come to its end.
+    fn forget_leftovers(&mut self) {
+        let used = usage::key_columns(self.table);
+        let prepared = self.source.prepared;
+        self.columns.as_mut().retain(|column| {
+            column.is_visible() || used.contains(&column.id) || prepared.contains(&column.id)
+        });
+    }
+
+    fn finish(self) -> Result<AlteredTable> {
+        self.check_defaults()?;
+        let key_columns = usage::key_columns(self.table);
+        let preparation = match self.pending.is_empty() {
+            true => None,
+            false => {
+                let ids = self.pending.iter().map(|column| column.id).collect();
+                let mut first = command(self.table);
+                first.next_column_id = self.columns.next_column_id();
+                first.columns.retain(|column| {
+                    column.is_visible() || key_columns.contains(&column.id)
+                });
+                first.columns.extend(self.pending);
+                Some((first, ids))
+            }
+        };
+        let next_column_id = self.columns.next_column_id();
+        let mut columns = self.columns.into_columns();
+        // What was prepared and is not taken is a leftover now.
+        columns.retain(|column| {
+            column.role == ColumnRole::Ordinary || key_columns.contains(&column.id)
+        });
+        let command = Command {
+            columns,
+            next_column_id,
+            requires_no_parts: self.requires_no_parts,
+            // The versions that the change was computed from.
+            schema_version: self.table.schema_version,
+            ..command(&self.next)
+        };
+        Ok(AlteredTable { command, preparation, notices: self.notices })
+    }
+}
+
+/// The command that leaves the table as it is.
+fn command(table: &Table) -> Command {
+    Command {
+        table: table.id,
+        schema_version: table.schema_version,
+        view_set_version: table.view_set_version,
+        columns: table.columns.clone(),
+        next_column_id: table.next_column_id,
+        engine: table.engine.clone(),
+        order_by: table.order_by.clone(),
+        partition_by: table.partition_by.clone(),
+        settings: table.settings.clone(),
+        comment: table.comment.clone(),
+        options: table.options.clone(),
+        requires_no_parts: false,
+    }
+}

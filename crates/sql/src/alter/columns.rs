@@ -1,0 +1,268 @@
+//! Columns that come, go, or become others.
+
+use granary_catalog::{Column, ColumnRole, ColumnType, EarlierColumn};
+use granary_common::{Error, Result};
+use sqlparser::ast::{ColumnDef, ColumnOption, ColumnOptionDef, Ident};
+
+use super::Draft;
+use super::usage::with_column;
+use super::widening::is_widening;
+use crate::bind::bind_expression;
+use crate::create_table::columns::Columns;
+use crate::error::did_you_mean;
+use crate::insert::{conform_value, one_value, zero_value};
+use crate::show::identifier;
+use crate::statement::{ColumnPlace, ModifyColumn, RemovedOption, parse_expression};
+
+impl Draft<'_> {
+    /// The visible column of this name; `None` when it may be missing.
+    fn find(&self, name: &str, if_exists: bool) -> Result<Option<Column>> {
+        match self.columns.find(name) {
+            Ok(column) => Ok(Some(column.clone())),
+            Err(_) if if_exists => Ok(None),
+            Err(_) => {
+                let visible = self.columns.all().iter().filter(|column| column.is_visible());
+                let hint = did_you_mean(name, visible.map(|column| column.name.as_str()));
+                let table = &self.next.name;
+                Err(Error::not_found(format!("unknown column '{name}' in table '{table}'{hint}")))
+            }
+        }
+    }
+
+    fn check_new_name(&self, name: &str) -> Result<()> {
+        match self.columns.all().iter().any(|column| column.name == name) {
+            true => Err(Error::already_exists(format!(
+                "column '{name}' already exists in table '{}'",
+                self.next.name
+            ))),
+            false => Ok(()),
+        }
+    }
+
+    pub(super) fn add_column(
+        &mut self,
+        definition: &ColumnDef,
+        place: Option<&ColumnPlace>,
+        if_not_exists: bool,
+    ) -> Result<()> {
+        let name = &definition.name.value;
+        if let Err(error) = self.check_new_name(name) {
+            return if if_not_exists { Ok(()) } else { Err(error) };
+        }
+        let is_key = |option: &ColumnOptionDef| matches!(option.option, ColumnOption::PrimaryKey(_));
+        if definition.options.iter().any(is_key) {
+            return Err(Error::invalid(format!(
+                "column '{name}': a PRIMARY KEY is part of CREATE TABLE and does not change"
+            )));
+        }
+        let source = self.source.table;
+        let mut column = self.columns.definition(definition, source, &mut self.notices)?;
+        if let Some(default) = column.default.clone() {
+            let expression = parse_expression(default.text())?;
+            let is_constant = self.columns.check_default(name, &expression, source)?;
+            let value = match is_constant {
+                true => {
+                    let value = one_value(&column, &expression, source.state)?;
+                    (self.source.to_scalar)(&conform_value(&value, &column)?, 0)
+                }
+                false => Err(Error::unsupported("each row has a value of its own")),
+            };
+            match value {
+                Ok(value) => column.added = Some(value),
+                Err(_) => column = self.with_values(column, default.text())?,
+            }
+        }
+        self.put(column, place)
+    }
+
+    /// The column with a value of its own in every row that is there, which `text` gives.
+    fn with_values(&mut self, column: Column, text: &str) -> Result<Column> {
+        if !self.source.has_parts {
+            self.requires_no_parts = true;
+            return Ok(column);
+        }
+        let role = ColumnRole::KeyExpression(text.to_owned());
+        let prepared = self.source.prepared;
+        let is_it = |hidden: &Column| {
+            prepared.contains(&hidden.id)
+                && hidden.role == role
+                && hidden.column_type == column.column_type
+        };
+        if let Some(at) = self.columns.all().iter().position(is_it) {
+            let hidden = self.columns.as_mut().remove(at);
+            return Ok(Column { id: hidden.id, ..column });
+        }
+        let before = Columns::to_alter(self.table).schema()?;
+        let bound = bind_expression(self.source.table.state, &parse_expression(text)?, &before);
+        bound.map_err(|error| {
+            error.context(format!(
+                "column '{}': its values are computed from the table as it is before the statement",
+                column.name
+            ))
+        })?;
+        let name = format!("{} (in preparation)", column.name);
+        let hidden = Column { role, ..Column::new(column.id, name, column.column_type.clone()) };
+        self.pending.push(hidden);
+        Ok(column)
+    }
+
+    /// Puts a column at its place: by default after the last visible one.
+    fn put(&mut self, column: Column, place: Option<&ColumnPlace>) -> Result<()> {
+        let at = match place {
+            Some(ColumnPlace::First) => 0,
+            Some(ColumnPlace::After(name)) => {
+                let Some(before) = self.find(name, false)? else { return Ok(()) };
+                let found = self.columns.all().iter().position(|other| other.id == before.id);
+                found.map_or(0, |at| at + 1)
+            }
+            None => self.columns.all().iter().filter(|other| other.is_visible()).count(),
+        };
+        self.columns.as_mut().insert(at, column);
+        Ok(())
+    }
+
+    pub(super) fn drop_column(&mut self, name: &str, if_exists: bool) -> Result<()> {
+        let Some(column) = self.find(name, if_exists)? else { return Ok(()) };
+        self.check_no_key(&column, "drop")?;
+        self.check_unused(&column)?;
+        self.check_no_view(&column, "drop")?;
+        let rest = |other: &&Column| other.is_insertable() && other.id != column.id;
+        if self.columns.all().iter().filter(rest).count() == 0 {
+            return Err(Error::invalid(format!(
+                "cannot drop column '{}': a table needs at least one column",
+                column.name
+            )));
+        }
+        self.columns.as_mut().retain(|other| other.id != column.id);
+        Ok(())
+    }
+
+    pub(super) fn rename_column(&mut self, from: &str, to: &str, if_exists: bool) -> Result<()> {
+        let Some(column) = self.find(from, if_exists)? else { return Ok(()) };
+        self.check_new_name(to)?;
+        self.check_no_view(&column, "rename")?;
+        self.check_no_ttl(&column, "rename")?;
+        self.rename_in_texts(&column.name, to)?;
+        self.change(&column, |found| found.name = to.to_owned());
+        Ok(())
+    }
+
+    fn change(&mut self, column: &Column, change: impl FnOnce(&mut Column)) {
+        if let Some(found) = self.columns.as_mut().iter_mut().find(|other| other.id == column.id) {
+            change(found);
+        }
+    }
+
+    pub(super) fn modify_column(&mut self, modify: &ModifyColumn) -> Result<()> {
+        let Some(old) = self.find(&modify.name, modify.if_exists)? else { return Ok(()) };
+        let mut new = old.clone();
+        match modify.removed {
+            Some(RemovedOption::Default) => new.default = None,
+            Some(RemovedOption::Comment) => new.comment = None,
+            Some(RemovedOption::Codec) => new.codec = None,
+            Some(RemovedOption::Ttl) => new.ttl = None,
+            None => {}
+        }
+        let is_default = |option: &ColumnOption| {
+            matches!(
+                option,
+                ColumnOption::Default(_) | ColumnOption::Materialized(_) | ColumnOption::Alias(_)
+            )
+        };
+        if modify.options.iter().any(is_default) {
+            new.default = None;
+        }
+        for option in &modify.options {
+            self.columns.option(&mut new, option, &mut self.notices)?;
+        }
+        let wanted = self.wanted_type(&old, modify)?;
+        if wanted != old.column_type {
+            new.column_type = wanted;
+            new = self.retyped(&old, new)?;
+        }
+        self.change(&old, |found| *found = new.clone());
+        if let Some(place) = &modify.place {
+            self.columns.as_mut().retain(|other| other.id != new.id);
+            self.put(new, Some(place))?;
+        }
+        Ok(())
+    }
+
+    fn wanted_type(&mut self, old: &Column, modify: &ModifyColumn) -> Result<ColumnType> {
+        let says = |option: &ColumnOption| modify.options.contains(option);
+        let Some(data_type) = &modify.data_type else {
+            return Ok(match (says(&ColumnOption::Null), says(&ColumnOption::NotNull)) {
+                (true, _) => old.column_type.clone().into_nullable(),
+                (_, true) => without_null(&old.column_type),
+                _ => old.column_type.clone(),
+            });
+        };
+        let nullness = [ColumnOption::Null, ColumnOption::NotNull].into_iter();
+        let options = nullness
+            .filter(|option| modify.options.contains(option))
+            .map(|option| ColumnOptionDef { name: None, option })
+            .collect();
+        let definition =
+            ColumnDef { name: Ident::new(&old.name), data_type: data_type.clone(), options };
+        let declared =
+            self.columns.definition(&definition, self.source.table, &mut self.notices)?;
+        Ok(declared.column_type)
+    }
+
+    /// `new` has another type than `old`, so it gets an id of its own unless both are stored alike.
+    fn retyped(&mut self, old: &Column, mut new: Column) -> Result<Column> {
+        self.check_no_key(old, "change the type of")?;
+        self.check_no_view(old, "change the type of")?;
+        let (from, to) = (&old.column_type, &new.column_type);
+        if from.base() == to.base() && from.is_nullable() == to.is_nullable() {
+            return Ok(new);
+        }
+        new.id = self.columns.next_id();
+        if is_widening(from, to) {
+            let now = EarlierColumn {
+                id: old.id,
+                column_type: from.clone(),
+                until: self.table.schema_version + 1,
+            };
+            new.earlier.insert(0, now);
+            let held = match &old.added {
+                Some(value) => (self.source.to_array)(value, &from.arrow())?,
+                None => zero_value(from),
+            };
+            let held = conform_value(&held, &new)?;
+            new.added = Some((self.source.to_scalar)(&held, 0)?);
+        } else {
+            new.earlier = Vec::new();
+            new.added = None;
+            let text = format!("CAST({} AS {to})", identifier(&old.name));
+            new = self.with_values(new, &text)?;
+        }
+        self.next.engine.kind = with_column(&self.next.engine.kind, old.id, new.id);
+        Ok(new)
+    }
+
+    /// Checks every default against the columns as they are now.
+    pub(super) fn check_defaults(&self) -> Result<()> {
+        for column in self.columns.all().iter().filter(|column| column.is_visible()) {
+            if let Some(default) = &column.default {
+                let expression = parse_expression(default.text())?;
+                self.columns.check_default(&column.name, &expression, self.source.table)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn without_null(column_type: &ColumnType) -> ColumnType {
+    match column_type {
+        ColumnType::Nullable(inner) => without_null(inner),
+        ColumnType::LowCardinality(inner) => {
+            ColumnType::LowCardinality(Box::new(without_null(inner)))
+        }
+        ColumnType::SimpleAggregateFunction(function, inner) => {
+            let inner = Box::new(without_null(inner));
+            ColumnType::SimpleAggregateFunction(function.clone(), inner)
+        }
+        other => other.clone(),
+    }
+}

@@ -1,0 +1,72 @@
+//! Texts of the catalog that name columns, when a column gets another name.
+
+use granary_common::Result;
+use sqlparser::ast::{Expr, Ident, VisitMut, visit_expressions_mut};
+
+use super::{Draft, usage};
+use crate::show::identifier;
+use crate::statement::parse_expression;
+use granary_catalog::ColumnRole;
+
+impl Draft<'_> {
+    /// Puts the new name into keys, defaults, indexes, projections and the engine's arguments.
+    pub(super) fn rename_in_texts(&mut self, from: &str, to: &str) -> Result<()> {
+        let expression = |text: &str| renamed(text, from, to);
+        for column in self.columns.as_mut() {
+            if let ColumnRole::KeyExpression(text) = &column.role {
+                let text = expression(text)?;
+                if column.role != ColumnRole::KeyExpression(text.clone()) {
+                    column.name = text.clone();
+                    column.role = ColumnRole::KeyExpression(text);
+                }
+            }
+            if let Some(default) = &column.default {
+                column.default = Some(default.with_text(expression(default.text())?));
+            }
+            if let Some(ttl) = &column.ttl {
+                column.ttl = Some(expression(ttl)?);
+            }
+        }
+        for key in self.next.order_by.iter_mut().chain(&mut self.next.partition_by) {
+            key.text = expression(&key.text)?;
+        }
+        for index in &mut self.next.options.indexes {
+            index.expression = expression(&index.expression)?;
+        }
+        for projection in &mut self.next.options.projections {
+            let mut query = usage::query_of(&projection.query)?;
+            rename(&mut query, from, to);
+            projection.query = query.to_string();
+        }
+        for argument in &mut self.next.engine.arguments {
+            if let Ok(text) = expression(argument) {
+                *argument = text;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The text with another name for a column; the same text when it does not name it.
+fn renamed(text: &str, from: &str, to: &str) -> Result<String> {
+    let mut expression = parse_expression(text)?;
+    match rename(&mut expression, from, to) {
+        true => Ok(expression.to_string()),
+        false => Ok(text.to_owned()),
+    }
+}
+
+fn rename<T: VisitMut>(tree: &mut T, from: &str, to: &str) -> bool {
+    let quote = (identifier(to) != to).then_some('`');
+    let mut found = false;
+    let _ = visit_expressions_mut(tree, |expression| {
+        if let Expr::Identifier(ident) = expression
+            && ident.value == from
+        {
+            *ident = Ident { quote_style: quote, ..Ident::new(to) };
+            found = true;
+        }
+        std::ops::ControlFlow::<()>::Continue(())
+    });
+    found
+}
