@@ -25,9 +25,9 @@ pub mod types;
 pub use api::{Catalog, Heartbeat, HeartbeatReply, LeaseHolder};
 pub use apply::{Transition, apply};
 pub use command::{
-    AlterTable, BucketWrite, Command, CommandBody, CommitWrite, CopyPartitions, ExistingView, InsertReceipt,
-    KnownPart, MergeParts, MergedPart, NewDeletions, NewPart, NewTable, NewView, Outcome,
-    PartitionChange, Partitions, TableWrite, TokenEntry,
+    AlterTable, BucketWrite, Command, CommandBody, CommitWrite, CopyPartitions, ExistingView,
+    InsertReceipt, KnownPart, MergeParts, MergedPart, NewDeletions, NewPart, NewTable, NewView,
+    Outcome, PartitionChange, Partitions, TableWrite, TokenEntry,
 };
 pub use memory::MemoryCatalog;
 pub use model::*;

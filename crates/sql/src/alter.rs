@@ -120,9 +120,9 @@ impl Draft<'_> {
                 let ids = self.pending.iter().map(|column| column.id).collect();
                 let mut first = command(self.table);
                 first.next_column_id = self.columns.next_column_id();
-                first.columns.retain(|column| {
-                    column.is_visible() || key_columns.contains(&column.id)
-                });
+                first
+                    .columns
+                    .retain(|column| column.is_visible() || key_columns.contains(&column.id));
                 first.columns.extend(self.pending);
                 Some((first, ids))
             }

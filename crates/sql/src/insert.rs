@@ -240,9 +240,9 @@ pub(crate) fn targets(table: &Table, named_columns: Option<&[String]>) -> Result
                 table.name
             )));
         };
-        if let Some(default) = table.columns[at].default.as_ref().filter(|_| {
-            table.columns[at].is_computed()
-        }) {
+        if let Some(default) =
+            table.columns[at].default.as_ref().filter(|_| table.columns[at].is_computed())
+        {
             return Err(Error::invalid(format!(
                 "cannot insert into column '{name}': it is {} {}",
                 default.keyword(),

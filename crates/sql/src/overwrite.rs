@@ -46,7 +46,9 @@ pub fn with_overwritten_columns(insert: &Insert, table: &Table) -> Result<Insert
     let is_fixed = |name: &String| fixed.iter().any(|(other, _)| other.eq_ignore_ascii_case(name));
     let named = match &insert.columns {
         Some(named) => named.iter().filter(|name| !is_fixed(name)).cloned().collect(),
-        None => table.insertable_columns().map(|c| c.name.clone()).filter(|n| !is_fixed(n)).collect(),
+        None => {
+            table.insertable_columns().map(|c| c.name.clone()).filter(|n| !is_fixed(n)).collect()
+        }
     };
     let mut columns: Vec<String> = named;
     columns.extend(fixed.iter().map(|(name, _)| name.clone()));

@@ -21,11 +21,9 @@ use sqlparser::ast::{
 
 use crate::Notice;
 
-pub use alter_table::{
-    AlterAction, AlterTable, ColumnPlace, ModifyColumn, Rebuilt, RemovedOption,
-};
-pub use elements::{IndexClause, ProjectionClause};
 pub use alter::{AlterPartition, PartitionClause, PartitionCommand};
+pub use alter_table::{AlterAction, AlterTable, ColumnPlace, ModifyColumn, Rebuilt, RemovedOption};
+pub use elements::{IndexClause, ProjectionClause};
 pub use merge::{Merge, MergeAction, MergeClause, MergeInsert};
 pub use merges::{EqualColumns, Optimize};
 pub use mutate::{Delete, Update};

@@ -18,7 +18,9 @@ pub(super) fn alter(draft: &mut Draft, alter: &AlterTable) -> Result<Outcome> {
     {
         return Err(Error::conflict(format!("table '{}' changed meanwhile", now.name)));
     }
-    if alter.requires_no_parts && state.parts.values().any(|part| part.removed.is_none()) {
+    if alter.requires_no_parts
+        && state.parts.values().any(|part| part.removed.is_none() || part.detached)
+    {
         return Err(Error::conflict(format!("table '{}' got rows meanwhile", now.name)));
     }
     let next = Table {

@@ -6,6 +6,7 @@
 //!              └─ SHOW, DESCRIBE     ──► rows of the snapshot
 //! ```
 
+mod alter;
 mod create_table;
 mod merges;
 mod partitions;
@@ -76,6 +77,9 @@ pub async fn change(
             truncate(core, request, &table, if_exists).await?;
         }
         Statement::AlterPartition(alter) => partitions::alter(core, request, &alter).await?,
+        Statement::AlterTable(table) => {
+            alter::alter(core, request, &table, &mut done.notices).await?;
+        }
         Statement::RenameTables { renames, .. } => {
             for (from, to) in renames {
                 rename(core, request, &from, &to).await?;

@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 
 use granary_catalog::{
-    Bucket, Column, ColumnDefault, ColumnRole, Distribution, KeyExpression, Part, PartLocation,
-    Table, TableState, View as ViewRow, ViewKind, Worker, WorkerState,
+    Bucket, Column, Distribution, KeyExpression, Part, PartLocation, Table, TableState,
+    View as ViewRow, ViewKind, Worker, WorkerState,
 };
 use granary_common::{ColumnId, WorkerId};
 use granary_sql::{show_create_table, show_create_view};

@@ -49,7 +49,8 @@ impl Draft<'_> {
         if let Err(error) = self.check_new_name(name) {
             return if if_not_exists { Ok(()) } else { Err(error) };
         }
-        let is_key = |option: &ColumnOptionDef| matches!(option.option, ColumnOption::PrimaryKey(_));
+        let is_key =
+            |option: &ColumnOptionDef| matches!(option.option, ColumnOption::PrimaryKey(_));
         if definition.options.iter().any(is_key) {
             return Err(Error::invalid(format!(
                 "column '{name}': a PRIMARY KEY is part of CREATE TABLE and does not change"

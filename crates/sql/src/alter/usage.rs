@@ -103,8 +103,7 @@ impl Draft<'_> {
 fn reads_or_fills(view: &View, table: &Table, name: &str) -> Result<bool> {
     let fills = view.kind.target() == Some(table.id)
         && view.columns.iter().any(|(column, _)| column == name);
-    let reads =
-        matches!(view.kind, ViewKind::Materialized { source, .. } if source == table.id);
+    let reads = matches!(view.kind, ViewKind::Materialized { source, .. } if source == table.id);
     Ok(fills || (reads && mentions_in_query(&*view_query(view)?, name)))
 }
 
@@ -157,10 +156,10 @@ fn mentions_in_query(query: &Query, name: &str) -> bool {
 
         fn pre_visit_query(&mut self, query: &Query) -> std::ops::ControlFlow<()> {
             let shows_all = matches!(query.body.as_ref(), SetExpr::Select(select)
-                if select.projection.iter().any(|item| matches!(
-                    item,
-                    SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..)
-                )));
+            if select.projection.iter().any(|item| matches!(
+                item,
+                SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..)
+            )));
             match shows_all {
                 true => std::ops::ControlFlow::Break(()),
                 false => std::ops::ControlFlow::Continue(()),

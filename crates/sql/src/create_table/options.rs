@@ -150,8 +150,7 @@ pub(super) fn kept(
 }
 
 /// What a user is told who makes an index.
-pub(crate) const INDEX_NOTICE: &str =
-    "INDEX has no effect yet: parts keep the least and the greatest value of every column for each \
+pub(crate) const INDEX_NOTICE: &str = "INDEX has no effect yet: parts keep the least and the greatest value of every column for each \
      granule anyway";
 /// What a user is told who sets a TTL.
 pub(crate) const TTL_NOTICE: &str = "TTL has no effect yet: no row expires";

@@ -30,16 +30,43 @@ pub enum ColumnPlace {
 /// What ALTER TABLE does to columns, clauses and settings.
 #[derive(Clone, Debug, PartialEq)]
 pub enum AlterAction {
-    AddColumn { column: Box<ColumnDef>, place: Option<ColumnPlace>, if_not_exists: bool },
-    DropColumn { name: String, if_exists: bool },
-    RenameColumn { from: String, to: String, if_exists: bool },
+    AddColumn {
+        column: Box<ColumnDef>,
+        place: Option<ColumnPlace>,
+        if_not_exists: bool,
+    },
+    DropColumn {
+        name: String,
+        if_exists: bool,
+    },
+    RenameColumn {
+        from: String,
+        to: String,
+        if_exists: bool,
+    },
     ModifyColumn(Box<ModifyColumn>),
-    AddIndex { index: IndexClause, if_not_exists: bool },
-    DropIndex { name: String, if_exists: bool },
-    AddProjection { projection: ProjectionClause, if_not_exists: bool },
-    DropProjection { name: String, if_exists: bool },
+    AddIndex {
+        index: IndexClause,
+        if_not_exists: bool,
+    },
+    DropIndex {
+        name: String,
+        if_exists: bool,
+    },
+    AddProjection {
+        projection: ProjectionClause,
+        if_not_exists: bool,
+    },
+    DropProjection {
+        name: String,
+        if_exists: bool,
+    },
     /// MATERIALIZE and CLEAR of an index or a projection, which only must be there.
-    Rebuild { what: Rebuilt, name: String, if_exists: bool },
+    Rebuild {
+        what: Rebuilt,
+        name: String,
+        if_exists: bool,
+    },
     ModifySettings(Vec<(String, String)>),
     ResetSettings(Vec<String>),
     ModifyComment(String),

@@ -1,0 +1,148 @@
+//! ALTER TABLE of columns, clauses and settings.
+//!
+//! One command of the catalog, at once, whatever the table holds. Only a change that gives every row
+//! a value of its own takes longer: a hidden column is added first, the table is rewritten with it,
+//! and then it becomes the one that was asked for. Nobody sees anything in between, and a
+//! coordinator that fails on the way leaves a hidden column that the next ALTER TABLE takes away.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef};
+use arrow::datatypes::DataType;
+use granary_catalog::{CommandBody, Part, Scalar, Snapshot, Table, View};
+use granary_common::{ColumnId, Error, ErrorKind, Result};
+use granary_sql::{
+    AlterSource, AlterTable, AlteredTable, Notice, Statement, TableName, TableSource, Update,
+    alter_table, resolve_table,
+};
+use granary_storage::{scalar_at, to_arrow_scalar};
+
+use crate::core::Coordinator;
+use crate::mutate::mutate;
+use crate::query::StatementRequest;
+use crate::session::parse_settings;
+
+/// Changes a table, or the one behind a name. Kind `Conflict`: others changed it at the same time
+/// again and again, nothing happened.
+pub(super) async fn alter(
+    core: &Arc<Coordinator>,
+    request: &StatementRequest,
+    alter: &AlterTable,
+    notices: &mut Vec<Notice>,
+) -> Result<()> {
+    let mut prepared: Vec<ColumnId> = Vec::new();
+    let mut backoff = core.backoff();
+    loop {
+        let snapshot = core.with.catalog.read_latest().await?;
+        let table = resolve_table(&snapshot, &request.session.database, &alter.table)?;
+        let AlteredTable { command, preparation, notices: more } =
+            altered(core, request, alter, &snapshot, &table, &prepared)?;
+        let outcome = match preparation {
+            None => {
+                let command = CommandBody::AlterTable(Box::new(command));
+                core.with.catalog.execute(command).await.map(|_| None)
+            }
+            Some((first, columns)) => {
+                check_none_detached(&snapshot, &table)?;
+                let command = CommandBody::AlterTable(Box::new(first));
+                core.with.catalog.execute(command).await.map(|_| Some(columns))
+            }
+        };
+        match outcome {
+            Ok(None) => {
+                notices.extend(more);
+                return Ok(());
+            }
+            Ok(Some(columns)) => {
+                rewrite(core, request, &snapshot, &table).await?;
+                prepared = columns;
+                backoff = core.backoff();
+            }
+            Err(error) if error.kind() == ErrorKind::Conflict && backoff.wait().await => {
+                tracing::debug!(%error, "planning a change of a table again");
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn altered(
+    core: &Arc<Coordinator>,
+    request: &StatementRequest,
+    alter: &AlterTable,
+    snapshot: &Arc<Snapshot>,
+    table: &Table,
+    prepared: &[ColumnId],
+) -> Result<AlteredTable> {
+    let settings = parse_settings(&request.session.settings)?;
+    let state = core.session_state(snapshot, &request.session, &settings)?;
+    let views: Vec<&View> = snapshot.views.values().map(Arc::as_ref).collect();
+    let source = AlterSource {
+        table: TableSource {
+            snapshot,
+            current_database: &request.session.database,
+            settings: settings.dialect(),
+            state: &state,
+            query_columns: &[],
+        },
+        has_parts: parts(snapshot, table).next().is_some(),
+        views: &views,
+        prepared,
+        to_scalar,
+        to_array,
+    };
+    alter_table(alter, table, source)
+}
+
+/// Parts that are there or may come back.
+fn parts<'a>(snapshot: &'a Snapshot, table: &Table) -> impl Iterator<Item = &'a Arc<Part>> {
+    let parts = snapshot.tables.get(&table.id).into_iter().flat_map(|state| state.parts.values());
+    parts.filter(|part| part.removed.is_none() || part.detached)
+}
+
+fn to_scalar(values: &dyn Array, row: usize) -> Result<Scalar> {
+    scalar_at(values, row)
+}
+
+fn to_array(value: &Scalar, data_type: &DataType) -> Result<ArrayRef> {
+    to_arrow_scalar(value, data_type).map(|scalar| scalar.into_inner())
+}
+
+/// Detached parts cannot be rewritten.
+fn check_none_detached(snapshot: &Snapshot, table: &Table) -> Result<()> {
+    match parts(snapshot, table).any(|part| part.detached) {
+        true => Err(Error::invalid(format!(
+            "table '{}' has detached partitions, whose rows cannot get their values; attach or \
+             drop them first",
+            table.name
+        ))),
+        false => Ok(()),
+    }
+}
+
+/// Writes every row of the table again, which computes its hidden columns.
+async fn rewrite(
+    core: &Arc<Coordinator>,
+    request: &StatementRequest,
+    snapshot: &Snapshot,
+    table: &Table,
+) -> Result<()> {
+    let database = snapshot.databases.get(&table.database).map(|database| database.name.clone());
+    let update = Statement::Update(Box::new(Update {
+        table: TableName { database, name: table.name.clone() },
+        alias: None,
+        with: None,
+        assignments: Vec::new(),
+        predicate: None,
+        partition: None,
+        keeps_keys: true,
+        settings: Vec::new(),
+        notices: Vec::new(),
+    }));
+    let session = &request.session;
+    let id = core.queries.draw_id();
+    let handle = core.queries.begin(&id, &session.user, &session.database, &request.sql);
+    let outcome = handle.run(mutate(core, request, &update, &handle)).await;
+    handle.finish(outcome.as_ref().err());
+    outcome.map(drop)
+}
