@@ -14,6 +14,7 @@ mod aggregates;
 mod calls;
 mod clauses;
 mod fill;
+mod hidden;
 mod joins;
 mod json;
 mod lambdas;
@@ -42,6 +43,7 @@ use sqlparser::ast::{
 
 pub(crate) use aggregates::aggregate_of_state;
 pub(crate) use calls::plain_arguments;
+pub use hidden::BoundSnapshot;
 pub use names::SessionUser;
 
 use crate::error_from_datafusion;
@@ -120,7 +122,7 @@ pub(crate) fn bind_expression(
     let mut expression = expression.clone();
     let columns: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
     repair::match_case(&mut expression, &columns);
-    let mut rewriter = Rewriter { names: Names::of(state, ""), ctes: Vec::new() };
+    let mut rewriter = Rewriter { names: Names::of(state, ""), state, ctes: Vec::new() };
     if let ControlFlow::Break(error) = expression.visit(&mut rewriter) {
         return Err(error);
     }
@@ -206,7 +208,7 @@ pub(crate) fn rewritten_names() -> impl Iterator<Item = String> {
 
 /// Gives the query its ANSI meaning, in place.
 fn rewrite(query: &mut Query, state: &SessionState, sql: &str) -> Result<()> {
-    let mut rewriter = Rewriter { names: Names::of(state, sql), ctes: Vec::new() };
+    let mut rewriter = Rewriter { names: Names::of(state, sql), state, ctes: Vec::new() };
     match query.visit(&mut rewriter) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(error) => Err(error),
@@ -216,6 +218,7 @@ fn rewrite(query: &mut Query, state: &SessionState, sql: &str) -> Result<()> {
 /// Visits the tree once; what it changes is in the modules beside.
 struct Rewriter<'a> {
     names: Names<'a>,
+    state: &'a SessionState,
     /// Names of the common table expressions that are in scope somewhere.
     ctes: Vec<String>,
 }
@@ -232,6 +235,7 @@ impl VisitorMut for Rewriter<'_> {
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
         joins::nest(select);
+        or_break(hidden::hide(select, self.state, &self.ctes))?;
         or_break(positions::show_in_select(select, &self.names, &self.ctes))
     }
 

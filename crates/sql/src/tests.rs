@@ -1,5 +1,6 @@
 //! The dialect from text to rows, in memory: statements, tables, inserts and queries.
 
+mod alter;
 mod clauses;
 mod engines;
 mod functions;

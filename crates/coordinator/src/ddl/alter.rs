@@ -54,7 +54,10 @@ pub(super) async fn alter(
                 return Ok(());
             }
             Ok(Some(columns)) => {
-                rewrite(core, request, &snapshot, &table).await?;
+                if let Err(error) = rewrite(core, request, &snapshot, &table).await {
+                    give_up(core, request, alter).await;
+                    return Err(error);
+                }
                 prepared = columns;
                 backoff = core.backoff();
             }
@@ -106,6 +109,22 @@ fn to_scalar(values: &dyn Array, row: usize) -> Result<Scalar> {
 
 fn to_array(value: &Scalar, data_type: &DataType) -> Result<ArrayRef> {
     to_arrow_scalar(value, data_type).map(|scalar| scalar.into_inner())
+}
+
+/// Takes hidden columns away that will not be needed, so that inserts no longer compute them. When
+/// this fails as well, the next ALTER TABLE does it.
+async fn give_up(core: &Arc<Coordinator>, request: &StatementRequest, alter: &AlterTable) {
+    let nothing = AlterTable { actions: Vec::new(), ..alter.clone() };
+    let forgotten = async {
+        let snapshot = core.with.catalog.read_latest().await?;
+        let table = resolve_table(&snapshot, &request.session.database, &alter.table)?;
+        let altered = altered(core, request, &nothing, &snapshot, &table, &[])?;
+        let command = CommandBody::AlterTable(Box::new(altered.command));
+        core.with.catalog.execute(command).await
+    };
+    if let Err(error) = forgotten.await {
+        tracing::warn!(table = %alter.table, %error, "a hidden column stays for now");
+    }
 }
 
 /// Detached parts cannot be rewritten.

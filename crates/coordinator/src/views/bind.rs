@@ -9,7 +9,7 @@ use datafusion::execution::SessionState;
 use granary_catalog::{Snapshot, View};
 use granary_common::{Error, Result, TableId};
 use granary_planner::{SessionInputs, ViewBinder};
-use granary_sql::{SessionUser, view_plan};
+use granary_sql::{BoundSnapshot, SessionUser, view_plan};
 
 use crate::core::Coordinator;
 use crate::session::{Session, StatementSettings};
@@ -72,7 +72,9 @@ impl SessionViews {
             extra_schemas: system::schemas(core, snapshot, session, settings),
             views: Some(Arc::new(self.clone())),
         })?;
-        state.config_mut().set_extension(Arc::new(SessionUser(session.user.clone())));
+        let config = state.config_mut();
+        config.set_extension(Arc::new(SessionUser(session.user.clone())));
+        config.set_extension(Arc::new(BoundSnapshot(Arc::clone(snapshot))));
         Ok(state)
     }
 }

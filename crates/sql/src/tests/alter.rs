@@ -1,0 +1,126 @@
+//! ALTER TABLE to the catalog's command.
+
+use arrow::array::{Array, ArrayRef};
+use arrow::datatypes::DataType;
+use granary_catalog::{ColumnRole, Scalar};
+use granary_common::{ColumnId, Error, Result};
+
+use super::support::{Memory, only};
+use crate::{AlterSource, AlteredTable, Statement, TableSource, alter_table};
+
+const TABLE: &str = "CREATE TABLE t (id Int64, at DateTime, amount Int32, note String, \
+                     INDEX i amount TYPE minmax GRANULARITY 4) \
+                     ENGINE = MergeTree PARTITION BY toYYYYMM(at) ORDER BY (id, toDate(at))";
+
+fn to_scalar(values: &dyn Array, row: usize) -> Result<Scalar> {
+    let text = arrow::util::display::array_value_to_string(values, row);
+    text.map(Scalar::Text).map_err(|error| Error::internal(error.to_string()))
+}
+
+fn to_array(_: &Scalar, _: &DataType) -> Result<ArrayRef> {
+    Err(Error::internal("no value is kept here"))
+}
+
+async fn altered(sql: &str, has_parts: bool) -> Result<AlteredTable> {
+    let memory = Memory::with(TABLE).await;
+    let Statement::AlterTable(alter) = only(sql) else { panic!("{sql}") };
+    let state = memory.state();
+    let table = TableSource {
+        snapshot: &memory.snapshot,
+        current_database: "default",
+        settings: memory.settings,
+        state: &state,
+        query_columns: &[],
+    };
+    let source = AlterSource { table, has_parts, views: &[], prepared: &[], to_scalar, to_array };
+    alter_table(&alter, &memory.table("t"), source)
+}
+
+/// The visible columns after the statement, with what old rows hold.
+async fn check(actions: &str, expected: &str) {
+    let altered = altered(&format!("ALTER TABLE t {actions}"), true).await;
+    let altered = altered.unwrap_or_else(|error| panic!("{actions}: {error}"));
+    assert!(altered.preparation.is_none(), "{actions}");
+    let visible = altered.command.columns.iter().filter(|column| column.is_visible());
+    let shown = visible.map(|column| match &column.added {
+        Some(value) => format!("{} {} = {value}", column.name, column.column_type),
+        None => format!("{} {}", column.name, column.column_type),
+    });
+    assert_eq!(shown.collect::<Vec<_>>().join(", "), expected, "{actions}");
+}
+
+#[tokio::test]
+async fn columns_come_go_and_change() {
+    for (actions, expected) in [
+        (
+            "ADD COLUMN x Nullable(String) AFTER id, DROP COLUMN note",
+            "id Int64, x Nullable(String), at DateTime, amount Int32",
+        ),
+        (
+            "ADD COLUMN x UInt8 DEFAULT 1 + 2 FIRST",
+            "x UInt8 = 3, id Int64, at DateTime, amount Int32, note String",
+        ),
+        ("DROP COLUMN IF EXISTS x", "id Int64, at DateTime, amount Int32, note String"),
+        ("RENAME COLUMN at TO time", "id Int64, time DateTime, amount Int32, note String"),
+        (
+            "MODIFY COLUMN amount Int64 AFTER id",
+            "id Int64, amount Int64 = 0, at DateTime, note String",
+        ),
+        (
+            "ALTER COLUMN amount TYPE Nullable(String)",
+            "id Int64, at DateTime, amount Nullable(String) = 0, note String",
+        ),
+    ] {
+        check(actions, expected).await;
+    }
+}
+
+#[tokio::test]
+async fn a_new_type_is_a_new_id_and_a_new_name_is_new_everywhere() {
+    let command = altered("ALTER TABLE t MODIFY COLUMN amount Int64", true).await.unwrap().command;
+    let column = command.columns.iter().find(|column| column.name == "amount").unwrap();
+    assert!(column.id > ColumnId(4), "{column:?}");
+    assert_eq!((column.earlier[0].id, column.earlier[0].until), (ColumnId(2), 2));
+    let command = altered("ALTER TABLE t RENAME COLUMN at TO `from`", true).await.unwrap().command;
+    assert_eq!(command.partition_by[0].text, "toYYYYMM(`from`)");
+    assert_eq!(command.order_by[1].text, "toDate(`from`)");
+}
+
+#[tokio::test]
+async fn values_of_their_own_are_prepared_when_there_are_rows() {
+    for sql in [
+        "ALTER TABLE t ADD COLUMN day Date DEFAULT toDate(at)",
+        "ALTER TABLE t ADD COLUMN twice Int64 MATERIALIZED amount * 2",
+        "ALTER TABLE t MODIFY COLUMN amount Int16",
+    ] {
+        let (first, ids) = altered(sql, true).await.unwrap().preparation.expect(sql);
+        let hidden = first.columns.iter().find(|column| column.id == ids[0]).expect(sql);
+        assert!(matches!(hidden.role, ColumnRole::KeyExpression(_)), "{sql}");
+        let at_once = altered(sql, false).await.unwrap();
+        assert!(at_once.preparation.is_none() && at_once.command.requires_no_parts, "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn what_does_not_go() {
+    for (actions, expected) in [
+        ("DROP COLUMN nope", "unknown column 'nope'"),
+        ("DROP COLUMN id", "ORDER BY"),
+        ("DROP COLUMN at", "uses it"),
+        ("DROP COLUMN amount", "index 'i'"),
+        ("MODIFY COLUMN at Date", "cannot change the type"),
+        ("ADD COLUMN note String", "already exists"),
+        ("RENAME COLUMN amount TO note", "already exists"),
+        ("ADD COLUMN x Int32 DEFAULT y", "x"),
+        ("ADD INDEX i amount TYPE minmax", "already exists"),
+        ("ADD INDEX k amount TYPE nonsense", "unknown type"),
+        ("DROP INDEX k", "unknown index 'k'"),
+        ("MATERIALIZE PROJECTION p", "unknown projection 'p'"),
+        ("MODIFY SETTING nonsense = 1", "unknown setting"),
+        ("RESET SETTING index_granularity", "not set"),
+    ] {
+        let sql = format!("ALTER TABLE t {actions}");
+        let error = altered(&sql, true).await.expect_err(actions).to_string();
+        assert!(error.contains(expected), "{actions}: {error}");
+    }
+}
