@@ -13,6 +13,7 @@ mod access;
 mod aggregates;
 mod calls;
 mod clauses;
+mod enums;
 mod fill;
 mod hidden;
 mod joins;
@@ -43,7 +44,7 @@ use sqlparser::ast::{
 
 pub(crate) use aggregates::aggregate_of_state;
 pub(crate) use calls::plain_arguments;
-pub use hidden::BoundSnapshot;
+pub use enums::SessionTables;
 pub use names::SessionUser;
 
 use crate::error_from_datafusion;
@@ -122,7 +123,12 @@ pub(crate) fn bind_expression(
     let mut expression = expression.clone();
     let columns: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
     repair::match_case(&mut expression, &columns);
-    let mut rewriter = Rewriter { names: Names::of(state, ""), state, ctes: Vec::new() };
+    let mut rewriter = Rewriter {
+        names: Names::of(state, ""),
+        state,
+        ctes: Vec::new(),
+        columns: enums::Columns::default(),
+    };
     if let ControlFlow::Break(error) = expression.visit(&mut rewriter) {
         return Err(error);
     }
@@ -208,7 +214,9 @@ pub(crate) fn rewritten_names() -> impl Iterator<Item = String> {
 
 /// Gives the query its ANSI meaning, in place.
 fn rewrite(query: &mut Query, state: &SessionState, sql: &str) -> Result<()> {
-    let mut rewriter = Rewriter { names: Names::of(state, sql), state, ctes: Vec::new() };
+    let names = Names::of(state, sql);
+    let columns = enums::Columns::of(query, &names);
+    let mut rewriter = Rewriter { names, state, ctes: Vec::new(), columns };
     match query.visit(&mut rewriter) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(error) => Err(error),
@@ -221,6 +229,7 @@ struct Rewriter<'a> {
     state: &'a SessionState,
     /// Names of the common table expressions that are in scope somewhere.
     ctes: Vec<String>,
+    columns: enums::Columns,
 }
 
 impl VisitorMut for Rewriter<'_> {
@@ -255,6 +264,7 @@ impl VisitorMut for Rewriter<'_> {
         if let Expr::Subquery(query) = expression {
             clauses::name_value(query);
         }
+        or_break(self.columns.rewrite(expression))?;
         or_break(calls::rewrite(expression))
     }
 }

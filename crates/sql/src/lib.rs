@@ -31,7 +31,7 @@ pub mod view;
 
 pub use alter::{AlterSource, AlteredTable, alter_table};
 pub use bind::{
-    BoundSnapshot, SessionUser, bind_insert_source, bind_query, parameter_types, query_settings,
+    SessionTables, SessionUser, bind_insert_source, bind_query, parameter_types, query_settings,
     with_parameters,
 };
 pub use sqlparser::ast::Query;

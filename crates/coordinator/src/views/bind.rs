@@ -9,7 +9,7 @@ use datafusion::execution::SessionState;
 use granary_catalog::{Snapshot, View};
 use granary_common::{Error, Result, TableId};
 use granary_planner::{SessionInputs, ViewBinder};
-use granary_sql::{BoundSnapshot, SessionUser, view_plan};
+use granary_sql::{SessionTables, SessionUser, view_plan};
 
 use crate::core::Coordinator;
 use crate::session::{Session, StatementSettings};
@@ -74,7 +74,7 @@ impl SessionViews {
         })?;
         let config = state.config_mut();
         config.set_extension(Arc::new(SessionUser(session.user.clone())));
-        config.set_extension(Arc::new(BoundSnapshot(Arc::clone(snapshot))));
+        config.set_extension(Arc::new(SessionTables(Arc::clone(snapshot))));
         Ok(state)
     }
 }

@@ -1,7 +1,5 @@
 //! Columns that `*` does not show: those that are MATERIALIZED or ALIAS.
 
-use std::sync::Arc;
-
 use datafusion::execution::SessionState;
 use granary_catalog::{Snapshot, Table};
 use granary_common::Result;
@@ -10,14 +8,11 @@ use sqlparser::ast::{
     ExceptSelectItem, Ident, Select, SelectItem, TableFactor, WildcardAdditionalOptions,
 };
 
+use super::enums::SessionTables;
 use crate::resolve::resolve_table;
 use crate::statement::TableName;
 
-/// The catalog that a session's statements are bound at; without it `*` shows every column.
-#[derive(Clone, Debug)]
-pub struct BoundSnapshot(pub Arc<Snapshot>);
-
-/// Leaves the columns out of `*` and `t.*`. In a `*` over a join they stay, since it cannot leave
+/// Leaves the columns out of `*` and `t.*`, if the session knows its tables. In a `*` over a join they stay, since it cannot leave
 /// out a column of one table only.
 pub(super) fn hide(select: &mut Select, state: &SessionState, ctes: &[String]) -> Result<()> {
     let is_all = |item: &SelectItem| {
@@ -26,7 +21,7 @@ pub(super) fn hide(select: &mut Select, state: &SessionState, ctes: &[String]) -
     if !select.projection.iter().any(is_all) {
         return Ok(());
     }
-    let Some(snapshot) = state.config().get_extension::<BoundSnapshot>() else { return Ok(()) };
+    let Some(snapshot) = state.config().get_extension::<SessionTables>() else { return Ok(()) };
     let database = &state.config_options().catalog.default_schema;
     let mut tables = Vec::new();
     for table in &select.from {

@@ -1,19 +1,25 @@
 //! Tables by their names: exactly, else without case when only one matches.
 
+use std::sync::Arc;
+
 use datafusion::catalog::CatalogProvider;
 use datafusion::execution::SessionState;
+use granary_catalog::Table;
 use granary_common::{Error, Result};
 use granary_execution::TableReading;
 use sqlparser::ast::{Expr, FunctionArguments, Ident, ObjectName, ObjectNamePart, Value};
 
+use super::enums::SessionTables;
 use crate::error::{did_you_mean, place_of};
+use crate::resolve::{Named, resolve_name};
 use crate::statement::TableName;
 
 /// The databases and tables of a session.
 pub(super) struct Names<'a> {
-    catalog: Option<std::sync::Arc<dyn CatalogProvider>>,
+    catalog: Option<Arc<dyn CatalogProvider>>,
     current_database: &'a str,
     user: String,
+    tables: Option<Arc<SessionTables>>,
     /// The text of the statement, to show where a name stands.
     sql: &'a str,
 }
@@ -73,8 +79,20 @@ impl<'a> Names<'a> {
         Names {
             catalog: state.catalog_list().catalog(&options.default_catalog),
             current_database: &options.default_schema,
+            tables: state.config().get_extension::<SessionTables>(),
             user: user.map_or_else(|| DEFAULT_USER.to_owned(), |user| user.0.clone()),
             sql,
+        }
+    }
+
+    /// The table of this name in the catalog, without regard to case.
+    pub(super) fn table(&self, name: &TableName) -> Option<Arc<Table>> {
+        let SessionTables(snapshot) = self.tables.as_deref()?;
+        let plain = TableReading::parse(&name.name).table;
+        let name = TableName { database: name.database.clone(), name: plain };
+        match resolve_name(snapshot, self.current_database, &name).ok()? {
+            Named::Table(table) => Some(table),
+            Named::View(_) => None,
         }
     }
 

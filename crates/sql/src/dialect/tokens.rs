@@ -1,6 +1,7 @@
 //! What is settled on the tokens, before the grammar: spellings that need no look at the tree.
 
 mod aliases;
+mod casts;
 mod finals;
 mod joins;
 mod spelling;
@@ -38,6 +39,7 @@ pub(crate) fn tokenize(text: &str) -> Result<Vec<TokenWithSpan>, TokenizerError>
     }
     split_short_intervals(&mut tokens);
     free_function_names(&mut tokens);
+    casts::settle(&mut tokens)?;
     spelling::settle(&mut tokens);
     joins::settle(&mut tokens);
     finals::settle(&mut tokens);
@@ -229,6 +231,7 @@ mod tests {
             ("x GLOBAL IN (1)", "x IN ( 1 )"),
             ("LIMIT 1 BY a, b LIMIT 4", "LIMIT 1 BY a , b FETCH FIRST 4 ROWS ONLY"),
             ("LIMIT 1, 2 BY a", "OFFSET 1 LIMIT 2 BY a"),
+            ("CAST(f(a, 'b'), 'Array(Int8)')", "CAST ( f ( a , 'b' ) AS Array ( Int8 ) )"),
             ("t.1 + items[1].2 + .5", "t [ '1' ] + items [ 1 ] [ '2' ] + .5"),
             (
                 "FROM t LEFT ARRAY JOIN a AS x, left(b, 2) WHERE c",

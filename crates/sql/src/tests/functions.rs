@@ -217,6 +217,8 @@ async fn times_numbers_and_conversions() {
         ("and(1, 1, 0)", "false"),
         ("arrayReduce('max', [1, 3, 2])", "3"),
         ("arrayIntersect([1, 2, 3], [2, 3], [3])", "[3]"),
+        ("CAST('5', 'UInt8') + 1", "6"),
+        ("CAST([1, 2], 'Array(String)')", "[1, 2]"),
         ("toTypeName(1)", "Int64"),
         ("toTypeName(tags)", "Array(String)"),
         ("formatReadableSize(1048576)", "1.00 MiB"),
@@ -242,4 +244,44 @@ async fn aggregates_by_key_and_of_frequency() {
         ("SELECT groupConcat('-')(x) FROM (SELECT 'a' AS x)", "a"),
     ])
     .await;
+}
+
+#[tokio::test]
+async fn parts_of_parts() {
+    let mut memory = Memory::with(
+        "CREATE TABLE traces (id Int32, logs Array(Tuple(timestamp DateTime, \
+         fields Map(String, String)))) ENGINE = MergeTree ORDER BY id; \
+         INSERT INTO traces VALUES \
+         (1, [('2024-01-01 00:00:00', map('level', 'info'))])",
+    )
+    .await;
+    for (sql, expected) in [
+        ("SELECT logs[1].fields['level'] FROM traces", "info"),
+        ("SELECT logs[1].fields['nope'] FROM traces", ""),
+        ("SELECT traces.logs[1].2['level'] FROM traces", "info"),
+        ("SELECT toString(arrayMap(l -> l.fields['level'], logs)) FROM traces", "[info]"),
+        ("SELECT l.fields['level'] FROM (SELECT arrayJoin(logs) AS l FROM traces)", "info"),
+        ("SELECT l.1 AS t FROM (SELECT arrayJoin([(1, 'a')]) AS l)", "1"),
+    ] {
+        let rows = memory.run(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+        assert_eq!(rows.join("; "), expected, "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn enums_have_numbers() {
+    let mut memory = Memory::with(
+        "CREATE TABLE t (id Int32, e Enum8('new' = 1, 'it''s' = -2)) ENGINE = MergeTree ORDER BY id; \
+         INSERT INTO t VALUES (1, 'new'), (2, 'it''s')",
+    )
+    .await;
+    for (sql, expected) in [
+        ("SELECT toInt8(e), toString(e) FROM t ORDER BY id", "1 | new; -2 | it's"),
+        ("SELECT CAST(x.e AS Int16) FROM t AS x ORDER BY id", "1; -2"),
+        ("SELECT id FROM t WHERE toInt32(e) < 0", "2"),
+        ("SELECT toInt8(e) FROM (SELECT e FROM t WHERE id = 1)", "1"),
+    ] {
+        let rows = memory.run(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+        assert_eq!(rows.join("; "), expected, "{sql}");
+    }
 }

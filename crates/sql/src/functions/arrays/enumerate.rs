@@ -50,8 +50,8 @@ fn enumerate(list: &ListArray, mut number: impl FnMut(usize, u32) -> u32) -> Res
     for row in 0..list.len() {
         let (first, last) =
             (list.value_offsets()[row] as usize, list.value_offsets()[row + 1] as usize);
-        for at in first..last {
-            numbers[at] = number(at, (at - first) as u32 + 1);
+        for (place, slot) in numbers[first..last].iter_mut().enumerate() {
+            *slot = number(first + place, place as u32 + 1);
         }
     }
     let field = Arc::new(Field::new_list_field(DataType::UInt32, true));
