@@ -2,6 +2,8 @@
 //! `sum(x) FILTER (WHERE c)`, `uniq(x)` is `count(DISTINCT x)`.
 
 mod combinators;
+mod composed;
+mod known;
 
 use granary_common::{Error, Result};
 use sqlparser::ast::{
@@ -11,83 +13,7 @@ use sqlparser::ast::{
 
 use super::calls::{plain_arguments, substitute};
 use super::templates;
-
-/// Aggregates that combinators go on, lower case, with DataFusion's name.
-const AGGREGATES: &[(&str, &str)] = &[
-    ("count", "count"),
-    ("sum", "sum"),
-    ("sumwithoverflow", "sum"),
-    ("avg", "avg"),
-    ("min", "min"),
-    ("max", "max"),
-    ("any", "first_value"),
-    ("anylast", "last_value"),
-    ("first_value", "first_value"),
-    ("last_value", "last_value"),
-    ("uniq", "uniq"),
-    ("uniqexact", "uniq"),
-    ("uniqcombined", "uniq"),
-    ("uniqcombined64", "uniq"),
-    ("uniqhll12", "uniq"),
-    ("stddevpop", "stddev_pop"),
-    ("stddevsamp", "stddev_samp"),
-    ("stddev", "stddev_samp"),
-    ("varpop", "var_pop"),
-    ("varsamp", "var_samp"),
-    ("covarpop", "covar_pop"),
-    ("covarsamp", "covar_samp"),
-    ("corr", "corr"),
-    ("median", "quantile"),
-    ("quantile", "quantile"),
-    ("quantileexactinclusive", "quantile"),
-    ("quantiletdigest", "quantile"),
-    ("quantileexact", "quantileexact"),
-    ("quantiles", "quantiles"),
-    ("grouparray", "grouparray"),
-    ("groupuniqarray", "groupuniqarray"),
-    ("groupbitand", "bit_and"),
-    ("groupbitor", "bit_or"),
-    ("groupbitxor", "bit_xor"),
-    ("sumkahan", "sum"),
-    ("any_value", "first_value"),
-    ("anyheavy", "first_value"),
-    ("first_value_respect_nulls", "first_value"),
-    ("uniqthetasketch", "uniq"),
-    ("groupbitmap", "uniq"),
-    ("stddevpopstable", "stddev_pop"),
-    ("stddevsampstable", "stddev_samp"),
-    ("varpopstable", "var_pop"),
-    ("varsampstable", "var_samp"),
-    ("corrstable", "corr"),
-    ("covarpopstable", "covar_pop"),
-    ("covarsampstable", "covar_samp"),
-    ("quantiletiming", "quantile"),
-    ("quantilebfloat16", "quantile"),
-    ("quantiledd", "quantile"),
-    ("quantilegk", "quantile"),
-    ("quantileexactlow", "quantileexact"),
-    ("quantileexacthigh", "quantileexact"),
-    ("medianexact", "quantileexact"),
-    ("mediantdigest", "quantile"),
-    ("mediantiming", "quantile"),
-    ("quantilestdigest", "quantiles"),
-    ("quantilestiming", "quantiles"),
-    ("quantilesexactinclusive", "quantiles"),
-    ("grouparraysorted", "grouparraysorted"),
-    ("groupconcat", "groupconcat"),
-    ("avgweighted", "avgweighted"),
-    ("topk", "topk"),
-    ("approx_top_k", "topk"),
-    ("summap", "summap"),
-    ("summapwithoverflow", "summap"),
-    ("summappedarrays", "summap"),
-    ("minmap", "minmap"),
-    ("minmappedarrays", "minmap"),
-    ("maxmap", "maxmap"),
-    ("maxmappedarrays", "maxmap"),
-    ("argmax", "argmax"),
-    ("argmin", "argmin"),
-];
+use known::AGGREGATES;
 
 /// The names of the aggregates.
 pub(super) fn names() -> impl Iterator<Item = &'static str> {
@@ -176,29 +102,9 @@ fn rewrite_base(function: &mut Function, base: &str, name: &str) -> Result<Optio
         }
         "grouparray" => group_array(function, name, false).map(Some),
         "groupuniqarray" => group_array(function, name, true).map(Some),
-        "topk" => {
-            let most = parameters(function)?.first().cloned();
-            let most = most.map_or_else(|| templates::expression("10"), Ok)?;
-            let value = only_argument(function, name)?;
-            keep_clauses(substitute("topk($1, $2)", &[value, most])?, function).map(Some)
+        "topk" | "grouparraysorted" | "groupconcat" | "avgweighted" => {
+            composed::rewrite(function, base, name).map(Some)
         }
-        "grouparraysorted" => {
-            let all = group_array_of(function, &only_argument(function, name)?, false)?;
-            match parameters(function)?.first() {
-                Some(most) => {
-                    substitute("array_slice(array_sort($1), 1, $2)", &[all, most.clone()])
-                }
-                None => substitute("array_sort($1)", &[all]),
-            }
-            .map(Some)
-        }
-        "groupconcat" => {
-            let separator = parameters(function)?.first().cloned();
-            let separator = separator.map_or_else(|| templates::expression("''"), Ok)?;
-            let value = substitute("toString($1)", &[only_argument(function, name)?])?;
-            keep_clauses(substitute("string_agg($1, $2)", &[value, separator])?, function).map(Some)
-        }
-        "avgweighted" => avg_weighted(function, name).map(Some),
         "sum" | "avg" => {
             condition_as_number(function)?;
             rename(function, base);
@@ -318,18 +224,6 @@ fn quantile(function: &Function, name: &str, level: &Expr) -> Result<Expr> {
         }
     }
     keep_clauses(call, function)
-}
-
-/// The mean where each value counts as often as its weight says.
-fn avg_weighted(function: &Function, name: &str) -> Result<Expr> {
-    let arguments = plain_arguments(function).unwrap_or_default();
-    if arguments.len() != 2 {
-        return Err(Error::invalid(format!("{name} takes a value and its weight")));
-    }
-    let sum = |text: &str| keep_clauses(substitute(text, &arguments)?, function);
-    let weighted = sum("sum(CAST($1 AS Float64) * CAST($2 AS Float64))")?;
-    let weights = sum("sum(CAST($2 AS Float64))")?;
-    substitute("($1) / ($2)", &[weighted, weights])
 }
 
 /// `sum(x > 1)` counts the rows where the condition holds.

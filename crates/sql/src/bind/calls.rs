@@ -106,6 +106,9 @@ fn call(function: &mut Function) -> Result<Option<Expr>> {
         return Ok(Some(rewritten));
     }
     let lower = name.to_lowercase();
+    if let Some(rewritten) = call_with_unit(&lower, &arguments)? {
+        return Ok(Some(rewritten));
+    }
     match (lower.as_str(), arguments.as_slice()) {
         ("multiif", _) => multi_if(arguments).map(Some),
         ("concat", [_, _, ..]) => concatenation(&arguments).map(Some),
@@ -127,25 +130,6 @@ fn call(function: &mut Function) -> Result<Option<Expr>> {
         ("array", _) => {
             let rewritten = templates::expression("make_array()")?;
             Ok(Some(with_arguments(rewritten, arguments)))
-        }
-        ("timestampdiff", [unit, from, to]) | ("datediff", [unit, from, to]) => {
-            let unit = unit_text(unit)?;
-            substitute(&format!("date_diff('{unit}', $1, $2)"), &[from.clone(), to.clone()])
-                .map(Some)
-        }
-        ("age", [unit, from, to]) => {
-            let unit = unit_text(unit)?;
-            substitute(&format!("age('{unit}', $1, $2)"), &[from.clone(), to.clone()]).map(Some)
-        }
-        ("dateadd" | "date_add" | "timestampadd" | "timestamp_add", [unit, number, time]) => {
-            let unit = unit_text(unit)?;
-            let text = format!("($1) + toInterval($2, '{unit}')");
-            substitute(&text, &[time.clone(), number.clone()]).map(Some)
-        }
-        ("datesub" | "date_sub" | "timestampsub" | "timestamp_sub", [unit, number, time]) => {
-            let unit = unit_text(unit)?;
-            let text = format!("($1) - toInterval($2, '{unit}')");
-            substitute(&text, &[time.clone(), number.clone()]).map(Some)
         }
         ("and" | "or", [_, _, ..]) => {
             let text = format!("($1) {lower} ($2)");
@@ -245,6 +229,20 @@ fn concatenation(arguments: &[Expr]) -> Result<Expr> {
 
 fn decimal(value: &Expr, precision: u8, scale: &Expr) -> Result<Expr> {
     substitute(&format!("CAST($1 AS Decimal({precision}, {scale}))"), std::slice::from_ref(value))
+}
+
+/// Calls whose first argument is a unit of time.
+fn call_with_unit(lower: &str, arguments: &[Expr]) -> Result<Option<Expr>> {
+    let [unit, first, second] = arguments else { return Ok(None) };
+    let form = match lower {
+        "timestampdiff" | "datediff" => "date_diff('{}', $1, $2)",
+        "age" => "age('{}', $1, $2)",
+        "dateadd" | "date_add" | "timestampadd" | "timestamp_add" => "($2) + toInterval($1, '{}')",
+        "datesub" | "date_sub" | "timestampsub" | "timestamp_sub" => "($2) - toInterval($1, '{}')",
+        _ => return Ok(None),
+    };
+    let text = form.replace("{}", &unit_text(unit)?);
+    substitute(&text, &[first.clone(), second.clone()]).map(Some)
 }
 
 /// `arrayReduce('sum', xs)`: the aggregate of one array.
