@@ -109,6 +109,9 @@ fn call(function: &mut Function) -> Result<Option<Expr>> {
     if let Some(rewritten) = call_with_unit(&lower, &arguments)? {
         return Ok(Some(rewritten));
     }
+    if let Some(rewritten) = array_call(&lower, &arguments)? {
+        return Ok(Some(rewritten));
+    }
     match (lower.as_str(), arguments.as_slice()) {
         ("multiif", _) => multi_if(arguments).map(Some),
         ("concat", [_, _, ..]) => concatenation(&arguments).map(Some),
@@ -123,14 +126,6 @@ fn call(function: &mut Function) -> Result<Option<Expr>> {
             let rewritten = templates::expression("struct()")?;
             Ok(Some(with_arguments(rewritten, arguments)))
         }
-        ("arrayconcat", _) => {
-            let rewritten = templates::expression("array_concat()")?;
-            Ok(Some(with_arguments(rewritten, arguments)))
-        }
-        ("array", _) => {
-            let rewritten = templates::expression("make_array()")?;
-            Ok(Some(with_arguments(rewritten, arguments)))
-        }
         ("and" | "or", [_, _, ..]) => {
             let text = format!("($1) {lower} ($2)");
             let first = arguments[0].clone();
@@ -138,18 +133,6 @@ fn call(function: &mut Function) -> Result<Option<Expr>> {
                 .iter()
                 .try_fold(first, |all, next| substitute(&text, &[all, next.clone()]))?;
             Ok(Some(all))
-        }
-        ("arrayreduce", [Expr::Value(function), array]) => {
-            array_reduce(&function.value, array).map(Some)
-        }
-        ("arrayintersect", [first, rest @ ..]) if !rest.is_empty() => {
-            let all = rest.iter().try_fold(first.clone(), |all, next| {
-                substitute("array_intersect($1, $2)", &[all, next.clone()])
-            })?;
-            Ok(Some(all))
-        }
-        ("arrayzip", _) => {
-            Ok(Some(with_arguments(templates::expression("arrays_zip()")?, arguments)))
         }
         ("intdiv", [left, right]) => Ok(Some(Expr::BinaryOp {
             left: Box::new(Expr::Nested(Box::new(left.clone()))),
@@ -163,6 +146,27 @@ fn call(function: &mut Function) -> Result<Option<Expr>> {
             arguments.iter_mut().for_each(parenthesize);
             Ok(templates::expand(&name, &arguments))
         }
+    }
+}
+
+/// Calls that make or combine arrays, in the engine's words.
+fn array_call(lower: &str, arguments: &[Expr]) -> Result<Option<Expr>> {
+    let named =
+        |text: &str| Ok(Some(with_arguments(templates::expression(text)?, arguments.to_vec())));
+    match (lower, arguments) {
+        ("arrayconcat", _) => named("array_concat()"),
+        ("array", _) => named("make_array()"),
+        ("arrayzip", _) => named("arrays_zip()"),
+        ("arrayreduce", [Expr::Value(function), array]) => {
+            array_reduce(&function.value, array).map(Some)
+        }
+        ("arrayintersect", [first, rest @ ..]) if !rest.is_empty() => {
+            let all = rest.iter().try_fold(first.clone(), |all, next| {
+                substitute("array_intersect($1, $2)", &[all, next.clone()])
+            })?;
+            Ok(Some(all))
+        }
+        _ => Ok(None),
     }
 }
 

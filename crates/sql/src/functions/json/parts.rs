@@ -12,6 +12,11 @@ use crate::functions::rows::texts;
 use crate::functions::scalar::{Arity, Scalar};
 
 pub(super) fn all() -> Vec<Scalar> {
+    questions().into_iter().chain(parts()).collect()
+}
+
+/// What there is at a path.
+fn questions() -> Vec<Scalar> {
     vec![
         Scalar {
             name: "JSONHas",
@@ -56,6 +61,12 @@ pub(super) fn all() -> Vec<Scalar> {
                 Ok(Arc::new(StringArray::from(kinds)))
             },
         },
+    ]
+}
+
+/// What a value is made of.
+fn parts() -> Vec<Scalar> {
+    vec![
         Scalar {
             name: "JSONExtractKeys",
             summary: "JSONExtractKeys(json, path...): the names of an object's members",

@@ -12,6 +12,11 @@ use crate::functions::rows::{integers, map_texts, texts};
 use crate::functions::scalar::{Arity, Scalar};
 
 pub(super) fn all() -> Vec<Scalar> {
+    digits_and_base64().into_iter().chain(urls_and_characters()).collect()
+}
+
+/// Bytes as digits and as Base64, and back.
+fn digits_and_base64() -> Vec<Scalar> {
     vec![
         Scalar {
             name: "hex",
@@ -60,6 +65,12 @@ pub(super) fn all() -> Vec<Scalar> {
                 map_texts(&arguments[0], |text| Some(decoded(text).unwrap_or_default()))
             },
         },
+    ]
+}
+
+/// Texts in URLs, and bytes one by one.
+fn urls_and_characters() -> Vec<Scalar> {
+    vec![
         Scalar {
             name: "encodeURLComponent",
             summary: "encodeURLComponent(text): the text with all but letters, digits and -_.~ as \

@@ -11,6 +11,11 @@ use crate::functions::rows::{integers, lists, texts};
 use crate::functions::scalar::{Arity, Scalar};
 
 pub(super) fn all() -> Vec<Scalar> {
+    several_parts().into_iter().chain(patterns_and_counts()).collect()
+}
+
+/// Which of several parts occurs, and where.
+fn several_parts() -> Vec<Scalar> {
     vec![
         Scalar {
             name: "multiSearchAny",
@@ -63,6 +68,12 @@ pub(super) fn all() -> Vec<Scalar> {
                 Ok(Arc::new(positions))
             },
         },
+    ]
+}
+
+/// Patterns, and how often something occurs.
+fn patterns_and_counts() -> Vec<Scalar> {
+    vec![
         Scalar {
             name: "multiMatchAny",
             summary: "multiMatchAny(text, patterns): whether one of the regular expressions matches",
