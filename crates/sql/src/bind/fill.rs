@@ -79,10 +79,10 @@ fn shown(select: &Select, expression: &Expr) -> Option<String> {
     let mut all = false;
     for (at, item) in select.projection.iter().enumerate() {
         match item {
-            SelectItem::ExprWithAlias { alias, expr } => {
-                if name == Some(alias.value.as_str()) || expr == expression {
-                    return Some(key_of_column(&alias.value));
-                }
+            SelectItem::ExprWithAlias { alias, expr }
+                if name == Some(alias.value.as_str()) || expr == expression =>
+            {
+                return Some(key_of_column(&alias.value));
             }
             SelectItem::UnnamedExpr(expr) if expr == expression && !all => {
                 return Some(key_of_position(&(at + 1).to_string()));

@@ -29,6 +29,7 @@ pub enum ColumnPlace {
 
 /// What ALTER TABLE does to columns, clauses and settings.
 #[derive(Clone, Debug, PartialEq)]
+#[allow(clippy::large_enum_variant)] // A few to a statement.
 pub enum AlterAction {
     AddColumn {
         column: Box<ColumnDef>,

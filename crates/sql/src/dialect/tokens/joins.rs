@@ -115,8 +115,8 @@ fn settle_asof(tokens: &mut Vec<TokenWithSpan>, at: usize) {
 /// Where the ON or USING of the join stands whose table begins at `first`.
 fn condition_of(tokens: &[TokenWithSpan], first: usize) -> Option<usize> {
     let mut depth = 0_usize;
-    for at in first..tokens.len() {
-        match &tokens[at].token {
+    for (at, token) in tokens.iter().enumerate().skip(first) {
+        match &token.token {
             Token::LParen => depth += 1,
             Token::RParen if depth == 0 => return None,
             Token::RParen => depth -= 1,

@@ -145,9 +145,8 @@ impl Gaps {
     /// The counter at the first row of a run, whose FROM may come before it.
     fn begin(&self, row: &[Option<Point>], add: &mut NewRow<'_>) -> Result<Points> {
         let mut at: Points = row.to_vec();
-        for place in 0..at.len() {
-            let (bounds, value) = (&self.bounds[place], row[place]);
-            let (Some(from), Some(value)) = (bounds.from, value) else { continue };
+        for (place, (bounds, value)) in self.bounds.iter().zip(row).enumerate() {
+            let (Some(from), Some(value)) = (bounds.from, *value) else { continue };
             if from != value {
                 self.reset(&mut at, place);
                 if bounds.less(from, value) {

@@ -202,7 +202,7 @@ fn folds(
 /// Ranges of rows with equal keys.
 fn groups(key: &[usize], rows: &RecordBatch) -> Result<Vec<Range<usize>>> {
     if key.is_empty() {
-        return Ok(vec![0..rows.num_rows()]);
+        return Ok(std::iter::once(0..rows.num_rows()).collect());
     }
     let columns: Vec<ArrayRef> = key.iter().map(|place| Arc::clone(rows.column(*place))).collect();
     Ok(partition(&columns).map_err(failed)?.ranges())
