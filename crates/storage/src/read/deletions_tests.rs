@@ -37,7 +37,7 @@ async fn scans_leave_deleted_rows_out() {
         for (filter, rows_wanted, limit) in [
             (None, None, None),
             (Some(below(555)), None, None),
-            (None, Some(Vec::from([10..20])), None),
+            (None, Some(std::iter::once(10..20).collect()), None),
             (None, Some(vec![10..20, 150..870, 990..1_000]), None),
             (Some(below(555)), Some(vec![10..20, 150..870]), Some(7)),
             (Some(below(555)), None, Some(250)),
