@@ -1,0 +1,1 @@
+"""What table engines do: inserts, merges, FINAL, reads by key, deletes and updates."""
