@@ -1,12 +1,16 @@
 //! Reading with FINAL: rows with equal sort keys become what the table's engine says.
 //!
 //! ```text
-//! parts of one run, in insert order ─► k-way merge by the sort key ─► Collapser ─┐
-//! parts of the next run ..                                                        ├─► output columns
-//! a merged part that overlaps no other ──────────────────────────────────────────┘
+//! parts of one run, in insert order ─┬─► k-way merge by the sort key ─► Collapser ─┐
+//!                                    └─► their rows without hidden ones ───────────┤
+//! parts of the next run ..                                                         ├─► output columns
+//! a merged part that overlaps no other ────────────────────────────────────────────┘
 //! ```
 //!
-//! A run is a set of parts of one bucket whose keys may meet; runs share no key.
+//! A run is a set of parts of one bucket whose keys may meet; runs share no key. Where the engine
+//! only chooses among rows, those that it leaves out of a run are found once, from the keys alone,
+//! and remembered by the store. The merge of whole rows is for engines that make rows of their own,
+//! for parts on other nodes, and for filters on keys that leave little to merge.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,7 +25,8 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
 use granary_common::{BucketIndex, ColumnId};
-use granary_storage::merge::{CollapseMode, CollapseRule, Collapser};
+use granary_storage::PartRef;
+use granary_storage::merge::{CollapseMode, CollapseRule, Collapser, HiddenRows};
 use granary_storage::sort_order::SORT_OPTIONS;
 
 use super::layout::{ScanSpec, Unit};
@@ -31,6 +36,9 @@ use crate::error::to_datafusion;
 use crate::functions::States;
 use arrow::record_batch::RecordBatch;
 use datafusion::common::DataFusionError;
+
+/// A filter that leaves one of so many rows, or more, is no reason to merge rows.
+const READS_MUCH: u64 = 8;
 
 /// Whether a part that a merge wrote, and that shares no key with another, is as FINAL gives it.
 fn merges_settle(rule: &CollapseRule) -> bool {
@@ -75,7 +83,11 @@ struct Collapsing {
     rule: CollapseRule,
     columns: Vec<ColumnId>,
     schema: SchemaRef,
+    /// Reads in the order of the sort key what a collapse needs.
     reader: Arc<Reader>,
+    /// Reads the output's columns.
+    plain: Arc<Reader>,
+    access: Arc<PartAccess>,
     states: States,
     metrics: ScanMetrics,
     context: Arc<TaskContext>,
@@ -100,13 +112,15 @@ pub fn collapsed(
         ordered_by: spec.schema.sort_key.len().max(1),
         ..(**spec).clone()
     };
-    let reader = Reader::new(
-        Arc::new(inner),
-        residual,
-        PartAccess::of(&context).map_err(to_datafusion)?,
-        context.session_config().batch_size(),
-        Arc::clone(&schema),
-    )?;
+    let access = PartAccess::of(&context).map_err(to_datafusion)?;
+    let batch_rows = context.session_config().batch_size();
+    let reader = |spec, schema: &SchemaRef| {
+        let access = Arc::clone(&access);
+        Reader::new(Arc::new(spec), residual, access, batch_rows, Arc::clone(schema)).map(Arc::new)
+    };
+    // A limit counts what is left of all parts here, too.
+    let plain = reader(ScanSpec { fetch: None, ordered_by: 0, ..(**spec).clone() }, &output)?;
+    let reader = reader(inner, &schema)?;
     let units = queue.lock().drain(..).collect();
     let runs = runs(spec, units);
     let collapsing = Arc::new(Collapsing {
@@ -114,28 +128,87 @@ pub fn collapsed(
         rule: rule.clone(),
         columns,
         schema,
-        reader: Arc::new(reader),
+        reader,
+        plain,
+        access,
         states: States::of(&context),
         metrics,
         context,
     });
-    let kept: Vec<usize> = (0..spec.columns.len()).collect();
     let batches = stream::iter(runs)
-        .map(move |run| match collapsing.run(run) {
-            Ok(batches) => batches,
-            Err(error) => stream::once(async { Err(error) }).boxed(),
+        .map(move |run| {
+            let (collapsing, output) = (Arc::clone(&collapsing), Arc::clone(&output));
+            stream::once(collapsing.rows(run, output)).try_flatten()
         })
-        .flatten()
-        .map(move |batch| Ok(batch?.project(&kept)?.with_schema(Arc::clone(&output))?));
+        .flatten();
     Ok(scans::limited(batches.boxed(), spec.fetch))
 }
 
 impl Collapsing {
-    fn run(&self, units: Vec<Unit>) -> Result<Batches, DataFusionError> {
-        let settled = match units.as_slice() {
+    /// The collapsed rows of a run, in the columns of the output.
+    async fn rows(
+        self: Arc<Self>,
+        units: Vec<Unit>,
+        output: SchemaRef,
+    ) -> Result<Batches, DataFusionError> {
+        if let Some(hidden) = self.hidden(&units).await? {
+            let scans = units.into_iter().enumerate().filter_map(move |(place, unit)| {
+                let hidden = Arc::clone(hidden.of(place)?);
+                let plain = Arc::clone(&self.plain);
+                Some(scans::without(plain, unit, hidden, self.metrics.clone()))
+            });
+            return Ok(stream::iter(scans).flatten().boxed());
+        }
+        let kept: Vec<usize> = (0..self.spec.columns.len()).collect();
+        let batches = self.run(units)?;
+        let projected = batches
+            .map(move |batch| Ok(batch?.project(&kept)?.with_schema(Arc::clone(&output))?));
+        Ok(projected.boxed())
+    }
+
+    /// The rows of each part that are not shown, where knowing them is all that it takes.
+    async fn hidden(&self, units: &[Unit]) -> Result<Option<Arc<HiddenRows>>, DataFusionError> {
+        let Some(store) = &self.access.store else { return Ok(None) };
+        if !self.rule.only_chooses() || self.is_settled(units) {
+            return Ok(None);
+        }
+        let parts: Vec<PartRef> =
+            units.iter().map(|unit| self.spec.parts[unit.part].part.clone()).collect();
+        if !parts.iter().all(|part| store.holds(&part.location)) {
+            return Ok(None);
+        }
+        let known = store.known_hidden(&self.spec.schema, &parts).await;
+        if known.is_some() || !self.reads_much(&parts).await? {
+            return Ok(known);
+        }
+        let found = store.hidden(&self.spec.schema, &self.rule, &parts).await;
+        found.map(Some).map_err(to_datafusion)
+    }
+
+    /// Whether the filter leaves so much that the keys of all rows are worth looking at.
+    async fn reads_much(&self, parts: &[PartRef]) -> Result<bool, DataFusionError> {
+        let (Some(filter), Some(store)) = (&self.spec.filter, &self.access.store) else {
+            return Ok(true);
+        };
+        let (mut all, mut left) = (0, 0);
+        for part in parts {
+            let open = store.open(part).await.map_err(to_datafusion)?;
+            all += open.rows();
+            left += open.prune(filter).rows();
+        }
+        Ok(left >= all / READS_MUCH)
+    }
+
+    /// Whether the units are as FINAL gives them.
+    fn is_settled(&self, units: &[Unit]) -> bool {
+        match units {
             [only] => self.spec.parts[only.part].merged && merges_settle(&self.rule),
             _ => false,
-        };
+        }
+    }
+
+    fn run(&self, units: Vec<Unit>) -> Result<Batches, DataFusionError> {
+        let settled = self.is_settled(&units);
         let merged = self.merged(units)?;
         if settled {
             return Ok(merged);

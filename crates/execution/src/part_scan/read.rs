@@ -7,7 +7,7 @@ use datafusion::execution::TaskContext;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use granary_common::{Error, Result};
-use granary_storage::{PartRef, PartScan, PartSchema, PartStore};
+use granary_storage::{Deletions, OpenPart, PartRef, PartScan, PartSchema, PartStore};
 
 use arrow::record_batch::RecordBatch;
 
@@ -52,9 +52,13 @@ pub async fn read_held(
     store: &PartStore,
     schema: Arc<PartSchema>,
     part: &PartRef,
-    mut scan: PartScan,
+    scan: PartScan,
 ) -> Result<PartRead> {
-    let open = store.open(part).await?;
+    Ok(read_open(&*store.open(part).await?, schema, scan))
+}
+
+/// The same of an open part.
+fn read_open(open: &OpenPart, schema: Arc<PartSchema>, mut scan: PartScan) -> PartRead {
     let mut skipped = Skipped::default();
     if let Some(filter) = &scan.filter {
         let pruned = open.prune(filter);
@@ -69,11 +73,22 @@ pub async fn read_held(
             granules_selected: selected.sum::<u64>().min(pruned.granules_selected),
         };
         if ranges.is_empty() {
-            return Ok(PartRead { batches: stream::empty().boxed(), remote: false, skipped });
+            return PartRead { batches: stream::empty().boxed(), remote: false, skipped };
         }
         scan.rows = Some(ranges);
     }
-    Ok(PartRead { batches: open.scan(schema, scan), remote: false, skipped })
+    PartRead { batches: open.scan(schema, scan), remote: false, skipped }
+}
+
+/// Reads a part that `store` holds without `hidden` rows.
+pub async fn read_without(
+    store: &PartStore,
+    schema: Arc<PartSchema>,
+    part: &PartRef,
+    hidden: Arc<Deletions>,
+    scan: PartScan,
+) -> Result<PartRead> {
+    Ok(read_open(&*store.open_without(part, hidden).await?, schema, scan))
 }
 
 /// Reads a part wherever it is: here if it is here, else on the first of its holders that answers.

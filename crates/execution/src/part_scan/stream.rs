@@ -19,12 +19,12 @@ use datafusion::physical_plan::metrics::{
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
 use granary_common::ColumnId;
-use granary_storage::PartScan;
+use granary_storage::{Deletions, PartScan};
 use parking_lot::Mutex;
 
 use super::layout::{ScanSpec, Unit};
 use super::predicate::{all_of, to_weaker_filter};
-use super::read::{PartAccess, read};
+use super::read::{PartAccess, read, read_without};
 use crate::error::to_datafusion;
 
 /// Batches as the engine takes them.
@@ -107,7 +107,12 @@ impl Reader {
     }
 
     /// The rows of `unit`. What runtime filters know by now narrows what is read.
-    fn unit(self: Arc<Self>, unit: Unit, metrics: ScanMetrics) -> Batches {
+    fn unit(
+        self: Arc<Self>,
+        unit: Unit,
+        hidden: Option<Arc<Deletions>>,
+        metrics: ScanMetrics,
+    ) -> Batches {
         let open = async move {
             let runtime = self.residual.iter();
             let runtime = runtime.filter_map(|term| to_weaker_filter(&self.spec.schema, term));
@@ -127,7 +132,13 @@ impl Reader {
                 },
             };
             let schema = Arc::clone(&self.spec.schema);
-            let read = read(&self.access, schema, part, scan).await.map_err(to_datafusion)?;
+            let reading = match (hidden, &self.access.store) {
+                (Some(hidden), Some(store)) => {
+                    read_without(store, schema, &part.part, hidden, scan).await
+                }
+                _ => read(&self.access, schema, part, scan).await,
+            };
+            let read = reading.map_err(to_datafusion)?;
             metrics.granules_total.add(read.skipped.granules_total as usize);
             metrics.granules_selected.add(read.skipped.granules_selected as usize);
             let units = if read.remote { &metrics.units_remote } else { &metrics.units_local };
@@ -269,7 +280,7 @@ pub fn unordered(reader: Arc<Reader>, queue: UnitQueue, metrics: ScanMetrics) ->
         let metrics = metrics.clone();
         async move {
             let unit = queue.lock().pop_front()?;
-            let batches = Arc::clone(&reader).unit(unit, metrics);
+            let batches = Arc::clone(&reader).unit(unit, None, metrics);
             Some((batches, (reader, queue)))
         }
     });
@@ -279,7 +290,17 @@ pub fn unordered(reader: Arc<Reader>, queue: UnitQueue, metrics: ScanMetrics) ->
 /// Batches of one part in order.
 pub fn in_order(reader: Arc<Reader>, unit: Unit, metrics: ScanMetrics) -> Batches {
     let fetch = reader.spec.fetch;
-    limited(reader.unit(unit, metrics), fetch)
+    limited(reader.unit(unit, None, metrics), fetch)
+}
+
+/// Batches of a part of this node without `hidden` rows.
+pub fn without(
+    reader: Arc<Reader>,
+    unit: Unit,
+    hidden: Arc<Deletions>,
+    metrics: ScanMetrics,
+) -> Batches {
+    reader.unit(unit, Some(hidden), metrics)
 }
 
 /// The first `fetch` rows.

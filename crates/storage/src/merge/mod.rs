@@ -9,6 +9,7 @@
 
 mod collapse;
 mod deduplicate;
+mod hidden;
 mod k_way;
 mod positions;
 mod progress;
@@ -20,6 +21,8 @@ mod states;
 mod tests;
 
 pub use collapse::{CollapseMode, Collapser};
+pub(crate) use hidden::hidden_rows;
+pub use hidden::{HiddenKey, HiddenRows};
 pub use progress::{MergeProgress, Throttle, Unthrottled};
 pub use row_map::RowMap;
 pub use rule::{CollapseRule, StateColumn, is_state, is_summable};

@@ -78,6 +78,19 @@ impl CollapseRule {
         *self != CollapseRule::None
     }
 
+    /// Whether the rows that are left are as they were, so that it is enough to know which they are.
+    pub fn only_chooses(&self) -> bool {
+        match self {
+            CollapseRule::None
+            | CollapseRule::Replacing { .. }
+            | CollapseRule::Collapsing { .. }
+            | CollapseRule::VersionedCollapsing { .. } => true,
+            CollapseRule::Summing { .. }
+            | CollapseRule::Aggregating { .. }
+            | CollapseRule::Coalescing { .. } => false,
+        }
+    }
+
     /// The columns that must be read, besides the sort key, for the rule to decide.
     pub fn required_columns(&self) -> Vec<ColumnId> {
         match self {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures::FutureExt;
 use granary_catalog::{DeletionContent, PartLocation};
 use granary_common::{Error, ErrorKind, PartId, Result};
 use moka::future::Cache;
@@ -9,7 +10,9 @@ use moka::future::Cache;
 use super::part_files::{PartFiles, read_file};
 use super::{OpenPart, PartRef};
 use crate::deletions::Deletions;
+use crate::merge::{CollapseRule, HiddenKey, HiddenRows, hidden_rows};
 use crate::part::descriptor::FileEntry;
+use crate::schema::PartSchema;
 use crate::volume::{Volume, Volumes};
 
 /// Bounds of what a store keeps in memory.
@@ -21,11 +24,18 @@ pub struct PartStoreOptions {
     pub deletions_bytes_max: u64,
     /// Open parts, each with a file handle when it is on this machine; default 512.
     pub open_parts_max: u64,
+    /// Bytes of what is known of rows that FINAL leaves out; default 128 MiB.
+    pub hidden_bytes_max: u64,
 }
 
 impl Default for PartStoreOptions {
     fn default() -> Self {
-        Self { open_parts_bytes_max: 256 << 20, deletions_bytes_max: 64 << 20, open_parts_max: 512 }
+        Self {
+            open_parts_bytes_max: 256 << 20,
+            deletions_bytes_max: 64 << 20,
+            open_parts_max: 512,
+            hidden_bytes_max: 128 << 20,
+        }
     }
 }
 
@@ -37,6 +47,8 @@ pub struct PartStore {
     open: Cache<PartId, Arc<PartFiles>>,
     /// Those in files, by the same part and the file's name.
     deletions: Cache<(PartId, String), Arc<Deletions>>,
+    /// What FINAL leaves out of sets of parts.
+    hidden: Cache<HiddenKey, Arc<HiddenRows>>,
 }
 
 impl PartStore {
@@ -57,7 +69,13 @@ impl PartStore {
                 u32::try_from(deletions.memory_bytes()).unwrap_or(u32::MAX)
             })
             .build();
-        PartStore { volumes, open, deletions }
+        let hidden = Cache::builder()
+            .max_capacity(options.hidden_bytes_max)
+            .weigher(|_, hidden: &Arc<HiddenRows>| {
+                u32::try_from(hidden.memory_bytes()).unwrap_or(u32::MAX)
+            })
+            .build();
+        PartStore { volumes, open, deletions, hidden }
     }
 
     /// The volumes that it reads.
@@ -76,6 +94,39 @@ impl PartStore {
     pub async fn open(&self, part: &PartRef) -> Result<Arc<OpenPart>> {
         let (files, deletions) = futures::try_join!(self.files(part), self.deletions(part))?;
         Ok(Arc::new(OpenPart::new(part.id, files, deletions)))
+    }
+
+    /// Opens a part of which `hidden` rows are left out, and no others.
+    pub async fn open_without(
+        &self,
+        part: &PartRef,
+        hidden: Arc<Deletions>,
+    ) -> Result<Arc<OpenPart>> {
+        let hidden = Some(hidden).filter(|hidden| !hidden.is_empty());
+        Ok(Arc::new(OpenPart::new(part.id, self.files(part).await?, hidden)))
+    }
+
+    /// What FINAL leaves out of `parts`, if it is known already.
+    pub async fn known_hidden(
+        &self,
+        schema: &PartSchema,
+        parts: &[PartRef],
+    ) -> Option<Arc<HiddenRows>> {
+        self.hidden.get(&HiddenKey::of(schema, parts)).await
+    }
+
+    /// What FINAL leaves out of `parts`, which are in insert order and hold every row of their keys.
+    /// Found out once, whoever asks at the same time. Kinds as of [`PartStore::open`], and
+    /// `Internal` for a rule that makes rows of its own.
+    pub async fn hidden(
+        &self,
+        schema: &Arc<PartSchema>,
+        rule: &CollapseRule,
+        parts: &[PartRef],
+    ) -> Result<Arc<HiddenRows>> {
+        let finding = async { hidden_rows(self, schema, rule, parts).await.map(Arc::new) };
+        let found = self.hidden.try_get_with(HiddenKey::of(schema, parts), finding.boxed()).await;
+        found.map_err(|error| Error::new(error.kind(), error.message()))
     }
 
     async fn files(&self, part: &PartRef) -> Result<Arc<PartFiles>> {

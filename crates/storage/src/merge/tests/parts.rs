@@ -139,6 +139,48 @@ proptest! {
         });
     }
 
+    /// What FINAL leaves out of parts of which rows are deleted, for engines that only choose.
+    #[test]
+    fn hidden_rows_follow_the_model(
+        inserts in batches(true),
+        deleted in prop::collection::vec((0..6_usize, 0..9_usize), 0..4),
+    ) {
+        run(async {
+            for rule in rules().into_iter().filter(CollapseRule::only_chooses) {
+                let bench = Bench::new(memory(), schema(4));
+                let mut vectors = vec![Deletions::new(); inserts.len()];
+                for (input, row) in &deleted {
+                    let input = input % inserts.len();
+                    vectors[input].insert((row % inserts[input].len()) as u32);
+                }
+                let (mut parts, mut left) = (Vec::new(), Vec::new());
+                for (rows, vector) in inserts.iter().zip(&vectors) {
+                    let made = bench.insert(rows).await.part.unwrap();
+                    let mut part = part_ref(&bench.schema, &made);
+                    part.rows_deleted = vector.len();
+                    part.deletions = (!vector.is_empty()).then(|| vector.to_inline());
+                    parts.push(part);
+                    let mut row = 0..;
+                    let mut rows = sorted(rows);
+                    rows.retain(|_| !row.next().is_some_and(|row| vector.contains(row)));
+                    left.extend(rows);
+                }
+                let schema = Arc::new(bench.schema.clone());
+                assert!(bench.store.known_hidden(&schema, &parts).await.is_none());
+                let hidden = bench.store.hidden(&schema, &rule, &parts).await.unwrap();
+                let mut found = Vec::new();
+                for (place, part) in parts.iter().enumerate() {
+                    let without = Arc::clone(hidden.of(place).unwrap());
+                    let open = bench.store.open_without(part, without).await.unwrap();
+                    found.extend(rows(&scanned(&open, &schema, whole(&schema)).await.unwrap()));
+                }
+                let expected = collapsed(&rule, &left, CollapseMode::Final);
+                assert_eq!(in_some_order(found), in_some_order(expected), "{rule:?}");
+                assert!(bench.store.known_hidden(&schema, &parts).await.is_some());
+            }
+        });
+    }
+
     /// Deleting rows while they are merged is the same as deleting them before.
     #[test]
     fn deletions_pass_through_the_row_map(
@@ -187,6 +229,13 @@ proptest! {
             }
         });
     }
+}
+
+/// Rows to be compared as sets.
+fn in_some_order(mut rows: Vec<Row>) -> Vec<String> {
+    let mut texts: Vec<String> = rows.drain(..).map(|row| format!("{row:?}")).collect();
+    texts.sort();
+    texts
 }
 
 /// Parts that are larger than what a merge holds of them, on a folder, in pieces.
