@@ -25,8 +25,8 @@ use parking_lot::Mutex;
 use super::book::Lane;
 
 /// Commits of one merge at most; each further one means that rows were deleted meanwhile.
-const COMMITS_MAX: u32 = 8;
-/// Between two of them.
+const COMMITS_MAX: u32 = 32;
+/// Between two of them, when it is not known what went wrong.
 const COMMIT_PAUSE: Duration = Duration::from_millis(200);
 
 /// What to merge, as one snapshot has it.
@@ -196,16 +196,18 @@ impl Committer {
                 self.clock.sleep(COMMIT_PAUSE).await;
                 continue;
             };
-            inputs = match look_again(&snapshot, job, made.part.as_ref()) {
+            let known = match look_again(&snapshot, job, made.part.as_ref()) {
                 Found::Committed => return Ok(Ended::Merged),
                 Found::Overtaken => return Ok(Ended::Overtaken),
-                Found::There(inputs) => inputs,
+                Found::There(now) => std::mem::replace(&mut inputs, now),
             };
-            if inputs.iter().zip(&job.inputs).any(|(now, then)| newest(now) != newest(then)) {
+            if inputs.iter().zip(&known).any(|(now, then)| newest(now) != newest(then)) {
                 match made.rows.carry(&inputs, snapshot.version).await? {
+                    // Again at once: whoever deletes all the time would be faster after a pause.
                     Some(carried) => deletions = Some(carried),
                     None => return Ok(Ended::Overtaken),
                 }
+                continue;
             }
             self.clock.sleep(COMMIT_PAUSE).await;
         }
