@@ -222,6 +222,11 @@ mod tests {
                 "SELECT * FROM t x FINAL JOIN u FINAL ON y",
                 "SELECT * FROM `t FINAL` x JOIN `u FINAL` `u` ON y",
             ),
+            (
+                "SELECT a, b FROM (SELECT 1, x) AS y, t FINAL, u AS z FINAL",
+                "SELECT a , b FROM ( SELECT 1 , x ) AS y , `t FINAL` `t` , `u FINAL` AS z",
+            ),
+            ("SELECT a, b final FROM t", "SELECT a , b final FROM t"),
             ("SELECT final FROM t", "SELECT final FROM t"),
             ("SELECT 1 FROM t WHERE a OR final", "SELECT 1 FROM t WHERE a OR final"),
             ("x = ? AND y = ?", "x = $1 AND y = $2"),

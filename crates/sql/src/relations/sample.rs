@@ -38,7 +38,8 @@ pub(super) fn plan(
     let builder = LogicalPlanBuilder::from(table);
     match part {
         Part::Rows(rows) => {
-            builder.sort_with_limit(vec![hash.sort(true, false)], Some(rows))?.build()
+            // A limit of its own: under an alias the planner takes a sort for needless without one.
+            builder.sort(vec![hash.sort(true, false)])?.limit(0, Some(rows))?.build()
         }
         Part::Fractions(from, to) => {
             let first = (from > 0.0).then(|| hash.clone().gt_eq(lit(hash_at(from))));

@@ -21,7 +21,8 @@ fn is_final(token: &Token) -> bool {
         if word.quote_style.is_none() && word.value.eq_ignore_ascii_case("FINAL"))
 }
 
-/// The place of the table's name when `before` ends with FROM or JOIN, a name and perhaps an alias.
+/// The place of the table's name when `before` ends with FROM, a comma of its list, or JOIN, a
+/// name and perhaps an alias.
 fn place_of_name(before: &[TokenWithSpan]) -> Option<usize> {
     let length = before.len();
     let keyword = |at: usize| match &before.get(at)?.token {
@@ -39,9 +40,32 @@ fn place_of_name(before: &[TokenWithSpan]) -> Option<usize> {
             keyword(first - 2)?;
             first -= 2;
         }
-        let opens = keyword(first.checked_sub(1)?)?;
-        matches!(opens, Keyword::FROM | Keyword::JOIN).then_some(name)
+        let opens = first.checked_sub(1)?;
+        let is_table = match keyword(opens) {
+            Some(word) => matches!(word, Keyword::FROM | Keyword::JOIN),
+            None => before[opens].token == Token::Comma && ends_in_from(&before[..opens]),
+        };
+        is_table.then_some(name)
     })
+}
+
+/// Whether the place behind `before` is in the list of a FROM.
+fn ends_in_from(before: &[TokenWithSpan]) -> bool {
+    let mut closed = 0_usize;
+    for token in before.iter().rev() {
+        match &token.token {
+            Token::RParen | Token::RBracket => closed += 1,
+            Token::LParen | Token::LBracket if closed == 0 => return false,
+            Token::LParen | Token::LBracket => closed -= 1,
+            Token::Word(word) if closed == 0 => match word.keyword {
+                Keyword::FROM => return true,
+                Keyword::SELECT | Keyword::WHERE | Keyword::BY | Keyword::HAVING => return false,
+                _ => {}
+            },
+            _ => {}
+        }
+    }
+    false
 }
 
 /// Renames the table at `name` and takes the FINAL at `at` away; gives the place to go on.
