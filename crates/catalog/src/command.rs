@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{
     Column, DeletionContent, Distribution, KeyExpression, KeyRange, PartIdRange, PartLocation,
-    PartitionValue, TableEngine, TableOptions, ViewKind, WorkerState,
+    PartitionValue, RefreshStep, TableEngine, TableOptions, ViewKind, WorkerState, WriteOrigin,
 };
 use crate::types::ColumnType;
 
@@ -90,6 +90,11 @@ pub enum CommandBody {
         view: TableId,
         database: DatabaseId,
         name: String,
+    },
+    /// A step in the life of a refreshable view.
+    Refresh {
+        view: TableId,
+        step: RefreshStep,
     },
     /// Lets merges run or stops them: those of a table, or all.
     SetMerges {
@@ -269,6 +274,9 @@ pub struct CommitWrite {
     /// Other inserts whose rows are among the same parts: a group becomes visible as one.
     #[serde(default)]
     pub others: Vec<TokenEntry>,
+    /// What it is, when it is more than an insert.
+    #[serde(default)]
+    pub origin: WriteOrigin,
 }
 
 /// One insert of a group that is committed together.
@@ -375,6 +383,8 @@ pub enum Outcome {
         incarnation: u64,
     },
     PartIdsLeased(PartIdRange),
+    /// The number of the run of a refreshable view that begins.
+    RefreshBegun(u64),
     Inserted(InsertReceipt),
     /// The answers to a group of inserts, in the order of their tokens.
     InsertedAll(Vec<InsertReceipt>),

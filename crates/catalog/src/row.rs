@@ -1,10 +1,11 @@
 //! The catalog as rows: what a change consists of, what is stored and what is streamed.
 
-use granary_common::{BucketIndex, DatabaseId, PartId, TableId, WorkerId};
+use granary_common::{BucketIndex, CatalogVersion, DatabaseId, PartId, TableId, WorkerId};
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Bucket, Cluster, Database, InsertToken, Part, PartIdRange, StagedInsert, Table, View, Worker,
+    Bucket, Cluster, Database, InsertToken, Mutation, Part, PartIdRange, StagedInsert, Table, View,
+    ViewRefresh, Worker,
 };
 
 /// A row of the catalog.
@@ -20,6 +21,8 @@ pub enum Row {
     InsertToken(InsertToken),
     StagedInsert(StagedInsert),
     View(View),
+    ViewRefresh(ViewRefresh),
+    Mutation(Mutation),
 }
 
 /// What identifies a row.
@@ -36,6 +39,9 @@ pub enum RowKey {
     InsertToken(TableId, String),
     StagedInsert(String),
     View(TableId),
+    ViewRefresh(TableId),
+    /// By the version at which it took effect.
+    Mutation(TableId, CatalogVersion),
 }
 
 impl Row {
@@ -52,6 +58,8 @@ impl Row {
             Row::InsertToken(row) => RowKey::InsertToken(row.table, row.token.clone()),
             Row::StagedInsert(row) => RowKey::StagedInsert(row.transaction.clone()),
             Row::View(row) => RowKey::View(row.id),
+            Row::ViewRefresh(row) => RowKey::ViewRefresh(row.view),
+            Row::Mutation(row) => RowKey::Mutation(row.table, row.version),
         }
     }
 }
@@ -78,6 +86,8 @@ impl RowKey {
                 bytes.extend_from_slice(transaction.as_bytes());
             }
             RowKey::View(id) => push(&mut bytes, 10, &[id.0]),
+            RowKey::ViewRefresh(view) => push(&mut bytes, 20, &[view.0]),
+            RowKey::Mutation(table, version) => push(&mut bytes, 21, &[table.0, version.0]),
         }
         bytes
     }

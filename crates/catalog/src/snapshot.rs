@@ -6,8 +6,8 @@ use granary_common::{BucketIndex, CatalogVersion, DatabaseId, PartId, TableId, W
 use imbl::OrdMap;
 
 use crate::model::{
-    Bucket, Cluster, Database, InsertToken, Part, PartIdRange, StagedInsert, Table, View, ViewKind,
-    Worker,
+    Bucket, Cluster, Database, InsertToken, Mutation, Part, PartIdRange, StagedInsert, Table, View,
+    ViewKind, ViewRefresh, Worker,
 };
 use crate::row::{Change, Row, RowKey};
 
@@ -20,6 +20,8 @@ pub struct TableState {
     pub parts: OrdMap<PartId, Arc<Part>>,
     /// Insert tokens by their text.
     pub tokens: OrdMap<String, Arc<InsertToken>>,
+    /// The last mutations, by the version at which each took effect.
+    pub mutations: OrdMap<CatalogVersion, Arc<Mutation>>,
 }
 
 impl TableState {
@@ -29,6 +31,7 @@ impl TableState {
             buckets: OrdMap::new(),
             parts: OrdMap::new(),
             tokens: OrdMap::new(),
+            mutations: OrdMap::new(),
         }
     }
 
@@ -68,6 +71,8 @@ pub struct Snapshot {
     /// By transaction.
     pub staged: OrdMap<String, Arc<StagedInsert>>,
     pub views: OrdMap<TableId, Arc<View>>,
+    /// The schedules of refreshable views, as they stand.
+    pub refreshes: OrdMap<TableId, Arc<ViewRefresh>>,
     /// How many parts show the files of another part, by that part.
     shared_files: OrdMap<PartId, usize>,
 }
@@ -186,6 +191,12 @@ impl Snapshot {
             Row::View(row) => {
                 self.views.insert(row.id, Arc::new(row));
             }
+            Row::ViewRefresh(row) => {
+                self.refreshes.insert(row.view, Arc::new(row));
+            }
+            Row::Mutation(row) => self.in_table(row.table, |state| {
+                state.mutations.insert(row.version, Arc::new(row));
+            }),
         }
     }
 
@@ -219,6 +230,12 @@ impl Snapshot {
             RowKey::View(id) => {
                 self.views.remove(id);
             }
+            RowKey::ViewRefresh(view) => {
+                self.refreshes.remove(view);
+            }
+            RowKey::Mutation(table, version) => self.in_table(*table, |state| {
+                state.mutations.remove(version);
+            }),
         }
     }
 
@@ -264,11 +281,13 @@ impl Snapshot {
             rows.extend(state.buckets.values().map(|row| Row::Bucket((**row).clone())));
             rows.extend(state.parts.values().map(|row| Row::Part((**row).clone())));
             rows.extend(state.tokens.values().map(|row| Row::InsertToken((**row).clone())));
+            rows.extend(state.mutations.values().map(|row| Row::Mutation((**row).clone())));
         }
         rows.extend(self.workers.values().map(|row| Row::Worker((**row).clone())));
         rows.extend(self.part_id_ranges.values().map(|row| Row::PartIdRange((**row).clone())));
         rows.extend(self.staged.values().map(|row| Row::StagedInsert((**row).clone())));
         rows.extend(self.views.values().map(|row| Row::View((**row).clone())));
+        rows.extend(self.refreshes.values().map(|row| Row::ViewRefresh((**row).clone())));
         rows
     }
 }

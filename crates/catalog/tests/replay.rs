@@ -67,6 +67,7 @@ fn command(bench: &Bench, step: &Step) -> CommandBody {
             digest: String::new(),
             rows: 0,
             others: Vec::new(),
+            origin: WriteOrigin::Insert,
         },
     };
     match step {

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use datafusion::execution::SessionState;
-use granary_catalog::{Catalog, Snapshot};
-use granary_common::{Clock, Error, Random, Result, TaskOwner};
+use granary_catalog::{Catalog, CommandBody, Outcome, Snapshot};
+use granary_common::{Clock, Error, ErrorKind, Random, Result, TaskOwner};
 use granary_execution::{FunctionSet, WorkerDirectory};
 use granary_planner::QueryEngine;
 use parking_lot::Mutex;
@@ -173,6 +173,22 @@ impl Coordinator {
         settings: &StatementSettings,
     ) -> Result<SessionState> {
         SessionViews::new(self, snapshot, session, settings).session_state()
+    }
+
+    /// Runs a command that may be repeated until its outcome is known.
+    pub(crate) async fn execute_until_known(&self, command: CommandBody) -> Result<Outcome> {
+        let mut backoff = self.backoff();
+        loop {
+            let error = match self.with.catalog.execute(command.clone()).await {
+                Ok((_, outcome)) => return Ok(outcome),
+                Err(error) => error,
+            };
+            let is_open =
+                matches!(error.kind(), ErrorKind::DeadlineExceeded | ErrorKind::Unavailable);
+            if !(is_open && backoff.wait().await) {
+                return Err(error);
+            }
+        }
     }
 
     /// A pause between attempts.

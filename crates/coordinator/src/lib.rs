@@ -21,6 +21,7 @@ pub mod insert;
 mod mutate;
 mod node;
 mod query;
+mod refresh;
 pub mod seal;
 pub mod session;
 mod statement;

@@ -20,7 +20,7 @@ use crate::core::{Collaborators, Coordinator};
 use crate::flight_sql::GranaryFlight;
 use crate::insert::BulkInsertService;
 use crate::session::tagged;
-use crate::{heartbeat, http};
+use crate::{heartbeat, http, refresh};
 
 /// Bytes that a client may send on one stream before we have read them.
 const STREAM_WINDOW_BYTES: u32 = 4 << 20;
@@ -70,6 +70,7 @@ impl CoordinatorNode {
         }
         let address = node.core.advertised_address(grpc_addr.port());
         heartbeat::start(Arc::clone(&node.core), address, node.tasks.cancelled())?;
+        node.tasks.spawn(refresh::keep_refreshing(Arc::clone(&node.core)));
         Ok(node)
     }
 

@@ -51,8 +51,8 @@ pub use show::{DescribedColumn, describe, describe_view, show_create_table, show
 pub use statement::{
     AlterAction, AlterPartition, AlterTable, ColumnPlace, CreateTable, CreateView, Delete,
     EqualColumns, Insert, LikePattern, MaterializedClause, Merge, MergeAction, MergeClause,
-    MergeInsert, Optimize, OverwriteClause, PartitionClause, PartitionCommand, Statement,
-    TableName, Update, parse,
+    MergeInsert, Optimize, OverwriteClause, PartitionClause, PartitionCommand, RefreshClause,
+    Statement, SystemView, TableName, Update, ViewAction, parse, refresh_text,
 };
 pub use types::{column_type_from_arrow, type_from_sql};
 pub use view::{AliasArguments, alias_arguments, query_columns, view_plan, view_query};

@@ -2,6 +2,8 @@
 
 use granary_catalog::{ColumnRole, Distribution, Snapshot, Table, View, ViewKind};
 
+use crate::statement::refresh_text;
+
 /// One row of DESCRIBE.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DescribedColumn {
@@ -79,13 +81,21 @@ pub fn show_create_view(view: &View, snapshot: &Snapshot) -> String {
                 },
                 None => format!(" TO {target}"),
             };
-            format!("CREATE MATERIALIZED VIEW {name}{kept}\nAS {}", view.query)
+            let refresh = refreshed(&view.kind);
+            format!("CREATE MATERIALIZED VIEW {name}{refresh}{kept}\nAS {}", view.query)
         }
     };
     if let Some(comment) = &view.comment {
         text = text.replacen("\nAS ", &format!("\nCOMMENT {}\nAS ", string(comment)), 1);
     }
     text
+}
+
+/// The schedule of a refreshable view.
+fn refreshed(kind: &ViewKind) -> String {
+    let ViewKind::Refreshable { schedule, append, .. } = kind else { return String::new() };
+    let empty = if schedule.starts_empty { " EMPTY" } else { "" };
+    format!("\n{}{empty}", refresh_text(schedule, *append))
 }
 
 fn full_name(snapshot: &Snapshot, database: granary_common::DatabaseId, name: &str) -> String {

@@ -10,6 +10,7 @@ mod merges;
 mod mutate;
 mod parse;
 mod processes;
+mod refresh;
 mod view;
 
 use std::fmt;
@@ -28,6 +29,7 @@ pub use merge::{Merge, MergeAction, MergeClause, MergeInsert};
 pub use merges::{EqualColumns, Optimize};
 pub use mutate::{Delete, Update};
 pub use parse::parse;
+pub use refresh::{RefreshClause, SystemView, ViewAction, refresh_text};
 pub use view::{CreateView, MaterializedClause};
 
 /// A table's name as written.
@@ -118,6 +120,13 @@ pub enum Statement {
         stopped: bool,
         notices: Vec<Notice>,
     },
+    /// SYSTEM REFRESH | WAIT | STOP | START VIEW.
+    SystemView(SystemView),
+    /// Cancels the mutation of this id.
+    KillMutation {
+        mutation_id: String,
+        notices: Vec<Notice>,
+    },
     /// `like` and `not_like` are patterns of LIKE.
     ShowDatabases {
         like: Option<LikePattern>,
@@ -156,10 +165,12 @@ impl Statement {
             | Statement::TruncateTable { notices, .. }
             | Statement::RenameTables { notices, .. }
             | Statement::SetMerges { notices, .. }
+            | Statement::KillMutation { notices, .. }
             | Statement::KillQuery { notices, .. } => notices,
             Statement::CreateTable(create) => &create.notices,
             Statement::CreateView(create) => &create.table.notices,
             Statement::Optimize(optimize) => &optimize.notices,
+            Statement::SystemView(of) => &of.notices,
             Statement::Delete(delete) => &delete.notices,
             Statement::Update(update) => &update.notices,
             Statement::AlterPartition(alter) => &alter.notices,

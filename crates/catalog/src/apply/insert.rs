@@ -2,7 +2,7 @@
 
 use granary_common::{BucketIndex, CatalogVersion, Epoch, Error, Result, TableId, WorkerId};
 
-use super::{Draft, partitions, table};
+use super::{Draft, origin, partitions, table};
 use crate::command::{
     BucketWrite, CommitWrite, InsertReceipt, KnownPart, NewDeletions, NewPart, Outcome, TableWrite,
 };
@@ -17,6 +17,7 @@ pub(super) fn commit(draft: &mut Draft, commit: &CommitWrite) -> Result<Outcome>
         // The parts of this attempt stay unreferenced and are swept.
         return Ok(outcome);
     }
+    origin::check(draft, commit)?;
     let mut parts = Vec::new();
     for write in &commit.tables {
         check_versions(draft, write)?;
@@ -37,6 +38,7 @@ pub(super) fn commit(draft: &mut Draft, commit: &CommitWrite) -> Result<Outcome>
     let version = draft.version();
     let part_count = parts.len() as u64;
     publish(draft, parts, version);
+    origin::note(draft, target, commit)?;
     let mut receipts = Vec::with_capacity(1 + commit.others.len());
     for (token, digest, rows) in tokens_of(commit) {
         draft.put(Row::InsertToken(InsertToken {

@@ -6,8 +6,10 @@ mod database;
 mod expire;
 mod insert;
 mod merge;
+mod origin;
 mod partitions;
 mod placement;
+mod refresh;
 mod table;
 mod view;
 mod worker;
@@ -104,6 +106,7 @@ fn dispatch(draft: &mut Draft, body: &CommandBody) -> Result<Outcome> {
         CommandBody::RenameView { view, database, name } => {
             view::rename(draft, *view, *database, name)
         }
+        CommandBody::Refresh { view, step } => refresh::step(draft, *view, step),
         CommandBody::SetMerges { table, stopped } => merge::set_stopped(draft, *table, *stopped),
         CommandBody::StageParts { transaction, write, views } => {
             insert::stage(draft, transaction, write, views)

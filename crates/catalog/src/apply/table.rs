@@ -84,8 +84,9 @@ pub(super) fn rows_of(state: &TableState) -> Vec<RowKey> {
     let buckets = state.buckets.keys().map(|index| RowKey::Bucket(table, *index));
     let parts = state.parts.keys().map(|part| RowKey::Part(table, *part));
     let tokens = state.tokens.keys().map(|token| RowKey::InsertToken(table, token.clone()));
+    let mutations = state.mutations.keys().map(|version| RowKey::Mutation(table, *version));
     let own = std::iter::once(RowKey::Table(table));
-    buckets.chain(parts).chain(tokens).chain(own).collect()
+    buckets.chain(parts).chain(tokens).chain(mutations).chain(own).collect()
 }
 
 pub(super) fn rename(

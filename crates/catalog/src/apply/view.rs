@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use granary_common::{DatabaseId, Error, Result, TableId};
 
-use super::{Draft, table};
+use super::{Draft, refresh, table};
 use crate::command::{ExistingView, NewTable, NewView, Outcome};
 use crate::model::{View, ViewKind};
 use crate::row::{Row, RowKey};
@@ -49,6 +49,7 @@ pub(super) fn create(draft: &mut Draft, new: &NewView, existing: ExistingView) -
         comment: new.comment.clone(),
         created: draft.version(),
     }));
+    refresh::created(draft, id, &kind);
     view_set_moved(draft, &kind)?;
     Ok(Outcome::ViewCreated(id))
 }
@@ -62,8 +63,8 @@ fn with_inner(draft: &mut Draft, kind: &ViewKind, inner: &NewTable) -> Result<Vi
         ViewKind::Materialized { source, .. } => {
             ViewKind::Materialized { source, target: made, owns_target: true }
         }
-        ViewKind::Refreshable { every_ms, append, .. } => {
-            ViewKind::Refreshable { target: made, owns_target: true, every_ms, append }
+        ViewKind::Refreshable { schedule, append, .. } => {
+            ViewKind::Refreshable { target: made, owns_target: true, schedule, append }
         }
         ViewKind::Plain | ViewKind::Alias { .. } => {
             return Err(Error::internal("only a materialized view has a table of its own"));
@@ -108,6 +109,7 @@ pub(super) fn drop(draft: &mut Draft, view: TableId) -> Result<Outcome> {
 pub(super) fn forget(draft: &mut Draft, view: TableId) -> Result<Outcome> {
     let kind = find(draft, view)?.kind;
     draft.delete(RowKey::View(view));
+    refresh::forget(draft, view);
     view_set_moved(draft, &kind)?;
     if let Some(target) = kind.owned()
         && table::find(draft, target).is_ok()

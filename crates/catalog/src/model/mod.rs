@@ -2,7 +2,9 @@
 
 mod bucket;
 mod cluster;
+mod mutation;
 mod part;
+mod refresh;
 mod scalar;
 mod table;
 mod token;
@@ -11,7 +13,11 @@ mod worker;
 
 pub use bucket::Bucket;
 pub use cluster::Cluster;
+pub use mutation::{MUTATIONS_PER_TABLE_MAX, Mutation, MutationNote, WriteOrigin};
 pub use part::{DeletionContent, DeletionVector, Part, PartLocation};
+pub use refresh::{
+    RefreshFailure, RefreshRun, RefreshSchedule, RefreshStep, RefreshSuccess, ViewRefresh,
+};
 pub use scalar::{KeyRange, PartitionValue, Scalar};
 pub use table::{
     Column, ColumnDefault, ColumnRole, Database, Distribution, EarlierColumn, EngineKind,

@@ -1,6 +1,7 @@
 use granary_common::{CatalogVersion, DatabaseId, TableId};
 use serde::{Deserialize, Serialize};
 
+use super::RefreshSchedule;
 use crate::types::ColumnType;
 
 /// A name for a query, in one space of names and of ids with tables.
@@ -32,8 +33,9 @@ pub enum ViewKind {
         /// Whether the target was made for the view and goes with it.
         owns_target: bool,
     },
-    /// `target`, which the query fills anew every `every_ms` milliseconds.
-    Refreshable { target: TableId, owns_target: bool, every_ms: u64, append: bool },
+    /// `target`, which gets the rows of the whole query on a schedule: in place of what it holds,
+    /// or with `append` in addition.
+    Refreshable { target: TableId, owns_target: bool, schedule: RefreshSchedule, append: bool },
     /// A table under another name, as `ENGINE = Distributed` makes it.
     Alias { target: TableId },
 }

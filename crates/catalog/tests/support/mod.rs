@@ -108,6 +108,7 @@ impl Bench {
             digest: format!("digest of {token}"),
             rows: 10 * parts.len() as u64,
             others: Vec::new(),
+            origin: WriteOrigin::Insert,
         }
     }
 }

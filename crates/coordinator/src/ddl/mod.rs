@@ -22,6 +22,7 @@ use granary_sql::{
 
 use crate::core::Coordinator;
 use crate::query::StatementRequest;
+use crate::refresh::system_view;
 use crate::session::{Session, parse_settings};
 use crate::views::create_view;
 
@@ -91,6 +92,11 @@ pub async fn change(
         Statement::SetMerges { table, stopped, .. } => {
             merges::set_merges(core, request, table.as_ref(), stopped).await?;
         }
+        Statement::SystemView(of) => system_view(core, request, &of).await?,
+        Statement::KillMutation { mutation_id, .. } => {
+            kill_mutation(core, &QueryId(mutation_id))?;
+            done.rows = 1;
+        }
         Statement::Use { database } => {
             done.session = Some(use_database(core, request, &database).await?)
         }
@@ -121,6 +127,18 @@ fn kill(core: &Coordinator, id: &QueryId) -> Result<()> {
         ),
     };
     Err(Error::not_found(format!("no query '{id}' runs on this coordinator{hint}")))
+}
+
+/// Cancels a mutation of this coordinator. It changes nothing then, unless it is committed already.
+fn kill_mutation(core: &Coordinator, id: &QueryId) -> Result<()> {
+    if core.queries.mutations.kill(id) {
+        core.queries.cancel(id, Error::cancelled("KILL MUTATION ended it"));
+        return Ok(());
+    }
+    Err(Error::not_found(format!(
+        "no mutation '{id}' runs on this coordinator; one that is done cannot be taken back, and \
+         others are ended by the coordinator that their statements were sent to"
+    )))
 }
 
 async fn execute(core: &Coordinator, command: CommandBody) -> Result<()> {

@@ -243,6 +243,7 @@ impl<'a> Writer<'a> {
                 digest: digest.clone(),
                 rows: self.rows,
                 others: Vec::new(),
+                origin: self.effect.origin(),
             }))
         };
         let Outcome::Inserted(receipt) = self.execute(written, command).await? else {

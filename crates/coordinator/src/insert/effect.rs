@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use granary_catalog::{BucketWrite, Partitions, TableWrite};
-use granary_common::{Error, Result};
+use granary_catalog::{BucketWrite, Partitions, TableWrite, WriteOrigin};
+use granary_common::{Error, Result, TableId};
 
 use crate::core::Coordinator;
 use crate::mutate::{Removals, add_to};
@@ -17,12 +17,17 @@ pub(crate) enum Effect {
     Overwrite(Partitions),
     /// These rows, of which the new ones were computed. Both hold for one snapshot only.
     Replace(Arc<Removals>),
+    /// Whatever is in the table, unless the rows are added to it: they are those of a run of a
+    /// refreshable view, and come only as long as the run has its right to it.
+    Refresh { view: TableId, run: u64, append: bool },
 }
+
+static EVERYTHING: Partitions = Partitions::All;
 
 impl Effect {
     /// Kind `InvalidInput` when a part of the table's own write, which is the first one, is outside of what is overwritten.
     pub(super) fn check(&self, writes: &[TableWrite]) -> Result<()> {
-        let Effect::Overwrite(partitions) = self else { return Ok(()) };
+        let Some(partitions) = self.overwritten() else { return Ok(()) };
         let own = writes.iter().take(1).flat_map(|write| &write.buckets);
         let mut parts = own.flat_map(|bucket| &bucket.parts);
         match parts.find(|part| !partitions.contains(&part.partition)) {
@@ -39,7 +44,25 @@ impl Effect {
     pub(super) fn removals(&self) -> Option<&Arc<Removals>> {
         match self {
             Effect::Replace(removals) => Some(removals),
-            Effect::Add | Effect::Overwrite(_) => None,
+            Effect::Add | Effect::Overwrite(_) | Effect::Refresh { .. } => None,
+        }
+    }
+
+    /// The partitions of which nothing stays.
+    pub(super) fn overwritten(&self) -> Option<&Partitions> {
+        match self {
+            Effect::Overwrite(partitions) => Some(partitions),
+            Effect::Refresh { append: false, .. } => Some(&EVERYTHING),
+            Effect::Refresh { append: true, .. } | Effect::Add | Effect::Replace(_) => None,
+        }
+    }
+
+    /// What the catalog notes beside the write.
+    pub(super) fn origin(&self) -> WriteOrigin {
+        match self {
+            Effect::Refresh { view, run, .. } => WriteOrigin::Refresh { view: *view, run: *run },
+            Effect::Replace(removals) => removals.origin(),
+            Effect::Add | Effect::Overwrite(_) => WriteOrigin::Insert,
         }
     }
 
@@ -47,7 +70,7 @@ impl Effect {
     pub(super) async fn removed(&self, core: &Coordinator) -> Result<Vec<BucketWrite>> {
         match self {
             Effect::Replace(removals) => removals.bucket_writes(core).await,
-            Effect::Add | Effect::Overwrite(_) => Ok(Vec::new()),
+            Effect::Add | Effect::Overwrite(_) | Effect::Refresh { .. } => Ok(Vec::new()),
         }
     }
 
@@ -60,7 +83,7 @@ impl Effect {
         let mut writes = writes.to_vec();
         if let Some(own) = writes.first_mut() {
             add_to(own, removed);
-            if let Effect::Overwrite(partitions) = self {
+            if let Some(partitions) = self.overwritten() {
                 own.overwrite = Some(partitions.clone());
             }
         }

@@ -108,8 +108,8 @@ impl Target {
 
     /// The same for an insert that has this effect: what is overwritten needs no look at.
     pub fn with_keys_under(self: Arc<Self>, effect: &Effect) -> Arc<Self> {
-        match (effect, self.keys) {
-            (Effect::Overwrite(_), KeyRule::Replace) => self.with_keys(KeyRule::LastOfBlock),
+        match (effect.overwritten(), self.keys) {
+            (Some(_), KeyRule::Replace) => self.with_keys(KeyRule::LastOfBlock),
             _ => self,
         }
     }

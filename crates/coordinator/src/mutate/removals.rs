@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, UInt64Type};
 use futures::stream::{StreamExt, TryStreamExt};
 use granary_catalog::{
-    Bucket, BucketWrite, DeletionContent, KnownPart, NewDeletions, Part, PartLocation, Snapshot,
-    TableState, TableWrite,
+    Bucket, BucketWrite, DeletionContent, KnownPart, MutationNote, NewDeletions, Part,
+    PartLocation, Snapshot, TableState, TableWrite, WriteOrigin,
 };
 use granary_common::{CatalogVersion, Error, PartId, Result, TableId};
 use granary_storage::deletions::INLINE_BYTES_MAX;
@@ -24,6 +25,9 @@ pub(crate) struct Removals {
     pub(crate) snapshot: Arc<Snapshot>,
     pub(crate) table: TableId,
     parts: Mutex<BTreeMap<PartId, Deletions>>,
+    /// What the catalog notes when they go, unless an insert takes them away.
+    note: Option<MutationNote>,
+    changed_rows: AtomicU64,
 }
 
 /// What becomes of a part.
@@ -35,7 +39,47 @@ enum Loss {
 impl Removals {
     /// No row yet.
     pub(crate) fn new(snapshot: Arc<Snapshot>, table: TableId) -> Self {
-        Self { snapshot, table, parts: Mutex::default() }
+        Self {
+            snapshot,
+            table,
+            parts: Mutex::default(),
+            note: None,
+            changed_rows: AtomicU64::new(0),
+        }
+    }
+
+    /// The same for a mutation, of which the catalog keeps a note.
+    pub(crate) fn of_mutation(
+        snapshot: Arc<Snapshot>,
+        table: TableId,
+        note: &MutationNote,
+    ) -> Self {
+        Self { note: Some(note.clone()), ..Self::new(snapshot, table) }
+    }
+
+    /// Counts rows that the mutation changes, deletes or adds.
+    pub(crate) fn count_changed(&self, rows: u64) {
+        self.changed_rows.fetch_add(rows, Ordering::Relaxed);
+    }
+
+    /// Rows counted so far.
+    pub(crate) fn changed(&self) -> u64 {
+        self.changed_rows.load(Ordering::Relaxed)
+    }
+
+    /// Parts that lose rows, as far as is known.
+    pub(crate) fn part_count(&self) -> u64 {
+        self.parts.lock().len() as u64
+    }
+
+    /// What the commit says that it is.
+    pub(crate) fn origin(&self) -> WriteOrigin {
+        match &self.note {
+            Some(note) => {
+                WriteOrigin::Mutation(MutationNote { rows: self.changed(), ..note.clone() })
+            }
+            None => WriteOrigin::Insert,
+        }
     }
 
     /// Adds the rows at these places and gives how many were there already. Rows whose part is

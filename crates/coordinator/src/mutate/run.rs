@@ -1,7 +1,6 @@
 //! One attempt at a mutation, at one snapshot.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::array::{Array, AsArray, BooleanArray};
 use arrow::compute::{cast, filter_record_batch};
@@ -10,13 +9,14 @@ use arrow::record_batch::RecordBatch;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 use futures::stream::{BoxStream, StreamExt};
-use granary_catalog::{CommandBody, CommitWrite, Snapshot, Table, TableWrite};
-use granary_common::{Error, ErrorKind, Result};
+use granary_catalog::{CommandBody, CommitWrite, MutationNote, Snapshot, Table, TableWrite};
+use granary_common::{Error, Result};
 use granary_execution::error::from_datafusion;
 use granary_sql::mutate::MERGE_DELETE;
 use granary_sql::{Statement, TableName, bind_mutation, mutated_table, resolve_table};
 
 use super::Removals;
+use super::log::RunningMutation;
 use crate::core::Coordinator;
 use crate::insert::digest::statement_digest;
 use crate::insert::{Effect, InsertRequest, write_admitted};
@@ -26,15 +26,24 @@ use crate::session::StatementSettings;
 /// Columns of a mutation's query before the new values: part, place.
 const PLACES: usize = 2;
 
+/// What all attempts of a mutation have in common.
+pub(super) struct Way<'a> {
+    pub settings: &'a StatementSettings,
+    pub handle: &'a QueryHandle,
+    pub running: &'a RunningMutation,
+    /// Without the number of rows.
+    pub note: &'a MutationNote,
+}
+
 /// Reads at a fresh snapshot and commits; gives how many rows were concerned. Kind `Conflict`: the
 /// rows have changed since, nothing happened.
 pub(super) async fn attempt(
     core: &Arc<Coordinator>,
     request: &StatementRequest,
     statement: &Statement,
-    settings: &StatementSettings,
-    handle: &QueryHandle,
+    way: &Way<'_>,
 ) -> Result<u64> {
+    let Way { settings, handle, running, note } = *way;
     let (snapshot, _pin) = snapshot_at(core, None).await?;
     handle.reads(snapshot.version);
     let name = mutated_table(statement)
@@ -46,15 +55,9 @@ pub(super) async fn attempt(
         true => plan,
         false => granary_sql::with_parameters(plan, request.parameters.only_row()?)?,
     };
-    let attempt = Attempt {
-        core,
-        request,
-        name,
-        table: &table,
-        settings,
-        handle,
-        removals: Arc::new(Removals::new(Arc::clone(&snapshot), table.id)),
-    };
+    let removals = Arc::new(Removals::of_mutation(Arc::clone(&snapshot), table.id, note));
+    running.attempts(&removals);
+    let attempt = Attempt { core, request, name, table: &table, settings, handle, removals };
     match statement {
         Statement::Delete(_) => attempt.delete(&snapshot, &state, &plan).await,
         Statement::Update(_) => attempt.rewrite(&state, &plan, false).await,
@@ -84,6 +87,7 @@ impl Attempt<'_> {
         while let Some(batch) = batches.next().await {
             let batch = batch?;
             self.removals.add(batch.column(0), batch.column(1))?;
+            self.removals.count_changed(batch.num_rows() as u64);
             self.handle.add_rows(batch.num_rows() as u64);
         }
         let rows = self.removals.rows();
@@ -107,25 +111,11 @@ impl Attempt<'_> {
             digest: self.digest()?,
             rows,
             others: Vec::new(),
+            origin: self.removals.origin(),
         });
-        self.commit(command).await?;
+        // The token makes it happen once.
+        self.core.execute_until_known(command).await?;
         Ok(rows)
-    }
-
-    /// A command whose outcome is unknown is repeated; its token makes it happen once.
-    async fn commit(&self, command: CommandBody) -> Result<()> {
-        let mut backoff = self.core.backoff();
-        loop {
-            let error = match self.core.with.catalog.execute(command.clone()).await {
-                Ok(_) => return Ok(()),
-                Err(error) => error,
-            };
-            let is_open =
-                matches!(error.kind(), ErrorKind::DeadlineExceeded | ErrorKind::Unavailable);
-            if !(is_open && backoff.wait().await) {
-                return Err(error);
-            }
-        }
     }
 
     fn digest(&self) -> Result<String> {
@@ -141,12 +131,10 @@ impl Attempt<'_> {
     ) -> Result<u64> {
         let leading = PLACES + usize::from(is_merge);
         let schema = new_rows_schema(plan, leading);
-        let rows = Arc::new(AtomicU64::new(0));
-        let (removals, counted, edge) =
-            (Arc::clone(&self.removals), Arc::clone(&rows), Arc::clone(&schema));
+        let (removals, edge) = (Arc::clone(&self.removals), Arc::clone(&schema));
         let batches = self.run(state, plan).await?.map(move |batch| {
             let batch = batch?;
-            counted.fetch_add(batch.num_rows() as u64, Ordering::Relaxed);
+            removals.count_changed(batch.num_rows() as u64);
             let repeated = removals.add(batch.column(0), batch.column(1))?;
             if is_merge && repeated > 0 {
                 return Err(Error::invalid(
@@ -172,7 +160,7 @@ impl Attempt<'_> {
         };
         let effect = Effect::Replace(Arc::clone(&self.removals));
         write_admitted(self.core, &request, effect, schema, batches.boxed(), self.handle).await?;
-        Ok(rows.load(Ordering::Relaxed))
+        Ok(self.removals.changed())
     }
 
     async fn run(

@@ -9,6 +9,8 @@ use granary_common::{CatalogVersion, Clock, Error, ErrorKind, QueryId, Random};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
+use crate::mutate::MutationLog;
+
 /// Characters of a statement that are kept.
 const STATEMENT_CHARS_MAX: usize = 4096;
 
@@ -58,12 +60,15 @@ pub struct QueryRegistry {
     finished_max: usize,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
+    /// Those of the statements that change or delete rows.
+    pub(crate) mutations: MutationLog,
 }
 
 impl QueryRegistry {
     /// A registry that remembers the last `finished_max` statements.
     pub fn new(finished_max: usize, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Self {
-        Self { entries: Arc::default(), finished_max, clock, random }
+        let mutations = MutationLog::default();
+        Self { entries: Arc::default(), finished_max, clock, random, mutations }
     }
 
     /// A new id.

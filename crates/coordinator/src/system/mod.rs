@@ -7,8 +7,10 @@ mod catalog_tables;
 mod columns;
 mod information;
 mod merges;
+mod mutations;
 mod node_tables;
 mod partitions;
+mod view_refreshes;
 
 use std::sync::Arc;
 
@@ -26,17 +28,19 @@ use columns::Columns;
 /// The schemas beside the users' databases.
 pub const SCHEMAS: [&str; 2] = ["information_schema", "system"];
 
-const SYSTEM_TABLES: [&str; 11] = [
+const SYSTEM_TABLES: [&str; 13] = [
     "bucket_replicas",
     "buckets",
     "columns",
     "databases",
     "merges",
+    "mutations",
     "one",
     "parts",
     "queries",
     "settings",
     "tables",
+    "view_refreshes",
     "workers",
 ];
 const INFORMATION_TABLES: [&str; 4] = ["columns", "schemata", "tables", "views"];
@@ -106,6 +110,8 @@ impl SystemSchema {
             ("system", "buckets") => catalog_tables::buckets(view),
             ("system", "bucket_replicas") => catalog_tables::bucket_replicas(view),
             ("system", "workers") => catalog_tables::workers(view),
+            ("system", "mutations") => mutations::mutations(view),
+            ("system", "view_refreshes") => view_refreshes::view_refreshes(view),
             ("system", "queries") => node_tables::queries(view),
             ("system", "settings") => node_tables::settings(view)?,
             ("information_schema", "schemata") => information::schemata(view),

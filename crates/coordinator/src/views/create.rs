@@ -12,8 +12,8 @@ use granary_catalog::{
 use granary_common::{DatabaseId, Error, Result, TableId};
 use granary_planner::PartTable;
 use granary_sql::{
-    CreateView, MaterializedClause, Notice, TableName, TableSource, bind_query, create_table,
-    find_database, parameter_types, query_columns, resolve_table,
+    CreateView, MaterializedClause, Notice, RefreshClause, TableName, TableSource, bind_query,
+    create_table, find_database, parameter_types, query_columns, resolve_table,
 };
 
 use super::alias::is_taken;
@@ -141,9 +141,22 @@ fn materialized(
             "CREATE OR REPLACE MATERIALIZED VIEW is not supported; drop the view first",
         ));
     }
-    let source = source_of(plan).ok_or_else(|| {
-        Error::invalid("a materialized view follows the first table after FROM; there is none")
-    })?;
+    // A view on a schedule reads whatever it likes, also nothing.
+    let source = match (&clause.refresh, source_of(plan)) {
+        (Some(_), _) => TableId(0),
+        (None, Some(source)) => source,
+        (None, None) => {
+            return Err(Error::invalid(
+                "a materialized view follows the first table after FROM; there is none",
+            ));
+        }
+    };
+    let kind = |target, owns_target| match clause.refresh {
+        Some(RefreshClause { schedule, append }) => {
+            ViewKind::Refreshable { target, owns_target, schedule, append }
+        }
+        None => ViewKind::Materialized { source, target, owns_target },
+    };
     match &clause.to {
         Some(to) => {
             if create.table.engine.is_some() {
@@ -151,16 +164,14 @@ fn materialized(
             }
             let target = resolve_table(place.snapshot, &place.request.session.database, to)?;
             check_target(&target, columns, notices)?;
-            let kind = ViewKind::Materialized { source, target: target.id, owns_target: false };
-            Ok((kind, None))
+            Ok((kind(target.id, false), None))
         }
         None => {
             let (inner, more) = inner_table(place, create, columns)?;
             notices
                 .extend(more.into_iter().filter(|notice| !create.table.notices.contains(notice)));
             // The catalog puts the new table's id in.
-            let kind = ViewKind::Materialized { source, target: source, owns_target: true };
-            Ok((kind, Some(inner)))
+            Ok((kind(source, true), Some(inner)))
         }
     }
 }

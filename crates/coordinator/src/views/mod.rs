@@ -12,7 +12,9 @@ mod alias;
 mod bind;
 mod create;
 mod populate;
+mod rows;
 
 pub use alias::create_alias;
 pub use bind::SessionViews;
 pub use create::create_view;
+pub(crate) use rows::ViewRows;

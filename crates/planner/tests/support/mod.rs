@@ -186,6 +186,7 @@ impl Cluster {
             digest: format!("digest-{insert}"),
             rows: block.num_rows() as u64,
             others: Vec::new(),
+            origin: Default::default(),
         };
         self.catalog.execute(CommandBody::CommitWrite(commit)).await.expect("a commit");
     }

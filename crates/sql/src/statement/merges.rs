@@ -96,12 +96,17 @@ fn names(parser: &mut Parser<'_>) -> Parsed<Vec<String>> {
     Ok(names.into_iter().map(|name| name.value).collect())
 }
 
-/// `SYSTEM STOP | START MERGES [t]`; the parser stands at its first word.
+/// `SYSTEM STOP | START MERGES [t]`, and what SYSTEM says of views; the parser stands at its first
+/// word.
 pub(super) fn system(parser: &mut Parser<'_>) -> Parsed<Statement> {
     parser.next_token();
+    if let Some(of_view) = super::refresh::system_view(parser)? {
+        return Ok(of_view);
+    }
     let is_stop = is_next_word(parser, "STOP");
     if !is_stop && !is_next_word(parser, "START") {
-        let message = "of SYSTEM, STOP MERGES and START MERGES are supported";
+        let message = "of SYSTEM, STOP MERGES, START MERGES, and REFRESH, WAIT, STOP and START VIEW \
+                       are supported";
         return Err(Error::unsupported(message).into());
     }
     if !is_next_word(parser, "MERGES") {

@@ -98,6 +98,7 @@ fn one_statement(parser: &mut Parser<'_>, text: &str) -> Parsed<Statement> {
         Keyword::SET => set(parser),
         Keyword::OPTIMIZE => super::merges::optimize(parser),
         Keyword::SYSTEM => super::merges::system(parser),
+        Keyword::REFRESH => super::refresh::refresh_view(parser),
         Keyword::KILL => super::processes::kill(parser),
         _ => Err(other(parser)?),
     }
@@ -136,8 +137,11 @@ fn insert(parser: &mut Parser<'_>) -> Parsed<Statement> {
     let TableObject::TableName(name) = table else {
         return Err(Error::unsupported("INSERT INTO FUNCTION is not supported").into());
     };
-    let Some(mut source) = source else {
-        return Err(Error::unsupported("INSERT without rows is not supported").into());
+    let mut source = match source {
+        Some(source) => source,
+        // The parser stops behind settings that come before the rows.
+        None if tree.settings.is_some() => parser.parse_query()?,
+        None => return Err(Error::unsupported("INSERT without rows is not supported").into()),
     };
     let mut settings = text_settings(tree.settings);
     settings.extend(text_settings(source.settings.take()));

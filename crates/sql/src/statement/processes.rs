@@ -7,6 +7,7 @@ use sqlparser::parser::Parser;
 
 use super::parse::{Failure, Parsed, is_next_word, on_cluster};
 use super::{Statement, setting_text};
+use crate::Notice;
 use crate::dialect::{GranaryDialect, tokenize};
 
 /// What SHOW PROCESSLIST stands for.
@@ -25,33 +26,71 @@ pub(super) fn processlist() -> Parsed<Statement> {
 pub(super) fn kill(parser: &mut Parser<'_>) -> Parsed<Statement> {
     parser.next_token();
     if is_next_word(parser, "MUTATION") {
-        return Err(Error::unsupported("KILL MUTATION is not supported").into());
+        let (mutation_id, notices) = killed(parser, &MUTATION)?;
+        return Ok(Statement::KillMutation { mutation_id, notices });
     }
     let _ = parser.parse_keyword(Keyword::QUERY);
-    let notices = on_cluster(parser)?;
-    let query_id = match parser.parse_keyword(Keyword::WHERE) {
-        true => id_of(parser.parse_expr()?)?,
-        false => parser.parse_literal_string()?,
-    };
-    if is_next_word(parser, "TEST") {
-        let message = "KILL QUERY ... TEST is not supported; look into system.queries";
-        return Err(Error::unsupported(message).into());
-    }
-    let _ = is_next_word(parser, "SYNC") || is_next_word(parser, "ASYNC");
+    let (query_id, notices) = killed(parser, &QUERY)?;
     Ok(Statement::KillQuery { query_id, notices })
 }
 
-/// The text in `query_id = 'text'`.
-fn id_of(condition: Expr) -> Parsed<String> {
+/// What KILL ends: its word, the column of its ids, and the table that has them.
+struct Killable {
+    word: &'static str,
+    id: &'static str,
+    table: &'static str,
+}
+
+const QUERY: Killable = Killable { word: "QUERY", id: "query_id", table: "system.queries" };
+const MUTATION: Killable =
+    Killable { word: "MUTATION", id: "mutation_id", table: "system.mutations" };
+
+/// The id that follows, and notices.
+fn killed(parser: &mut Parser<'_>, what: &Killable) -> Parsed<(String, Vec<Notice>)> {
+    let notices = on_cluster(parser)?;
+    let id = match parser.parse_keyword(Keyword::WHERE) {
+        true => id_of(parser.parse_expr()?, what)?,
+        false => parser.parse_literal_string()?,
+    };
+    if is_next_word(parser, "TEST") {
+        let Killable { word, table, .. } = what;
+        let message = format!("KILL {word} ... TEST is not supported; look into {table}");
+        return Err(Error::unsupported(message).into());
+    }
+    let _ = is_next_word(parser, "SYNC") || is_next_word(parser, "ASYNC");
+    Ok((id, notices))
+}
+
+/// The text in `query_id = 'text'`. Ids are unique, so the table beside one says nothing more.
+fn id_of(condition: Expr, what: &Killable) -> Parsed<String> {
+    if let Expr::BinaryOp { left, op: BinaryOperator::And, right } = condition {
+        return match names_table(&left) {
+            true => id_of(*right, what),
+            false if names_table(&right) => id_of(*left, what),
+            false => Err(not_an_id(&Expr::BinaryOp { left, op: BinaryOperator::And, right }, what)),
+        };
+    }
     if let Expr::BinaryOp { left, op: BinaryOperator::Eq, right } = &condition
         && let (Expr::Identifier(column), Expr::Value(_)) = (&**left, &**right)
-        && column.value.eq_ignore_ascii_case("query_id")
+        && column.value.eq_ignore_ascii_case(what.id)
     {
         return Ok(setting_text(right));
     }
-    Err(Failure::from(Error::unsupported(format!(
-        "KILL QUERY takes WHERE query_id = '...', not {condition}; system.queries has the ids"
-    ))))
+    Err(not_an_id(&condition, what))
+}
+
+/// Whether this is `database = '...'` or `table = '...'`.
+fn names_table(condition: &Expr) -> bool {
+    let Expr::BinaryOp { left, op: BinaryOperator::Eq, right } = condition else { return false };
+    let is_name = |column: &str| ["database", "table"].contains(&column);
+    matches!((&**left, &**right), (Expr::Identifier(column), Expr::Value(_))
+        if is_name(&column.value.to_ascii_lowercase()))
+}
+
+fn not_an_id(condition: &Expr, Killable { word, id, table }: &Killable) -> Failure {
+    Failure::from(Error::unsupported(format!(
+        "KILL {word} takes WHERE {id} = '...', not {condition}; {table} has the ids"
+    )))
 }
 
 #[cfg(test)]
@@ -73,6 +112,18 @@ mod tests {
             };
             assert_eq!(query_id, "ab", "{text}");
         }
+        for text in [
+            "KILL MUTATION 'ab'",
+            "KILL MUTATION WHERE mutation_id = 'ab' SYNC",
+            "KILL MUTATION WHERE database = 'd' AND table = 't' AND mutation_id = 'ab'",
+        ] {
+            let statements = parse(text).expect(text);
+            let [Statement::KillMutation { mutation_id, .. }] = statements.as_slice() else {
+                panic!("{text}: {statements:?}")
+            };
+            assert_eq!(mutation_id, "ab", "{text}");
+        }
+        assert!(parse("KILL MUTATION WHERE table = 't'").is_err());
         for text in ["KILL QUERY WHERE user = 'ann'", "KILL QUERY", "KILL QUERY 'a' TEST"] {
             assert!(parse(text).is_err(), "{text}");
         }

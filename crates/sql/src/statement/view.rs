@@ -8,7 +8,8 @@ use sqlparser::tokenizer::{Location, Token};
 
 use super::clauses::clause;
 use super::parse::{Parsed, is_ahead, is_next_word, on_cluster};
-use super::{CreateTable, Statement, TableName};
+use super::refresh::RefreshClause;
+use super::{CreateTable, Statement, TableName, refresh};
 
 /// CREATE VIEW, every clause as written.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,6 +34,8 @@ pub struct MaterializedClause {
     pub to: Option<TableName>,
     /// Whether it begins with the rows that are there.
     pub populate: bool,
+    /// `REFRESH`: its query runs on a schedule, not with each insert.
+    pub refresh: Option<RefreshClause>,
 }
 
 /// Whether CREATE ... VIEW follows.
@@ -91,16 +94,21 @@ pub(super) fn create_view(parser: &mut Parser<'_>, text: &str) -> Parsed<Stateme
 /// Reads a clause that only a materialized view has; false when none follows.
 fn materialized_clause(parser: &mut Parser<'_>, clause: &mut MaterializedClause) -> Parsed<bool> {
     if is_next_word(parser, "REFRESH") {
-        let message = "refreshable views (REFRESH EVERY) are not supported yet; a materialized \
-                       view without REFRESH follows every insert";
-        return Err(Error::unsupported(message).into());
-    }
-    if parser.parse_keyword(Keyword::TO) {
+        clause.refresh = Some(refresh::clause(parser)?);
+    } else if parser.parse_keyword(Keyword::TO) {
         clause.to = Some(TableName::of(&parser.parse_object_name(false)?)?);
     } else if is_next_word(parser, "POPULATE") {
         clause.populate = true;
+    } else if let Some(refresh) = &mut clause.refresh
+        && is_next_word(parser, "EMPTY")
+    {
+        refresh.schedule.starts_empty = true;
     } else {
         return Ok(false);
+    }
+    if clause.populate && clause.refresh.is_some() {
+        let message = "a view with REFRESH has no POPULATE: its first run fills it";
+        return Err(Error::invalid(message).into());
     }
     Ok(true)
 }

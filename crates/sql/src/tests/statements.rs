@@ -25,6 +25,8 @@ fn statements_are_read() {
         ("SET a = 1, b = 'x'", "Set"),
         ("INSERT INTO TABLE t (a, b) VALUES (1, 'x'), (2, 'y')", "Insert"),
         ("INSERT INTO t SELECT * FROM u", "Insert"),
+        ("INSERT INTO t (a) SETTINGS b = 1, c = 'x' VALUES (1)", "Insert"),
+        ("INSERT INTO t SETTINGS b = 1 SELECT * FROM u SETTINGS c = 2", "Insert"),
         ("OPTIMIZE TABLE d.t", "Optimize"),
         ("OPTIMIZE t FINAL", "Optimize"),
         ("OPTIMIZE TABLE t ON CLUSTER c FINAL CLEANUP", "Optimize"),

@@ -147,6 +147,7 @@ impl Bench {
             digest: String::new(),
             rows: 10,
             others: Vec::new(),
+            origin: Default::default(),
         })
     }
 

@@ -8,7 +8,7 @@ use arrow::record_batch::RecordBatch;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use granary_catalog::{
-    CommandBody, CommitWrite, InsertReceipt, Outcome, Snapshot, TableWrite, TokenEntry,
+    CommandBody, CommitWrite, InsertReceipt, Outcome, Snapshot, TableWrite, TokenEntry, WriteOrigin,
 };
 use granary_common::{Error, ErrorKind, Result};
 
@@ -180,6 +180,7 @@ async fn attempt(core: &Arc<Coordinator>, group: &Group) -> Result<Vec<InsertRec
         digest: first.digest.clone(),
         rows: first.block.rows,
         others: others.iter().map(entry).collect(),
+        origin: WriteOrigin::Insert,
     };
     match core.with.catalog.execute(CommandBody::CommitWrite(commit)).await?.1 {
         Outcome::Inserted(receipt) => Ok(vec![receipt]),
