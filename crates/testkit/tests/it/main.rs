@@ -8,5 +8,7 @@ mod deploy;
 mod engines;
 mod faults;
 mod house_rules;
+mod refreshes;
 mod sql;
 mod tpch;
+mod writers;
