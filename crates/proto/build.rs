@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use prost_types::FileDescriptorSet;
+
 type Failure = Box<dyn std::error::Error>;
 
 fn main() -> Result<(), Failure> {
@@ -11,14 +13,21 @@ fn main() -> Result<(), Failure> {
     collect(&root, &mut files)?;
     files.sort();
     let descriptors = protox::compile(&files, [&root])?;
-    let out = PathBuf::from(std::env::var("OUT_DIR")?).join("granary_descriptor.bin");
-    tonic_prost_build::configure()
-        .bytes(".")
-        .file_descriptor_set_path(&out)
-        .compile_fds(descriptors.clone())?;
+    let out = PathBuf::from(std::env::var("OUT_DIR")?);
     use prost::Message as _;
-    std::fs::write(&out, descriptors.encode_to_vec())?;
+    // What the public port answers, for reflection; the calls between roles are not among it.
+    let public = only(&descriptors, |package| !package.starts_with("granary.internal"));
+    std::fs::write(out.join("public_descriptor.bin"), public.encode_to_vec())?;
+    // The code of the other protocols is their crates'.
+    let own = only(&descriptors, |package| package.starts_with("granary."));
+    tonic_prost_build::configure().bytes(".").compile_fds(own)?;
     Ok(())
+}
+
+/// The files whose package `wanted` takes.
+fn only(all: &FileDescriptorSet, wanted: impl Fn(&str) -> bool) -> FileDescriptorSet {
+    let files = all.file.iter().filter(|file| wanted(file.package()));
+    FileDescriptorSet { file: files.cloned().collect() }
 }
 
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), Failure> {

@@ -112,7 +112,7 @@ impl CoordinatorNode {
         let inserts = BulkInsertServer::new(BulkInsertService::new(Arc::clone(&self.core)))
             .max_decoding_message_size(message_bytes_max);
         let reflection = tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(granary_proto::DESCRIPTORS)
+            .register_encoded_file_descriptor_set(granary_proto::PUBLIC_DESCRIPTORS)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
             .build_v1()
             .map_err(|error| Error::internal(format!("reflection: {error}")))?;

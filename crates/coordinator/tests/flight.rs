@@ -650,3 +650,50 @@ async fn draining_refuses_new_statements_and_ends() {
     assert!(cluster.node.drain(Duration::from_secs(5)).await);
     assert!(query(client, "SELECT 1").await.is_err());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reflection_lists_what_the_port_answers() {
+    use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
+    use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
+    use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
+    use tonic_reflection::pb::v1::ServerReflectionRequest;
+
+    let cluster = Cluster::start().await;
+    let mut client = ServerReflectionClient::new(channel(&cluster.node).await);
+    let mut ask = async |message_request: MessageRequest| {
+        let request = ServerReflectionRequest {
+            host: String::new(),
+            message_request: Some(message_request),
+        };
+        let requests = futures::stream::iter([request]);
+        let mut answers = client.server_reflection_info(requests).await.unwrap().into_inner();
+        answers.message().await.unwrap().unwrap().message_response.unwrap()
+    };
+    let MessageResponse::ListServicesResponse(services) =
+        ask(MessageRequest::ListServices(String::new())).await
+    else {
+        panic!("not a list of services");
+    };
+    let mut names: Vec<_> = services.service.into_iter().map(|service| service.name).collect();
+    names.sort();
+    assert_eq!(
+        names,
+        [
+            "arrow.flight.protocol.FlightService",
+            "granary.v1.BulkInsert",
+            "grpc.health.v1.Health",
+            "grpc.reflection.v1.ServerReflection",
+        ]
+    );
+    // A client that knows nothing else can build the calls from it.
+    let symbol = "arrow.flight.protocol.FlightService.DoGet".to_owned();
+    let MessageResponse::FileDescriptorResponse(files) =
+        ask(MessageRequest::FileContainingSymbol(symbol)).await
+    else {
+        panic!("no descriptor");
+    };
+    let files = files.file_descriptor_proto.iter();
+    let files: Vec<_> =
+        files.map(|file| prost_types::FileDescriptorProto::decode(&**file).unwrap()).collect();
+    assert!(files.iter().any(|file| file.package() == "arrow.flight.protocol"), "{files:?}");
+}

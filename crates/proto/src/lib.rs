@@ -14,5 +14,5 @@ pub mod internal {
     tonic::include_proto!("granary.internal.v1");
 }
 
-/// Descriptors of every service, for gRPC reflection.
-pub const DESCRIPTORS: &[u8] = tonic::include_file_descriptor_set!("granary_descriptor");
+/// Descriptors of what the public port answers, for gRPC reflection.
+pub const PUBLIC_DESCRIPTORS: &[u8] = tonic::include_file_descriptor_set!("public_descriptor");
