@@ -7,6 +7,7 @@ mod functions;
 mod inserts;
 mod mutations;
 mod queries;
+mod seed;
 mod statements;
 mod states;
 mod support;

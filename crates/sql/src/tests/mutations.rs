@@ -68,7 +68,6 @@ fn what_is_not_offered_says_so() {
         ("ALTER TABLE t FREEZE PARTITION 1", ErrorKind::Unsupported, "FREEZE"),
         ("ALTER TABLE t MOVE PARTITION 1 TO DISK 'x'", ErrorKind::Unsupported, "DISK"),
         ("ALTER TABLE t DROP PARTITION 1, DROP PARTITION 2", ErrorKind::Unsupported, "one"),
-        ("ALTER TABLE t ADD COLUMN c Int8", ErrorKind::Unsupported, "ALTER TABLE"),
         ("UPDATE t SET a = 1 FROM u WHERE t.id = u.id", ErrorKind::Unsupported, "MERGE"),
         ("INSERT INTO t PARTITION (a = 1) SELECT 1", ErrorKind::Unsupported, "OVERWRITE"),
         ("MERGE INTO t USING s ON 1 = 1", ErrorKind::InvalidInput, "WHEN"),
