@@ -7,7 +7,7 @@ mod tokens;
 
 use std::any::TypeId;
 
-use sqlparser::ast::{CaseWhen, ColumnOption, Expr, helpers::attached_token::AttachedToken};
+use sqlparser::ast::{BinaryOperator, CaseWhen, ColumnOption, Expr, helpers::attached_token::AttachedToken};
 use sqlparser::dialect::{ClickHouseDialect, Dialect};
 use sqlparser::keywords::{Keyword, RESERVED_FOR_COLUMN_ALIAS};
 use sqlparser::parser::{Parser, ParserError};
@@ -95,13 +95,24 @@ impl Dialect for GranaryDialect {
         is_question_mark(&parser.peek_token_ref().token).then_some(Ok(TERNARY_PRECEDENCE))
     }
 
-    /// `condition ? a : b`, which is a CASE.
+    /// `condition ? a : b`, which is a CASE, and shifts of bits.
     fn parse_infix(
         &self,
         parser: &mut Parser<'_>,
         expr: &Expr,
-        _precedence: u8,
+        precedence: u8,
     ) -> Option<Result<Expr, ParserError>> {
+        let shift = match &parser.peek_token_ref().token {
+            Token::ShiftLeft => Some(BinaryOperator::PGBitwiseShiftLeft),
+            Token::ShiftRight => Some(BinaryOperator::PGBitwiseShiftRight),
+            _ => None,
+        };
+        if let Some(op) = shift {
+            parser.advance_token();
+            let right = parser.parse_subexpr(precedence);
+            let left = Box::new(expr.clone());
+            return Some(right.map(|right| Expr::BinaryOp { left, op, right: Box::new(right) }));
+        }
         is_question_mark(&parser.peek_token_ref().token).then(|| parse_ternary(parser, expr))
     }
 }

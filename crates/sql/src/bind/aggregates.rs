@@ -106,6 +106,7 @@ fn rewrite_base(function: &mut Function, base: &str, name: &str) -> Result<Optio
             composed::rewrite(function, base, name).map(Some)
         }
         "sum" | "avg" => {
+            without_parameters(function, name)?;
             condition_as_number(function)?;
             rename(function, base);
             Ok(None)
@@ -113,13 +114,18 @@ fn rewrite_base(function: &mut Function, base: &str, name: &str) -> Result<Optio
         "argmax" => arg_extreme(function, name, "DESC").map(Some),
         "argmin" => arg_extreme(function, name, "ASC").map(Some),
         plain => {
-            if !parameters(function)?.is_empty() {
-                return Err(Error::invalid(format!(
-                    "{name} takes no parameters before its arguments"
-                )));
-            }
+            without_parameters(function, name)?;
             rename(function, plain);
             Ok(None)
+        }
+    }
+}
+
+fn without_parameters(function: &Function, name: &str) -> Result<()> {
+    match parameters(function)?.is_empty() {
+        true => Ok(()),
+        false => {
+            Err(Error::invalid(format!("{name} takes no parameters before its arguments")))
         }
     }
 }

@@ -74,7 +74,23 @@ pub(super) fn rewrite(expression: &mut Expr) -> Result<()> {
             *op = BinaryOperator::MyIntegerDivide;
             Ok(())
         }
+        Expr::Lambda(lambda) => {
+            // DataFusion knows tuples of names and literals only.
+            if let Expr::Tuple(parts) = lambda.body.as_mut() {
+                let parts = std::mem::take(parts);
+                *lambda.body = with_arguments(templates::expression("struct()")?, parts);
+            }
+            Ok(())
+        }
         _ => Ok(()),
+    }
+}
+
+fn whole_division(left: Expr, right: Expr) -> Expr {
+    Expr::BinaryOp {
+        left: Box::new(Expr::Nested(Box::new(left))),
+        op: BinaryOperator::MyIntegerDivide,
+        right: Box::new(Expr::Nested(Box::new(right))),
     }
 }
 
@@ -134,11 +150,16 @@ fn call(function: &mut Function) -> Result<Option<Expr>> {
                 .try_fold(first, |all, next| substitute(&text, &[all, next.clone()]))?;
             Ok(Some(all))
         }
-        ("intdiv", [left, right]) => Ok(Some(Expr::BinaryOp {
-            left: Box::new(Expr::Nested(Box::new(left.clone()))),
-            op: BinaryOperator::MyIntegerDivide,
-            right: Box::new(Expr::Nested(Box::new(right.clone()))),
-        })),
+        ("intdiv", [left, right]) => Ok(Some(whole_division(left.clone(), right.clone()))),
+        ("intdivorzero", [left, right]) => {
+            let divisor = substitute("nullIf($1, 0)", std::slice::from_ref(right))?;
+            let divided = whole_division(left.clone(), divisor);
+            substitute("coalesce($1, 0)", &[divided]).map(Some)
+        }
+        ("concatwithseparator", [_, _, ..]) => {
+            let rewritten = templates::expression("concat_ws()")?;
+            Ok(Some(with_arguments(rewritten, arguments)))
+        }
         ("map", []) => templates::expression("map([], [])").map(Some),
         ("tupleelement", [tuple, element]) => access::tuple_element(tuple, element).map(Some),
         _ => {

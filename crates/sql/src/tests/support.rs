@@ -127,7 +127,7 @@ impl Memory {
             created: version,
             dropped: None,
             merges_stopped: false,
-            unique_key: Vec::new(),
+            unique_key: new.unique_key,
             options: new.options,
         };
         self.snapshot = self.snapshot.with_changes(version, &[Change::Put(Row::Table(table))]);

@@ -23,8 +23,8 @@ pub(super) const CALLS: &[Call] = &[
     ("isZeroOrNull", 1, "coalesce(($1) = 0, true)"),
     ("isNotDistinctFrom", 2, "($1) IS NOT DISTINCT FROM ($2)"),
     ("isDistinctFrom", 2, "($1) IS DISTINCT FROM ($2)"),
-    ("transform", 3, "coalesce(array_element($3, array_position($2, $1)), $1)"),
-    ("transform", 4, "coalesce(array_element($3, array_position($2, $1)), $4)"),
+    ("transform", 3, "coalesce(array_element($3, CAST(array_position($2, $1) AS Int64)), $1)"),
+    ("transform", 4, "coalesce(array_element($3, CAST(array_position($2, $1) AS Int64)), $4)"),
     // Conversions
     ("toUUID", 1, "CAST($1 AS String)"),
     ("toDate", 1, "CAST($1 AS Date)"),
