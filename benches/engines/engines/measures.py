@@ -29,7 +29,6 @@ def table(engine, name: str, kind: str = "MergeTree", buckets: int = 0) -> None:
 def inserts(engine, batch_rows: int, writers: int, seconds: float) -> dict:
     """Writers insert batches for a time; then merges are waited for."""
     table(engine, "inserts")
-    stop = time.perf_counter() + seconds
     latencies: list[float] = []
     failures: list[str] = []
     counted = threading.Lock()
@@ -54,8 +53,9 @@ def inserts(engine, batch_rows: int, writers: int, seconds: float) -> dict:
 
     measure.reset_peak(engine.pids())
     before, cpu = written_bytes(engine.pids()), measure.cpu_seconds(engine.pids())
-    begin = time.perf_counter()
     threads = [threading.Thread(target=work, args=(writer,)) for writer in range(writers)]
+    begin = time.perf_counter()
+    stop = begin + seconds
     for thread in threads:
         thread.start()
     for thread in threads:

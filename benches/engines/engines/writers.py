@@ -32,7 +32,9 @@ def granary() -> type[Engine]:
                     if text:
                         cursor.execute(text)
                     else:
-                        cursor.adbc_ingest(table, rows, mode="append")
+                        # A message of the driver takes 16 MiB at most.
+                        batches = rows.to_reader(max_chunksize=100_000)
+                        cursor.adbc_ingest(table, batches, mode="append")
 
             return write, connection.close
 
