@@ -653,18 +653,16 @@ async fn draining_refuses_new_statements_and_ends() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn reflection_lists_what_the_port_answers() {
+    use tonic_reflection::pb::v1::ServerReflectionRequest;
     use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
     use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
     use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
-    use tonic_reflection::pb::v1::ServerReflectionRequest;
 
     let cluster = Cluster::start().await;
     let mut client = ServerReflectionClient::new(channel(&cluster.node).await);
     let mut ask = async |message_request: MessageRequest| {
-        let request = ServerReflectionRequest {
-            host: String::new(),
-            message_request: Some(message_request),
-        };
+        let request =
+            ServerReflectionRequest { host: String::new(), message_request: Some(message_request) };
         let requests = futures::stream::iter([request]);
         let mut answers = client.server_reflection_info(requests).await.unwrap().into_inner();
         answers.message().await.unwrap().unwrap().message_response.unwrap()

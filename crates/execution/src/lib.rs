@@ -16,6 +16,7 @@ pub mod functions;
 pub mod memory;
 pub mod part_scan;
 pub mod single_value;
+pub mod subqueries;
 pub mod table_reading;
 pub mod worker_api;
 

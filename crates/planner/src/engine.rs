@@ -23,7 +23,7 @@ use granary_execution::{
 use granary_storage::PartStore;
 
 use crate::distribution::{cut, display, display_executed, distribute, variants};
-use crate::rules::{logical_rules, physical_rules};
+use crate::rules::{NullableSubqueries, logical_rules, physical_rules};
 use crate::settings::QuerySettings;
 use crate::tables::statistics::StatisticsCache;
 use crate::tables::{CATALOG, SnapshotCatalog, ViewBinder};
@@ -114,6 +114,7 @@ impl QueryEngine {
             .with_config(config)
             .with_runtime_env(self.memory.for_query(settings.max_memory_usage))
             .with_catalog_list(Arc::new(catalogs))
+            .with_analyzer_rule(Arc::new(NullableSubqueries))
             .with_optimizer_rules(logical_rules())
             .with_physical_optimizer_rules(physical_rules(colocated));
         let mut builder = register_all(&*inputs.functions, builder);

@@ -37,6 +37,7 @@ use datafusion::execution::SessionState;
 use datafusion::logical_expr::{Expr as PlannedExpr, LogicalPlan};
 use datafusion::sql::parser::Statement as PlannerStatement;
 use granary_common::{Error, Result};
+use granary_execution::subqueries::nullable_subqueries;
 use sqlparser::ast::{
     Expr, ExprWithAlias, Query, Select, SetExpr, Statement as Tree, TableFactor, VisitMut,
     VisitorMut, visit_expressions_mut,
@@ -91,7 +92,8 @@ async fn plan(
     query: Query,
 ) -> std::result::Result<LogicalPlan, datafusion::error::DataFusionError> {
     let tree = Tree::Query(Box::new(query));
-    state.statement_to_plan(PlannerStatement::Statement(Box::new(tree))).await
+    let plan = state.statement_to_plan(PlannerStatement::Statement(Box::new(tree))).await?;
+    nullable_subqueries(plan)
 }
 
 /// Binds the rows of an INSERT: the plan's columns are the named columns, or all visible ones.

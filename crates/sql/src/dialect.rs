@@ -7,7 +7,9 @@ mod tokens;
 
 use std::any::TypeId;
 
-use sqlparser::ast::{BinaryOperator, CaseWhen, ColumnOption, Expr, helpers::attached_token::AttachedToken};
+use sqlparser::ast::{
+    BinaryOperator, CaseWhen, ColumnOption, Expr, helpers::attached_token::AttachedToken,
+};
 use sqlparser::dialect::{ClickHouseDialect, Dialect};
 use sqlparser::keywords::{Keyword, RESERVED_FOR_COLUMN_ALIAS};
 use sqlparser::parser::{Parser, ParserError};

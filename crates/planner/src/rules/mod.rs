@@ -9,7 +9,7 @@ use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 
 use self::colocate::{ColocateJoins, KeepBuckets};
-pub use self::single_value::logical_rules;
+pub use self::single_value::{NullableSubqueries, logical_rules};
 
 type Rule = Arc<dyn PhysicalOptimizerRule + Send + Sync>;
 

@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use datafusion::common::Column;
+use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::error::Result;
-use datafusion::logical_expr::expr::AggregateFunction;
 use datafusion::logical_expr::logical_plan::Subquery;
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
+use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::optimizer::AnalyzerRule;
 use datafusion::optimizer::optimizer::{ApplyOrder, Optimizer};
 use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
-use granary_execution::single_value::single_value;
+use granary_execution::subqueries::{nullable_subqueries, single_row};
 
 type Rule = Arc<dyn OptimizerRule + Send + Sync>;
 
@@ -64,15 +64,16 @@ fn checked(expression: Expr) -> Result<Transformed<Expr>> {
     Ok(Transformed::yes(Expr::ScalarSubquery(checked)))
 }
 
-/// The only row of `plan`, under the same name.
-fn single_row(plan: &Arc<LogicalPlan>) -> Result<LogicalPlan> {
-    let (qualifier, field) = plan.schema().qualified_field(0);
-    let column = Expr::Column((qualifier, field).into());
-    let call = AggregateFunction::new_udf(single_value(), vec![column], false, None, vec![], None);
-    let call = Expr::AggregateFunction(call);
-    let name = call.schema_name().to_string();
-    LogicalPlanBuilder::new_from_arc(Arc::clone(plan))
-        .aggregate(Vec::<Expr>::new(), vec![call])?
-        .project(vec![Expr::Column(Column::from_name(name)).alias(field.name())])?
-        .build()
+/// Scalar subqueries that may give no row are NULL then, whatever their column says.
+#[derive(Debug)]
+pub struct NullableSubqueries;
+
+impl AnalyzerRule for NullableSubqueries {
+    fn name(&self) -> &str {
+        "nullable_subqueries"
+    }
+
+    fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
+        nullable_subqueries(plan)
+    }
 }

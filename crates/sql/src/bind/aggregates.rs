@@ -124,9 +124,7 @@ fn rewrite_base(function: &mut Function, base: &str, name: &str) -> Result<Optio
 fn without_parameters(function: &Function, name: &str) -> Result<()> {
     match parameters(function)?.is_empty() {
         true => Ok(()),
-        false => {
-            Err(Error::invalid(format!("{name} takes no parameters before its arguments")))
-        }
+        false => Err(Error::invalid(format!("{name} takes no parameters before its arguments"))),
     }
 }
 

@@ -79,9 +79,15 @@ fn id_of(condition: Expr, what: &Killable) -> Parsed<String> {
     Err(not_an_id(&condition, what))
 }
 
-/// Whether this is `database = '...'` or `table = '...'`.
+/// Whether this is `database = '...'`, `table = '...'` or both.
 fn names_table(condition: &Expr) -> bool {
-    let Expr::BinaryOp { left, op: BinaryOperator::Eq, right } = condition else { return false };
+    let Expr::BinaryOp { left, op, right } = condition else { return false };
+    if *op == BinaryOperator::And {
+        return names_table(left) && names_table(right);
+    }
+    if *op != BinaryOperator::Eq {
+        return false;
+    }
     let is_name = |column: &str| ["database", "table"].contains(&column);
     matches!((&**left, &**right), (Expr::Identifier(column), Expr::Value(_))
         if is_name(&column.value.to_ascii_lowercase()))

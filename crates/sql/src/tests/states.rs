@@ -21,6 +21,19 @@ async fn rows(memory: &mut Memory, sql: &str) -> Vec<String> {
     memory.run(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"))
 }
 
+/// Equal but for the last digits of floats, which depend on the order of the sums.
+fn assert_alike(left: &[String], right: &[String], sql: &str) {
+    let alike = |(left, right): (&str, &str)| match (left.parse::<f64>(), right.parse::<f64>()) {
+        (Ok(a), Ok(b)) => (a - b).abs() <= 1e-12 * a.abs().max(1.0),
+        _ => left == right,
+    };
+    let cells = |rows: &[String]| rows.join(" | ").split(" | ").map(String::from).collect();
+    let (left, right): (Vec<String>, Vec<String>) = (cells(left), cells(right));
+    let same = left.len() == right.len()
+        && left.iter().zip(&right).all(|(a, b)| alike((a.as_str(), b.as_str())));
+    assert!(same, "{sql}: {left:?} instead of {right:?}");
+}
+
 #[tokio::test]
 async fn states_finish_as_the_function_does() {
     let mut memory = memory().await;
@@ -59,7 +72,7 @@ async fn states_finish_as_the_function_does() {
                 "SELECT {name}Merge{brackets}(st) FROM (SELECT {key}{name}State{brackets}\
                  ({arguments}) AS st FROM t GROUP BY {key}v) AS x {grouped}"
             );
-            assert_eq!(rows(&mut memory, &merged).await, plain, "{merged}");
+            assert_alike(&rows(&mut memory, &merged).await, &plain, &merged);
             let twice = format!(
                 "SELECT {name}Merge{brackets}(st) FROM (SELECT {key}{name}MergeState{brackets}(st) \
                  AS st FROM (SELECT {key}{name}State{brackets}({arguments}) AS st FROM t \
@@ -67,7 +80,7 @@ async fn states_finish_as_the_function_does() {
             )
             .replace("GROUP BY k, )", "GROUP BY k)")
             .replace("GROUP BY )", ")");
-            assert_eq!(rows(&mut memory, &twice).await, plain, "{twice}");
+            assert_alike(&rows(&mut memory, &twice).await, &plain, &twice);
         }
     }
 }
