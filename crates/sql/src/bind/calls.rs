@@ -52,12 +52,7 @@ pub(super) fn rewrite(expression: &mut Expr) -> Result<()> {
             Ok(())
         }
         Expr::RLike { negated, expr, pattern, .. } => {
-            let matched = templates::expression("regexp_like($1, $2)")?;
-            let matched = templates::substitute(matched, &[(**expr).clone(), (**pattern).clone()]);
-            *expression = match negated {
-                true => templates::substitute(templates::expression("NOT ($1)")?, &[matched]),
-                false => matched,
-            };
+            *expression = pattern_match(*negated, expr, pattern)?;
             Ok(())
         }
         Expr::CompoundFieldAccess { root, access_chain } => {
@@ -83,6 +78,14 @@ pub(super) fn rewrite(expression: &mut Expr) -> Result<()> {
             Ok(())
         }
         _ => Ok(()),
+    }
+}
+
+fn pattern_match(negated: bool, text: &Expr, pattern: &Expr) -> Result<Expr> {
+    let matched = substitute("regexp_like($1, $2)", &[text.clone(), pattern.clone()])?;
+    match negated {
+        true => substitute("NOT ($1)", &[matched]),
+        false => Ok(matched),
     }
 }
 
