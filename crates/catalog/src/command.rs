@@ -1,5 +1,8 @@
 //! Changes as data: every change of the catalog is one command and takes effect at one version.
 
+mod merge;
+mod replicas;
+
 use std::collections::BTreeMap;
 
 use granary_common::{
@@ -12,6 +15,9 @@ use crate::model::{
     PartitionValue, RefreshStep, TableEngine, TableOptions, ViewKind, WorkerState, WriteOrigin,
 };
 use crate::types::ColumnType;
+
+pub use merge::{MergeParts, MergedPart};
+pub use replicas::{BucketPlacement, CopiesChange, CopyChange};
 
 /// A command with the time at which it was proposed, since `apply` has no clock.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -122,6 +128,15 @@ pub enum CommandBody {
     AdvanceHorizon {
         horizon: CatalogVersion,
     },
+    /// Says who leads and who holds a bucket.
+    PlaceBucket(BucketPlacement),
+    /// Says that a worker holds parts, or does not hold them any more.
+    ChangeCopies(CopiesChange),
+    /// Empties a worker, or lets it be filled again.
+    DrainWorker {
+        worker: WorkerId,
+        drained: bool,
+    },
 }
 
 /// A table to create; `apply` gives it its id, its buckets and their workers.
@@ -207,6 +222,10 @@ pub struct NewDeletions {
     /// All deleted rows of the part, those of the earlier vector included.
     pub rows: u64,
     pub content: DeletionContent,
+    /// The workers that hold the content, when it is a file. All copies of the part must be among
+    /// them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub synced: Vec<WorkerId>,
 }
 
 /// What one write does to one bucket, and under which leadership it was prepared.
@@ -287,32 +306,6 @@ pub struct TokenEntry {
     pub digest: String,
     /// Rows that its client sent.
     pub rows: u64,
-}
-
-/// Replaces parts of a bucket by what they were merged into.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct MergeParts {
-    pub table: TableId,
-    /// The schema that the merged parts were written under.
-    pub schema_version: u64,
-    pub bucket: BucketIndex,
-    pub epoch: Epoch,
-    pub in_sync_version: u64,
-    /// The replicas that synced every new part.
-    pub synced: Vec<WorkerId>,
-    /// Neighbours in insert order, of one partition unless the merge crosses them on purpose.
-    pub inputs: Vec<KnownPart>,
-    /// None when no row is left.
-    pub outputs: Vec<MergedPart>,
-}
-
-/// A part that a merge made.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct MergedPart {
-    pub part: NewPart,
-    /// Rows that were deleted from the inputs while they were merged, and how many they are.
-    #[serde(default)]
-    pub deletions: Option<(u64, DeletionContent)>,
 }
 
 /// A change of whole partitions.

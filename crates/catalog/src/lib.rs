@@ -17,6 +17,7 @@ pub mod command;
 pub mod memory;
 pub mod model;
 pub mod remote;
+pub mod replication;
 pub mod row;
 pub mod shared_round;
 pub mod snapshot;
@@ -25,9 +26,10 @@ pub mod types;
 pub use api::{Catalog, Heartbeat, HeartbeatReply, LeaseHolder};
 pub use apply::{Transition, apply};
 pub use command::{
-    AlterTable, BucketWrite, Command, CommandBody, CommitWrite, CopyPartitions, ExistingView,
-    InsertReceipt, KnownPart, MergeParts, MergedPart, NewDeletions, NewPart, NewTable, NewView,
-    Outcome, PartitionChange, Partitions, TableWrite, TokenEntry,
+    AlterTable, BucketPlacement, BucketWrite, Command, CommandBody, CommitWrite, CopiesChange,
+    CopyChange, CopyPartitions, ExistingView, InsertReceipt, KnownPart, MergeParts, MergedPart,
+    NewDeletions, NewPart, NewTable, NewView, Outcome, PartitionChange, Partitions, TableWrite,
+    TokenEntry,
 };
 pub use memory::MemoryCatalog;
 pub use model::*;

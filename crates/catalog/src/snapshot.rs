@@ -127,15 +127,16 @@ impl Snapshot {
             .filter(move |state| state.table.database == database && state.table.dropped.is_none())
     }
 
-    /// Whether files of this part must be kept: it is in the catalog, or staged, or its id may still
-    /// be committed by the incarnation that leased it.
+    /// Whether the incarnation that leased this id may still commit it.
+    pub fn is_leased(&self, part: PartId) -> bool {
+        let range = self.part_id_ranges.range(..=part.0).next_back();
+        range.is_some_and(|(_, range)| range.contains(part.0))
+    }
+
+    /// Whether files of this part must be kept somewhere: it is in the catalog, or staged, or its id
+    /// may still be committed by the incarnation that leased it.
     pub fn may_reference_part(&self, part: PartId) -> bool {
-        let leased = self
-            .part_id_ranges
-            .range(..=part.0)
-            .next_back()
-            .is_some_and(|(_, range)| range.contains(part.0));
-        leased
+        self.is_leased(part)
             || self.tables.values().any(|state| state.parts.contains_key(&part))
             || self.shared_files.contains_key(&part)
             || self.staged.values().any(|insert| insert.parts.iter().any(|p| p.id == part))

@@ -14,7 +14,8 @@ fn known(part: u64, deletions: Option<u64>) -> KnownPart {
 fn deleting(bench: &Bench, table: TableId, known: KnownPart, rows: u64) -> CommitWrite {
     let mut commit = bench.commit(table, &format!("delete {rows} of {}", known.part), &[]);
     let content = DeletionContent::Inline(vec![rows as u8]);
-    commit.tables[0].buckets[0].deletions = vec![NewDeletions { known, rows, content }];
+    commit.tables[0].buckets[0].deletions =
+        vec![NewDeletions { known, rows, content, synced: Vec::new() }];
     commit
 }
 

@@ -182,6 +182,7 @@ fn rows() -> Vec<(&'static str, Row)> {
                 state: WorkerState::Draining,
                 incarnation: 6,
                 software_version: "0.1.0".into(),
+                drained: false,
             }),
         ),
         (
@@ -365,7 +366,7 @@ fn takeaways() -> Vec<(&'static str, CommandBody)> {
     let new = write.buckets[0].parts[0].clone();
     write.buckets[0].removed = vec![KnownPart { part: PartId(1000), deletions: None }];
     write.buckets[0].upsert_version = Some(8);
-    let deletions = NewDeletions { known, rows: 3, content: content.clone() };
+    let deletions = NewDeletions { known, rows: 3, content: content.clone(), synced: Vec::new() };
     write.buckets[0].deletions = vec![deletions];
     let merge = MergeParts {
         table,
@@ -418,9 +419,44 @@ fn takeaways() -> Vec<(&'static str, CommandBody)> {
     ]
 }
 
+fn replication() -> Vec<(&'static str, CommandBody)> {
+    let table = TableId(7);
+    let known = KnownPart { part: PartId(1001), deletions: Some(CatalogVersion(45)) };
+    let placement = BucketPlacement {
+        table,
+        bucket: BucketIndex(3),
+        epoch: Epoch(5),
+        in_sync_version: 4,
+        leader: WorkerId(2),
+        replicas: vec![WorkerId(1), WorkerId(2)],
+        in_sync: vec![WorkerId(2)],
+    };
+    let change =
+        CopiesChange { table, worker: WorkerId(1), change: CopyChange::Added, parts: vec![known] };
+    let mut write = table_write();
+    let content = DeletionContent::File { name: "deletions-9".into(), bytes: 20_000, crc32c: 7 };
+    let synced = vec![WorkerId(1), WorkerId(2)];
+    write.buckets[0].deletions = vec![NewDeletions { known, rows: 3, content, synced }];
+    let commit = CommitWrite {
+        tables: vec![write],
+        staged: None,
+        token: "d-1".into(),
+        digest: "d3".into(),
+        rows: 3,
+        others: Vec::new(),
+        origin: Default::default(),
+    };
+    vec![
+        ("place_bucket", CommandBody::PlaceBucket(placement)),
+        ("change_copies", CommandBody::ChangeCopies(change)),
+        ("commit_deletion_file", CommandBody::CommitWrite(commit)),
+        ("drain_worker", CommandBody::DrainWorker { worker: WorkerId(2), drained: true }),
+    ]
+}
+
 #[test]
 fn commands_of_every_kind() {
-    for (name, body) in commands().into_iter().chain(takeaways()) {
+    for (name, body) in commands().into_iter().chain(takeaways()).chain(replication()) {
         check(&format!("command_{name}"), &Command { time_ms: 1_700_000_000_000, body });
     }
 }

@@ -18,6 +18,7 @@ pub mod flight_sql;
 mod heartbeat;
 mod http;
 pub mod insert;
+mod lost;
 mod mutate;
 mod node;
 mod query;

@@ -61,6 +61,7 @@ impl Cluster {
             spill_bytes_max: 1 << 30,
             sweep_interval: Duration::from_secs(3600),
             merges: MergeSettings::default(),
+            copy_bytes_per_s: 1 << 30,
         };
         let functions = Arc::new(GranaryFunctions);
         let worker = WorkerNode::start(

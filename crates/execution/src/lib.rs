@@ -33,6 +33,6 @@ pub use part_scan::read::{PartAccess, PartRead, read_held};
 pub use part_scan::statistics::{ColumnSummaries, ColumnSummary};
 pub use table_reading::TableReading;
 pub use worker_api::{
-    CatalogDirectory, OptimizeSpec, Optimized, RemotePartScan, RemoteWorker, RunningMerge,
-    WorkerApi, WorkerDirectory, WriteSpec,
+    CatalogDirectory, CopySpec, FileRead, OptimizeSpec, Optimized, RemotePartScan, RemoteWorker,
+    RunningMerge, WorkerApi, WorkerDirectory, WriteSpec, WrittenDeletions,
 };

@@ -29,7 +29,8 @@ impl MetadataConfig {
             members: vec![(NodeId(1), "embedded".to_owned())],
             data_dir,
             listen: None,
-            timing: Timing::default(),
+            // Nobody could take over from the only worker, so there is no hurry to give it up.
+            timing: Timing { worker_lease: Timing::default().lease, ..Timing::default() },
             retention: Retention::default(),
         }
     }
@@ -42,7 +43,8 @@ impl MetadataConfig {
         listen: SocketAddr,
     ) -> Self {
         let listen = Some(listen);
-        Self { node_id, members, listen, ..Self::embedded(data_dir) }
+        let timing = Timing::default();
+        Self { node_id, members, listen, timing, ..Self::embedded(data_dir) }
     }
 
     pub(crate) fn check(&self) -> Result<()> {
@@ -74,8 +76,12 @@ pub struct Timing {
     /// A member that hears nothing stands for election after the longer time plus a random time
     /// between the two. Default 700 ms to 1.4 s.
     pub election: (Duration, Duration),
-    /// For how long a heartbeat of a worker or coordinator holds. Default 10 s.
+    /// For how long a heartbeat of a coordinator holds. Default 10 s.
     pub lease: Duration,
+    /// For how long a heartbeat of a worker holds; then others lead its buckets. Default 4 s.
+    pub worker_lease: Duration,
+    /// For how long a dead worker is waited for before others get copies of its parts. Default 60 s.
+    pub replace_after: Duration,
     /// Between two looks of the cluster's controller. Default 1 s.
     pub controller_tick: Duration,
     /// For how long a command may take until its outcome is reported as unknown. Default 10 s.
@@ -88,6 +94,8 @@ impl Default for Timing {
             raft_heartbeat: Duration::from_millis(200),
             election: (Duration::from_millis(700), Duration::from_millis(1400)),
             lease: Duration::from_secs(10),
+            worker_lease: Duration::from_secs(4),
+            replace_after: Duration::from_secs(60),
             controller_tick: Duration::from_secs(1),
             command_limit: Duration::from_secs(10),
         }

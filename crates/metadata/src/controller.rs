@@ -6,6 +6,7 @@ use granary_common::CatalogVersion;
 
 use crate::config::Retention;
 use crate::leases::{Lease, LeaseView};
+use crate::placement::place_buckets;
 
 /// What the leader knows at one moment.
 #[derive(Debug)]
@@ -16,7 +17,11 @@ pub(crate) struct View<'a> {
     pub now_ms: u64,
     /// Since the epoch.
     pub wall_ms: u64,
+    /// For how long the heartbeat of a coordinator holds, and that of a worker.
     pub lease_ms: u64,
+    pub worker_lease_ms: u64,
+    /// For how long a dead worker is waited for before others take its place.
+    pub replace_after_ms: u64,
     /// Whether to look for what can be forgotten, too; that reads the whole catalog.
     pub housekeeping: bool,
     pub retention: &'a Retention,
@@ -30,8 +35,13 @@ pub(crate) fn decide(view: &View<'_>) -> Vec<CommandBody> {
     if view.snapshot.cluster.is_none() {
         return Vec::new();
     }
-    let settled = view.now_ms >= view.leases.since_ms + view.lease_ms;
-    let mut commands: Vec<CommandBody> = worker_states(view, settled).collect();
+    let since_ms = view.leases.since_ms;
+    let knows_workers = view.now_ms >= since_ms + view.worker_lease_ms;
+    let mut commands: Vec<CommandBody> = worker_states(view, knows_workers).collect();
+    if knows_workers {
+        commands.extend(place_buckets(view));
+    }
+    let settled = view.now_ms >= since_ms + view.lease_ms.max(view.worker_lease_ms);
     if settled && view.housekeeping {
         commands.extend(advance_horizon(view));
     }
@@ -41,8 +51,13 @@ pub(crate) fn decide(view: &View<'_>) -> Vec<CommandBody> {
     commands
 }
 
-fn holds(view: &View<'_>, lease: &Lease) -> bool {
-    view.now_ms < lease.renewed_ms + view.lease_ms
+/// Whether a lease holds.
+pub(crate) fn holds(view: &View<'_>, holder: &LeaseHolder, lease: &Lease) -> bool {
+    let lease_ms = match holder {
+        LeaseHolder::Worker { .. } => view.worker_lease_ms,
+        LeaseHolder::Coordinator { .. } => view.lease_ms,
+    };
+    view.now_ms < lease.renewed_ms + lease_ms
 }
 
 fn worker_states<'a>(
@@ -51,7 +66,7 @@ fn worker_states<'a>(
 ) -> impl Iterator<Item = CommandBody> + use<'a> {
     view.snapshot.workers.values().filter_map(move |row| {
         let holder = LeaseHolder::Worker { worker: row.id, incarnation: row.incarnation };
-        let alive = view.leases.held.get(&holder).is_some_and(|lease| holds(view, lease));
+        let alive = view.leases.held.get(&holder).is_some_and(|lease| holds(view, &holder, lease));
         let state = match (row.state, alive) {
             (WorkerState::Dead, true) => WorkerState::Alive,
             (WorkerState::Alive | WorkerState::Draining, false) if settled => WorkerState::Dead,
@@ -65,8 +80,9 @@ fn worker_states<'a>(
 /// The horizon may move up to the lowest version that anyone may still read. It moves only when
 /// something can be forgotten by it: each move is a command and so a version of its own.
 fn advance_horizon(view: &View<'_>) -> Option<CommandBody> {
-    let valid = view.leases.held.values().filter(|lease| holds(view, lease));
-    let pinned = valid.map(|lease| lease.pinned).min();
+    let held = view.leases.held.iter();
+    let valid = held.filter(|(holder, lease)| holds(view, holder, lease));
+    let pinned = valid.map(|(_, lease)| lease.pinned).min();
     let horizon = pinned.unwrap_or(view.snapshot.version).min(view.snapshot.version);
     let past = |version: Option<CatalogVersion>| version.is_some_and(|version| version <= horizon);
     let useful = view.snapshot.tables.values().any(|state| {

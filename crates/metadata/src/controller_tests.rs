@@ -31,6 +31,7 @@ fn worker(id: u64, state: WorkerState) -> Row {
         state,
         incarnation: 1,
         software_version: "0.1.0".into(),
+        drained: false,
     })
 }
 
@@ -65,6 +66,8 @@ fn check(
         now_ms: NOW_MS,
         wall_ms: WALL_MS,
         lease_ms: LEASE_MS,
+        worker_lease_ms: LEASE_MS,
+        replace_after_ms: 60_000,
         housekeeping: true,
         retention: &Retention::default(),
     });

@@ -57,6 +57,8 @@ fn commands(group: &Group, term: u64, snapshot: &Snapshot, housekeeping: bool) -
         now_ms,
         wall_ms: group.clock.now_ms(),
         lease_ms,
+        worker_lease_ms: group.timing.worker_lease.as_millis() as u64,
+        replace_after_ms: group.timing.replace_after.as_millis() as u64,
         housekeeping,
         retention: &group.retention,
     })

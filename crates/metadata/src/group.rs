@@ -6,7 +6,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use granary_catalog::remote::wire::{self, within};
-use granary_catalog::{Command, CommandBody, Heartbeat, HeartbeatReply, Outcome, codec};
+use granary_catalog::{
+    Command, CommandBody, Heartbeat, HeartbeatReply, LeaseHolder, Outcome, codec,
+};
 use granary_common::{CatalogVersion, Clock, Error, ErrorKind, NodeId, Result};
 use granary_proto::internal::metadata_client::MetadataClient;
 use granary_proto::internal::{ExecuteRequest, HeartbeatRequest, ReadVersionRequest};
@@ -193,9 +195,13 @@ impl Group {
         let snapshot = self.feed.reached(version).await;
         let now_ms = self.clock.monotonic_ms();
         let lease_ms = self.timing.lease.as_millis() as u64;
+        let granted = match heartbeat.holder {
+            LeaseHolder::Worker { .. } => self.timing.worker_lease,
+            LeaseHolder::Coordinator { .. } => self.timing.lease,
+        };
         let renewed = self.leases.renew(term, now_ms, heartbeat, version, &snapshot);
         Attempt::Done(renewed.map(|()| HeartbeatReply {
-            lease_ms,
+            lease_ms: granted.as_millis() as u64,
             coordinators: self.leases.coordinators(now_ms, lease_ms),
         }))
     }

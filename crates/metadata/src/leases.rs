@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use granary_catalog::{Heartbeat, LeaseHolder, Snapshot};
+use granary_catalog::{Heartbeat, LeaseHolder, Snapshot, WorkerState};
 use granary_common::{CatalogVersion, Error, Result};
 use parking_lot::Mutex;
 
@@ -83,8 +83,8 @@ impl Leases {
         Ok(())
     }
 
-    /// Brings the leases up to date with the catalog: a worker that has just registered gets one,
-    /// others than the newest incarnation and long gone coordinators lose theirs.
+    /// Brings the leases up to date with the catalog: a worker that has just registered gets one, and
+    /// so does at the beginning of a term whoever is not known to be dead. Others than the newest incarnation and long gone coordinators lose theirs.
     pub fn observe(&self, term: u64, now_ms: u64, lease_ms: u64, snapshot: &Snapshot) -> LeaseView {
         let mut inner = self.0.lock();
         inner.enter(term, now_ms);
@@ -94,7 +94,7 @@ impl Leases {
             }
             LeaseHolder::Coordinator { .. } => now_ms < lease.renewed_ms + 2 * lease_ms,
         });
-        for row in snapshot.workers.values() {
+        for row in snapshot.workers.values().filter(|row| row.state != WorkerState::Dead) {
             let holder = LeaseHolder::Worker { worker: row.id, incarnation: row.incarnation };
             inner.held.entry(holder).or_insert_with(|| Lease {
                 address: row.address.clone(),
@@ -124,7 +124,7 @@ impl Leases {
 
 #[cfg(test)]
 mod tests {
-    use granary_catalog::{Change, Row, Worker, WorkerState};
+    use granary_catalog::{Change, Row, Worker};
     use granary_common::{ErrorKind, WorkerId};
 
     use super::*;
@@ -140,6 +140,7 @@ mod tests {
             state: WorkerState::Alive,
             incarnation,
             software_version: "0.1.0".into(),
+            drained: false,
         };
         Snapshot::default()
             .with_changes(CatalogVersion(version), &[Change::Put(Row::Worker(worker))])

@@ -12,6 +12,7 @@
 //! Nothing else links openraft and RocksDB, and nothing here knows what rows or queries are. Raft,
 //! leases and heartbeats run on threads of their own, so that a heavy query costs no election.
 
+mod balance;
 mod catalog;
 mod config;
 mod controller;
@@ -23,6 +24,7 @@ mod leases;
 mod membership;
 mod node;
 mod peers;
+mod placement;
 mod raft;
 mod service;
 mod store;

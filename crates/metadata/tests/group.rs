@@ -419,7 +419,7 @@ async fn leases_decide_who_is_alive() {
     use granary_catalog::WorkerState::{Alive, Dead};
     let folder = tempfile::tempdir().expect("a folder");
     let mut config = MetadataConfig::embedded(folder.path().to_owned());
-    config.timing.lease = Duration::from_millis(400);
+    config.timing.worker_lease = Duration::from_millis(400);
     config.timing.controller_tick = Duration::from_millis(50);
     let node = MetadataNode::start(config, SystemClock::shared(), SystemRandom::shared()).await;
     let node = node.expect("starts");

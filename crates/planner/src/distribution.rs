@@ -219,30 +219,31 @@ fn spread_over_tasks(
     Ok(ScaleUpLeafNodeEventResponse::new(Arc::new(leaf)))
 }
 
-/// The task that reads each part: one that holds it, else the one with the least to read.
+/// The task that reads each part: of those that hold it, and else of all, the one with the least to
+/// read so far.
 fn tasks_of_parts(
     parts: &[ScannedPart],
     topology: &Topology,
     tasks: usize,
 ) -> BTreeMap<PartId, usize> {
     let mut rows = vec![0_u64; tasks];
-    let mut assigned: Vec<Option<usize>> = Vec::with_capacity(parts.len());
-    for part in parts {
-        let holder = topology.task_of(&part.holders, tasks);
-        if let Some(task) = holder {
-            rows[task] += part.part.rows;
+    let mut assigned = BTreeMap::new();
+    let mut order: Vec<(&ScannedPart, Vec<usize>)> =
+        parts.iter().map(|part| (part, topology.tasks_of(&part.holders, tasks))).collect();
+    // Those that nobody holds even out what the others leave uneven.
+    order.sort_by_key(|(part, holders)| (holders.is_empty(), std::cmp::Reverse(part.part.rows)));
+    for (part, holders) in order {
+        let lightest = match holders.is_empty() {
+            true => (0..tasks).min_by_key(|task| rows[*task]),
+            false => holders.into_iter().min_by_key(|task| rows[*task]),
+        };
+        let task = lightest.unwrap_or(0);
+        if let Some(rows) = rows.get_mut(task) {
+            *rows += part.part.rows;
         }
-        assigned.push(holder);
+        assigned.insert(part.part.id, task);
     }
-    let settle = |(part, holder): (&ScannedPart, Option<usize>)| {
-        let task = holder.unwrap_or_else(|| {
-            let lightest = (0..tasks).min_by_key(|task| rows[*task]).unwrap_or(0);
-            rows[lightest] += part.part.rows;
-            lightest
-        });
-        (part.part.id, task)
-    };
-    parts.iter().zip(assigned).map(settle).collect()
+    assigned
 }
 
 /// Task i of a stage that reads parts runs on worker i, as [`scale_up`] dealt them; a single task
@@ -263,7 +264,7 @@ fn route(event: RouteTasksEvent<'_>) -> Option<EngineResult<RouteTasksEventRespo
         }
         if let Some(scan) = node.downcast_ref::<PartScanExec>() {
             for part in &scan.spec().parts {
-                if let Some(holder) = topology.task_of(&part.holders, rows.len()) {
+                for holder in topology.tasks_of(&part.holders, rows.len()) {
                     rows[holder] += part.part.rows;
                 }
             }

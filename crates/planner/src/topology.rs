@@ -33,7 +33,13 @@ impl Topology {
     /// Which of `tasks` reads what the first of `holders` that has a task holds. Task i of a stage
     /// runs on worker i, whatever the stage reads.
     pub fn task_of(&self, holders: &[WorkerId], tasks: usize) -> Option<usize> {
-        holders.iter().filter_map(|holder| self.position(*holder)).find(|task| *task < tasks)
+        self.tasks_of(holders, tasks).into_iter().next()
+    }
+
+    /// Which of `tasks` may read what `holders` hold, in their order.
+    pub fn tasks_of(&self, holders: &[WorkerId], tasks: usize) -> Vec<usize> {
+        let places = holders.iter().filter_map(|holder| self.position(*holder));
+        places.filter(|task| *task < tasks).collect()
     }
 }
 

@@ -71,6 +71,7 @@ pub fn create_table(
         &mut notices,
     )?;
     let mut settings = options::settings(&create.clauses.settings, &mut notices)?;
+    options::check_copies(&settings)?;
     settings.extend(keys.sample_by.map(|key| (Table::SAMPLE_BY_SETTING.to_owned(), key)));
     let options = options::kept(&create, &columns, source, &mut notices)?;
     Ok((

@@ -4,6 +4,7 @@
 mod alter;
 mod alter_table;
 mod clauses;
+mod cluster;
 mod elements;
 mod merge;
 mod merges;
@@ -126,6 +127,11 @@ pub enum Statement {
     KillMutation {
         mutation_id: String,
         notices: Vec<Notice>,
+    },
+    /// ALTER SYSTEM DRAIN | UNDRAIN WORKER: empties a worker, or lets it be filled again.
+    DrainWorker {
+        worker: u64,
+        drained: bool,
     },
     /// `like` and `not_like` are patterns of LIKE.
     ShowDatabases {

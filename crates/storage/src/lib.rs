@@ -22,6 +22,7 @@ pub mod sort_order;
 pub mod sweep;
 #[cfg(test)]
 mod test_support;
+pub mod transfer;
 pub mod volume;
 pub mod write;
 
@@ -33,5 +34,6 @@ pub use read::{OpenPart, PartRef, PartScan, PartStore, PartStoreOptions, Pruned}
 pub use scalar::{has_scalars, scalar_at, to_arrow_scalar};
 pub use schema::{PART_COLUMN, PART_OFFSET_COLUMN, PartColumn, PartSchema, virtual_columns};
 pub use sweep::{SweptParts, delete_part, sweep_orphans};
+pub use transfer::{FileSource, PartCopy, copy_part, deletion_file, file_bytes};
 pub use volume::{LocalStore, Volume, VolumeKind, Volumes};
 pub use write::{PartIds, WriteOptions, write_block};

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
-use granary_catalog::Snapshot;
 use granary_common::{PartId, Result, TableId};
 use object_store::path::Path;
 
@@ -25,13 +24,17 @@ struct Orphan {
     bytes: u64,
 }
 
-/// Deletes the part folders of `volume` that `snapshot` may not reference.
+/// Deletes the part folders of `volume` whose parts `claim` gives away; what it gives is held while
+/// the files of the part are deleted. It is asked just before.
 ///
-/// A part that is being written is safe only through the lease of its id: `snapshot` must have been
-/// read after the writers of this volume got their current leases, and leases must be kept until
-/// their last commit is answered. A shared volume may be swept by any worker, since every lease of
-/// every worker is in the snapshot. Kind `Unavailable`; what was deleted until then stays deleted.
-pub async fn sweep_orphans(volume: &Volume, snapshot: &Snapshot) -> Result<SweptParts> {
+/// A part that is being written is safe only through the lease of its id: `claim` must go by a state
+/// of the catalog that was read after the writers of this volume got their current leases, and leases
+/// must be kept until their last commit is answered. Kind `Unavailable`; what was deleted until then
+/// stays deleted.
+pub async fn sweep_orphans<G>(
+    volume: &Volume,
+    mut claim: impl FnMut(PartId) -> Option<G>,
+) -> Result<SweptParts> {
     let root = volume.path(PARTS_FOLDER);
     let mut orphans: BTreeMap<PartId, Orphan> = BTreeMap::new();
     let mut listing = volume.store.list(Some(&root));
@@ -39,14 +42,13 @@ pub async fn sweep_orphans(volume: &Volume, snapshot: &Snapshot) -> Result<Swept
         let object = object.map_err(|error| store_error(&error))?;
         let below = object.location.as_ref().strip_prefix(root.as_ref()).unwrap_or_default();
         let Some((_, part)) = owner_of(below.trim_start_matches('/')) else { continue };
-        if !snapshot.may_reference_part(part) {
-            let orphan = orphans.entry(part).or_default();
-            orphan.bytes += object.size;
-            orphan.files.push(object.location);
-        }
+        let orphan = orphans.entry(part).or_default();
+        orphan.bytes += object.size;
+        orphan.files.push(object.location);
     }
     let mut swept = SweptParts::default();
     for (part, orphan) in orphans {
+        let Some(_claimed) = claim(part) else { continue };
         let files = stream::iter(orphan.files.into_iter().map(Ok)).boxed();
         let deleted = volume.store.delete_stream(files).try_for_each(|_| async { Ok(()) }).await;
         match deleted {
@@ -75,7 +77,7 @@ pub async fn delete_part(volume: &Volume, table: TableId, part: PartId) -> Resul
 
 #[cfg(test)]
 mod tests {
-    use granary_catalog::{Change, PartIdRange, Row};
+    use granary_catalog::{Change, PartIdRange, Row, Snapshot};
     use granary_common::{CatalogVersion, WorkerId};
     use object_store::ObjectStoreExt;
 
@@ -102,7 +104,8 @@ mod tests {
             incarnation: 1,
         });
         let snapshot = Snapshot::default().with_changes(CatalogVersion(1), &[Change::Put(lease)]);
-        let swept = sweep_orphans(&volume, &snapshot).await.unwrap();
+        let claim = |part| (!snapshot.may_reference_part(part)).then_some(());
+        let swept = sweep_orphans(&volume, claim).await.unwrap();
         assert_eq!(swept, SweptParts { deleted: vec![PartId(5)], bytes: 8 });
         assert!(!temporary.path().join("parts/1/5").exists());
         for kept in ["parts/1/12/index", "parts/x", "other/1/5/y"] {

@@ -75,6 +75,16 @@ impl TestCluster {
         Ok(urls[at].clone())
     }
 
+    /// The place among the cluster's workers of the one that the catalog calls `id`.
+    pub async fn place_of(&self, client: &mut SqlClient, id: usize) -> TestResult<usize> {
+        let sql = format!("SELECT address FROM system.workers WHERE id = {id}");
+        let address = client.value(&sql).await?;
+        let is_it = |worker: &granary::cluster::ProcessHandle| {
+            worker.address("internal") == Some(address.as_str())
+        };
+        Ok(self.cluster.workers.iter().position(is_it).ok_or("no such worker")?)
+    }
+
     /// A new session with coordinator `place`, counted from 0 and round again.
     pub async fn client(&self, place: usize) -> TestResult<SqlClient> {
         Ok(SqlClient::connect(&self.url(place)?).await?)

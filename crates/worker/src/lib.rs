@@ -6,15 +6,18 @@
 //!   fragments  ─► PartScanExec over the PartStore ─► Arrow streams
 //!   ScanPart   ─► one part, filtered, for whoever does not hold it
 //!   snapshot, OPTIMIZE ─► merges of the buckets that it leads ─► MergeParts
+//!   copies of parts go to, and come from, the other replicas of its buckets
 //! ```
 
 mod data_folder;
 mod heartbeat;
+mod join;
 mod local;
 mod merge;
 mod node;
 mod part_ids;
 mod registration;
+mod replicate;
 mod server;
 mod sweep;
 

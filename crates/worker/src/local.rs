@@ -1,28 +1,41 @@
 //! The worker's work, without a network between.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
-use futures::StreamExt;
-use futures::stream::BoxStream;
-use granary_catalog::{DeletionContent, NewPart, PartLocation};
+use bytes::Bytes;
+use futures::stream::{self, BoxStream};
+use futures::{StreamExt, TryStreamExt};
+use granary_catalog::{NewPart, PartLocation};
 use granary_common::{Error, Result, WorkerId};
 use granary_execution::{
-    ActiveWork, OptimizeSpec, Optimized, RemotePartScan, RunningMerge, WorkerApi, WriteSpec,
-    read_held,
+    ActiveWork, CopySpec, FileRead, OptimizeSpec, Optimized, RemotePartScan, RunningMerge,
+    WorkerApi, WriteSpec, WrittenDeletions, read_held,
 };
+use granary_storage::merge::Unthrottled;
 use granary_storage::{
-    ColumnStatistics, Deletions, PartRef, PartStore, WriteOptions, write_block, write_deletions,
+    ColumnStatistics, Deletions, PartRef, PartStore, Volume, WriteOptions, file_bytes, write_block,
+    write_deletions,
 };
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
 use crate::merge::Merges;
 use crate::part_ids::LeasedPartIds;
+use crate::replicate::{Receiver, Shipper};
 
 /// Blocks that are sorted and written at the same time; the rest waits.
 const CONCURRENT_WRITES_MAX: usize = 4;
+/// Parts that one call fetches at the same time.
+const CONCURRENT_COPIES_MAX: usize = 4;
+
+/// The ways of copies out of this worker and into it.
+#[derive(Clone, Debug)]
+pub struct Copying {
+    pub shipper: Arc<Shipper>,
+    pub receiver: Arc<Receiver>,
+}
 
 /// Writes and reads the parts of this process.
 #[derive(Debug)]
@@ -31,9 +44,10 @@ pub struct LocalWorker {
     store: Arc<PartStore>,
     ids: Arc<LeasedPartIds>,
     writes: Semaphore,
-    leaving: AtomicBool,
+    leaving: CancellationToken,
     active: ActiveWork,
     merges: Arc<Merges>,
+    copying: Copying,
 }
 
 impl LocalWorker {
@@ -44,30 +58,54 @@ impl LocalWorker {
         ids: Arc<LeasedPartIds>,
         active: ActiveWork,
         merges: Arc<Merges>,
+        copying: Copying,
     ) -> Self {
         Self {
             worker,
             store,
             ids,
             writes: Semaphore::new(CONCURRENT_WRITES_MAX),
-            leaving: AtomicBool::new(false),
+            leaving: CancellationToken::new(),
             active,
             merges,
+            copying,
         }
     }
 
     /// Refuses writes from now on.
     pub fn leave(&self) {
-        self.leaving.store(true, Ordering::SeqCst);
+        self.leaving.cancel();
         self.merges.leave();
     }
 
     /// Kind `Unavailable` when the worker is leaving.
     pub fn check_stays(&self) -> Result<()> {
-        match self.leaving.load(Ordering::SeqCst) {
+        match self.leaving.is_cancelled() {
             true => Err(Error::unavailable(format!("worker {} is leaving", self.worker))),
             false => Ok(()),
         }
+    }
+
+    /// Cancelled when the worker leaves.
+    pub fn leaving(&self) -> CancellationToken {
+        self.leaving.clone()
+    }
+
+    fn volume(&self, location: &PartLocation) -> Result<&Arc<Volume>> {
+        self.store.volumes().holding(location).ok_or_else(|| {
+            Error::unavailable(format!("worker {} has no volume {location:?}", self.worker))
+        })
+    }
+
+    async fn write_parts(&self, spec: &WriteSpec, block: RecordBatch) -> Result<Vec<NewPart>> {
+        let stopped = |_| Error::unavailable("the worker has stopped");
+        let _turn = self.writes.acquire().await.map_err(stopped)?;
+        let volume = self.volume(&spec.location)?;
+        let options = WriteOptions {
+            partitions_per_block_max: spec.partitions_per_block_max,
+            ..WriteOptions::default()
+        };
+        write_block(volume, spec.location.clone(), &spec.schema, &*self.ids, block, &options).await
     }
 }
 
@@ -76,19 +114,9 @@ impl WorkerApi for LocalWorker {
     async fn write_block(&self, spec: WriteSpec, block: RecordBatch) -> Result<Vec<NewPart>> {
         self.check_stays()?;
         let _active = self.active.begin();
-        let _turn = self
-            .writes
-            .acquire()
-            .await
-            .map_err(|_| Error::unavailable("the worker has stopped"))?;
-        let volume = self.store.volumes().holding(&spec.location).ok_or_else(|| {
-            Error::invalid(format!("worker {} has no volume {:?}", self.worker, spec.location))
-        })?;
-        let options = WriteOptions {
-            partitions_per_block_max: spec.partitions_per_block_max,
-            ..WriteOptions::default()
-        };
-        write_block(volume, spec.location.clone(), &spec.schema, &*self.ids, block, &options).await
+        // Others may write while copies travel.
+        let parts = self.write_parts(&spec, block).await?;
+        self.copying.shipper.replicate(spec.schema.table, parts, &spec.copies).await
     }
 
     async fn scan_part(
@@ -117,22 +145,16 @@ impl WorkerApi for LocalWorker {
         &self,
         part: PartRef,
         mut deletions: Deletions,
-    ) -> Result<DeletionContent> {
+    ) -> Result<WrittenDeletions> {
         self.check_stays()?;
         let _active = self.active.begin();
-        if matches!(&part.location, PartLocation::Local { copies } if copies.len() > 1) {
-            return Err(Error::unsupported(format!(
-                "part {} has several copies, and deletions of such a part are not written yet",
-                part.id
-            )));
-        }
-        let volume = self.store.volumes().holding(&part.location).ok_or_else(|| {
-            Error::unavailable(format!("worker {} does not hold part {}", self.worker, part.id))
-        })?;
+        let volume = self.volume(&part.location)?;
         if let Some(earlier) = self.store.deletions(&part).await? {
             deletions.union(&earlier);
         }
-        write_deletions(volume, &part, &*self.ids, &deletions).await
+        let content = write_deletions(volume, &part, &*self.ids, &deletions).await?;
+        let synced = self.copying.shipper.ship_deletions(&part, &content).await;
+        Ok(WrittenDeletions { content, synced })
     }
 
     async fn optimize(&self, spec: OptimizeSpec) -> Result<Optimized> {
@@ -142,5 +164,22 @@ impl WorkerApi for LocalWorker {
 
     async fn running_merges(&self) -> Result<Vec<RunningMerge>> {
         Ok(self.merges.running())
+    }
+
+    async fn copy_parts(&self, spec: CopySpec) -> Result<()> {
+        self.check_stays()?;
+        let _active = self.active.begin();
+        let CopySpec { parts, sources } = spec;
+        let copies = parts.into_iter().map(|part| {
+            let (receiver, sources) = (Arc::clone(&self.copying.receiver), sources.clone());
+            async move { receiver.copy(&part, &sources, &Unthrottled).await.map(drop) }
+        });
+        let copies = stream::iter(copies).buffer_unordered(CONCURRENT_COPIES_MAX);
+        copies.try_collect::<Vec<()>>().await.map(drop)
+    }
+
+    async fn read_file(&self, file: FileRead) -> Result<BoxStream<'static, Result<Bytes>>> {
+        let volume = &self.copying.receiver.volume;
+        file_bytes(volume, file.files, &file.name, file.offset).await
     }
 }

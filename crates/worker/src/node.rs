@@ -24,21 +24,18 @@ use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use url::Url;
 
-use crate::data_folder::{DataFolder, Identity};
+use crate::data_folder::DataFolder;
 use crate::heartbeat::Lease;
-use crate::local::LocalWorker;
+use crate::join::{Joined, join};
+use crate::local::{Copying, LocalWorker};
 use crate::merge::{MergeSettings, Merges, StoredParts};
 use crate::part_ids::LeasedPartIds;
-use crate::registration::Registration;
+use crate::replicate::{Arrivals, CatchUp, Pace, Receiver, Shipper};
 use crate::server::{ClusterCheck, WorkerService};
 use crate::sweep::Sweeper;
 
 /// The name of the shared volume.
 pub const SHARED_VOLUME: &str = "shared";
-/// How long a start waits for the metadata group.
-const JOIN_LIMIT: Duration = Duration::from_secs(60);
-/// Between attempts to reach it.
-const JOIN_INTERVAL: Duration = Duration::from_millis(250);
 /// How often a draining worker looks whether it is idle.
 const DRAIN_INTERVAL: Duration = Duration::from_millis(50);
 /// How long the last answers may take to leave once nothing runs.
@@ -69,6 +66,8 @@ pub struct WorkerConfig {
     pub sweep_interval: Duration,
     /// What bounds merges.
     pub merges: MergeSettings,
+    /// Bytes a second that are fetched to make up for lost copies.
+    pub copy_bytes_per_s: u64,
 }
 
 /// A running worker.
@@ -90,14 +89,6 @@ pub struct WorkerNode {
     _folder: DataFolder,
 }
 
-/// What a start has learnt before it serves.
-struct Joined {
-    cluster: ClusterId,
-    id: WorkerId,
-    incarnation: u64,
-    registration: Registration,
-}
-
 /// What stands on the worker's volumes.
 struct Parts {
     local: Arc<LocalWorker>,
@@ -107,6 +98,7 @@ struct Parts {
     active: ActiveWork,
     sweeper: Sweeper,
     merges: Arc<Merges>,
+    catch_up: CatchUp,
 }
 
 impl Parts {
@@ -123,10 +115,21 @@ impl Parts {
         let ids = LeasedPartIds::new(Arc::clone(catalog), joined.id, joined.incarnation);
         let ids = Arc::new(ids);
         let active = ActiveWork::default();
+        let peers: Arc<dyn WorkerDirectory> =
+            Arc::new(CatalogDirectory::new(Arc::clone(catalog), BTreeMap::new()));
+        let shipper = Shipper::new(joined.id, Arc::clone(&peers), Arc::clone(clock));
+        let shipper = Arc::new(shipper);
+        let arrivals = Arc::<Arrivals>::default();
+        let receiver = Arc::new(Receiver {
+            volume: Arc::clone(&volume),
+            workers: peers,
+            arrivals: Arc::clone(&arrivals),
+        });
         let merger = StoredParts {
             store: Arc::clone(&store),
             ids: Arc::clone(&ids),
             states: functions.states(),
+            shipper: Arc::clone(&shipper),
         };
         let merges = Arc::new(Merges::new(
             joined.id,
@@ -142,13 +145,26 @@ impl Parts {
             Arc::clone(&ids),
             active.clone(),
             Arc::clone(&merges),
+            Copying { shipper, receiver: Arc::clone(&receiver) },
         ));
         let itself: BTreeMap<WorkerId, Arc<dyn WorkerApi>> =
             BTreeMap::from([(joined.id, Arc::clone(&local) as Arc<dyn WorkerApi>)]);
         let directory = Arc::new(CatalogDirectory::new(Arc::clone(catalog), itself));
-        let sweeper =
-            Sweeper::new(Arc::clone(catalog), Arc::clone(&ids), volume, merges.replaced());
-        Ok(Parts { local, ids, store, directory, active, sweeper, merges })
+        let sweeper = Sweeper::new(
+            Arc::clone(catalog),
+            Arc::clone(&ids),
+            volume,
+            merges.replaced(),
+            arrivals,
+        );
+        let catch_up = CatchUp {
+            worker: joined.id,
+            catalog: Arc::clone(catalog),
+            clock: Arc::clone(clock),
+            receiver,
+            pace: Pace::new(Arc::clone(clock), config.copy_bytes_per_s),
+        };
+        Ok(Parts { local, ids, store, directory, active, sweeper, merges, catch_up })
     }
 }
 
@@ -183,7 +199,7 @@ impl WorkerNode {
             spill_dir: folder.spill(),
             spill_bytes_max: config.spill_bytes_max,
         })?);
-        let Parts { local, ids, store, directory, active, sweeper, merges } = parts;
+        let Parts { local, ids, store, directory, active, sweeper, merges, catch_up } = parts;
         let host = FragmentHost {
             functions,
             access: Arc::new(PartAccess {
@@ -207,6 +223,7 @@ impl WorkerNode {
         lease.keep(heartbeats.clone())?;
         tasks.spawn(sweeper.run(Arc::clone(&clock), config.sweep_interval));
         tasks.spawn(merges.run(tasks.clone()));
+        tasks.spawn(catch_up.run(local.leaving()));
         tracing::info!(worker = %id, incarnation, %listen, "the worker serves");
         Ok(WorkerNode {
             id,
@@ -296,71 +313,6 @@ fn open_store(config: &WorkerConfig, local: &Arc<Volume>) -> Result<PartStore> {
         volumes.push(Arc::new(shared));
     }
     Ok(PartStore::new(Volumes::new(volumes), PartStoreOptions::default()))
-}
-
-/// Registers in the cluster, and remembers who the worker is there.
-async fn join(
-    config: &WorkerConfig,
-    folder: &DataFolder,
-    address: &str,
-    catalog: &dyn Catalog,
-    clock: &dyn Clock,
-    random: &dyn Random,
-) -> Result<Joined> {
-    let known = folder.identity(random)?;
-    let give_up_ms = clock.monotonic_ms() + JOIN_LIMIT.as_millis() as u64;
-    loop {
-        match try_join(config, &known, address, catalog).await {
-            Ok(joined) => {
-                folder.remember(&Identity {
-                    identity: known.identity,
-                    cluster: Some(joined.cluster.clone()),
-                    worker: Some(joined.id),
-                })?;
-                return Ok(joined);
-            }
-            Err(error) if may_pass(&error) && clock.monotonic_ms() < give_up_ms => {
-                tracing::debug!(%error, "the metadata group is not ready");
-                clock.sleep(JOIN_INTERVAL).await;
-            }
-            Err(error) => return Err(error),
-        }
-    }
-}
-
-fn may_pass(error: &Error) -> bool {
-    use granary_common::ErrorKind;
-    matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::DeadlineExceeded)
-}
-
-async fn try_join(
-    config: &WorkerConfig,
-    known: &Identity,
-    address: &str,
-    catalog: &dyn Catalog,
-) -> Result<Joined> {
-    let snapshot = catalog.read_latest().await?;
-    let cluster = snapshot
-        .cluster
-        .as_ref()
-        .ok_or_else(|| Error::unavailable("the cluster has not been initialised yet; try again"))?;
-    if let Some(before) = &known.cluster
-        && *before != cluster.id
-    {
-        return Err(Error::conflict(format!(
-            "the data folder {} belongs to cluster {before}, and the metadata group is that of \
-             cluster {}; give the worker the right group or an empty folder",
-            config.data_dir.display(),
-            cluster.id
-        )));
-    }
-    let registration = Registration {
-        identity: known.identity.clone(),
-        address: address.to_owned(),
-        zone: config.zone.clone(),
-    };
-    let (id, incarnation) = registration.register(catalog).await?;
-    Ok(Joined { cluster: cluster.id.clone(), id, incarnation, registration })
 }
 
 /// Serves everything that a worker offers, until `stop` or until the owner stops.

@@ -59,6 +59,7 @@ mod tests {
             state,
             incarnation: 7,
             software_version: String::new(),
+            drained: false,
         };
         for (row, expected) in [
             (Some(row("a", "w1:7422", WorkerState::Alive)), true),

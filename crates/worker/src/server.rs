@@ -9,13 +9,13 @@ use futures::{StreamExt, TryStreamExt};
 use granary_catalog::codec;
 use granary_common::{ClusterId, Error, Result};
 use granary_execution::worker_api::{CLUSTER_HEADER, IpcDecoder, IpcEncoder};
-use granary_execution::{OptimizeSpec, RemotePartScan, WorkerApi, WriteSpec};
+use granary_execution::{CopySpec, FileRead, OptimizeSpec, RemotePartScan, WorkerApi, WriteSpec};
 use granary_proto::internal::worker_server::Worker;
 use granary_proto::internal::{
-    OptimizeRequest, OptimizeResponse, PartStatisticsRequest, PartStatisticsResponse,
-    RunningMergesRequest, RunningMergesResponse, ScanPartRequest, ScanPartResponse,
-    WriteBlockRequest, WriteBlockResponse, WriteDeletionsRequest, WriteDeletionsResponse,
-    write_block_request,
+    CopyPartsRequest, CopyPartsResponse, OptimizeRequest, OptimizeResponse, PartStatisticsRequest,
+    PartStatisticsResponse, ReadFileRequest, ReadFileResponse, RunningMergesRequest,
+    RunningMergesResponse, ScanPartRequest, ScanPartResponse, WriteBlockRequest,
+    WriteBlockResponse, WriteDeletionsRequest, WriteDeletionsResponse, write_block_request,
 };
 use granary_proto::status::{from_status, to_status};
 use granary_storage::{Deletions, PartRef};
@@ -181,8 +181,8 @@ impl Worker for WorkerService {
                 .map_err(|error| Error::invalid(error.message().to_owned()))?;
             codec::encode(&self.local.write_deletions(codec::decode(&part)?, deletions).await?)
         };
-        let content = written.await.map_err(|error| to_status(&error))?;
-        Ok(Response::new(WriteDeletionsResponse { content: content.into() }))
+        let written = written.await.map_err(|error| to_status(&error))?;
+        Ok(Response::new(WriteDeletionsResponse { written: written.into() }))
     }
 
     async fn optimize(
@@ -204,5 +204,33 @@ impl Worker for WorkerService {
         let listed = async { codec::encode(&self.local.running_merges().await?) };
         let merges = listed.await.map_err(|error| to_status(&error))?;
         Ok(Response::new(RunningMergesResponse { merges: merges.into() }))
+    }
+
+    async fn copy_parts(
+        &self,
+        request: Request<CopyPartsRequest>,
+    ) -> Result<Response<CopyPartsResponse>, Status> {
+        let copied = async {
+            let spec: CopySpec = codec::decode(&request.into_inner().spec)?;
+            self.local.copy_parts(spec).await
+        };
+        copied.await.map_err(|error| to_status(&error))?;
+        Ok(Response::new(CopyPartsResponse {}))
+    }
+
+    type ReadFileStream = BoxStream<'static, Result<ReadFileResponse, Status>>;
+
+    async fn read_file(
+        &self,
+        request: Request<ReadFileRequest>,
+    ) -> Result<Response<Self::ReadFileStream>, Status> {
+        let opened = async {
+            let file: FileRead = codec::decode(&request.into_inner().file)?;
+            self.local.read_file(file).await
+        };
+        let bytes = opened.await.map_err(|error| to_status(&error))?;
+        let responses =
+            bytes.map_ok(|data| ReadFileResponse { data }).map_err(|error| to_status(&error));
+        Ok(Response::new(responses.boxed()))
     }
 }

@@ -3,7 +3,10 @@
 //! Ids of ranges that are still leased may yet be committed, so files under them are left alone, with
 //! one exception: a part that was in the catalog and has left it (merged away or dropped, and no
 //! query can see it any more) never comes back. Without it, what merges replace would stay until the
-//! worker starts again.
+//! worker starts again. The same goes for copies that the catalog does not name here any more.
+//!
+//! Copies that come in from other workers are named here only when they are complete, so parts that
+//! have come in since the sweep began are left alone as well.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,6 +18,7 @@ use granary_storage::{Volume, VolumeKind, delete_part, sweep_orphans};
 
 use crate::merge::Replaced;
 use crate::part_ids::LeasedPartIds;
+use crate::replicate::Arrivals;
 
 /// Before the first sweep, so that a start is not slowed down by it.
 const FIRST_AFTER: Duration = Duration::from_secs(20);
@@ -29,6 +33,8 @@ pub struct Sweeper {
     seen: BTreeMap<PartId, TableId>,
     /// Parts that were merged away since.
     replaced: Replaced,
+    /// Parts that come in from other workers.
+    arrivals: Arc<Arrivals>,
 }
 
 impl Sweeper {
@@ -38,8 +44,9 @@ impl Sweeper {
         ids: Arc<LeasedPartIds>,
         volume: Arc<Volume>,
         replaced: Replaced,
+        arrivals: Arc<Arrivals>,
     ) -> Self {
-        Self { catalog, ids, volume, seen: BTreeMap::new(), replaced }
+        Self { catalog, ids, volume, seen: BTreeMap::new(), replaced, arrivals }
     }
 
     /// Sweeps every `interval`, for ever.
@@ -53,12 +60,19 @@ impl Sweeper {
         }
     }
 
-    /// Deletes part files that neither the catalog nor a lease refers to. No range is leased in
-    /// between, so the snapshot knows of every id that a file may have.
+    /// Deletes part files that neither the catalog names here nor a lease refers to. No range of this
+    /// worker is leased in between, so the snapshot knows of every id that its files may have; other
+    /// workers' ids come in by copies.
     pub async fn sweep(&mut self) -> Result<()> {
         let leases = self.ids.hold_leases().await;
+        self.arrivals.begin_sweep();
         let snapshot = self.catalog.read_latest().await?;
-        let swept = sweep_orphans(&self.volume, &snapshot).await?;
+        let present = named(&snapshot, &self.volume.kind);
+        let claim = |part: PartId| {
+            let is_kept = present.contains_key(&part) || snapshot.is_leased(part);
+            if is_kept { None } else { self.arrivals.leave(part) }
+        };
+        let swept = sweep_orphans(&self.volume, claim).await?;
         drop(leases);
         if !swept.deleted.is_empty() {
             tracing::info!(
@@ -67,38 +81,43 @@ impl Sweeper {
                 "deleted part files that nothing refers to"
             );
         }
-        self.delete_departed(&snapshot).await
+        self.delete_departed(present).await
     }
 
-    /// Deletes the files of parts that have left the catalog since the last sweep.
-    async fn delete_departed(&mut self, snapshot: &Snapshot) -> Result<()> {
+    /// Deletes the files of parts that the catalog has named here and does not any more.
+    async fn delete_departed(&mut self, present: BTreeMap<PartId, TableId>) -> Result<()> {
         self.seen.extend(std::mem::take(&mut *self.replaced.lock()));
-        let present = named(snapshot, &self.volume.kind);
-        let staged = |part: PartId| {
-            snapshot.staged.values().any(|insert| insert.parts.iter().any(|p| p.id == part))
-        };
         let departed: Vec<(PartId, TableId)> = self
             .seen
             .iter()
-            .filter(|(part, _)| !present.contains_key(part) && !staged(**part))
+            .filter(|(part, _)| !present.contains_key(part))
             .map(|(part, table)| (*part, *table))
             .collect();
+        let mut kept = Vec::new();
         for (part, table) in departed {
+            let Some(_leaving) = self.arrivals.leave(part) else {
+                kept.push((part, table));
+                continue;
+            };
             delete_part(&self.volume, table, part).await?;
             tracing::debug!(%part, "deleted the files of a part that has left the catalog");
             self.seen.remove(&part);
         }
         self.seen = present;
+        self.seen.extend(kept);
         Ok(())
     }
 }
 
-/// The parts whose files a volume holds as the catalog has it, with the table in their path. A part
-/// may show the files of another one; those are kept as long as either is there.
+/// The parts whose files a volume holds as the catalog has it, with the table in their path; those of
+/// inserts that are under way included. A part may show the files of another one; those are kept as
+/// long as either is there.
 fn named(snapshot: &Snapshot, volume: &VolumeKind) -> BTreeMap<PartId, TableId> {
     // A shared volume is swept of what no lease covers; whose parts they were is not known here.
     let VolumeKind::Local { worker } = volume else { return BTreeMap::new() };
     let parts = snapshot.tables.values().flat_map(|state| state.parts.values());
+    let staged = snapshot.staged.values().flat_map(|insert| insert.parts.iter());
+    let parts = parts.map(|part| &**part).chain(staged);
     let here = parts.filter(|part| match &part.location {
         PartLocation::Local { copies } => copies.contains(worker),
         PartLocation::Shared { .. } => false,
@@ -113,26 +132,86 @@ mod tests {
 
     use super::*;
 
+    struct Bench {
+        folder: tempfile::TempDir,
+        catalog: Arc<MemoryCatalog>,
+        arrivals: Arc<Arrivals>,
+        sweeper: Sweeper,
+    }
+
+    impl Bench {
+        fn start(parts: &[&str]) -> Bench {
+            let folder = tempfile::tempdir().unwrap();
+            let worker = WorkerId(1);
+            let path = folder.path().to_str().unwrap();
+            let volume = Volume::open("local", VolumeKind::Local { worker }, path).unwrap();
+            let catalog = Arc::new(MemoryCatalog::new("test", SystemClock::shared()).unwrap());
+            let shared: Arc<dyn Catalog> = Arc::clone(&catalog) as Arc<dyn Catalog>;
+            let ids = Arc::new(LeasedPartIds::new(Arc::clone(&shared), worker, 1));
+            let arrivals = Arc::<Arrivals>::default();
+            let sweeper = Sweeper::new(
+                shared,
+                ids,
+                Arc::new(volume),
+                Replaced::default(),
+                Arc::clone(&arrivals),
+            );
+            let bench = Bench { folder, catalog, arrivals, sweeper };
+            for part in parts {
+                let file = bench.file(part);
+                std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+                std::fs::write(file, "x").unwrap();
+            }
+            bench
+        }
+
+        fn file(&self, part: &str) -> std::path::PathBuf {
+            self.folder.path().join("parts/7").join(part).join("index")
+        }
+
+        fn is_there(&self, part: &str) -> bool {
+            self.file(part).exists()
+        }
+    }
+
     #[tokio::test]
     async fn parts_that_left_the_catalog_go_and_new_ones_stay() {
-        let folder = tempfile::tempdir().unwrap();
-        let worker = WorkerId(1);
-        let path = folder.path().to_str().unwrap();
-        let volume = Volume::open("local", VolumeKind::Local { worker }, path).unwrap();
-        let file = |part: &str| folder.path().join("parts/7").join(part).join("index");
-        for part in ["70", "71"] {
-            std::fs::create_dir_all(file(part).parent().unwrap()).unwrap();
-            std::fs::write(file(part), "x").unwrap();
+        let mut bench = Bench::start(&["70", "71"]);
+        bench.sweeper.replaced.lock().insert(PartId(70), TableId(7));
+        bench.sweeper.delete_departed(BTreeMap::new()).await.unwrap();
+        assert!(!bench.is_there("70"));
+        assert!(bench.is_there("71"));
+        assert!(bench.sweeper.seen.is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_comes_in_from_others_stays() {
+        let mut bench = Bench::start(&["70", "71", "72"]);
+        let arriving = bench.arrivals.arrive(PartId(70)).unwrap();
+        // Another worker's id, whose part is not committed yet.
+        for (identity, worker) in [("a", 1), ("b", 2)] {
+            let register = granary_catalog::CommandBody::RegisterWorker {
+                identity: identity.into(),
+                address: format!("{identity}:1"),
+                zone: String::new(),
+                software_version: String::new(),
+            };
+            bench.catalog.execute(register).await.unwrap();
+            let lease = granary_catalog::CommandBody::LeasePartIds {
+                worker: WorkerId(worker),
+                incarnation: 1,
+                count: 71,
+            };
+            if worker == 2 {
+                bench.catalog.execute(lease).await.unwrap();
+            }
         }
-        let catalog: Arc<dyn Catalog> =
-            Arc::new(MemoryCatalog::new("test", SystemClock::shared()).unwrap());
-        let ids = Arc::new(LeasedPartIds::new(Arc::clone(&catalog), worker, 1));
-        let mut sweeper =
-            Sweeper::new(Arc::clone(&catalog), ids, Arc::new(volume), Replaced::default());
-        sweeper.replaced.lock().insert(PartId(70), TableId(7));
-        sweeper.delete_departed(&catalog.snapshot()).await.unwrap();
-        assert!(!file("70").exists());
-        assert!(file("71").exists());
-        assert!(sweeper.seen.is_empty());
+        bench.sweeper.sweep().await.unwrap();
+        assert!(bench.is_there("70"), "it comes in");
+        assert!(bench.is_there("71"), "it may be committed");
+        assert!(!bench.is_there("72"));
+        drop(arriving);
+        bench.sweeper.sweep().await.unwrap();
+        assert!(bench.is_there("70"), "its id is leased");
     }
 }

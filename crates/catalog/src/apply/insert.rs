@@ -2,7 +2,7 @@
 
 use granary_common::{BucketIndex, CatalogVersion, Epoch, Error, Result, TableId, WorkerId};
 
-use super::{Draft, origin, partitions, table};
+use super::{Draft, origin, partitions, replicas, table};
 use crate::command::{
     BucketWrite, CommitWrite, InsertReceipt, KnownPart, NewDeletions, NewPart, Outcome, TableWrite,
 };
@@ -30,6 +30,9 @@ pub(super) fn commit(draft: &mut Draft, commit: &CommitWrite) -> Result<Outcome>
     // Before anything is taken away, which moves the table's data version.
     if let Some(transaction) = &commit.staged {
         let staged = take_staged(draft, transaction, target)?;
+        for part in &staged.parts {
+            replicas::keep_in_sync(draft, part)?;
+        }
         parts.splice(0..0, staged.parts);
     }
     for write in &commit.tables {
@@ -109,6 +112,7 @@ fn delete_rows(
     new: &NewDeletions,
 ) -> Result<()> {
     let mut part = known_part(draft, table, bucket, &new.known)?;
+    replicas::check_deletions(&part, &new.content, &new.synced)?;
     if new.rows > part.rows {
         return Err(Error::internal(format!("part {} has fewer rows than deleted ones", part.id)));
     }
@@ -218,7 +222,10 @@ fn check_versions(draft: &Draft, write: &TableWrite) -> Result<()> {
 fn check_bucket(draft: &Draft, table: TableId, write: &BucketWrite) -> Result<()> {
     let BucketWrite { bucket, epoch, in_sync_version, synced, .. } = write;
     check_leadership(draft, table, *bucket, (*epoch, *in_sync_version), synced)?;
-    write.parts.iter().try_for_each(|part| check_part(draft, part))
+    write.parts.iter().try_for_each(|part| {
+        check_part(draft, part)?;
+        replicas::check_copies(draft, table, *bucket, part)
+    })
 }
 
 /// Refuses what was prepared under another leader or other replicas than the bucket's.

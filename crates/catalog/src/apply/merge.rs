@@ -2,7 +2,7 @@
 
 use granary_common::{Error, Result, TableId};
 
-use super::{Draft, insert, table};
+use super::{Draft, insert, replicas, table};
 use crate::command::{MergeParts, Outcome};
 use crate::model::{DeletionVector, Part};
 use crate::row::Row;
@@ -27,6 +27,7 @@ pub(super) fn commit(draft: &mut Draft, merge: &MergeParts) -> Result<Outcome> {
     let version = draft.version();
     for output in &merge.outputs {
         insert::check_part(draft, &output.part)?;
+        replicas::check_copies(draft, table, bucket, &output.part)?;
         let of = (table, bucket, merge.schema_version);
         let mut part = insert::new_part(draft, of, &output.part);
         part.inserted = (first, last);

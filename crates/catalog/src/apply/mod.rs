@@ -10,6 +10,7 @@ mod origin;
 mod partitions;
 mod placement;
 mod refresh;
+mod replicas;
 mod table;
 mod view;
 mod worker;
@@ -116,5 +117,8 @@ fn dispatch(draft: &mut Draft, body: &CommandBody) -> Result<Outcome> {
             expire::expire(draft, *staged_before_ms, *tokens_before_ms, *tokens_per_table)
         }
         CommandBody::AdvanceHorizon { horizon } => expire::advance_horizon(draft, *horizon),
+        CommandBody::PlaceBucket(placement) => replicas::place(draft, placement),
+        CommandBody::ChangeCopies(change) => replicas::change_copies(draft, change),
+        CommandBody::DrainWorker { worker, drained } => worker::drain(draft, *worker, *drained),
     }
 }

@@ -2,7 +2,7 @@
 
 use granary_common::{Error, PartId, Result, TableId};
 
-use super::{Draft, table};
+use super::{Draft, replicas, table};
 use crate::command::{CopyPartitions, Outcome, PartitionChange, Partitions};
 use crate::model::{Column, Part, Table};
 use crate::row::Row;
@@ -88,7 +88,7 @@ fn show(draft: &mut Draft, table: TableId, ordinal: usize, part: Part) -> Result
     let order = (version, ordinal as u32);
     let mut deletions = part.deletions;
     deletions.drain(..deletions.len().saturating_sub(1));
-    draft.put(Row::Part(Part {
+    let shown = Part {
         id,
         table,
         added: version,
@@ -97,7 +97,10 @@ fn show(draft: &mut Draft, table: TableId, ordinal: usize, part: Part) -> Result
         inserted: (order, order),
         deletions,
         ..part
-    }));
+    };
+    // The replicas of the other table's bucket may be others; they fetch what they lack.
+    replicas::keep_in_sync(draft, &shown)?;
+    draft.put(Row::Part(shown));
     Ok(())
 }
 

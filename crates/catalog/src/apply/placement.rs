@@ -1,12 +1,17 @@
-//! Which workers get a new table's buckets: spread evenly, by counts, with ties broken by id.
+//! Which workers get a new table's buckets: leaders spread evenly, by counts, with ties broken by
+//! id, and replicas in turn over other zones.
 
 use std::collections::BTreeMap;
 
 use granary_common::{BucketIndex, Epoch, Error, Result, TableId, WorkerId};
 
 use crate::command::NewTable;
-use crate::model::{Bucket, WorkerState};
+use crate::model::Bucket;
+use crate::replication::{next_replicas, replication_factor};
 use crate::snapshot::Snapshot;
+
+/// A bucket's leader, and all of its replicas.
+type Holders = (WorkerId, Vec<WorkerId>);
 
 /// Buckets of a table that says nothing: the power of two at or above twice the workers, at least 4.
 pub(super) fn default_buckets(workers: usize) -> u32 {
@@ -20,7 +25,7 @@ pub(super) fn place(state: &Snapshot, id: TableId, table: &NewTable) -> Result<V
     let mut load: BTreeMap<WorkerId, usize> = state
         .workers
         .values()
-        .filter(|worker| worker.state == WorkerState::Alive)
+        .filter(|worker| worker.takes_more())
         .map(|worker| (worker.id, 0))
         .collect();
     if load.is_empty() {
@@ -29,31 +34,33 @@ pub(super) fn place(state: &Snapshot, id: TableId, table: &NewTable) -> Result<V
         ));
     }
     let count = table.buckets.unwrap_or_else(|| default_buckets(load.len()));
-    let leaders = match colocated_leaders(state, table, count)? {
-        Some(leaders) => leaders,
-        None => spread(state, &mut load, count),
+    let factor = replication_factor(&table.settings, state.workers.len());
+    let holders: Vec<Holders> = match colocated(state, table, count)? {
+        Some(holders) => holders,
+        None => spread(state, &mut load, count).into_iter().map(|one| (one, vec![one])).collect(),
     };
-    Ok(leaders
-        .into_iter()
-        .enumerate()
-        .map(|(index, leader)| Bucket {
+    let bucket = |(index, (leader, mut replicas)): (usize, Holders)| {
+        // Whoever leads stays among them, also when fewer are wanted than the group has.
+        replicas.sort_by_key(|worker| *worker != leader);
+        replicas.truncate(factor);
+        let missing = factor - replicas.len();
+        replicas.extend(next_replicas(state, &replicas, missing, index, |_| true));
+        Bucket {
             table: id,
             index: BucketIndex(index as u32),
             leader,
-            replicas: vec![leader],
-            in_sync: vec![leader],
+            in_sync: replicas.clone(),
+            replicas,
             in_sync_version: 1,
             epoch: Epoch(1),
             upsert_version: 0,
-        })
-        .collect())
+        }
+    };
+    Ok(holders.into_iter().enumerate().map(bucket).collect())
 }
 
-fn colocated_leaders(
-    state: &Snapshot,
-    table: &NewTable,
-    count: u32,
-) -> Result<Option<Vec<WorkerId>>> {
+/// The leader of each bucket of the group's tables, with all replicas.
+fn colocated(state: &Snapshot, table: &NewTable, count: u32) -> Result<Option<Vec<Holders>>> {
     let Some(group) = &table.colocation_group else { return Ok(None) };
     let member = state
         .tables
@@ -67,7 +74,8 @@ fn colocated_leaders(
             member.table.buckets, member.table.buckets
         )));
     }
-    Ok(Some(member.buckets.values().map(|bucket| bucket.leader).collect()))
+    let holders = member.buckets.values();
+    Ok(Some(holders.map(|bucket| (bucket.leader, bucket.replicas.clone())).collect()))
 }
 
 /// Deals buckets in turn, beginning with the workers that hold the fewest.

@@ -3,6 +3,7 @@ use granary_common::{Error, Result, WorkerId};
 use super::Draft;
 use crate::command::Outcome;
 use crate::model::{PartIdRange, Worker, WorkerState};
+use crate::replication::replication_factor;
 use crate::row::{Row, RowKey};
 
 /// Part ids that one lease may hold.
@@ -16,6 +17,7 @@ pub(super) fn register(
     software_version: &str,
 ) -> Result<Outcome> {
     let known = draft.next.workers.values().find(|worker| worker.identity == identity);
+    let drained = known.is_some_and(|worker| worker.drained);
     let (id, incarnation) = match known {
         Some(worker) => (worker.id, worker.incarnation + 1),
         None => {
@@ -34,6 +36,7 @@ pub(super) fn register(
         state: WorkerState::Alive,
         incarnation,
         software_version: software_version.to_owned(),
+        drained,
     }));
     expire_ranges(draft, id);
     Ok(Outcome::WorkerRegistered { worker: id, incarnation })
@@ -66,6 +69,40 @@ pub(super) fn set_state(
         draft.put(Row::Worker(row));
     }
     Ok(Outcome::Done)
+}
+
+/// Empties a worker from now on, or fills it again. Kind `InvalidInput` when the others could not
+/// hold as many copies as there are.
+pub(super) fn drain(draft: &mut Draft, worker: WorkerId, drained: bool) -> Result<Outcome> {
+    let row = draft.next.workers.get(&worker);
+    let row = row.ok_or_else(|| Error::not_found(format!("there is no worker {worker}")))?;
+    if row.drained == drained {
+        return Ok(Outcome::Done);
+    }
+    let row = Worker { drained, ..(**row).clone() };
+    if drained {
+        check_others_suffice(draft, worker)?;
+    }
+    draft.put(Row::Worker(row));
+    Ok(Outcome::Done)
+}
+
+fn check_others_suffice(draft: &Draft, worker: WorkerId) -> Result<()> {
+    let others = draft.next.workers.values().filter(|row| row.id != worker && row.takes_more());
+    let others = others.count();
+    for state in draft.next.tables.values().filter(|state| state.table.dropped.is_none()) {
+        let held = state.buckets.values().filter(|bucket| bucket.replicas.contains(&worker));
+        let factor = replication_factor(&state.table.settings, draft.next.workers.len());
+        let needed = held.map(|bucket| bucket.replicas.len().min(factor)).max().unwrap_or(0);
+        if needed > others {
+            return Err(Error::invalid(format!(
+                "table '{}' has {needed} copies of its parts and only {others} other workers could \
+                 hold them; start another worker first, or lower its replication_factor",
+                state.table.name
+            )));
+        }
+    }
+    Ok(())
 }
 
 pub(super) fn lease_part_ids(

@@ -10,11 +10,11 @@ pub struct Bucket {
     pub index: BucketIndex,
     /// The replica that accepts writes and merges.
     pub leader: WorkerId,
-    /// Every replica, the leader first.
+    /// Every replica, the one first that leads when it can.
     pub replicas: Vec<WorkerId>,
-    /// The replicas that hold everything that is committed.
+    /// The replicas that hold every part. The leader may still be fetching some.
     pub in_sync: Vec<WorkerId>,
-    /// Moves whenever `in_sync` does; a commit names the one that it was prepared under.
+    /// Moves whenever `replicas` or `in_sync` do; a commit names the one that it was prepared under.
     pub in_sync_version: u64,
     /// Moves whenever the leader does.
     pub epoch: Epoch,

@@ -26,6 +26,16 @@ pub struct Worker {
     pub incarnation: u64,
     /// The build that it runs.
     pub software_version: String,
+    /// Whether an operator wants it empty: others take over what it holds.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub drained: bool,
+}
+
+impl Worker {
+    /// Whether it may be given more to hold.
+    pub fn takes_more(&self) -> bool {
+        self.state == WorkerState::Alive && !self.drained
+    }
 }
 
 /// Part ids that one incarnation of a worker may use: `start..end`.

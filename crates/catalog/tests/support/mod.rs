@@ -80,7 +80,13 @@ impl Bench {
     pub fn write(&self, table: TableId, parts: &[u64]) -> TableWrite {
         let state = &self.state.tables[&table];
         let bucket = &state.buckets[&BucketIndex(0)];
-        let parts = parts.iter().map(|id| new_part(*id, bucket.leader)).collect();
+        // A leader that is not in sync yet writes as well.
+        let mut copies = vec![bucket.leader];
+        copies.extend(bucket.in_sync.iter().filter(|worker| **worker != bucket.leader));
+        let location = PartLocation::Local { copies: copies.clone() };
+        let part =
+            |id: &u64| NewPart { location: location.clone(), ..new_part(*id, bucket.leader) };
+        let parts = parts.iter().map(part).collect();
         TableWrite {
             table,
             schema_version: state.table.schema_version,
@@ -90,7 +96,7 @@ impl Bench {
                 bucket: BucketIndex(0),
                 epoch: bucket.epoch,
                 in_sync_version: bucket.in_sync_version,
-                synced: bucket.in_sync.clone(),
+                synced: copies,
                 parts,
                 deletions: Vec::new(),
                 removed: Vec::new(),

@@ -15,7 +15,7 @@ mod show;
 use std::sync::Arc;
 
 use granary_catalog::CommandBody;
-use granary_common::{Error, ErrorKind, QueryId, Result};
+use granary_common::{Error, ErrorKind, QueryId, Result, WorkerId};
 use granary_sql::{
     Named, Notice, Statement, TableName, find_database, resolve_name, resolve_table,
 };
@@ -96,6 +96,10 @@ pub async fn change(
         Statement::KillMutation { mutation_id, .. } => {
             kill_mutation(core, &QueryId(mutation_id))?;
             done.rows = 1;
+        }
+        Statement::DrainWorker { worker, drained } => {
+            let worker = WorkerId(worker);
+            execute(core, CommandBody::DrainWorker { worker, drained }).await?;
         }
         Statement::Use { database } => {
             done.session = Some(use_database(core, request, &database).await?)

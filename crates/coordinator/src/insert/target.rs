@@ -9,8 +9,9 @@ use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use datafusion::execution::SessionState;
 use futures::stream::{StreamExt, TryStreamExt};
+use granary_catalog::replication::{CopyTargets, leave_behind};
 use granary_catalog::{
-    Bucket, BucketWrite, InsertToken, PartLocation, Snapshot, Table, TableWrite,
+    Bucket, BucketWrite, InsertToken, PartLocation, Snapshot, Table, TableState, TableWrite,
 };
 use granary_common::{BucketIndex, Error, Result, TableId};
 use granary_execution::WriteSpec;
@@ -24,6 +25,7 @@ use super::feed::feed_views;
 use super::slowdown::{make_room, slowdown_notice};
 use super::upsert::{KeyRule, check_filled_once, upserted};
 use crate::core::Coordinator;
+use crate::lost::while_alive;
 use crate::mutate::{Removals, add_to};
 use crate::session::{Session, StatementSettings};
 use crate::views::SessionViews;
@@ -296,7 +298,9 @@ impl Target {
         let pieces = cutting.await.map_err(|error| {
             Error::internal(format!("cutting a block into buckets failed: {error}"))
         })??;
-        let writes = pieces.into_iter().map(|(index, rows)| self.write_bucket(core, index, rows));
+        // Boxed: what a bucket's write holds would else lie on the stack of every statement.
+        let write = |(index, rows)| Box::pin(self.write_bucket(core, index, rows));
+        let writes = pieces.into_iter().map(write);
         let mut buckets: Vec<BucketWrite> = futures::stream::iter(writes)
             .buffer_unordered(core.config.limits.bucket_writes_max)
             .try_collect()
@@ -311,33 +315,52 @@ impl Target {
         index: BucketIndex,
         rows: RecordBatch,
     ) -> Result<BucketWrite> {
-        let bucket = self.bucket(index)?;
+        // Who leads and holds the bucket may have changed since the rows were bound.
+        let newest = core.with.catalog.snapshot();
+        let (state, bucket) = self.bucket(&newest, index)?;
         let leader = bucket.leader;
         let spec = WriteSpec {
             schema: self.part_schema.clone(),
             bucket: index,
             location: PartLocation::Local { copies: vec![leader] },
+            copies: CopyTargets::of(&newest, state, bucket),
             partitions_per_block_max: self.partitions_per_block_max,
         };
         let worker = core.with.workers.api(leader)?;
-        let parts = worker.write_block(spec, rows).await?;
+        let writing = worker.write_block(spec, rows);
+        let parts = while_alive(core, Some(vec![leader]), writing).await?;
+        let (synced, in_sync_version) = match parts.first().map(|part| &part.location) {
+            Some(PartLocation::Local { copies }) => {
+                let version = leave_behind(&*core.with.catalog, bucket, copies).await?;
+                (copies.clone(), version)
+            }
+            _ => (bucket.in_sync.clone(), bucket.in_sync_version),
+        };
         Ok(BucketWrite {
             bucket: index,
             epoch: bucket.epoch,
-            in_sync_version: bucket.in_sync_version,
-            synced: vec![leader],
+            in_sync_version,
+            synced,
             parts,
             deletions: Vec::new(),
             removed: Vec::new(),
-            upsert_version: (!self.table.unique_key.is_empty()).then_some(bucket.upsert_version),
+            upsert_version: match self.table.unique_key.is_empty() {
+                true => None,
+                // Keys were looked up in the snapshot that the rows are bound to.
+                false => Some(self.bucket(&self.snapshot, index)?.1.upsert_version),
+            },
         })
     }
 
-    fn bucket(&self, index: BucketIndex) -> Result<&Bucket> {
-        let state = self.snapshot.tables.get(&self.table.id);
-        let bucket = state.and_then(|state| state.buckets.get(&index));
-        bucket.map(|bucket| bucket.as_ref()).ok_or_else(|| {
-            Error::internal(format!("table '{}' has no bucket {index}", self.table.name))
+    fn bucket<'a>(
+        &self,
+        snapshot: &'a Snapshot,
+        index: BucketIndex,
+    ) -> Result<(&'a TableState, &'a Bucket)> {
+        let state = snapshot.tables.get(&self.table.id);
+        let bucket = state.and_then(|state| Some((state, &**state.buckets.get(&index)?)));
+        bucket.ok_or_else(|| {
+            Error::conflict(format!("table '{}' was dropped meanwhile", self.table.name))
         })
     }
 }

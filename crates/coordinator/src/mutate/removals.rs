@@ -9,15 +9,17 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, UInt64Type};
 use futures::stream::{StreamExt, TryStreamExt};
 use granary_catalog::{
-    Bucket, BucketWrite, DeletionContent, KnownPart, MutationNote, NewDeletions, Part,
-    PartLocation, Snapshot, TableState, TableWrite, WriteOrigin,
+    Bucket, BucketWrite, CommandBody, CopiesChange, CopyChange, DeletionContent, KnownPart,
+    MutationNote, NewDeletions, Part, PartLocation, Snapshot, TableState, TableWrite, WriteOrigin,
 };
-use granary_common::{CatalogVersion, Error, PartId, Result, TableId};
+use granary_common::{CatalogVersion, Error, PartId, Result, TableId, WorkerId};
+use granary_execution::WrittenDeletions;
 use granary_storage::deletions::INLINE_BYTES_MAX;
 use granary_storage::{Deletions, PartRef};
 use parking_lot::Mutex;
 
 use crate::core::Coordinator;
+use crate::lost::while_alive;
 
 /// Places of rows in the parts of one table at one version: a bitmap for each part.
 #[derive(Debug)]
@@ -157,22 +159,61 @@ async fn loss(
         }
     };
     let encoded = rows.encode();
-    let content = match !in_file && encoded.len() <= INLINE_BYTES_MAX {
-        true => DeletionContent::Inline(encoded),
-        false => written(core, PartRef::at(part, version), rows).await?,
+    let new = match !in_file && encoded.len() <= INLINE_BYTES_MAX {
+        true => {
+            let content = DeletionContent::Inline(encoded);
+            NewDeletions { known, rows: total, content, synced: Vec::new() }
+        }
+        false => {
+            let WrittenDeletions { content, synced } =
+                Box::pin(written(core, PartRef::at(part, version), rows)).await?;
+            let new = NewDeletions { known, rows: total, content, synced };
+            Box::pin(check_copies(core, part, &new)).await?;
+            new
+        }
     };
-    Ok(Loss::Rows(NewDeletions { known, rows: total, content }))
+    Ok(Loss::Rows(new))
 }
 
-/// Lets a worker that holds the part write the vector.
-async fn written(core: &Coordinator, part: PartRef, rows: Deletions) -> Result<DeletionContent> {
+/// Lets a worker that holds the part write the vector, and send it to the other copies.
+async fn written(core: &Coordinator, part: PartRef, rows: Deletions) -> Result<WrittenDeletions> {
+    let live: Vec<WorkerId> = core.with.workers.live().into_iter().map(|(id, _)| id).collect();
     let holder = match &part.location {
-        PartLocation::Local { copies } => copies.first().copied(),
-        PartLocation::Shared { .. } => core.with.workers.live().first().map(|(id, _)| *id),
+        PartLocation::Local { copies } => copies.iter().find(|worker| live.contains(worker)),
+        PartLocation::Shared { .. } => live.first(),
     };
-    let holder =
-        holder.ok_or_else(|| Error::unavailable(format!("nobody holds part {}", part.id)))?;
-    core.with.workers.api(holder)?.write_deletions(part, rows).await
+    let holder = *holder
+        .ok_or_else(|| Error::unavailable(format!("no live worker holds part {}", part.id)))?;
+    let worker = core.with.workers.api(holder)?;
+    let writing = worker.write_deletions(part, rows);
+    while_alive(core, Some(vec![holder]), writing).await
+}
+
+/// A copy that did not take the vector is none any more; the statement then begins anew. Kind
+/// `Conflict` when there is one.
+async fn check_copies(core: &Coordinator, part: &Part, new: &NewDeletions) -> Result<()> {
+    let (DeletionContent::File { .. }, PartLocation::Local { copies }) =
+        (&new.content, &part.location)
+    else {
+        return Ok(());
+    };
+    let missed = copies.iter().filter(|worker| !new.synced.contains(worker));
+    let mut has_missed = false;
+    for worker in missed {
+        has_missed = true;
+        tracing::warn!(part = %part.id, %worker, "a copy has missed deletions and is given up");
+        let change = CopiesChange {
+            table: part.table,
+            worker: *worker,
+            change: CopyChange::Lost,
+            parts: vec![new.known],
+        };
+        core.with.catalog.execute(CommandBody::ChangeCopies(change)).await?;
+    }
+    match has_missed {
+        true => Err(Error::conflict(format!("part {} has lost a copy meanwhile", part.id))),
+        false => Ok(()),
+    }
 }
 
 fn by_bucket(state: &TableState, losses: Vec<(Arc<Part>, Loss)>) -> Result<Vec<BucketWrite>> {

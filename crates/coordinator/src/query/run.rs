@@ -20,6 +20,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::bind::explain_rows;
 use super::{Bound, BoundQuery, Pin, QueryHandle, to_edge};
 use crate::core::Coordinator;
+use crate::lost::{shun_silent, while_alive};
 
 /// The rows of a query. Dropping it stops the query on every worker.
 pub struct ResultStream {
@@ -109,9 +110,10 @@ async fn with_retries(
 ) -> Result<Opened> {
     let mut backoff = core.backoff();
     loop {
-        match open(core, state, plan).await {
+        match while_alive(core, None, Box::pin(open(core, state, plan))).await {
             Err(error) if error.kind() == ErrorKind::Unavailable && backoff.wait().await => {
                 tracing::warn!(%error, "a worker was lost; planning the query again");
+                shun_silent(core).await;
                 let session = &query.request.session;
                 **state = core.session_state(&query.snapshot, session, &query.settings)?;
             }

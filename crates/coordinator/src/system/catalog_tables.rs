@@ -61,7 +61,7 @@ impl View {
             .collect()
     }
 
-    fn buckets(&self) -> Vec<(&str, &TableState, &Bucket)> {
+    pub(super) fn buckets(&self) -> Vec<(&str, &TableState, &Bucket)> {
         self.tables()
             .into_iter()
             .flat_map(|(database, state)| {
@@ -70,7 +70,7 @@ impl View {
             .collect()
     }
 
-    fn address(&self, worker: WorkerId) -> String {
+    pub(super) fn address(&self, worker: WorkerId) -> String {
         self.snapshot.workers.get(&worker).map(|row| row.address.clone()).unwrap_or_default()
     }
 }
@@ -288,8 +288,23 @@ pub(super) fn parts(view: &View) -> Columns {
         .optional_texts("min_key", bounds(false))
         .optional_texts("max_key", bounds(true))
         .texts("location", rows.iter().map(|(_, _, part)| location_text(&part.location)))
+        .numbers("copies", rows.iter().map(|(_, _, part)| copies(view, part, false)))
+        .numbers("live_copies", rows.iter().map(|(_, _, part)| copies(view, part, true)))
         .numbers("schema_version", part(|part| part.schema_version))
         .numbers("added_version", part(|part| part.added.0))
+}
+
+/// Copies of a part; `live`: on workers that are alive.
+fn copies(view: &View, part: &Part, live: bool) -> u64 {
+    let is_alive = |worker: &&WorkerId| {
+        let row = view.snapshot.workers.get(*worker);
+        row.is_some_and(|row| row.state == WorkerState::Alive)
+    };
+    match &part.location {
+        PartLocation::Local { copies } if live => copies.iter().filter(is_alive).count() as u64,
+        PartLocation::Local { copies } => copies.len() as u64,
+        PartLocation::Shared { .. } => 1,
+    }
 }
 
 fn location_text(location: &PartLocation) -> String {
@@ -300,51 +315,6 @@ fn location_text(location: &PartLocation) -> String {
         }
         PartLocation::Shared { volume } => format!("shared: {volume}"),
     }
-}
-
-pub(super) fn buckets(view: &View) -> Columns {
-    let rows = view.buckets();
-    let version = view.snapshot.version;
-    let sum = |of: fn(&Part) -> u64| {
-        let parts = move |state: &TableState, bucket: &Bucket| {
-            let index = bucket.index;
-            let own = state.visible_parts(version).filter(|part| part.bucket == index);
-            own.map(|part| of(part)).sum()
-        };
-        rows.iter().map(|(_, state, bucket)| parts(state, bucket)).collect::<Vec<u64>>()
-    };
-    Columns::new()
-        .texts("database", rows.iter().map(|(database, ..)| database))
-        .texts("table", rows.iter().map(|(_, state, _)| &state.table.name))
-        .numbers("bucket", rows.iter().map(|(_, _, bucket)| u64::from(bucket.index.0)))
-        .numbers("leader", rows.iter().map(|(_, _, bucket)| bucket.leader.0))
-        .texts("leader_address", rows.iter().map(|(_, _, bucket)| view.address(bucket.leader)))
-        .numbers("replicas", rows.iter().map(|(_, _, bucket)| bucket.replicas.len() as u64))
-        .numbers("in_sync", rows.iter().map(|(_, _, bucket)| bucket.in_sync.len() as u64))
-        .numbers("epoch", rows.iter().map(|(_, _, bucket)| bucket.epoch.0))
-        .numbers("parts", sum(|_| 1))
-        .numbers("rows", sum(|part| part.rows))
-        .numbers("bytes", sum(|part| part.bytes))
-}
-
-pub(super) fn bucket_replicas(view: &View) -> Columns {
-    let buckets = view.buckets();
-    let rows: Vec<(&str, &TableState, &Bucket, WorkerId)> = buckets
-        .iter()
-        .flat_map(|(database, state, bucket)| {
-            bucket.replicas.iter().map(|worker| (*database, *state, *bucket, *worker))
-        })
-        .collect();
-    Columns::new()
-        .texts("database", rows.iter().map(|(database, ..)| database))
-        .texts("table", rows.iter().map(|(_, state, ..)| &state.table.name))
-        .numbers("bucket", rows.iter().map(|(_, _, bucket, _)| u64::from(bucket.index.0)))
-        .numbers("worker", rows.iter().map(|(.., worker)| worker.0))
-        .flags("is_leader", rows.iter().map(|(_, _, bucket, worker)| bucket.leader == *worker))
-        .flags(
-            "is_in_sync",
-            rows.iter().map(|(_, _, bucket, worker)| bucket.in_sync.contains(worker)),
-        )
 }
 
 pub(super) fn workers(view: &View) -> Columns {
@@ -366,6 +336,7 @@ pub(super) fn workers(view: &View) -> Columns {
         .texts("address", rows.iter().map(|row| &row.address))
         .texts("zone", rows.iter().map(|row| &row.zone))
         .texts("state", rows.iter().map(|row| state_text(row.state)))
+        .flags("drained", rows.iter().map(|row| row.drained))
         .numbers("incarnation", rows.iter().map(|row| row.incarnation))
         .texts("version", rows.iter().map(|row| &row.software_version))
         .numbers("leads_buckets", rows.iter().map(|row| leads(row.id)))

@@ -3,6 +3,7 @@
 //! A table is built when a query names it, from the query's own snapshot, as rows in memory: they
 //! can be shipped with a plan, so such tables join with users' tables wherever the plan runs.
 
+mod bucket_tables;
 mod catalog_tables;
 mod columns;
 mod information;
@@ -28,12 +29,13 @@ use columns::Columns;
 /// The schemas beside the users' databases.
 pub const SCHEMAS: [&str; 2] = ["information_schema", "system"];
 
-const SYSTEM_TABLES: [&str; 13] = [
+const SYSTEM_TABLES: [&str; 14] = [
     "bucket_replicas",
     "buckets",
     "columns",
     "databases",
     "merges",
+    "movements",
     "mutations",
     "one",
     "parts",
@@ -107,8 +109,9 @@ impl SystemSchema {
             ("system", "tables") => catalog_tables::tables(view),
             ("system", "columns") => catalog_tables::columns(view),
             ("system", "parts") => catalog_tables::parts(view),
-            ("system", "buckets") => catalog_tables::buckets(view),
-            ("system", "bucket_replicas") => catalog_tables::bucket_replicas(view),
+            ("system", "buckets") => bucket_tables::buckets(view),
+            ("system", "bucket_replicas") => bucket_tables::bucket_replicas(view),
+            ("system", "movements") => bucket_tables::movements(view),
             ("system", "workers") => catalog_tables::workers(view),
             ("system", "mutations") => mutations::mutations(view),
             ("system", "view_refreshes") => view_refreshes::view_refreshes(view),

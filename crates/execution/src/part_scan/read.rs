@@ -6,7 +6,7 @@ use std::sync::Arc;
 use datafusion::execution::TaskContext;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
-use granary_common::{Error, Result};
+use granary_common::{Error, ErrorKind, Result};
 use granary_storage::{Deletions, OpenPart, PartRef, PartScan, PartSchema, PartStore};
 
 use arrow::record_batch::RecordBatch;
@@ -91,20 +91,27 @@ pub async fn read_without(
     Ok(read_open(&*store.open_without(part, hidden).await?, schema, scan))
 }
 
-/// Reads a part wherever it is: here if it is here, else on the first of its holders that answers.
+/// Reads a part wherever it is: here if it is here, else on the first of its holders that answers. A
+/// copy that is gone or damaged is passed over while there are others.
 pub async fn read(
     access: &PartAccess,
     schema: Arc<PartSchema>,
     part: &ScannedPart,
     scan: PartScan,
 ) -> Result<PartRead> {
+    let mut failure = Error::unavailable(format!("no worker holds part {}", part.part.id));
     if let Some(store) = &access.store
         && store.holds(&part.part.location)
     {
-        return read_held(store, schema, &part.part, scan).await;
+        match read_held(store, Arc::clone(&schema), &part.part, scan.clone()).await {
+            Err(error) if part.holders.len() > 1 && is_elsewhere(&error) => {
+                tracing::warn!(part = %part.part.id, %error, "a copy cannot be read here");
+                failure = error;
+            }
+            read => return read,
+        }
     }
     let remote = RemotePartScan { schema, part: part.part.clone(), scan };
-    let mut failure = Error::unavailable(format!("no worker holds part {}", part.part.id));
     for holder in &part.holders {
         let api = match access.workers.api(*holder) {
             Ok(api) => api,
@@ -117,11 +124,16 @@ pub async fn read(
             Ok(batches) => {
                 return Ok(PartRead { batches, remote: true, skipped: Skipped::default() });
             }
-            Err(error) if error.kind().is_retryable() => failure = error,
+            Err(error) if is_elsewhere(&error) => failure = error,
             Err(error) => return Err(error),
         }
     }
     Err(failure)
+}
+
+/// Whether another copy may be better.
+fn is_elsewhere(error: &Error) -> bool {
+    error.kind().is_retryable() || error.kind() == ErrorKind::Corruption
 }
 
 /// The rows that are in both; both lists ascend and do not overlap.

@@ -15,6 +15,9 @@ const CHANNELS_MAX: u64 = 4096;
 /// An unused channel closes after this time.
 const CHANNEL_IDLE: Duration = Duration::from_secs(300);
 
+/// For how long a worker is left alone that did not answer: until the catalog knows, about.
+const SHUNNED_FOR: Duration = Duration::from_secs(5);
+
 /// Finds workers in the newest snapshot and keeps channels to them.
 #[derive(Debug)]
 pub struct CatalogDirectory {
@@ -23,6 +26,8 @@ pub struct CatalogDirectory {
     local: BTreeMap<WorkerId, Arc<dyn WorkerApi>>,
     /// By URL, since a worker may return under another address.
     remote: moka::sync::Cache<Url, Arc<RemoteWorker>>,
+    /// Workers that did not answer a moment ago.
+    shunned: moka::sync::Cache<WorkerId, ()>,
 }
 
 impl CatalogDirectory {
@@ -32,7 +37,11 @@ impl CatalogDirectory {
             .max_capacity(CHANNELS_MAX)
             .time_to_idle(CHANNEL_IDLE)
             .build();
-        Self { catalog, local, remote }
+        let shunned = moka::sync::Cache::builder()
+            .max_capacity(CHANNELS_MAX)
+            .time_to_live(SHUNNED_FOR)
+            .build();
+        Self { catalog, local, remote, shunned }
     }
 }
 
@@ -62,13 +71,28 @@ impl WorkerDirectory for CatalogDirectory {
                 row.address
             )));
         }
+        if self.shunned.contains_key(&worker) {
+            return Err(Error::unavailable(format!(
+                "worker {worker} at {} did not answer a moment ago",
+                row.address
+            )));
+        }
         worker_url(&row.address)
     }
 
     fn live(&self) -> Vec<(WorkerId, Url)> {
         let snapshot = self.catalog.snapshot();
-        let alive = snapshot.workers.values().filter(|row| row.state == WorkerState::Alive);
+        let alive = snapshot
+            .workers
+            .values()
+            .filter(|row| row.state == WorkerState::Alive && !self.shunned.contains_key(&row.id));
         alive.filter_map(|row| Some((row.id, worker_url(&row.address).ok()?))).collect()
+    }
+
+    fn shun(&self, worker: WorkerId) {
+        if !self.local.contains_key(&worker) {
+            self.shunned.insert(worker, ());
+        }
     }
 }
 

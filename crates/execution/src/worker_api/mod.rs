@@ -4,13 +4,16 @@ mod directory;
 mod ipc;
 mod merges;
 mod remote;
+mod replicas;
 
 use std::fmt::Debug;
 
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures::stream::BoxStream;
-use granary_catalog::{DeletionContent, NewPart, PartLocation};
+use granary_catalog::replication::CopyTargets;
+use granary_catalog::{NewPart, PartLocation};
 use granary_common::{BucketIndex, Result, WorkerId};
 use granary_storage::{ColumnStatistics, Deletions, PartRef, PartScan, PartSchema};
 use serde::{Deserialize, Serialize};
@@ -21,6 +24,7 @@ pub use directory::{CatalogDirectory, worker_url};
 pub use ipc::{IpcDecoder, IpcEncoder};
 pub use merges::{OptimizeSpec, Optimized, RunningMerge};
 pub use remote::{CLUSTER_HEADER, MESSAGE_BYTES_MAX, RemoteWorker, lazy_channel};
+pub use replicas::{CopySpec, FileRead, WrittenDeletions};
 
 /// Where and how a block becomes parts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -31,6 +35,9 @@ pub struct WriteSpec {
     pub bucket: BucketIndex,
     /// `Local` with the worker itself as the only copy, or the shared volume.
     pub location: PartLocation,
+    /// Who gets copies of a local part before the answer.
+    #[serde(default)]
+    pub copies: CopyTargets,
     /// Partitions that one block may touch; more is an error of kind `ResourceExhausted`.
     pub partitions_per_block_max: usize,
 }
@@ -49,10 +56,12 @@ pub struct RemotePartScan {
 #[async_trait]
 pub trait WorkerApi: Debug + Send + Sync {
     /// Sorts a block of one bucket, splits it by partition, writes its parts and syncs them.
-    /// Nothing is visible until the parts are committed.
+    /// Nothing is visible until the parts are committed. The parts that it gives say which workers
+    /// have copies: the targets of the spec that took them within a bound.
     ///
     /// Kinds: `InvalidInput` for a block that does not fit the schema, `ResourceExhausted` for too
-    /// many partitions or a full disk, `Unavailable` for a worker that is away or leaving.
+    /// many partitions or a full disk, `Unavailable` for a worker that is away or leaving, or when
+    /// fewer copies than the least could be made.
     async fn write_block(&self, spec: WriteSpec, block: RecordBatch) -> Result<Vec<NewPart>>;
 
     /// Reads one part. Dropping the stream stops the reading.
@@ -65,13 +74,16 @@ pub trait WorkerApi: Debug + Send + Sync {
     async fn part_statistics(&self, parts: Vec<PartRef>) -> Result<Vec<Vec<ColumnStatistics>>>;
 
     /// Makes `deletions`, together with those that `part` has already, ready for a commit: a small
-    /// vector as it is, a larger one as a synced file beside the part's. The worker must hold the
-    /// part.
+    /// vector as it is, a larger one as a synced file beside the part's, here and wherever else the
+    /// part has copies, as far as they take it within a bound. The worker must hold the part.
     ///
     /// Kinds: `InvalidInput` for rows that the part does not have, `ResourceExhausted` for a full
     /// disk, `Unavailable` for a worker that is away, is leaving or does not hold the part.
-    async fn write_deletions(&self, part: PartRef, deletions: Deletions)
-    -> Result<DeletionContent>;
+    async fn write_deletions(
+        &self,
+        part: PartRef,
+        deletions: Deletions,
+    ) -> Result<WrittenDeletions>;
 
     /// Merges parts of buckets that the worker leads, also while background merges are stopped, and
     /// returns when that is done. Dropping the call stops it; merges that are done stay.
@@ -83,6 +95,18 @@ pub trait WorkerApi: Debug + Send + Sync {
 
     /// The merges that run now.
     async fn running_merges(&self) -> Result<Vec<RunningMerge>>;
+
+    /// Fetches copies of parts from other workers, whatever is missing of them, and syncs them.
+    ///
+    /// Kinds: `Corruption` when every source sends something else than was written,
+    /// `ResourceExhausted` for a full disk, `Unavailable` for a worker that is away or leaving, or
+    /// when no source answers.
+    async fn copy_parts(&self, spec: CopySpec) -> Result<()>;
+
+    /// The bytes of one file of a part. Dropping the stream stops the reading.
+    ///
+    /// Kinds: `NotFound` for a file that is not there, `Unavailable` for a worker that is away.
+    async fn read_file(&self, file: FileRead) -> Result<BoxStream<'static, Result<Bytes>>>;
 }
 
 /// The way to every worker.
@@ -95,4 +119,8 @@ pub trait WorkerDirectory: Debug + Send + Sync {
 
     /// The workers that are given work now, in the order of their ids, with where they listen.
     fn live(&self) -> Vec<(WorkerId, Url)>;
+
+    /// Treats `worker` as away for some seconds: it did not answer, and the catalog does not know of
+    /// it yet.
+    fn shun(&self, worker: WorkerId);
 }

@@ -7,12 +7,13 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
-use granary_catalog::{DeletionContent, NewPart, codec};
+use granary_catalog::{NewPart, codec};
 use granary_common::{ClusterId, Error, Result};
 use granary_proto::internal::worker_client::WorkerClient;
 use granary_proto::internal::{
-    OptimizeRequest, PartStatisticsRequest, RunningMergesRequest, ScanPartRequest,
-    ScanPartResponse, WriteBlockRequest, WriteDeletionsRequest, write_block_request,
+    CopyPartsRequest, OptimizeRequest, PartStatisticsRequest, ReadFileRequest,
+    RunningMergesRequest, ScanPartRequest, ScanPartResponse, WriteBlockRequest,
+    WriteDeletionsRequest, write_block_request,
 };
 use granary_storage::{ColumnStatistics, Deletions, PartRef};
 use tonic::Request;
@@ -21,8 +22,8 @@ use tonic::transport::{Channel, Endpoint};
 use url::Url;
 
 use super::{
-    IpcDecoder, IpcEncoder, OptimizeSpec, Optimized, RemotePartScan, RunningMerge, WorkerApi,
-    WriteSpec,
+    CopySpec, FileRead, IpcDecoder, IpcEncoder, OptimizeSpec, Optimized, RemotePartScan,
+    RunningMerge, WorkerApi, WriteSpec, WrittenDeletions,
 };
 use crate::error::from_peer_status;
 
@@ -140,7 +141,7 @@ impl WorkerApi for RemoteWorker {
         &self,
         part: PartRef,
         deletions: Deletions,
-    ) -> Result<DeletionContent> {
+    ) -> Result<WrittenDeletions> {
         let request = WriteDeletionsRequest {
             part: codec::encode(&part)?.into(),
             deletions: deletions.encode().into(),
@@ -150,7 +151,7 @@ impl WorkerApi for RemoteWorker {
             .write_deletions(self.request(request))
             .await
             .map_err(|status| self.failed("deleting rows", &status))?;
-        codec::decode(&response.into_inner().content)
+        codec::decode(&response.into_inner().written)
     }
 
     async fn optimize(&self, spec: OptimizeSpec) -> Result<Optimized> {
@@ -170,6 +171,25 @@ impl WorkerApi for RemoteWorker {
             .await
             .map_err(|status| self.failed("asking for merges", &status))?;
         codec::decode(&response.into_inner().merges)
+    }
+
+    async fn copy_parts(&self, spec: CopySpec) -> Result<()> {
+        let request = CopyPartsRequest { spec: codec::encode(&spec)?.into() };
+        let mut client = self.client.clone();
+        let copied = client.copy_parts(self.request(request)).await;
+        copied.map(drop).map_err(|status| self.failed("copying parts", &status))
+    }
+
+    async fn read_file(&self, file: FileRead) -> Result<BoxStream<'static, Result<Bytes>>> {
+        let request = ReadFileRequest { file: codec::encode(&file)?.into() };
+        let mut client = self.client.clone();
+        let response = client
+            .read_file(self.request(request))
+            .await
+            .map_err(|status| self.failed("reading a file", &status))?;
+        let this = self.clone();
+        let bytes = response.into_inner().map_ok(|piece| piece.data);
+        Ok(bytes.map_err(move |status| this.failed("reading a file", &status)).boxed())
     }
 }
 

@@ -195,6 +195,15 @@ settings! {
     /// What one background merge reads at most, in MiB, 1 to 1048576; larger parts stay as they are.
     /// The table setting max_bytes_to_merge_at_max_space_in_pool goes before it. Default: 10240.
     merge_mib_max: u64 = (10_240), [Server, Worker];
+    /// Copies of parts that this worker fetches to make up for lost ones, in MiB a second, 1 to
+    /// 1048576. Default: 64.
+    copy_mib_s: u64 = (64), [Server, Worker];
+    /// How long a worker may be silent until others lead its buckets, in seconds, 2 to 3600.
+    /// Default: 4.
+    worker_lease_s: u64 = (4), [Metadata];
+    /// How long a dead worker is waited for before others get copies of its parts, in seconds, 0 to
+    /// 604800. Default: 60.
+    replace_after_s: u64 = (60), [Metadata];
     /// How long a drain waits for running queries and inserts, in seconds, 0 to 3600. Default: 30.
     drain_limit_s: u64 = (30), [Server, Metadata, Coordinator, Worker];
     /// Secret that signs tickets and session tokens, the same for all coordinators of a cluster.

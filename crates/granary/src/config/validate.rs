@@ -33,6 +33,9 @@ pub(super) fn bounds(role: Role, settings: &Settings) -> Result<()> {
     within("merge_threads", settings.merge_threads.map(|threads| threads as u64), 0..=256)?;
     within("merge_memory_mib", Some(settings.merge_memory_mib), 128..=1_048_576)?;
     within("merge_mib_max", Some(settings.merge_mib_max), 1..=1_048_576)?;
+    within("copy_mib_s", Some(settings.copy_mib_s), 1..=1_048_576)?;
+    within("worker_lease_s", Some(settings.worker_lease_s), 2..=3600)?;
+    within("replace_after_s", Some(settings.replace_after_s), 0..=604_800)?;
     within("drain_limit_s", Some(settings.drain_limit_s), 0..=3600)?;
     if role.uses("metadata") && settings.metadata.0.is_empty() {
         return Err(Error::invalid("metadata names no address"));

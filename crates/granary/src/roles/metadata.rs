@@ -1,6 +1,7 @@
 //! `granary metadata`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use granary_catalog::Catalog;
 use granary_common::{Error, NodeId, Result, SystemClock, SystemRandom};
@@ -17,12 +18,14 @@ pub(super) struct Metadata {
 impl Metadata {
     pub(super) async fn start(settings: &Settings, health: &Health) -> Result<Metadata> {
         let members = (1..).map(NodeId).zip(settings.metadata.0.iter().cloned()).collect();
-        let config = MetadataConfig::member(
+        let mut config = MetadataConfig::member(
             NodeId(settings.node_id),
             members,
             settings.data_dir.clone(),
             settings.raft_listen,
         );
+        config.timing.worker_lease = Duration::from_secs(settings.worker_lease_s);
+        config.timing.replace_after = Duration::from_secs(settings.replace_after_s);
         let node =
             MetadataNode::start(config, SystemClock::shared(), SystemRandom::shared()).await?;
         let catalog = node.catalog();

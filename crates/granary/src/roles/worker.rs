@@ -58,6 +58,7 @@ pub(super) async fn start_node(
         spill_bytes_max: spill_bytes(memory_bytes_max),
         sweep_interval: SWEEP_INTERVAL,
         merges: merge_settings(settings),
+        copy_bytes_per_s: settings.copy_mib_s * MIB,
     };
     WorkerNode::start(
         config,

@@ -56,6 +56,7 @@ pub fn config(folder: &std::path::Path, number: usize) -> WorkerConfig {
         spill_bytes_max: 1 << 30,
         sweep_interval: Duration::from_secs(600),
         merges: MergeSettings::default(),
+        copy_bytes_per_s: 1 << 30,
     }
 }
 
@@ -158,6 +159,7 @@ impl Cluster {
                 schema: schema.clone(),
                 bucket,
                 location: PartLocation::Local { copies: vec![row.leader] },
+                copies: granary_catalog::replication::CopyTargets::of(&snapshot, state, row),
                 partitions_per_block_max: 100,
             };
             let parts = api.write_block(spec, rows).await.expect("a block is written");
@@ -165,7 +167,7 @@ impl Cluster {
                 bucket,
                 epoch: row.epoch,
                 in_sync_version: row.in_sync_version,
-                synced: vec![row.leader],
+                synced: row.in_sync.clone(),
                 parts,
                 deletions: Vec::new(),
                 removed: Vec::new(),

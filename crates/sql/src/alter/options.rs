@@ -6,7 +6,7 @@ use granary_common::{Error, Result};
 use super::Draft;
 use crate::Notice;
 use crate::create_table::options::{
-    INDEX_NOTICE, PROJECTION_NOTICE, TTL_NOTICE, add_index, add_projection, settings,
+    INDEX_NOTICE, PROJECTION_NOTICE, TTL_NOTICE, add_index, add_projection, check_copies, settings,
 };
 use crate::error::did_you_mean;
 use crate::statement::{AlterAction, Rebuilt};
@@ -46,15 +46,14 @@ impl Draft<'_> {
                 }));
             }
             AlterAction::ModifySettings(written) => {
-                for name in ["replication_factor", "colocation_group"] {
-                    if written.iter().any(|(written, _)| written == name) {
-                        return Err(Error::unsupported(format!(
-                            "setting {name} is decided by CREATE TABLE and does not change"
-                        )));
-                    }
+                if written.iter().any(|(written, _)| written == "colocation_group") {
+                    return Err(Error::unsupported(
+                        "setting colocation_group is decided by CREATE TABLE and does not change",
+                    ));
                 }
                 let changed = settings(written, &mut self.notices)?;
                 self.next.settings.extend(changed);
+                check_copies(&self.next.settings)?;
             }
             AlterAction::ResetSettings(names) => {
                 for name in names {

@@ -63,8 +63,8 @@ pub(super) fn engine(
     if base.len() < lower.len() {
         written = arguments::without_replica(written);
         notices.push(Notice::new(format!(
-            "{name} is {engine} here: its path and replica name have no effect, and \
-             replication_factor is 1 for now"
+            "{name} is {engine} here: every table has copies on several workers, as many as its \
+             setting replication_factor says; the path and the replica's name have no effect"
         )));
     }
     let mut arguments = Arguments::new(engine, written, columns, keys);

@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use granary_catalog::replication::{
+    FACTOR_SETTING, MIN_COPIES_SETTING, min_copies, replication_factor,
+};
 use granary_catalog::{KeyExpression, Projection, SkipIndex, Table, TableOptions};
 use granary_common::{Error, Result};
 use sqlparser::ast::{Expr, Ident};
@@ -19,10 +22,14 @@ const INDEX_GRANULARITY_MAX: u64 = 1 << 20;
 /// Parts of one bucket and partition at which inserts may at most be held up or refused.
 const PARTS_MAX: u64 = 1_000_000;
 
+/// Copies of a part at most.
+const COPIES_MAX: u64 = 16;
+
 /// Settings that this version obeys.
-const KNOWN: [&str; 6] = [
+const KNOWN: [&str; 7] = [
     "index_granularity",
-    "replication_factor",
+    FACTOR_SETTING,
+    MIN_COPIES_SETTING,
     "colocation_group",
     "parts_to_delay_insert",
     "parts_to_throw_insert",
@@ -68,15 +75,10 @@ pub(crate) fn settings(
                 let bytes = bounded(name, value, u64::MAX)?;
                 settings.insert(name.clone(), bytes.to_string());
             }
-            "replication_factor" => match bounded(name, value, 16)? {
-                1 => {}
-                factor => {
-                    return Err(Error::unsupported(format!(
-                        "replication_factor = {factor}: replication is not there yet, the factor \
-                         can only be 1"
-                    )));
-                }
-            },
+            FACTOR_SETTING | MIN_COPIES_SETTING => {
+                let copies = bounded(name, value, COPIES_MAX)?;
+                settings.insert(name.clone(), copies.to_string());
+            }
             // The distribution has taken it.
             "colocation_group" => {}
             known if WITHOUT_EFFECT.contains(&known) => {
@@ -89,6 +91,17 @@ pub(crate) fn settings(
         }
     }
     Ok(settings)
+}
+
+/// Refuses a table whose writes could never be accepted.
+pub(crate) fn check_copies(settings: &BTreeMap<String, String>) -> Result<()> {
+    let least = min_copies(settings);
+    match replication_factor(settings, COPIES_MAX as usize) {
+        factor if least > factor => Err(Error::invalid(format!(
+            "min_copies = {least} is more than replication_factor = {factor}"
+        ))),
+        _ => Ok(()),
+    }
 }
 
 fn bounded(name: &str, value: &str, max: u64) -> Result<u64> {

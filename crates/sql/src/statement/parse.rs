@@ -86,6 +86,9 @@ fn one_statement(parser: &mut Parser<'_>, text: &str) -> Parsed<Statement> {
         Keyword::DELETE => super::mutate::delete(parser),
         Keyword::UPDATE => super::mutate::update(parser),
         Keyword::MERGE => super::merge::merge(parser),
+        Keyword::ALTER if super::cluster::is_alter_system(parser) => {
+            super::cluster::alter_system(parser)
+        }
         Keyword::ALTER => super::alter::alter_table(parser),
         Keyword::CREATE => create(parser, text),
         Keyword::DROP => drop(parser),

@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use crate::filter::Filter;
 
 pub use open_part::OpenPart;
+pub(crate) use part_files::read_file;
 pub use store::{PartStore, PartStoreOptions};
 
 /// A part as a plan names it, at one version of the catalog.

@@ -25,7 +25,9 @@ use crate::part::format::compute;
 use crate::schema::PartSchema;
 use crate::sort_order::{canonical_floats, sort_permutation};
 use crate::volume::Volume;
+pub(crate) use part::put;
 use partition::{Slice, split};
+pub(crate) use upload::Upload;
 
 /// Ids for new parts, from the worker's leased range.
 #[async_trait]

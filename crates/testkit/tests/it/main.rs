@@ -9,6 +9,7 @@ mod engines;
 mod faults;
 mod house_rules;
 mod refreshes;
+mod replication;
 mod sql;
 mod tpch;
 mod writers;

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use granary_catalog::replication::{CopyTargets, leave_behind};
 use granary_catalog::{
     Bucket, Catalog, CommandBody, DeletionContent, KnownPart, MergeParts, MergedPart, NewPart,
     Part, PartLocation, Snapshot, Table, TableState,
@@ -42,6 +43,8 @@ pub struct Job {
     /// Whether rows that the engine marks as deleted go as well.
     pub is_cleanup: bool,
     pub deduplicate_by: Option<Vec<ColumnId>>,
+    /// Who gets copies of the result.
+    pub copies: CopyTargets,
 }
 
 impl Job {
@@ -61,6 +64,7 @@ impl Job {
             version: snapshot.version,
             is_cleanup: false,
             deduplicate_by: None,
+            copies: CopyTargets::of(snapshot, state, bucket),
         })
     }
 
@@ -74,21 +78,13 @@ impl Job {
         self.inputs.iter().map(|part| part.bytes).sum()
     }
 
-    /// Where the merged part goes: where the newest input is, as this worker writes it.
+    /// Where the merged part is written: where the newest input is, before it is copied.
     pub fn location(&self) -> PartLocation {
         match self.inputs.last().map(|part| &part.location) {
             Some(PartLocation::Shared { volume }) => {
                 PartLocation::Shared { volume: volume.clone() }
             }
             _ => PartLocation::Local { copies: vec![self.bucket.leader] },
-        }
-    }
-
-    /// The replicas that hold a part at [`Job::location`].
-    fn synced(&self) -> Vec<WorkerId> {
-        match self.location() {
-            PartLocation::Shared { .. } => self.bucket.in_sync.clone(),
-            PartLocation::Local { copies } => copies,
         }
     }
 }
@@ -99,6 +95,16 @@ pub struct Made {
     /// `None` when no row is left.
     pub part: Option<NewPart>,
     pub rows: Box<dyn CarryOver>,
+}
+
+impl Made {
+    /// The workers that hold the result; `None` when that is whoever is in sync.
+    fn synced(&self) -> Option<&[WorkerId]> {
+        match self.part.as_ref().map(|part| &part.location)? {
+            PartLocation::Local { copies } => Some(copies),
+            PartLocation::Shared { .. } => None,
+        }
+    }
 }
 
 /// Where the rows of a merge's inputs are in its result.
@@ -182,7 +188,12 @@ impl Committer {
         let mut deletions = None;
         let mut last = Error::conflict("a merge was not committed");
         for _ in 0..COMMITS_MAX {
-            let command = command(job, &inputs, made.part.as_ref(), deletions.as_ref());
+            let under = match self.under(job, made).await {
+                Ok(under) => under,
+                Err(error) if error.kind() == ErrorKind::Conflict => return Ok(Ended::Overtaken),
+                Err(error) => return Err(error),
+            };
+            let command = command(job, under, &inputs, made, deletions.as_ref());
             match self.catalog.execute(CommandBody::MergeParts(command)).await {
                 Ok(_) => return Ok(Ended::Merged),
                 Err(error) if error.kind().is_retryable() => last = error,
@@ -213,6 +224,21 @@ impl Committer {
         }
         Err(last.context("a merge could not be committed"))
     }
+
+    /// The replicas that hold the result, and the in-sync version to commit it under. Replicas that
+    /// have missed it are left behind. Kind `Conflict` when the bucket is not led as it was.
+    async fn under(&self, job: &Job, made: &Made) -> Result<(Vec<WorkerId>, u64)> {
+        if let Some(synced) = made.synced() {
+            let version = leave_behind(&*self.catalog, &job.bucket, synced).await?;
+            return Ok((synced.to_vec(), version));
+        }
+        let snapshot = self.catalog.snapshot();
+        let state = snapshot.tables.get(&job.table.id);
+        let bucket = state.and_then(|state| state.buckets.get(&job.lane.bucket));
+        let bucket = bucket.filter(|bucket| bucket.epoch == job.bucket.epoch);
+        let bucket = bucket.ok_or_else(|| Error::conflict("the bucket has another leader"))?;
+        Ok((bucket.in_sync.clone(), bucket.in_sync_version))
+    }
 }
 
 fn newest(part: &Part) -> Option<CatalogVersion> {
@@ -221,11 +247,12 @@ fn newest(part: &Part) -> Option<CatalogVersion> {
 
 fn command(
     job: &Job,
+    (synced, in_sync_version): (Vec<WorkerId>, u64),
     inputs: &[Arc<Part>],
-    part: Option<&NewPart>,
+    made: &Made,
     deletions: Option<&(u64, DeletionContent)>,
 ) -> MergeParts {
-    let output = part.map(|part| MergedPart {
+    let output = made.part.as_ref().map(|part| MergedPart {
         part: part.clone(),
         deletions: deletions.filter(|(rows, _)| *rows > 0).cloned(),
     });
@@ -235,8 +262,8 @@ fn command(
         schema_version: job.table.schema_version,
         bucket: job.lane.bucket,
         epoch: job.bucket.epoch,
-        in_sync_version: job.bucket.in_sync_version,
-        synced: job.synced(),
+        in_sync_version,
+        synced,
         inputs: inputs.iter().map(known).collect(),
         outputs: output.into_iter().collect(),
     }
@@ -247,10 +274,8 @@ fn look_again(snapshot: &Snapshot, job: &Job, part: Option<&NewPart>) -> Found {
     if part.is_some_and(|part| state.parts.contains_key(&part.id)) {
         return Found::Committed;
     }
-    let is_led_alike = state.buckets.get(&job.lane.bucket).is_some_and(|bucket| {
-        let of = |bucket: &Bucket| (bucket.epoch, bucket.in_sync_version);
-        of(bucket) == of(&job.bucket)
-    });
+    let bucket = state.buckets.get(&job.lane.bucket);
+    let is_led_alike = bucket.is_some_and(|bucket| bucket.epoch == job.bucket.epoch);
     let there = |part: &Arc<Part>| {
         state.parts.get(&part.id).filter(|part| part.removed.is_none()).map(Arc::clone)
     };

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use granary_catalog::replication::holds;
 use granary_catalog::{Part, Snapshot, Table, TableState};
 use granary_common::{BucketIndex, PartId, WorkerId};
 use granary_storage::merge_pick::{Candidate, PickLimits};
@@ -43,7 +44,9 @@ impl Memory {
                     let since_ms = self.seen_ms.get(&part.id).copied().unwrap_or(now_ms);
                     seen_ms.insert(part.id, since_ms);
                     let age_ms = now_ms.saturating_sub(since_ms);
-                    Candidate::of(part, snapshot.version, age_ms, busy.contains(&part.id))
+                    // What is not here yet is in nobody's merge until it has been fetched.
+                    let is_busy = busy.contains(&part.id) || !holds(&part.location, worker);
+                    Candidate::of(part, snapshot.version, age_ms, is_busy)
                 };
                 let parts: Vec<Candidate> = parts.iter().map(candidate).collect();
                 if !self.is_left_alone(&lane, now_ms) {

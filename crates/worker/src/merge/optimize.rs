@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
+use granary_catalog::replication::holds;
 use granary_catalog::{Part, Snapshot, TableState};
 use granary_common::{CatalogVersion, Error, Result};
 use granary_execution::{OptimizeSpec, Optimized};
@@ -126,6 +127,12 @@ impl Merges {
             let parts = led(&snapshot, state, self.worker).remove(lane).unwrap_or_default();
             let parts: Vec<Arc<Part>> =
                 parts.into_iter().filter(|part| part.inserted.1.0 <= upto).collect();
+            if let Some(part) = parts.iter().find(|part| !holds(&part.location, self.worker)) {
+                return Err(Error::unavailable(format!(
+                    "worker {} leads bucket {} since a moment ago and is still fetching part {}",
+                    self.worker, lane.bucket, part.id
+                )));
+            }
             let ids: Vec<_> = parts.iter().map(|part| part.id).collect();
             let busy = self.book.busy();
             if ids.iter().any(|id| busy.contains(id)) {

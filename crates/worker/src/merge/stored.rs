@@ -5,19 +5,20 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use granary_catalog::{DeletionContent, NewPart, Part};
-use granary_common::{CatalogVersion, Clock, Error, Result};
+use granary_catalog::{DeletionContent, NewPart, Part, PartLocation};
+use granary_common::{CatalogVersion, Clock, Error, Result, WorkerId};
 use granary_execution::ActiveWork;
 use granary_storage::merge::{
     CollapseMode, CollapseRule, MergeProgress, MergeSpec, Merged, RowMap, StateMerger, Throttle,
     merge_parts,
 };
 use granary_storage::{
-    Deletions, PartRef, PartSchema, PartStore, Volume, delete_part, write_deletions,
+    Deletions, PartRef, PartSchema, PartStore, Volume, delete_part, deletion_file, write_deletions,
 };
 
 use super::job::{CarryOver, Job, Made, Merger};
 use crate::part_ids::LeasedPartIds;
+use crate::replicate::Shipper;
 
 /// Bytes in memory that a merge reads between two looks at what else runs.
 const STRIDE_BYTES: u64 = 16 << 20;
@@ -32,6 +33,8 @@ pub struct StoredParts {
     pub store: Arc<PartStore>,
     pub ids: Arc<LeasedPartIds>,
     pub states: Arc<dyn StateMerger>,
+    /// Copies what merges make.
+    pub shipper: Arc<Shipper>,
 }
 
 impl StoredParts {
@@ -60,12 +63,13 @@ impl Merger for StoredParts {
         let (states, progress) = (Arc::clone(&self.states), Arc::clone(progress));
         let Merged { part, rows } =
             merge_parts(&self.store, &volume, &*self.ids, spec, states, progress).await?;
+        let parts: Vec<NewPart> = part.into_iter().collect();
+        let mut copied = self.shipper.replicate(job.table.id, parts, &job.copies).await?;
+        let part = copied.pop();
         let merged = part.clone();
         let (store, ids) = (Arc::clone(&self.store), Arc::clone(&self.ids));
-        Ok(Made {
-            part,
-            rows: Box::new(Moved { store, volume, ids, rows, merged, job: job.clone() }),
-        })
+        let (shipper, job) = (Arc::clone(&self.shipper), job.clone());
+        Ok(Made { part, rows: Box::new(Moved { store, volume, ids, rows, merged, job, shipper }) })
     }
 
     async fn discard(&self, part: &NewPart, job: &Job) {
@@ -88,6 +92,7 @@ struct Moved {
     rows: RowMap,
     merged: Option<NewPart>,
     job: Job,
+    shipper: Arc<Shipper>,
 }
 
 #[async_trait]
@@ -114,6 +119,10 @@ impl CarryOver for Moved {
         let Some(merged) = &self.merged else { return Ok(Some((0, translated.to_inline()))) };
         let part = self.merged_ref(merged);
         let content = write_deletions(&self.volume, &part, &*self.ids, &translated).await?;
+        let synced = self.shipper.ship_deletions(&part, &content).await;
+        if deletion_file(&content).is_some() && !is_beside(&part.location, &synced) {
+            return Err(Error::unavailable("a copy of the merged part did not take its deletions"));
+        }
         Ok(Some((translated.len(), content)))
     }
 }
@@ -132,6 +141,13 @@ impl Moved {
             bytes: merged.bytes,
             schema_version: self.job.table.schema_version,
         }
+    }
+}
+
+fn is_beside(location: &PartLocation, synced: &[WorkerId]) -> bool {
+    match location {
+        PartLocation::Local { copies } => copies.iter().all(|worker| synced.contains(worker)),
+        PartLocation::Shared { .. } => true,
     }
 }
 

@@ -173,7 +173,7 @@ impl Bench {
         let mut write = self.write();
         let known = KnownPart { part: self.parts()[0].id, deletions: None };
         let content = DeletionContent::Inline(vec![0]);
-        write.deletions.push(NewDeletions { known, rows: 1, content });
+        write.deletions.push(NewDeletions { known, rows: 1, content, synced: Vec::new() });
         self.commit("delete".into(), write)
     }
 

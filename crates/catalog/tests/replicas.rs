@@ -1,0 +1,254 @@
+//! Buckets change hands, and parts gain and lose copies, without anybody being in sync who is not.
+
+mod support;
+
+use granary_catalog::*;
+use granary_common::ErrorKind::{Conflict, Internal, NotFound, Unavailable};
+use granary_common::{BucketIndex, CatalogVersion, PartId, TableId, WorkerId};
+use support::*;
+
+fn workers(ids: &[u64]) -> Vec<WorkerId> {
+    ids.iter().copied().map(WorkerId).collect()
+}
+
+fn bucket(bench: &Bench, table: TableId) -> &Bucket {
+    &bench.state.tables[&table].buckets[&BucketIndex(0)]
+}
+
+fn copies(bench: &Bench, table: TableId, part: u64) -> Vec<u64> {
+    match &bench.state.tables[&table].parts[&PartId(part)].location {
+        PartLocation::Local { copies } => copies.iter().map(|worker| worker.0).collect(),
+        PartLocation::Shared { .. } => panic!("a shared part"),
+    }
+}
+
+fn placed(bench: &Bench, table: TableId, change: impl FnOnce(&mut BucketPlacement)) -> CommandBody {
+    let mut placement = BucketPlacement::of(bucket(bench, table));
+    change(&mut placement);
+    CommandBody::PlaceBucket(placement)
+}
+
+fn copied(table: TableId, worker: u64, change: CopyChange, parts: &[u64]) -> CommandBody {
+    let known = |id: &u64| KnownPart { part: PartId(*id), deletions: None };
+    let parts = parts.iter().map(known).collect();
+    CommandBody::ChangeCopies(CopiesChange { table, worker: WorkerId(worker), change, parts })
+}
+
+/// Three workers; bucket 0 of the table is on the first two.
+fn bench() -> (Bench, TableId) {
+    let mut bench = Bench::with_workers(3);
+    let table = bench.table("t", 1);
+    assert_eq!(bucket(&bench, table).replicas, workers(&[1, 2]));
+    assert_eq!(bucket(&bench, table).in_sync, workers(&[1, 2]));
+    (bench, table)
+}
+
+#[test]
+fn new_buckets_get_replicas_on_distinct_workers() {
+    let mut bench = Bench::with_workers(3);
+    let table = bench.table("t", 6);
+    let buckets = bench.state.tables[&table].buckets.values();
+    let pairs: Vec<(u64, u64)> =
+        buckets.map(|bucket| (bucket.replicas[0].0, bucket.replicas[1].0)).collect();
+    assert_eq!(pairs, [(1, 2), (2, 3), (3, 1), (1, 3), (2, 1), (3, 2)]);
+    let mut single = Bench::with_workers(1);
+    let table = single.table("t", 1);
+    assert_eq!(bucket(&single, table).replicas, workers(&[1]));
+}
+
+#[test]
+fn the_factor_is_a_setting() {
+    let mut bench = Bench::with_workers(3);
+    for (factor, expected) in [("1", 1), ("2", 2), ("3", 3), ("9", 3)] {
+        let settings = [("replication_factor".to_owned(), factor.to_owned())].into();
+        let table = NewTable { settings, buckets: Some(1), ..new_table(factor) };
+        let made = bench.done(CommandBody::CreateTable { table, if_not_exists: false });
+        let Outcome::TableCreated(table) = made else { panic!("{made:?}") };
+        assert_eq!(bucket(&bench, table).replicas.len(), expected, "factor {factor}");
+    }
+}
+
+#[test]
+fn a_part_must_be_on_every_replica_in_sync() {
+    let (mut bench, table) = bench();
+    let mut commit = bench.commit(table, "a", &[1]);
+    let location = PartLocation::Local { copies: workers(&[1]) };
+    commit.tables[0].buckets[0].parts[0].location = location;
+    bench.refused(CommandBody::CommitWrite(commit.clone()), Conflict);
+    commit.tables[0].buckets[0].synced = workers(&[1]);
+    bench.refused(CommandBody::CommitWrite(commit.clone()), Conflict);
+    // Once the other one is out, one copy is enough.
+    bench.done(placed(&bench, table, |placement| placement.in_sync = workers(&[1])));
+    bench.refused(CommandBody::CommitWrite(commit.clone()), Conflict);
+    commit.tables[0].buckets[0].in_sync_version += 1;
+    bench.inserted(commit);
+    assert_eq!(copies(&bench, table, 1), [1]);
+}
+
+#[test]
+fn min_copies_decides_when_replicas_are_out() {
+    let mut bench = Bench::with_workers(2);
+    let settings = [("min_copies".to_owned(), "2".to_owned())].into();
+    let table = NewTable { settings, buckets: Some(1), ..new_table("t") };
+    let made = bench.done(CommandBody::CreateTable { table, if_not_exists: false });
+    let Outcome::TableCreated(table) = made else { panic!("{made:?}") };
+    bench.inserted(bench.commit(table, "two", &[1]));
+    bench.done(placed(&bench, table, |placement| placement.in_sync = workers(&[1])));
+    let one = bench.commit(table, "one", &[2]);
+    bench.refused(CommandBody::CommitWrite(one), Unavailable);
+}
+
+#[test]
+fn an_old_leader_cannot_commit() {
+    let (mut bench, table) = bench();
+    let late = bench.commit(table, "late", &[1]);
+    bench.done(placed(&bench, table, |placement| placement.leader = WorkerId(2)));
+    assert_eq!(bucket(&bench, table).epoch.0, 2);
+    bench.refused(CommandBody::CommitWrite(late), Conflict);
+    let state = &bench.state.tables[&table];
+    let merge = MergeParts {
+        table,
+        schema_version: state.table.schema_version,
+        bucket: BucketIndex(0),
+        epoch: epoch(1),
+        in_sync_version: bucket(&bench, table).in_sync_version,
+        synced: workers(&[1, 2]),
+        inputs: vec![KnownPart { part: PartId(1), deletions: None }],
+        outputs: Vec::new(),
+    };
+    bench.refused(CommandBody::MergeParts(merge), Conflict);
+}
+
+#[test]
+fn a_placement_holds_for_the_state_that_it_was_decided_from() {
+    let (mut bench, table) = bench();
+    let stale = placed(&bench, table, |placement| placement.in_sync = workers(&[2]));
+    bench.done(placed(&bench, table, |placement| placement.in_sync = workers(&[1])));
+    bench.refused(stale, Conflict);
+    type Spoil = fn(&mut BucketPlacement);
+    let cases: [(&str, Spoil); 5] = [
+        ("a leader that is no replica", |placement| placement.leader = WorkerId(3)),
+        ("twice", |placement| placement.replicas = workers(&[1, 1])),
+        ("unknown", |placement| placement.replicas = workers(&[1, 9])),
+        ("in sync, but no replica", |placement| placement.in_sync = workers(&[1, 3])),
+        ("nobody", |placement| placement.replicas.clear()),
+    ];
+    for (what, spoil) in cases {
+        println!("{what}");
+        bench.refused(placed(&bench, table, spoil), Internal);
+    }
+    // Nothing changes, nothing moves.
+    let version = bucket(&bench, table).in_sync_version;
+    bench.done(placed(&bench, table, |_| ()));
+    assert_eq!(bucket(&bench, table).in_sync_version, version);
+}
+
+#[test]
+fn whoever_joins_holds_everything() {
+    let (mut bench, table) = bench();
+    bench.done(placed(&bench, table, |placement| placement.in_sync = workers(&[1])));
+    bench.inserted(bench.commit(table, "a", &[1, 2]));
+    let write = bench.write(table, &[3]);
+    let stage =
+        |write| CommandBody::StageParts { transaction: "x".into(), write, views: Vec::new() };
+    bench.done(stage(write));
+    let join = |bench: &Bench| placed(bench, table, |to| to.in_sync = workers(&[1, 2]));
+    bench.refused(join(&bench), Conflict);
+    bench.done(copied(table, 2, CopyChange::Added, &[1, 2, 77]));
+    assert_eq!(copies(&bench, table, 2), [1, 2]);
+    // A long insert that is under way counts as well.
+    bench.refused(join(&bench), Conflict);
+    bench.done(copied(table, 2, CopyChange::Added, &[3]));
+    bench.done(join(&bench));
+    let commit = CommitWrite { staged: Some("x".into()), ..bench.commit(table, "b", &[]) };
+    bench.inserted(commit);
+    assert_eq!(copies(&bench, table, 3), [1, 2]);
+    bench.refused(copied(table, 9, CopyChange::Added, &[1]), NotFound);
+}
+
+#[test]
+fn copies_are_given_up_only_where_they_are_not_needed() {
+    let (mut bench, table) = bench();
+    bench.inserted(bench.commit(table, "a", &[1]));
+    bench.done(copied(table, 3, CopyChange::Added, &[1]));
+    // A replica does not give up its copies, and nobody while a replica has none.
+    bench.done(copied(table, 1, CopyChange::Spare, &[1]));
+    assert_eq!(copies(&bench, table, 1), [1, 2, 3]);
+    bench.done(copied(table, 2, CopyChange::Lost, &[1]));
+    assert_eq!(bucket(&bench, table).in_sync, workers(&[1]));
+    bench.done(copied(table, 3, CopyChange::Spare, &[1]));
+    assert_eq!(copies(&bench, table, 1), [1, 3]);
+    bench.done(copied(table, 2, CopyChange::Added, &[1]));
+    bench.done(copied(table, 3, CopyChange::Spare, &[1]));
+    assert_eq!(copies(&bench, table, 1), [1, 2]);
+    // The last copy stays named, whatever is said of it.
+    bench.done(copied(table, 1, CopyChange::Lost, &[1]));
+    bench.done(copied(table, 2, CopyChange::Lost, &[1]));
+    assert_eq!(copies(&bench, table, 1), [2]);
+}
+
+#[test]
+fn a_deletion_file_is_beside_every_copy() {
+    let (mut bench, table) = bench();
+    bench.inserted(bench.commit(table, "a", &[1]));
+    let content = DeletionContent::File { name: "deletions-9".into(), bytes: 20_000, crc32c: 7 };
+    let deleting = |bench: &Bench, synced: &[u64]| {
+        let mut commit = bench.commit(table, "d", &[]);
+        commit.tables[0].buckets[0].deletions = vec![NewDeletions {
+            known: KnownPart { part: PartId(1), deletions: None },
+            rows: 3,
+            content: content.clone(),
+            synced: workers(synced),
+        }];
+        CommandBody::CommitWrite(commit)
+    };
+    for synced in [&[][..], &[1], &[2, 3]] {
+        let command = deleting(&bench, synced);
+        bench.refused(command, Conflict);
+    }
+    bench.done(deleting(&bench, &[1, 2]));
+    // A copy that was made without the file does not count.
+    bench.done(copied(table, 3, CopyChange::Added, &[1]));
+    assert_eq!(copies(&bench, table, 1), [1, 2]);
+    let newest = bench.state.tables[&table].parts[&PartId(1)].deletions.last().map(|d| d.since);
+    assert!(newest.is_some_and(|since| since > CatalogVersion(0)));
+}
+
+#[test]
+fn parts_of_another_table_may_take_replicas_out_of_sync() {
+    let mut bench = Bench::with_workers(3);
+    let (from, to) = (bench.table("a", 2), bench.table("b", 2));
+    // The second table's bucket 0 begins with another worker.
+    let other = bench.state.tables[&to].buckets[&BucketIndex(0)].clone();
+    bench.inserted(bench.commit(from, "a", &[1]));
+    let copy =
+        CopyPartitions { from, to, partitions: Partitions::All, replace: false, remove: false };
+    bench.done(CommandBody::CopyPartitions(copy));
+    let shown = bench.state.tables[&to].parts.values().next().expect("a part");
+    let PartLocation::Local { copies } = &shown.location else { panic!("{shown:?}") };
+    let kept: Vec<WorkerId> =
+        other.in_sync.iter().copied().filter(|worker| copies.contains(worker)).collect();
+    assert_ne!(kept, other.in_sync);
+    assert_eq!(bench.state.tables[&to].buckets[&BucketIndex(0)].in_sync, kept);
+}
+
+#[test]
+fn a_worker_is_emptied_only_where_others_suffice() {
+    use granary_common::ErrorKind::InvalidInput;
+    let (mut bench, table) = bench();
+    let drain = |worker, drained| CommandBody::DrainWorker { worker: WorkerId(worker), drained };
+    bench.refused(drain(9, true), NotFound);
+    bench.done(drain(3, true));
+    bench.done(drain(3, true));
+    // One other worker is not enough for two copies.
+    bench.refused(drain(1, true), InvalidInput);
+    let other = bench.table("other", 2);
+    let mut buckets = bench.state.tables[&other].buckets.values();
+    assert!(buckets.all(|bucket| !bucket.replicas.contains(&WorkerId(3))));
+    // It stays so when it registers again.
+    bench.done(register("w3"));
+    assert!(bench.state.workers[&WorkerId(3)].drained);
+    bench.done(drain(3, false));
+    bench.done(drain(1, true));
+    assert_eq!(bucket(&bench, table).replicas, workers(&[1, 2]), "moving is the controller's");
+}

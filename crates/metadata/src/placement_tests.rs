@@ -1,0 +1,360 @@
+use std::collections::HashMap;
+
+use granary_catalog::{Command, NewTable, Snapshot, apply};
+use granary_common::{BucketIndex, CatalogVersion, ClusterId, Epoch};
+
+use super::*;
+use crate::config::Retention;
+use crate::leases::{Lease, LeaseView};
+
+const NOW_MS: u64 = 1_000_000;
+const LEASE_MS: u64 = 4_000;
+const REPLACE_AFTER_MS: u64 = 60_000;
+
+/// A cluster with a table of one bucket, as far as placement goes.
+#[derive(Clone)]
+struct Case {
+    /// Age of each worker's lease in ms, from worker 1 on, and its zone.
+    workers: Vec<(u64, &'static str)>,
+    factor: &'static str,
+    leader: u64,
+    replicas: Vec<u64>,
+    in_sync: Vec<u64>,
+}
+
+const ALIVE: u64 = 0;
+const DEAD: u64 = LEASE_MS;
+const LOST: u64 = REPLACE_AFTER_MS;
+
+fn ids(workers: &[u64]) -> Vec<WorkerId> {
+    workers.iter().copied().map(WorkerId).collect()
+}
+
+fn snapshot(case: &Case) -> Snapshot {
+    let mut state = Snapshot::default();
+    let mut run = |body: CommandBody| {
+        let version = CatalogVersion(state.version.0 + 1);
+        state = apply(&state, version, &Command { time_ms: 0, body }).expect("applies").next;
+    };
+    run(CommandBody::InitCluster { cluster: ClusterId("c".into()) });
+    for (place, (_, zone)) in case.workers.iter().enumerate() {
+        run(CommandBody::RegisterWorker {
+            identity: format!("w{place}"),
+            address: format!("w{place}:7422"),
+            zone: (*zone).to_owned(),
+            software_version: String::new(),
+        });
+    }
+    let settings = match case.factor {
+        "" => Default::default(),
+        factor => [("replication_factor".to_owned(), factor.to_owned())].into(),
+    };
+    let table = new_table(settings);
+    run(CommandBody::CreateTable { table, if_not_exists: false });
+    let table = *state.tables.keys().next().expect("a table");
+    let bucket = Bucket {
+        table,
+        index: BucketIndex(0),
+        leader: WorkerId(case.leader),
+        replicas: ids(&case.replicas),
+        in_sync: ids(&case.in_sync),
+        in_sync_version: 7,
+        epoch: Epoch(3),
+        upsert_version: 0,
+    };
+    let put = granary_catalog::Change::Put(granary_catalog::Row::Bucket(bucket));
+    state.with_changes(state.version, &[put])
+}
+
+fn new_table(settings: std::collections::BTreeMap<String, String>) -> NewTable {
+    NewTable {
+        database: granary_common::DatabaseId(1),
+        name: "t".into(),
+        engine: granary_catalog::TableEngine {
+            kind: granary_catalog::EngineKind::MergeTree,
+            arguments: vec![],
+        },
+        columns: vec![],
+        order_by: vec![],
+        primary_key_len: 0,
+        partition_by: vec![],
+        distribution: granary_catalog::Distribution::Rotation,
+        buckets: Some(1),
+        colocation_group: None,
+        settings,
+        comment: None,
+        unique_key: vec![],
+        options: Default::default(),
+    }
+}
+
+/// The next placement of the bucket: leader, replicas, those in sync.
+fn decided(case: &Case) -> Option<(u64, Vec<u64>, Vec<u64>)> {
+    let snapshot = snapshot(case);
+    let lease = |(row, (age_ms, _)): (&std::sync::Arc<Worker>, &(u64, &str))| {
+        let holder = LeaseHolder::Worker { worker: row.id, incarnation: row.incarnation };
+        let address = row.address.clone();
+        let pinned = CatalogVersion(u64::MAX);
+        (holder, Lease { address, pinned, renewed_ms: NOW_MS - age_ms })
+    };
+    let held: HashMap<_, _> = snapshot.workers.values().zip(&case.workers).map(lease).collect();
+    let leases = LeaseView { since_ms: 0, held };
+    let mut commands = place_buckets(&View {
+        snapshot: &snapshot,
+        leases: &leases,
+        now_ms: NOW_MS,
+        wall_ms: 0,
+        lease_ms: 10_000,
+        worker_lease_ms: LEASE_MS,
+        replace_after_ms: REPLACE_AFTER_MS,
+        housekeeping: false,
+        retention: &Retention::default(),
+    });
+    assert!(commands.len() <= 1, "{commands:?}");
+    let CommandBody::PlaceBucket(next) = commands.pop()? else { panic!("{commands:?}") };
+    assert_eq!((next.epoch, next.in_sync_version), (Epoch(3), 7));
+    // Whatever is decided can be carried out.
+    let command = Command { time_ms: 0, body: CommandBody::PlaceBucket(next.clone()) };
+    apply(&snapshot, CatalogVersion(snapshot.version.0 + 1), &command).expect("applies");
+    let numbers = |workers: &[WorkerId]| workers.iter().map(|worker| worker.0).collect();
+    Some((next.leader.0, numbers(&next.replicas), numbers(&next.in_sync)))
+}
+
+type Replicas<'a> = (u64, &'a [u64], &'a [u64]);
+
+fn case(workers: &[u64], (leader, replicas, in_sync): Replicas<'_>) -> Case {
+    Case {
+        workers: workers.iter().map(|age_ms| (*age_ms, "")).collect(),
+        factor: "",
+        leader,
+        replicas: replicas.to_vec(),
+        in_sync: in_sync.to_vec(),
+    }
+}
+
+#[track_caller]
+fn check(case: &Case, expected: Option<Replicas<'_>>) {
+    let expected =
+        expected.map(|(leader, replicas, in_sync)| (leader, replicas.to_vec(), in_sync.to_vec()));
+    assert_eq!(decided(case), expected);
+}
+
+#[test]
+fn leadership_moves_to_a_replica_in_sync() {
+    let all = [ALIVE, ALIVE, ALIVE];
+    check(&case(&all, (1, &[1, 2], &[1, 2])), None);
+    let first = [DEAD, ALIVE, ALIVE];
+    check(&case(&first, (1, &[1, 2], &[1, 2])), Some((2, &[1, 2], &[2])));
+    // The first of those in sync, else whoever lives.
+    check(&case(&first, (1, &[1, 2, 3], &[3, 1])), Some((3, &[1, 2, 3], &[3])));
+    check(&case(&first, (1, &[1, 2], &[1])), Some((2, &[1, 2], &[])));
+    // A replica that does not lead only falls out of sync.
+    let second = [ALIVE, DEAD, ALIVE];
+    check(&case(&second, (1, &[1, 2], &[1, 2])), Some((1, &[1, 2], &[1])));
+    check(&case(&second, (1, &[1, 2], &[1])), None);
+    // With nobody left there is nothing to do but to wait.
+    check(&case(&[DEAD, DEAD, ALIVE], (1, &[1, 2], &[1, 2])), None);
+    check(&case(&[LOST, LOST, ALIVE], (1, &[1, 2], &[1, 2])), None);
+}
+
+#[test]
+fn lost_replicas_are_replaced_after_the_grace_time() {
+    let holds = |age_ms| [ALIVE, age_ms, ALIVE, ALIVE];
+    check(&case(&holds(LOST - 1), (1, &[1, 2], &[1])), None);
+    check(&case(&holds(LOST), (1, &[1, 2], &[1])), Some((1, &[1, 3], &[1])));
+    // First what cannot wait, then the rest.
+    check(&case(&holds(LOST), (2, &[2, 1], &[2, 1])), Some((1, &[2, 1], &[1])));
+    check(&case(&holds(LOST), (1, &[2, 1], &[1])), Some((1, &[1, 3], &[1])));
+    // Nobody can take its place.
+    check(&case(&[ALIVE, LOST], (1, &[1, 2], &[1])), None);
+}
+
+#[test]
+fn replicas_become_as_many_as_the_table_wants() {
+    let all = [ALIVE, ALIVE, ALIVE];
+    check(&case(&all, (1, &[1], &[1])), Some((1, &[1, 2], &[1])));
+    check(&case(&[ALIVE], (1, &[1], &[1])), None);
+    let one = Case { factor: "1", ..case(&all, (1, &[1], &[1])) };
+    check(&one, None);
+    let fewer = Case { factor: "1", ..case(&all, (2, &[1, 2, 3], &[1, 2])) };
+    check(&fewer, Some((1, &[1], &[1])));
+    // Nobody goes before those that shall stay have everything.
+    let lagging = Case { factor: "1", ..case(&all, (2, &[3, 2], &[2])) };
+    check(&lagging, None);
+    let three = Case { factor: "3", ..case(&all, (1, &[1], &[1])) };
+    check(&three, Some((1, &[1, 2, 3], &[1])));
+    let mut zoned = case(&all, (1, &[1], &[1]));
+    zoned.workers = vec![(ALIVE, "a"), (ALIVE, "a"), (ALIVE, "b")];
+    check(&zoned, Some((1, &[1, 3], &[1])));
+}
+
+#[test]
+fn the_first_replica_leads_again_once_it_is_in_sync() {
+    let all = [ALIVE, ALIVE, ALIVE];
+    check(&case(&all, (2, &[1, 2], &[2])), None);
+    check(&case(&all, (2, &[1, 2], &[2, 1])), Some((1, &[1, 2], &[2, 1])));
+}
+
+#[test]
+fn a_replica_on_its_way_takes_the_place_when_it_has_everything() {
+    let all = [ALIVE, ALIVE, ALIVE];
+    check(&case(&all, (1, &[3, 2, 1], &[1, 2])), None);
+    check(&case(&all, (1, &[3, 2, 1], &[1, 2, 3])), Some((3, &[3, 2], &[2, 3])));
+    // What fails on the way is no loss: the old one is still there.
+    check(&case(&[ALIVE, ALIVE, LOST], (1, &[3, 2, 1], &[1, 2])), Some((1, &[2, 1], &[1, 2])));
+}
+
+/// A cluster whose workers fetch everything between two looks of the controller.
+struct Simulation {
+    state: Snapshot,
+    /// Replicas that came to a worker which had none of the bucket.
+    moved: usize,
+}
+
+impl Simulation {
+    fn new(workers: usize) -> Simulation {
+        let case = Case { workers: vec![(ALIVE, ""); workers], ..case(&[], (1, &[1], &[1])) };
+        let mut simulation = Simulation { state: snapshot(&case), moved: 0 };
+        let tables: Vec<_> = simulation.state.tables.keys().copied().collect();
+        tables.iter().for_each(|table| simulation.run(CommandBody::DropTable { table: *table }));
+        simulation
+    }
+
+    fn run(&mut self, body: CommandBody) {
+        let version = CatalogVersion(self.state.version.0 + 1);
+        self.state =
+            apply(&self.state, version, &Command { time_ms: 0, body }).expect("applies").next;
+    }
+
+    fn add_worker(&mut self) {
+        let place = self.state.workers.len();
+        self.run(CommandBody::RegisterWorker {
+            identity: format!("w{place}"),
+            address: format!("w{place}:7422"),
+            zone: String::new(),
+            software_version: String::new(),
+        });
+    }
+
+    fn add_table(&mut self, name: &str, buckets: u32, group: Option<&str>) {
+        let table = NewTable {
+            name: name.into(),
+            buckets: Some(buckets),
+            colocation_group: group.map(str::to_owned),
+            ..new_table(Default::default())
+        };
+        self.run(CommandBody::CreateTable { table, if_not_exists: false });
+    }
+
+    /// Looks until there is nothing to do; gives how often that took.
+    fn settle(&mut self) -> usize {
+        for looks in 0..200 {
+            let held = self.state.workers.values().map(|row| {
+                let holder = LeaseHolder::Worker { worker: row.id, incarnation: row.incarnation };
+                let address = row.address.clone();
+                (holder, Lease { address, pinned: CatalogVersion(0), renewed_ms: NOW_MS })
+            });
+            let leases = LeaseView { since_ms: 0, held: held.collect() };
+            let commands = place_buckets(&View {
+                snapshot: &self.state,
+                leases: &leases,
+                now_ms: NOW_MS,
+                wall_ms: 0,
+                lease_ms: 10_000,
+                worker_lease_ms: LEASE_MS,
+                replace_after_ms: REPLACE_AFTER_MS,
+                housekeeping: false,
+                retention: &Retention::default(),
+            });
+            if commands.is_empty() {
+                return looks;
+            }
+            for command in commands {
+                self.run(command);
+            }
+            self.fetch();
+        }
+        panic!("buckets move for ever");
+    }
+
+    fn fetch(&mut self) {
+        let buckets = self.state.tables.values().flat_map(|state| state.buckets.values());
+        let behind: Vec<BucketPlacement> = buckets
+            .filter(|bucket| bucket.in_sync.len() < bucket.replicas.len())
+            .map(|bucket| {
+                let in_sync = bucket.replicas.clone();
+                BucketPlacement { in_sync, ..BucketPlacement::of(bucket) }
+            })
+            .collect();
+        for placement in behind {
+            self.moved += 1;
+            self.run(CommandBody::PlaceBucket(placement));
+        }
+    }
+
+    /// How many buckets of a table each worker holds, and how many it leads.
+    fn spread(&self, name: &str) -> Vec<(usize, usize)> {
+        let is_it = |state: &&granary_catalog::TableState| {
+            state.table.name == name && state.table.dropped.is_none()
+        };
+        let state = self.state.tables.values().find(is_it).expect("a table");
+        let count = |of: &dyn Fn(&Bucket, WorkerId) -> bool, worker: WorkerId| {
+            state.buckets.values().filter(|bucket| of(bucket, worker)).count()
+        };
+        let workers = self.state.workers.keys();
+        workers
+            .map(|worker| {
+                let held = count(&|bucket, worker| bucket.replicas.contains(&worker), *worker);
+                let led = count(&|bucket, worker| bucket.leader == worker, *worker);
+                (held, led)
+            })
+            .collect()
+    }
+}
+
+#[test]
+fn a_new_worker_gets_its_share_by_the_fewest_moves() {
+    let mut simulation = Simulation::new(3);
+    simulation.add_table("wide", 24, None);
+    assert!(simulation.settle() == 0, "new tables lie evenly");
+    simulation.add_worker();
+    simulation.settle();
+    let held: Vec<usize> = simulation.spread("wide").iter().map(|(held, _)| *held).collect();
+    assert_eq!(held, [12, 12, 12, 12]);
+    assert_eq!(simulation.moved, 12);
+    let led: Vec<usize> = simulation.spread("wide").iter().map(|(_, led)| *led).collect();
+    assert_eq!(led, [6, 6, 6, 6]);
+}
+
+#[test]
+fn tables_of_a_group_stay_together() {
+    let mut simulation = Simulation::new(2);
+    simulation.add_table("a", 8, Some("g"));
+    simulation.add_table("b", 8, Some("g"));
+    simulation.add_worker();
+    simulation.settle();
+    let layout = |name: &str| -> Vec<(WorkerId, Vec<WorkerId>)> {
+        let state = simulation.state.tables.values().find(|s| s.table.name == name);
+        let buckets = state.expect("a table").buckets.values();
+        buckets.map(|bucket| (bucket.leader, bucket.replicas.clone())).collect()
+    };
+    assert_eq!(layout("a"), layout("b"));
+    let held: Vec<usize> = simulation.spread("a").iter().map(|(held, _)| *held).collect();
+    assert!(held.iter().all(|held| (5..=6).contains(held)), "{held:?}");
+}
+
+#[test]
+fn a_drained_worker_becomes_empty() {
+    let mut simulation = Simulation::new(4);
+    simulation.add_table("wide", 16, None);
+    simulation.settle();
+    simulation.run(CommandBody::DrainWorker { worker: WorkerId(2), drained: true });
+    simulation.settle();
+    let spread = simulation.spread("wide");
+    assert_eq!(spread[1], (0, 0));
+    assert_eq!(spread.iter().map(|(held, _)| held).sum::<usize>(), 32);
+    assert!([0, 2, 3].iter().all(|place| (10..=11).contains(&spread[*place].0)), "{spread:?}");
+    simulation.run(CommandBody::DrainWorker { worker: WorkerId(2), drained: false });
+    simulation.settle();
+    assert_eq!(simulation.spread("wide")[1].0, 8);
+}

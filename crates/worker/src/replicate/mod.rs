@@ -1,0 +1,22 @@
+//! Copies of parts on several workers.
+//!
+//! ```text
+//!   a part is written ─ Shipper ─► copy_parts of the other replicas ─► Receiver ─► read_file here
+//!   the catalog says that copies are missing ─ plan ─► Receiver ─► ChangeCopies, PlaceBucket
+//!   a sweep ─ Arrivals ─► never takes what is just coming in
+//! ```
+
+mod arrivals;
+mod catch_up;
+#[cfg(test)]
+mod chaos_tests;
+mod pace;
+mod plan;
+mod receive;
+mod ship;
+
+pub use arrivals::{Arrivals, Arriving};
+pub use catch_up::CatchUp;
+pub use pace::Pace;
+pub use receive::Receiver;
+pub use ship::Shipper;

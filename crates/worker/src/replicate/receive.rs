@@ -1,0 +1,91 @@
+//! Copies come in: from whichever holder answers, going on where the last one broke off.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::{self, BoxStream, StreamExt};
+use granary_common::{Error, PartId, Result, TableId, WorkerId};
+use granary_execution::{FileRead, WorkerDirectory};
+use granary_storage::merge::Throttle;
+use granary_storage::{FileSource, PartCopy, Volume, copy_part};
+
+use super::{Arrivals, Arriving};
+
+/// A source that sends nothing for so long is given up.
+const STALL_LIMIT: Duration = Duration::from_secs(10);
+
+/// Fetches parts to this worker's volume.
+#[derive(Debug)]
+pub struct Receiver {
+    pub volume: Arc<Volume>,
+    /// The way to the other workers.
+    pub workers: Arc<dyn WorkerDirectory>,
+    pub arrivals: Arc<Arrivals>,
+}
+
+impl Receiver {
+    /// Fetches a part from `sources`. The files are safe from sweeps for as long as what it gives
+    /// lives.
+    pub async fn copy(
+        &self,
+        wanted: &PartCopy,
+        sources: &[WorkerId],
+        throttle: &dyn Throttle,
+    ) -> Result<Arriving> {
+        let arriving = self.arrivals.arrive(wanted.files.1)?;
+        let source = Peers {
+            workers: &*self.workers,
+            files: wanted.files,
+            sources,
+            turn: AtomicUsize::new(0),
+        };
+        copy_part(&self.volume, wanted, &source, throttle).await?;
+        Ok(arriving)
+    }
+}
+
+/// The workers that hold a part, in turn.
+struct Peers<'a> {
+    workers: &'a dyn WorkerDirectory,
+    files: (TableId, PartId),
+    sources: &'a [WorkerId],
+    turn: AtomicUsize,
+}
+
+#[async_trait]
+impl FileSource for Peers<'_> {
+    async fn read(&self, file: &str, offset: u64) -> Result<BoxStream<'static, Result<Bytes>>> {
+        let mut failure = Error::unavailable("no other worker holds it");
+        for _ in self.sources {
+            let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+            let source = self.sources[turn % self.sources.len()];
+            let wanted = FileRead { files: self.files, name: file.to_owned(), offset };
+            let opened = async { self.workers.api(source)?.read_file(wanted).await };
+            match tokio::time::timeout(STALL_LIMIT, opened).await {
+                Ok(Ok(bytes)) => return Ok(impatient(bytes)),
+                Ok(Err(error)) => failure = error,
+                Err(_) => failure = stalled(),
+            }
+        }
+        Err(failure)
+    }
+}
+
+/// The same bytes, or an error where they stop coming.
+fn impatient(bytes: BoxStream<'static, Result<Bytes>>) -> BoxStream<'static, Result<Bytes>> {
+    let pieces = stream::unfold(Some(bytes), async |bytes| {
+        let mut bytes = bytes?;
+        match tokio::time::timeout(STALL_LIMIT, bytes.next()).await {
+            Ok(piece) => Some((piece?, Some(bytes))),
+            Err(_) => Some((Err(stalled()), None)),
+        }
+    });
+    pieces.boxed()
+}
+
+fn stalled() -> Error {
+    Error::unavailable(format!("no bytes came for {} s", STALL_LIMIT.as_secs()))
+}
