@@ -64,14 +64,7 @@ pub async fn change(
         }
         Statement::DropViews { views, if_exists, .. } => {
             let found = find_all(core, request, &views, if_exists).await?;
-            if let Some(Named::Table(table)) =
-                found.iter().find(|found| matches!(found, Named::Table(_)))
-            {
-                return Err(Error::invalid(format!(
-                    "'{}' is a table, not a view; write DROP TABLE",
-                    table.name
-                )));
-            }
+            only_views(&found)?;
             drop_all(core, found).await?;
         }
         Statement::TruncateTable { table, if_exists, .. } => {
@@ -112,6 +105,16 @@ pub async fn change(
         _ => return Err(Error::internal("a statement reached the wrong place")),
     }
     Ok(done)
+}
+
+fn only_views(found: &[Named]) -> Result<()> {
+    match found.iter().find(|found| matches!(found, Named::Table(_))) {
+        Some(Named::Table(table)) => Err(Error::invalid(format!(
+            "'{}' is a table, not a view; write DROP TABLE",
+            table.name
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// Cancels a query of this coordinator, whether it runs or waits to be fetched.

@@ -25,9 +25,7 @@ pub(super) fn rewrite(expression: &mut Expr) -> Result<()> {
         }
         Expr::Cast { data_type, expr, array: false, format: None, .. } if is_text(data_type) => {
             // Times have our own spelling as text, so every text goes one way.
-            let argument = (**expr).clone();
-            *expression =
-                templates::substitute(templates::expression("toString($1)")?, &[argument]);
+            *expression = substitute("toString($1)", &[(**expr).clone()])?;
             Ok(())
         }
         Expr::Substring { expr, substring_from: Some(from), substring_for, .. } => {
