@@ -13,7 +13,7 @@ use sqlparser::keywords::{Keyword, RESERVED_FOR_COLUMN_ALIAS};
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::Token;
 
-pub(crate) use tokens::tokenize;
+pub(crate) use tokens::{ANY_MARK, tokenize};
 
 /// The dialect. Double quotes and backticks enclose identifiers; case is kept.
 #[derive(Clone, Copy, Debug, Default)]

@@ -5,6 +5,7 @@ mod alter;
 mod alter_table;
 mod clauses;
 mod elements;
+mod explain;
 mod merge;
 mod merges;
 mod mutate;

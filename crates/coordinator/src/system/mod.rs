@@ -28,11 +28,12 @@ use columns::Columns;
 /// The schemas beside the users' databases.
 pub const SCHEMAS: [&str; 2] = ["information_schema", "system"];
 
-const SYSTEM_TABLES: [&str; 13] = [
+const SYSTEM_TABLES: [&str; 14] = [
     "bucket_replicas",
     "buckets",
     "columns",
     "databases",
+    "functions",
     "merges",
     "mutations",
     "one",
@@ -113,6 +114,7 @@ impl SystemSchema {
             ("system", "mutations") => mutations::mutations(view),
             ("system", "view_refreshes") => view_refreshes::view_refreshes(view),
             ("system", "queries") => node_tables::queries(view),
+            ("system", "functions") => node_tables::functions(),
             ("system", "settings") => node_tables::settings(view)?,
             ("information_schema", "schemata") => information::schemata(view),
             ("information_schema", "tables") => information::tables(view),

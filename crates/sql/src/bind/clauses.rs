@@ -2,9 +2,8 @@
 
 use granary_common::{Error, Result};
 use sqlparser::ast::{
-    BinaryOperator, Expr, FunctionArg, FunctionArgExpr, Ident, LimitClause, OrderBy, OrderByExpr,
-    OrderByKind, Query, Select, SelectFlavor, SelectItem, SetExpr, TableFactor, Value,
-    WildcardAdditionalOptions,
+    BinaryOperator, Expr, Ident, LimitClause, OrderBy, OrderByExpr, OrderByKind, Query, Select,
+    SelectFlavor, SelectItem, SetExpr, TableFactor, Value, WildcardAdditionalOptions,
 };
 
 use super::{fill, overlooked, templates, totals};
@@ -232,38 +231,4 @@ fn order_text(order_by: Option<&OrderBy>) -> String {
         }
         _ => String::new(),
     }
-}
-
-/// `numbers(n)` and `numbers(offset, n)` as a range.
-pub(super) fn rewrite_table_function(factor: &mut TableFactor) -> Result<()> {
-    let TableFactor::Table { name, alias, args: Some(arguments), .. } = factor else {
-        return Ok(());
-    };
-    if !name.to_string().eq_ignore_ascii_case("numbers") {
-        return Ok(());
-    }
-    let value = |argument: &FunctionArg| match argument {
-        FunctionArg::Unnamed(FunctionArgExpr::Expr(value)) => Some(value.to_string()),
-        _ => None,
-    };
-    let values: Option<Vec<String>> = arguments.args.iter().map(value).collect();
-    let (first, count) = match values.as_deref() {
-        Some([count]) => ("0".to_owned(), count.clone()),
-        Some([first, count]) => (first.clone(), count.clone()),
-        _ => return Err(Error::invalid("numbers takes a count, or an offset and a count")),
-    };
-    let text = format!(
-        "SELECT * FROM (SELECT value AS number FROM range({first}, ({first}) + ({count})))"
-    );
-    let mut query = templates::query(&text)?;
-    if let SetExpr::Select(select) = query.body.as_mut()
-        && let Some(table) = select.from.pop()
-    {
-        let kept = alias.take();
-        *factor = table.relation;
-        if let TableFactor::Derived { alias, .. } = factor {
-            *alias = kept;
-        }
-    }
-    Ok(())
 }

@@ -119,6 +119,11 @@ fn drop_global(tokens: &mut Vec<TokenWithSpan>) {
                     | Keyword::RIGHT
                     | Keyword::FULL
                     | Keyword::CROSS
+                    | Keyword::ANY
+                    | Keyword::ALL
+                    | Keyword::SEMI
+                    | Keyword::ANTI
+                    | Keyword::ASOF
             )
         );
         match before && keyword(tokens.get(at)) == Some(Keyword::GLOBAL) {

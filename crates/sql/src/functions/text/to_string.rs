@@ -10,9 +10,8 @@ use datafusion::common::Result;
 use crate::functions::datetime::time_texts;
 use crate::functions::scalar::{Arity, Scalar};
 
-pub(super) const TO_STRING: Scalar = Scalar {
+pub(in crate::functions) const TO_STRING: Scalar = Scalar {
     name: "toString",
-    summary: "a value as a text; times as YYYY-MM-DD HH:MM:SS",
     arity: Arity::Exactly(1),
     returns: |_| Ok(DataType::Utf8),
     kernel: to_string,
