@@ -8,8 +8,8 @@ use granary_common::{
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Column, DeletionContent, Distribution, KeyExpression, KeyRange, PartIdRange, PartLocation,
-    PartitionValue, TableEngine, TableOptions, ViewKind, WorkerState,
+    Column, CopyId, DeletionContent, Distribution, KeyExpression, KeyRange, PartIdRange,
+    PartLocation, PartitionValue, TableEngine, TableOptions, ViewKind, WorkerState,
 };
 use crate::types::ColumnType;
 
@@ -69,6 +69,13 @@ pub enum CommandBody {
         incarnation: u64,
         count: u64,
     },
+    /// Ends a lease of part ids, by where its range starts: nothing of it can be committed any more,
+    /// and files under its ids that nothing refers to may be deleted.
+    ReleasePartIds {
+        worker: WorkerId,
+        incarnation: u64,
+        start: u64,
+    },
     #[serde(alias = "CommitInsert")]
     CommitWrite(CommitWrite),
     /// Replaces parts by what they were merged into.
@@ -95,6 +102,11 @@ pub enum CommandBody {
     SetMerges {
         table: Option<TableId>,
         stopped: bool,
+    },
+    /// Notes that a copy of a part is damaged and why, or with no reason that it is whole again.
+    MarkDamage {
+        copy: CopyId,
+        reason: Option<String>,
     },
     /// Adds parts to a long insert without making them visible.
     StageParts {

@@ -4,7 +4,8 @@ use granary_common::{BucketIndex, DatabaseId, PartId, TableId, WorkerId};
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Bucket, Cluster, Database, InsertToken, Part, PartIdRange, StagedInsert, Table, View, Worker,
+    Bucket, Cluster, CopyId, Damage, Database, InsertToken, Part, PartIdRange, StagedInsert, Table,
+    View, Worker,
 };
 
 /// A row of the catalog.
@@ -20,6 +21,7 @@ pub enum Row {
     InsertToken(InsertToken),
     StagedInsert(StagedInsert),
     View(View),
+    Damage(Damage),
 }
 
 /// What identifies a row.
@@ -36,6 +38,7 @@ pub enum RowKey {
     InsertToken(TableId, String),
     StagedInsert(String),
     View(TableId),
+    Damage(CopyId),
 }
 
 impl Row {
@@ -52,6 +55,7 @@ impl Row {
             Row::InsertToken(row) => RowKey::InsertToken(row.table, row.token.clone()),
             Row::StagedInsert(row) => RowKey::StagedInsert(row.transaction.clone()),
             Row::View(row) => RowKey::View(row.id),
+            Row::Damage(row) => RowKey::Damage(row.copy),
         }
     }
 }
@@ -78,6 +82,11 @@ impl RowKey {
                 bytes.extend_from_slice(transaction.as_bytes());
             }
             RowKey::View(id) => push(&mut bytes, 10, &[id.0]),
+            RowKey::Damage(CopyId { table, part, worker }) => {
+                // No worker has the largest id.
+                let worker = worker.map_or(u64::MAX, |worker| worker.0);
+                push(&mut bytes, 11, &[table.0, part.0, worker]);
+            }
         }
         bytes
     }

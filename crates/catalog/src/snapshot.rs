@@ -6,8 +6,8 @@ use granary_common::{BucketIndex, CatalogVersion, DatabaseId, PartId, TableId, W
 use imbl::OrdMap;
 
 use crate::model::{
-    Bucket, Cluster, Database, InsertToken, Part, PartIdRange, StagedInsert, Table, View, ViewKind,
-    Worker,
+    Bucket, Cluster, CopyId, Damage, Database, InsertToken, Part, PartIdRange, StagedInsert, Table,
+    View, ViewKind, Worker,
 };
 use crate::row::{Change, Row, RowKey};
 
@@ -68,6 +68,8 @@ pub struct Snapshot {
     /// By transaction.
     pub staged: OrdMap<String, Arc<StagedInsert>>,
     pub views: OrdMap<TableId, Arc<View>>,
+    /// Copies of parts that were found damaged.
+    pub damage: OrdMap<CopyId, Arc<Damage>>,
     /// How many parts show the files of another part, by that part.
     shared_files: OrdMap<PartId, usize>,
 }
@@ -136,6 +138,11 @@ impl Snapshot {
             || self.staged.values().any(|insert| insert.parts.iter().any(|p| p.id == part))
     }
 
+    /// Whether a part shows the files of `owner` that is not `owner` itself.
+    pub(crate) fn shows_files_of(&self, owner: PartId) -> bool {
+        self.shared_files.contains_key(&owner)
+    }
+
     /// This snapshot after `changes`, at `version`. Rows of a table that is not there are ignored,
     /// since a table's deletion deletes what belongs to it.
     pub fn with_changes(&self, version: CatalogVersion, changes: &[Change]) -> Snapshot {
@@ -186,6 +193,9 @@ impl Snapshot {
             Row::View(row) => {
                 self.views.insert(row.id, Arc::new(row));
             }
+            Row::Damage(row) => {
+                self.damage.insert(row.copy, Arc::new(row));
+            }
         }
     }
 
@@ -218,6 +228,9 @@ impl Snapshot {
             }
             RowKey::View(id) => {
                 self.views.remove(id);
+            }
+            RowKey::Damage(copy) => {
+                self.damage.remove(copy);
             }
         }
     }
@@ -269,6 +282,7 @@ impl Snapshot {
         rows.extend(self.part_id_ranges.values().map(|row| Row::PartIdRange((**row).clone())));
         rows.extend(self.staged.values().map(|row| Row::StagedInsert((**row).clone())));
         rows.extend(self.views.values().map(|row| Row::View((**row).clone())));
+        rows.extend(self.damage.values().map(|row| Row::Damage((**row).clone())));
         rows
     }
 }

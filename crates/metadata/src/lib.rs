@@ -25,6 +25,7 @@ mod node;
 mod peers;
 mod raft;
 mod service;
+mod space;
 mod store;
 
 pub use config::{MetadataConfig, Retention, Timing};

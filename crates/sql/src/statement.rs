@@ -3,6 +3,7 @@
 
 mod alter;
 mod alter_table;
+mod check;
 mod clauses;
 mod elements;
 mod merge;
@@ -23,6 +24,7 @@ use crate::Notice;
 
 pub use alter::{AlterPartition, PartitionClause, PartitionCommand};
 pub use alter_table::{AlterAction, AlterTable, ColumnPlace, ModifyColumn, Rebuilt, RemovedOption};
+pub use check::CheckTable;
 pub use elements::{IndexClause, ProjectionClause};
 pub use merge::{Merge, MergeAction, MergeClause, MergeInsert};
 pub use merges::{EqualColumns, Optimize};
@@ -132,6 +134,7 @@ pub enum Statement {
     Describe {
         table: TableName,
     },
+    CheckTable(CheckTable),
     Use {
         database: String,
     },
@@ -160,6 +163,7 @@ impl Statement {
             Statement::CreateTable(create) => &create.notices,
             Statement::CreateView(create) => &create.table.notices,
             Statement::Optimize(optimize) => &optimize.notices,
+            Statement::CheckTable(check) => &check.notices,
             Statement::Delete(delete) => &delete.notices,
             Statement::Update(update) => &update.notices,
             Statement::AlterPartition(alter) => &alter.notices,

@@ -8,21 +8,25 @@ use async_trait::async_trait;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use granary_catalog::{DeletionContent, NewPart, PartLocation};
-use granary_common::{Error, Result, WorkerId};
+use granary_common::{Error, ErrorKind, Result, WorkerId};
 use granary_execution::{
     ActiveWork, OptimizeSpec, Optimized, RemotePartScan, RunningMerge, WorkerApi, WriteSpec,
     read_held,
 };
 use granary_storage::{
-    ColumnStatistics, Deletions, PartRef, PartStore, WriteOptions, write_block, write_deletions,
+    ColumnStatistics, Deletions, MetPart, PartRef, PartStore, WriteOptions, write_block,
+    write_deletions,
 };
 use tokio::sync::Semaphore;
 
 use crate::merge::Merges;
 use crate::part_ids::LeasedPartIds;
+use crate::quarantine::Quarantine;
 
 /// Blocks that are sorted and written at the same time; the rest waits.
 const CONCURRENT_WRITES_MAX: usize = 4;
+/// Parts that are checked at the same time: reading all of them must not keep queries from the disk.
+const CONCURRENT_CHECKS_MAX: usize = 2;
 
 /// Writes and reads the parts of this process.
 #[derive(Debug)]
@@ -31,9 +35,11 @@ pub struct LocalWorker {
     store: Arc<PartStore>,
     ids: Arc<LeasedPartIds>,
     writes: Semaphore,
+    checks: Semaphore,
     leaving: AtomicBool,
     active: ActiveWork,
     merges: Arc<Merges>,
+    quarantine: Arc<Quarantine>,
 }
 
 impl LocalWorker {
@@ -44,15 +50,18 @@ impl LocalWorker {
         ids: Arc<LeasedPartIds>,
         active: ActiveWork,
         merges: Arc<Merges>,
+        quarantine: Arc<Quarantine>,
     ) -> Self {
         Self {
             worker,
             store,
             ids,
             writes: Semaphore::new(CONCURRENT_WRITES_MAX),
+            checks: Semaphore::new(CONCURRENT_CHECKS_MAX),
             leaving: AtomicBool::new(false),
             active,
             merges,
+            quarantine,
         }
     }
 
@@ -138,6 +147,23 @@ impl WorkerApi for LocalWorker {
     async fn optimize(&self, spec: OptimizeSpec) -> Result<Optimized> {
         self.check_stays()?;
         self.merges.optimize(&spec).await
+    }
+
+    async fn check_part(&self, part: PartRef) -> Result<Option<String>> {
+        let stopped = |_| Error::unavailable("the worker has stopped");
+        let _turn = self.checks.acquire().await.map_err(stopped)?;
+        let copy = MetPart::from(&part).copy(self.worker);
+        let damage = match self.store.check(&part).await {
+            Ok(()) => None,
+            Err(error) if error.kind() == ErrorKind::Corruption => Some(error.message().to_owned()),
+            Err(error) => return Err(error),
+        };
+        let noted = self.quarantine.note(copy, damage.as_deref()).await?;
+        if noted || damage.is_some() {
+            // What is open was read from other files, or was not looked at as closely.
+            self.store.reopen(copy.part).await;
+        }
+        Ok(damage)
     }
 
     async fn running_merges(&self) -> Result<Vec<RunningMerge>> {

@@ -14,7 +14,7 @@ use granary_execution::{
     NodeMemory, PartAccess, WorkerApi, WorkerDirectory, add_fragment_service,
 };
 use granary_proto::internal::worker_server::WorkerServer;
-use granary_storage::{PartStore, PartStoreOptions, Volume, VolumeKind, Volumes};
+use granary_storage::PartStore;
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -29,12 +29,12 @@ use crate::heartbeat::Lease;
 use crate::local::LocalWorker;
 use crate::merge::{MergeSettings, Merges, StoredParts};
 use crate::part_ids::LeasedPartIds;
+use crate::quarantine::{Found, Quarantine};
 use crate::registration::Registration;
 use crate::server::{ClusterCheck, WorkerService};
 use crate::sweep::Sweeper;
+use crate::volumes::{open_local, open_store};
 
-/// The name of the shared volume.
-pub const SHARED_VOLUME: &str = "shared";
 /// How long a start waits for the metadata group.
 const JOIN_LIMIT: Duration = Duration::from_secs(60);
 /// Between attempts to reach it.
@@ -107,6 +107,7 @@ struct Parts {
     active: ActiveWork,
     sweeper: Sweeper,
     merges: Arc<Merges>,
+    damage: Found,
 }
 
 impl Parts {
@@ -119,7 +120,9 @@ impl Parts {
         joined: &Joined,
     ) -> Result<Parts> {
         let volume = Arc::new(open_local(folder, joined.id)?);
-        let store = Arc::new(open_store(config, &volume)?);
+        let (quarantine, damage) = Quarantine::new(joined.id, Arc::clone(catalog));
+        let store = open_store(config, &volume)?.with_damage_watch(quarantine.clone());
+        let store = Arc::new(store);
         let ids = LeasedPartIds::new(Arc::clone(catalog), joined.id, joined.incarnation);
         let ids = Arc::new(ids);
         let active = ActiveWork::default();
@@ -142,13 +145,14 @@ impl Parts {
             Arc::clone(&ids),
             active.clone(),
             Arc::clone(&merges),
+            quarantine,
         ));
         let itself: BTreeMap<WorkerId, Arc<dyn WorkerApi>> =
             BTreeMap::from([(joined.id, Arc::clone(&local) as Arc<dyn WorkerApi>)]);
         let directory = Arc::new(CatalogDirectory::new(Arc::clone(catalog), itself));
         let sweeper =
             Sweeper::new(Arc::clone(catalog), Arc::clone(&ids), volume, merges.replaced());
-        Ok(Parts { local, ids, store, directory, active, sweeper, merges })
+        Ok(Parts { local, ids, store, directory, active, sweeper, merges, damage })
     }
 }
 
@@ -183,7 +187,7 @@ impl WorkerNode {
             spill_dir: folder.spill(),
             spill_bytes_max: config.spill_bytes_max,
         })?);
-        let Parts { local, ids, store, directory, active, sweeper, merges } = parts;
+        let Parts { local, ids, store, directory, active, sweeper, merges, damage } = parts;
         let host = FragmentHost {
             functions,
             access: Arc::new(PartAccess {
@@ -207,6 +211,7 @@ impl WorkerNode {
         lease.keep(heartbeats.clone())?;
         tasks.spawn(sweeper.run(Arc::clone(&clock), config.sweep_interval));
         tasks.spawn(merges.run(tasks.clone()));
+        tasks.spawn(damage.run(Arc::clone(&clock)));
         tracing::info!(worker = %id, incarnation, %listen, "the worker serves");
         Ok(WorkerNode {
             id,
@@ -279,23 +284,6 @@ impl WorkerNode {
         tracing::info!(worker = %self.id, idle, "the worker has stopped");
         idle && ended
     }
-}
-
-fn open_local(folder: &DataFolder, id: WorkerId) -> Result<Volume> {
-    let path = folder.volume();
-    let path = path.to_str().ok_or_else(|| {
-        Error::invalid(format!("the path {} is not valid Unicode", path.display()))
-    })?;
-    Volume::open("local", VolumeKind::Local { worker: id }, path)
-}
-
-fn open_store(config: &WorkerConfig, local: &Arc<Volume>) -> Result<PartStore> {
-    let mut volumes = vec![Arc::clone(local)];
-    if let Some(url) = &config.volume_url {
-        let shared = Volume::open(SHARED_VOLUME, VolumeKind::Shared, url.as_str())?;
-        volumes.push(Arc::new(shared));
-    }
-    Ok(PartStore::new(Volumes::new(volumes), PartStoreOptions::default()))
 }
 
 /// Registers in the cluster, and remembers who the worker is there.

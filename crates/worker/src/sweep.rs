@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use granary_catalog::{Catalog, PartLocation, Snapshot};
 use granary_common::{Clock, PartId, Result, TableId};
-use granary_storage::{Volume, VolumeKind, delete_part, sweep_orphans};
+use granary_storage::{Volume, VolumeKind, delete_part, sweep_deletions, sweep_orphans};
 
 use crate::merge::Replaced;
 use crate::part_ids::LeasedPartIds;
@@ -46,6 +46,9 @@ impl Sweeper {
     pub async fn run(mut self, clock: Arc<dyn Clock>, interval: Duration) {
         clock.sleep(FIRST_AFTER.min(interval)).await;
         loop {
+            if let Err(error) = self.ids.give_back(clock.monotonic_ms()).await {
+                tracing::warn!(%error, "leases of part ids were not given back");
+            }
             if let Err(error) = self.sweep().await {
                 tracing::warn!(%error, "orphaned part files were not looked for");
             }
@@ -59,6 +62,7 @@ impl Sweeper {
         let leases = self.ids.hold_leases().await;
         let snapshot = self.catalog.read_latest().await?;
         let swept = sweep_orphans(&self.volume, &snapshot).await?;
+        sweep_deletions(&self.volume, &snapshot).await?;
         drop(leases);
         if !swept.deleted.is_empty() {
             tracing::info!(

@@ -2,6 +2,7 @@
 
 mod bucket;
 mod cluster;
+mod damage;
 mod part;
 mod scalar;
 mod table;
@@ -11,7 +12,8 @@ mod worker;
 
 pub use bucket::Bucket;
 pub use cluster::Cluster;
-pub use part::{DeletionContent, DeletionVector, Part, PartLocation};
+pub use damage::{CopyId, Damage};
+pub use part::{DELETIONS_FILE_PREFIX, DeletionContent, DeletionVector, Part, PartLocation};
 pub use scalar::{KeyRange, PartitionValue, Scalar};
 pub use table::{
     Column, ColumnDefault, ColumnRole, Database, Distribution, EarlierColumn, EngineKind,

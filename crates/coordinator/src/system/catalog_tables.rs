@@ -10,6 +10,7 @@ use granary_common::{ColumnId, WorkerId};
 use granary_sql::{show_create_table, show_create_view};
 
 use super::columns::Columns;
+use super::damage::damage_text;
 use super::partitions::partition_text;
 use super::{SCHEMAS, View};
 use crate::session::CATALOG_NAME;
@@ -290,6 +291,7 @@ pub(super) fn parts(view: &View) -> Columns {
         .texts("location", rows.iter().map(|(_, _, part)| location_text(&part.location)))
         .numbers("schema_version", part(|part| part.schema_version))
         .numbers("added_version", part(|part| part.added.0))
+        .optional_texts("damage", rows.iter().map(|(_, _, part)| damage_text(view, part)))
 }
 
 fn location_text(location: &PartLocation) -> String {

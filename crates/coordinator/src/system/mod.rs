@@ -5,6 +5,7 @@
 
 mod catalog_tables;
 mod columns;
+mod damage;
 mod information;
 mod merges;
 mod node_tables;

@@ -54,6 +54,12 @@ pub async fn read_held(
     part: &PartRef,
     mut scan: PartScan,
 ) -> Result<PartRead> {
+    if !store.may_read(part) {
+        return Err(Error::unavailable(format!(
+            "part {} is to be read from another copy",
+            part.id
+        )));
+    }
     let open = store.open(part).await?;
     let mut skipped = Skipped::default();
     if let Some(filter) = &scan.filter {
@@ -84,7 +90,7 @@ pub async fn read(
     scan: PartScan,
 ) -> Result<PartRead> {
     if let Some(store) = &access.store
-        && store.holds(&part.part.location)
+        && store.may_read(&part.part)
     {
         return read_held(store, schema, &part.part, scan).await;
     }

@@ -11,8 +11,9 @@ use granary_catalog::{DeletionContent, NewPart, codec};
 use granary_common::{ClusterId, Error, Result};
 use granary_proto::internal::worker_client::WorkerClient;
 use granary_proto::internal::{
-    OptimizeRequest, PartStatisticsRequest, RunningMergesRequest, ScanPartRequest,
-    ScanPartResponse, WriteBlockRequest, WriteDeletionsRequest, write_block_request,
+    CheckPartRequest, OptimizeRequest, PartStatisticsRequest, RunningMergesRequest,
+    ScanPartRequest, ScanPartResponse, WriteBlockRequest, WriteDeletionsRequest,
+    write_block_request,
 };
 use granary_storage::{ColumnStatistics, Deletions, PartRef};
 use tonic::Request;
@@ -161,6 +162,16 @@ impl WorkerApi for RemoteWorker {
             .await
             .map_err(|status| self.failed("merging parts", &status))?;
         codec::decode(&response.into_inner().optimized)
+    }
+
+    async fn check_part(&self, part: PartRef) -> Result<Option<String>> {
+        let request = CheckPartRequest { part: codec::encode(&part)?.into() };
+        let mut client = self.client.clone();
+        let response = client
+            .check_part(self.request(request))
+            .await
+            .map_err(|status| self.failed("checking a part", &status))?;
+        Ok(response.into_inner().damage)
     }
 
     async fn running_merges(&self) -> Result<Vec<RunningMerge>> {

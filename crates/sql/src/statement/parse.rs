@@ -98,6 +98,7 @@ fn one_statement(parser: &mut Parser<'_>, text: &str) -> Parsed<Statement> {
         Keyword::SET => set(parser),
         Keyword::OPTIMIZE => super::merges::optimize(parser),
         Keyword::SYSTEM => super::merges::system(parser),
+        Keyword::CHECK => super::check::check(parser),
         Keyword::KILL => super::processes::kill(parser),
         _ => Err(other(parser)?),
     }

@@ -17,7 +17,7 @@ use granary_storage::{
 };
 
 use super::job::{CarryOver, Job, Made, Merger};
-use crate::part_ids::LeasedPartIds;
+use crate::part_ids::{Hold, LeasedPartIds};
 
 /// Bytes in memory that a merge reads between two looks at what else runs.
 const STRIDE_BYTES: u64 = 16 << 20;
@@ -48,6 +48,7 @@ impl StoredParts {
 impl Merger for StoredParts {
     async fn merge(&self, job: &Job, progress: &Arc<MergeProgress>) -> Result<Made> {
         let volume = self.volume(job)?;
+        let hold = self.ids.hold();
         let spec = MergeSpec {
             schema: Arc::new(PartSchema::of(&job.table)),
             rule: CollapseRule::of(&job.table),
@@ -64,7 +65,15 @@ impl Merger for StoredParts {
         let (store, ids) = (Arc::clone(&self.store), Arc::clone(&self.ids));
         Ok(Made {
             part,
-            rows: Box::new(Moved { store, volume, ids, rows, merged, job: job.clone() }),
+            rows: Box::new(Moved {
+                store,
+                volume,
+                ids,
+                rows,
+                merged,
+                job: job.clone(),
+                _hold: hold,
+            }),
         })
     }
 
@@ -88,6 +97,8 @@ struct Moved {
     rows: RowMap,
     merged: Option<NewPart>,
     job: Job,
+    /// Until the merge is committed or given up.
+    _hold: Hold,
 }
 
 #[async_trait]
