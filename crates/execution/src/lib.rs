@@ -15,6 +15,7 @@ pub mod fragments;
 pub mod functions;
 pub mod memory;
 pub mod part_scan;
+pub mod row_expression;
 pub mod single_value;
 pub mod table_reading;
 pub mod worker_api;
@@ -30,8 +31,9 @@ pub use part_scan::facts::{Placement, ScanFacts};
 pub use part_scan::layout::{Layout, ScanSpec, ScannedPart, chunked};
 pub use part_scan::read::{PartAccess, PartRead, read_held};
 pub use part_scan::statistics::{ColumnSummaries, ColumnSummary};
+pub use row_expression::RowExpressions;
 pub use table_reading::TableReading;
 pub use worker_api::{
-    CatalogDirectory, OptimizeSpec, Optimized, RemotePartScan, RemoteWorker, RunningMerge,
-    WorkerApi, WorkerDirectory, WriteSpec,
+    CatalogDirectory, OptimizeSpec, Optimized, Relocation, RemotePartScan, RemoteWorker,
+    RunningMerge, WorkerApi, WorkerDirectory, WriteSpec,
 };

@@ -26,6 +26,7 @@ pub mod resolve;
 pub mod settings;
 pub mod show;
 pub mod statement;
+mod ttl;
 pub mod types;
 pub mod view;
 
@@ -51,8 +52,8 @@ pub use show::{DescribedColumn, describe, describe_view, show_create_table, show
 pub use statement::{
     AlterAction, AlterPartition, AlterTable, ColumnPlace, CreateTable, CreateView, Delete,
     EqualColumns, Insert, LikePattern, MaterializedClause, Merge, MergeAction, MergeClause,
-    MergeInsert, Optimize, OverwriteClause, PartitionClause, PartitionCommand, RefreshClause,
-    Statement, SystemView, TableName, Update, ViewAction, parse, refresh_text,
+    MergeInsert, Optimize, OverwriteClause, PartitionClause, PartitionCommand, Rebuilt,
+    RefreshClause, Statement, SystemView, TableName, Update, ViewAction, parse, refresh_text,
 };
 pub use types::{column_type_from_arrow, type_from_sql};
 pub use view::{AliasArguments, alias_arguments, query_columns, view_plan, view_query};

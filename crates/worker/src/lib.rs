@@ -17,6 +17,7 @@ mod part_ids;
 mod registration;
 mod server;
 mod sweep;
+mod volumes;
 
 pub use merge::MergeSettings;
 pub use node::{SHARED_VOLUME, WorkerConfig, WorkerNode};

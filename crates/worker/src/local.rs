@@ -13,12 +13,13 @@ use granary_execution::{
     ActiveWork, OptimizeSpec, Optimized, RemotePartScan, RunningMerge, WorkerApi, WriteSpec,
     read_held,
 };
+use granary_storage::ttl::RowEvaluator;
 use granary_storage::{
     ColumnStatistics, Deletions, PartRef, PartStore, WriteOptions, write_block, write_deletions,
 };
 use tokio::sync::Semaphore;
 
-use crate::merge::Merges;
+use crate::merge::{Merges, skip_indexes};
 use crate::part_ids::LeasedPartIds;
 
 /// Blocks that are sorted and written at the same time; the rest waits.
@@ -34,6 +35,7 @@ pub struct LocalWorker {
     leaving: AtomicBool,
     active: ActiveWork,
     merges: Arc<Merges>,
+    evaluator: Arc<dyn RowEvaluator>,
 }
 
 impl LocalWorker {
@@ -44,6 +46,7 @@ impl LocalWorker {
         ids: Arc<LeasedPartIds>,
         active: ActiveWork,
         merges: Arc<Merges>,
+        evaluator: Arc<dyn RowEvaluator>,
     ) -> Self {
         Self {
             worker,
@@ -53,6 +56,7 @@ impl LocalWorker {
             leaving: AtomicBool::new(false),
             active,
             merges,
+            evaluator,
         }
     }
 
@@ -86,6 +90,7 @@ impl WorkerApi for LocalWorker {
         })?;
         let options = WriteOptions {
             partitions_per_block_max: spec.partitions_per_block_max,
+            skip: skip_indexes(spec.indexes.clone(), &self.evaluator),
             ..WriteOptions::default()
         };
         write_block(volume, spec.location.clone(), &spec.schema, &*self.ids, block, &options).await
@@ -120,7 +125,7 @@ impl WorkerApi for LocalWorker {
     ) -> Result<DeletionContent> {
         self.check_stays()?;
         let _active = self.active.begin();
-        if matches!(&part.location, PartLocation::Local { copies } if copies.len() > 1) {
+        if matches!(&part.location, PartLocation::Local { copies, .. } if copies.len() > 1) {
             return Err(Error::unsupported(format!(
                 "part {} has several copies, and deletions of such a part are not written yet",
                 part.id

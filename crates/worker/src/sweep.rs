@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use granary_catalog::{Catalog, PartLocation, Snapshot};
-use granary_common::{Clock, PartId, Result, TableId};
-use granary_storage::{Volume, VolumeKind, delete_part, sweep_orphans};
+use granary_common::{Clock, PartId, Result, TableId, WorkerId};
+use granary_storage::{Volume, delete_part, sweep_orphans};
 
 use crate::merge::Replaced;
 use crate::part_ids::LeasedPartIds;
@@ -19,13 +19,14 @@ use crate::part_ids::LeasedPartIds;
 /// Before the first sweep, so that a start is not slowed down by it.
 const FIRST_AFTER: Duration = Duration::from_secs(20);
 
-/// Sweeps one local volume.
+/// Sweeps the volumes that only this worker reaches.
 #[derive(Debug)]
 pub struct Sweeper {
     pub catalog: Arc<dyn Catalog>,
     pub ids: Arc<LeasedPartIds>,
-    pub volume: Arc<Volume>,
-    /// The parts on the volume that the catalog named at the last sweep, with their tables.
+    pub volumes: Vec<Arc<Volume>>,
+    worker: WorkerId,
+    /// The parts on the volumes that the catalog named at the last sweep, with their tables.
     seen: BTreeMap<PartId, TableId>,
     /// Parts that were merged away since.
     replaced: Replaced,
@@ -36,10 +37,11 @@ impl Sweeper {
     pub fn new(
         catalog: Arc<dyn Catalog>,
         ids: Arc<LeasedPartIds>,
-        volume: Arc<Volume>,
+        worker: WorkerId,
+        volumes: Vec<Arc<Volume>>,
         replaced: Replaced,
     ) -> Self {
-        Self { catalog, ids, volume, seen: BTreeMap::new(), replaced }
+        Self { catalog, ids, volumes, worker, seen: BTreeMap::new(), replaced }
     }
 
     /// Sweeps every `interval`, for ever.
@@ -58,22 +60,25 @@ impl Sweeper {
     pub async fn sweep(&mut self) -> Result<()> {
         let leases = self.ids.hold_leases().await;
         let snapshot = self.catalog.read_latest().await?;
-        let swept = sweep_orphans(&self.volume, &snapshot).await?;
-        drop(leases);
-        if !swept.deleted.is_empty() {
-            tracing::info!(
-                parts = swept.deleted.len(),
-                bytes = swept.bytes,
-                "deleted part files that nothing refers to"
-            );
+        for volume in &self.volumes {
+            let swept = sweep_orphans(volume, &snapshot).await?;
+            if !swept.deleted.is_empty() {
+                tracing::info!(
+                    parts = swept.deleted.len(),
+                    bytes = swept.bytes,
+                    volume = volume.name,
+                    "deleted part files that nothing refers to"
+                );
+            }
         }
+        drop(leases);
         self.delete_departed(&snapshot).await
     }
 
     /// Deletes the files of parts that have left the catalog since the last sweep.
     async fn delete_departed(&mut self, snapshot: &Snapshot) -> Result<()> {
         self.seen.extend(std::mem::take(&mut *self.replaced.lock()));
-        let present = named(snapshot, &self.volume.kind);
+        let present = named(snapshot, self.worker);
         let staged = |part: PartId| {
             snapshot.staged.values().any(|insert| insert.parts.iter().any(|p| p.id == part))
         };
@@ -84,7 +89,10 @@ impl Sweeper {
             .map(|(part, table)| (*part, *table))
             .collect();
         for (part, table) in departed {
-            delete_part(&self.volume, table, part).await?;
+            // It is on one of them.
+            for volume in &self.volumes {
+                delete_part(volume, table, part).await?;
+            }
             tracing::debug!(%part, "deleted the files of a part that has left the catalog");
             self.seen.remove(&part);
         }
@@ -93,14 +101,12 @@ impl Sweeper {
     }
 }
 
-/// The parts whose files a volume holds as the catalog has it, with the table in their path. A part
+/// The parts whose files a worker's own volumes hold as the catalog has it, with the table in their path. A part
 /// may show the files of another one; those are kept as long as either is there.
-fn named(snapshot: &Snapshot, volume: &VolumeKind) -> BTreeMap<PartId, TableId> {
-    // A shared volume is swept of what no lease covers; whose parts they were is not known here.
-    let VolumeKind::Local { worker } = volume else { return BTreeMap::new() };
+fn named(snapshot: &Snapshot, worker: WorkerId) -> BTreeMap<PartId, TableId> {
     let parts = snapshot.tables.values().flat_map(|state| state.parts.values());
     let here = parts.filter(|part| match &part.location {
-        PartLocation::Local { copies } => copies.contains(worker),
+        PartLocation::Local { copies, .. } => copies.contains(&worker),
         PartLocation::Shared { .. } => false,
     });
     here.map(|part| part.file_owner()).map(|(table, part)| (part, table)).collect()
@@ -109,7 +115,8 @@ fn named(snapshot: &Snapshot, volume: &VolumeKind) -> BTreeMap<PartId, TableId> 
 #[cfg(test)]
 mod tests {
     use granary_catalog::MemoryCatalog;
-    use granary_common::{SystemClock, WorkerId};
+    use granary_common::SystemClock;
+    use granary_storage::VolumeKind;
 
     use super::*;
 
@@ -127,8 +134,13 @@ mod tests {
         let catalog: Arc<dyn Catalog> =
             Arc::new(MemoryCatalog::new("test", SystemClock::shared()).unwrap());
         let ids = Arc::new(LeasedPartIds::new(Arc::clone(&catalog), worker, 1));
-        let mut sweeper =
-            Sweeper::new(Arc::clone(&catalog), ids, Arc::new(volume), Replaced::default());
+        let mut sweeper = Sweeper::new(
+            Arc::clone(&catalog),
+            ids,
+            worker,
+            vec![Arc::new(volume)],
+            Replaced::default(),
+        );
         sweeper.replaced.lock().insert(PartId(70), TableId(7));
         sweeper.delete_departed(&catalog.snapshot()).await.unwrap();
         assert!(!file("70").exists());

@@ -138,7 +138,7 @@ pub fn new_part(id: u64, worker: WorkerId) -> NewPart {
         rows: 10,
         bytes: 100,
         key_range: None,
-        location: PartLocation::Local { copies: vec![worker] },
+        location: PartLocation::Local { copies: vec![worker], disk: None },
     }
 }
 

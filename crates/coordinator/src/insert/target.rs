@@ -10,9 +10,9 @@ use arrow::record_batch::RecordBatch;
 use datafusion::execution::SessionState;
 use futures::stream::{StreamExt, TryStreamExt};
 use granary_catalog::{
-    Bucket, BucketWrite, InsertToken, PartLocation, Snapshot, Table, TableWrite,
+    BoundIndex, Bucket, BucketWrite, InsertToken, PartLocation, Snapshot, Table, TableWrite,
 };
-use granary_common::{BucketIndex, Error, Result, TableId};
+use granary_common::{BucketIndex, Error, Result, TableId, WorkerId};
 use granary_execution::WriteSpec;
 use granary_sql::{Notice, RowProjection, resolve_table};
 use granary_storage::PartSchema;
@@ -296,7 +296,8 @@ impl Target {
         let pieces = cutting.await.map_err(|error| {
             Error::internal(format!("cutting a block into buckets failed: {error}"))
         })??;
-        let writes = pieces.into_iter().map(|(index, rows)| self.write_bucket(core, index, rows));
+        let writes =
+            pieces.into_iter().map(|(index, rows)| self.write_bucket(core, index, rows, turn));
         let mut buckets: Vec<BucketWrite> = futures::stream::iter(writes)
             .buffer_unordered(core.config.limits.bucket_writes_max)
             .try_collect()
@@ -310,14 +311,16 @@ impl Target {
         core: &Coordinator,
         index: BucketIndex,
         rows: RecordBatch,
+        turn: u64,
     ) -> Result<BucketWrite> {
         let bucket = self.bucket(index)?;
         let leader = bucket.leader;
         let spec = WriteSpec {
             schema: self.part_schema.clone(),
             bucket: index,
-            location: PartLocation::Local { copies: vec![leader] },
+            location: self.location(core, leader, turn),
             partitions_per_block_max: self.partitions_per_block_max,
+            indexes: self.indexes(),
         };
         let worker = core.with.workers.api(leader)?;
         let parts = worker.write_block(spec, rows).await?;
@@ -331,6 +334,18 @@ impl Target {
             removed: Vec::new(),
             upsert_version: (!self.table.unique_key.is_empty()).then_some(bucket.upsert_version),
         })
+    }
+
+    /// Skip indexes of new parts.
+    fn indexes(&self) -> Vec<BoundIndex> {
+        let indexes = self.table.options.indexes.iter();
+        indexes.filter_map(|index| index.bound.clone()).collect()
+    }
+
+    /// Where the leader puts new parts: on a disk of the first volume of the table's policy.
+    fn location(&self, core: &Coordinator, leader: WorkerId, turn: u64) -> PartLocation {
+        let tiers = &core.config.tiers;
+        tiers.location(tiers.first_disk(&self.table, turn), leader)
     }
 
     fn bucket(&self, index: BucketIndex) -> Result<&Bucket> {

@@ -167,7 +167,7 @@ async fn loss(
 /// Lets a worker that holds the part write the vector.
 async fn written(core: &Coordinator, part: PartRef, rows: Deletions) -> Result<DeletionContent> {
     let holder = match &part.location {
-        PartLocation::Local { copies } => copies.first().copied(),
+        PartLocation::Local { copies, .. } => copies.first().copied(),
         PartLocation::Shared { .. } => core.with.workers.live().first().map(|(id, _)| *id),
     };
     let holder =

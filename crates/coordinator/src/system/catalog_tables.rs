@@ -8,6 +8,7 @@ use granary_catalog::{
 };
 use granary_common::{ColumnId, WorkerId};
 use granary_sql::{show_create_table, show_create_view};
+use granary_storage::volume::tiers::disk_of;
 
 use super::columns::Columns;
 use super::partitions::partition_text;
@@ -288,13 +289,14 @@ pub(super) fn parts(view: &View) -> Columns {
         .optional_texts("min_key", bounds(false))
         .optional_texts("max_key", bounds(true))
         .texts("location", rows.iter().map(|(_, _, part)| location_text(&part.location)))
+        .texts("disk_name", rows.iter().map(|(_, _, part)| disk_of(part)))
         .numbers("schema_version", part(|part| part.schema_version))
         .numbers("added_version", part(|part| part.added.0))
 }
 
 fn location_text(location: &PartLocation) -> String {
     match location {
-        PartLocation::Local { copies } => {
+        PartLocation::Local { copies, .. } => {
             let workers: Vec<String> = copies.iter().map(ToString::to_string).collect();
             format!("local: {}", workers.join(", "))
         }
@@ -356,7 +358,7 @@ pub(super) fn workers(view: &View) -> Columns {
     };
     let holds = |worker: WorkerId, of: fn(&Part) -> u64| {
         let held = parts.iter().filter(|(_, _, part)| match &part.location {
-            PartLocation::Local { copies } => copies.contains(&worker),
+            PartLocation::Local { copies, .. } => copies.contains(&worker),
             PartLocation::Shared { .. } => false,
         });
         held.map(|(_, _, part)| of(part)).sum::<u64>()

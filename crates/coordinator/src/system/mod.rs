@@ -10,6 +10,7 @@ mod merges;
 mod mutations;
 mod node_tables;
 mod partitions;
+mod tiers;
 mod view_refreshes;
 
 use std::sync::Arc;
@@ -28,17 +29,19 @@ use columns::Columns;
 /// The schemas beside the users' databases.
 pub const SCHEMAS: [&str; 2] = ["information_schema", "system"];
 
-const SYSTEM_TABLES: [&str; 13] = [
+const SYSTEM_TABLES: [&str; 15] = [
     "bucket_replicas",
     "buckets",
     "columns",
     "databases",
+    "disks",
     "merges",
     "mutations",
     "one",
     "parts",
     "queries",
     "settings",
+    "storage_policies",
     "tables",
     "view_refreshes",
     "workers",
@@ -112,6 +115,8 @@ impl SystemSchema {
             ("system", "workers") => catalog_tables::workers(view),
             ("system", "mutations") => mutations::mutations(view),
             ("system", "view_refreshes") => view_refreshes::view_refreshes(view),
+            ("system", "disks") => tiers::disks(view),
+            ("system", "storage_policies") => tiers::storage_policies(view),
             ("system", "queries") => node_tables::queries(view),
             ("system", "settings") => node_tables::settings(view)?,
             ("information_schema", "schemata") => information::schemata(view),

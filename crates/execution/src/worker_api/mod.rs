@@ -10,7 +10,7 @@ use std::fmt::Debug;
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use futures::stream::BoxStream;
-use granary_catalog::{DeletionContent, NewPart, PartLocation};
+use granary_catalog::{BoundIndex, DeletionContent, NewPart, PartLocation};
 use granary_common::{BucketIndex, Result, WorkerId};
 use granary_storage::{ColumnStatistics, Deletions, PartRef, PartScan, PartSchema};
 use serde::{Deserialize, Serialize};
@@ -19,7 +19,7 @@ use url::Url;
 
 pub use directory::{CatalogDirectory, worker_url};
 pub use ipc::{IpcDecoder, IpcEncoder};
-pub use merges::{OptimizeSpec, Optimized, RunningMerge};
+pub use merges::{OptimizeSpec, Optimized, Relocation, RunningMerge};
 pub use remote::{CLUSTER_HEADER, MESSAGE_BYTES_MAX, RemoteWorker, lazy_channel};
 
 /// Where and how a block becomes parts.
@@ -33,6 +33,9 @@ pub struct WriteSpec {
     pub location: PartLocation,
     /// Partitions that one block may touch; more is an error of kind `ResourceExhausted`.
     pub partitions_per_block_max: usize,
+    /// Skip indexes that the parts get.
+    #[serde(default)]
+    pub indexes: Vec<BoundIndex>,
 }
 
 /// One part to read for somebody else.

@@ -157,7 +157,8 @@ impl Cluster {
             let spec = WriteSpec {
                 schema: schema.clone(),
                 bucket,
-                location: PartLocation::Local { copies: vec![row.leader] },
+                indexes: Vec::new(),
+                location: PartLocation::Local { copies: vec![row.leader], disk: None },
                 partitions_per_block_max: 100,
             };
             let parts = api.write_block(spec, rows).await.expect("a block is written");

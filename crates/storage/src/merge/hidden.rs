@@ -116,6 +116,7 @@ async fn open_input(
         rows: None,
         batch_rows: READ_ROWS,
         limit: None,
+        hints: Vec::new(),
     };
     Ok((open.scan(Arc::clone(schema), scan), positions))
 }

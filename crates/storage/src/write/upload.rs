@@ -24,7 +24,7 @@ pub struct Upload<'a> {
     volume: &'a Volume,
     table: TableId,
     part: PartId,
-    file: &'static str,
+    file: String,
     /// The beginning, until it is larger than a piece.
     small: Vec<u8>,
     large: Option<WriteMultipart>,
@@ -40,7 +40,7 @@ impl<'a> Upload<'a> {
         volume: &'a Volume,
         table: TableId,
         part: PartId,
-        file: &'static str,
+        file: String,
         progress: Arc<AtomicU64>,
     ) -> Upload<'a> {
         let (small, large) = (Vec::new(), None);
@@ -51,13 +51,13 @@ impl<'a> Upload<'a> {
     pub async fn finish(self) -> Result<FileEntry> {
         let Upload { volume, table, part, file, small, large, bytes, crc32c, .. } = self;
         match large {
-            None => put(volume, table, part, file, Bytes::from(small)).await?,
+            None => put(volume, table, part, &file, Bytes::from(small)).await?,
             Some(large) => {
                 let finished = large.finish().await;
-                finished.map_err(|error| named(error, volume, part, file))?;
+                finished.map_err(|error| named(error, volume, part, &file))?;
             }
         }
-        Ok(FileEntry { name: file.to_owned(), bytes, crc32c })
+        Ok(FileEntry { name: file, bytes, crc32c })
     }
 
     async fn store(&mut self, bytes: &[u8]) -> object_store::Result<()> {
@@ -66,7 +66,7 @@ impl<'a> Upload<'a> {
             if self.small.len() <= PIECE_BYTES {
                 return Ok(());
             }
-            let path = self.volume.path(&file_path(self.table, self.part, self.file));
+            let path = self.volume.path(&file_path(self.table, self.part, &self.file));
             let upload = self.volume.store.put_multipart(&path).await?;
             let mut large = WriteMultipart::new_with_chunk_size(upload, PIECE_BYTES);
             large.write(&std::mem::take(&mut self.small));
@@ -85,7 +85,7 @@ impl ByteSink for Upload<'_> {
         self.crc32c = crc32c::crc32c_append(self.crc32c, bytes);
         self.progress.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         let stored = self.store(bytes).await;
-        stored.map_err(|error| named(error, self.volume, self.part, self.file))
+        stored.map_err(|error| named(error, self.volume, self.part, &self.file))
     }
 }
 

@@ -13,13 +13,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use granary_catalog::{
-    Bucket, Catalog, CommandBody, DeletionContent, KnownPart, MergeParts, MergedPart, NewPart,
-    Part, PartLocation, Snapshot, Table, TableState,
+    BoundIndex, Bucket, Catalog, CommandBody, DeletionContent, KnownPart, MergeParts, MergedPart,
+    NewPart, Part, PartLocation, Snapshot, Table, TableState,
 };
 use granary_common::{
     CatalogVersion, Clock, ColumnId, Error, ErrorKind, PartId, Result, TableId, WorkerId,
 };
 use granary_storage::merge::MergeProgress;
+use granary_storage::ttl::PartLife;
 use parking_lot::Mutex;
 
 use super::book::Lane;
@@ -39,9 +40,15 @@ pub struct Job {
     pub inputs: Vec<Arc<Part>>,
     /// At which the inputs' deletions are taken.
     pub version: CatalogVersion,
+    /// Whether every row is due by a TTL that deletes rows, so that nothing need be read.
+    pub is_expired: bool,
+    /// Whether the rows are encoded as RECOMPRESS asks.
+    pub is_recompressed: bool,
     /// Whether rows that the engine marks as deleted go as well.
     pub is_cleanup: bool,
     pub deduplicate_by: Option<Vec<ColumnId>>,
+    /// Where the one input moves as it is.
+    pub target: Option<PartLocation>,
 }
 
 impl Job {
@@ -59,8 +66,11 @@ impl Job {
             lane: lane.clone(),
             inputs,
             version: snapshot.version,
+            is_expired: false,
+            is_recompressed: false,
             is_cleanup: false,
             deduplicate_by: None,
+            target: None,
         })
     }
 
@@ -76,11 +86,17 @@ impl Job {
 
     /// Where the merged part goes: where the newest input is, as this worker writes it.
     pub fn location(&self) -> PartLocation {
+        if let Some(target) = &self.target {
+            return target.clone();
+        }
         match self.inputs.last().map(|part| &part.location) {
             Some(PartLocation::Shared { volume }) => {
                 PartLocation::Shared { volume: volume.clone() }
             }
-            _ => PartLocation::Local { copies: vec![self.bucket.leader] },
+            Some(PartLocation::Local { disk, .. }) => {
+                PartLocation::Local { copies: vec![self.bucket.leader], disk: disk.clone() }
+            }
+            None => PartLocation::Local { copies: vec![self.bucket.leader], disk: None },
         }
     }
 
@@ -88,7 +104,7 @@ impl Job {
     fn synced(&self) -> Vec<WorkerId> {
         match self.location() {
             PartLocation::Shared { .. } => self.bucket.in_sync.clone(),
-            PartLocation::Local { copies } => copies,
+            PartLocation::Local { copies, .. } => copies,
         }
     }
 }
@@ -98,6 +114,8 @@ impl Job {
 pub struct Made {
     /// `None` when no row is left.
     pub part: Option<NewPart>,
+    /// Rows of it that are deleted from the beginning.
+    pub deletions: Option<(u64, DeletionContent)>,
     pub rows: Box<dyn CarryOver>,
 }
 
@@ -119,6 +137,18 @@ pub trait CarryOver: Debug + Send + Sync {
 pub trait Merger: Debug + Send + Sync {
     /// Reads the inputs and writes what becomes of them.
     async fn merge(&self, job: &Job, progress: &Arc<MergeProgress>) -> Result<Made>;
+
+    /// When rows of the part are due by the table's TTL.
+    async fn life(&self, table: &Table, part: &Part, version: CatalogVersion) -> Result<PartLife>;
+
+    /// Gives the part an index that it was written without; whether there was anything to do.
+    async fn build_index(
+        &self,
+        table: &Table,
+        part: &Part,
+        version: CatalogVersion,
+        index: &BoundIndex,
+    ) -> Result<bool>;
 
     /// Deletes the files of a part that will never be committed. Failing that, a sweep does.
     async fn discard(&self, part: &NewPart, job: &Job);
@@ -179,7 +209,7 @@ impl Committer {
 
     async fn commit(&self, job: &Job, made: &Made, is_unknown: &mut bool) -> Result<Ended> {
         let mut inputs = job.inputs.clone();
-        let mut deletions = None;
+        let mut deletions = made.deletions.clone();
         let mut last = Error::conflict("a merge was not committed");
         for _ in 0..COMMITS_MAX {
             let command = command(job, &inputs, made.part.as_ref(), deletions.as_ref());
@@ -239,6 +269,8 @@ fn command(
         synced: job.synced(),
         inputs: inputs.iter().map(known).collect(),
         outputs: output.into_iter().collect(),
+        ttl_version: job.table.options.ttl_version,
+        is_move: job.target.is_some(),
     }
 }
 
@@ -251,12 +283,15 @@ fn look_again(snapshot: &Snapshot, job: &Job, part: Option<&NewPart>) -> Found {
         let of = |bucket: &Bucket| (bucket.epoch, bucket.in_sync_version);
         of(bucket) == of(&job.bucket)
     });
+    let ttl_version = state.table.options.ttl_version;
+    let is_same_table =
+        state.table.dropped.is_none() && ttl_version == job.table.options.ttl_version;
     let there = |part: &Arc<Part>| {
         state.parts.get(&part.id).filter(|part| part.removed.is_none()).map(Arc::clone)
     };
     let inputs: Option<Vec<Arc<Part>>> = job.inputs.iter().map(there).collect();
     match inputs {
-        Some(inputs) if is_led_alike && state.table.dropped.is_none() => Found::There(inputs),
+        Some(inputs) if is_led_alike && is_same_table => Found::There(inputs),
         _ => Found::Overtaken,
     }
 }
