@@ -1,12 +1,14 @@
 //! A join of inputs that are bucketed alike, bucket group by bucket group, without any exchange.
 
+use std::any::Any;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::common::{Result, Statistics, internal_err};
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::{NullEquality, Result, Statistics, internal_err};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_expr::expressions::{DynamicFilterPhysicalExpr, lit};
 use datafusion::physical_expr::{Distribution, Partitioning, PhysicalExpr};
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::filter_pushdown::{
@@ -20,16 +22,20 @@ use datafusion::physical_plan::{
     PlanProperties, ReplaceChildrenOptions, StatisticsArgs,
 };
 
+use crate::runtime_filter::{BuildKeys, Side, WatchedInput};
+
 /// Joins partition i of the left with partition i of the right. Whoever makes one vouches that equal
 /// keys are in equal partitions.
 ///
 /// The output is sealed as unknown partitioning: rows lie by the hash of buckets, which is not the
-/// engine's, so nothing above may take them for hash-partitioned. No runtime filter is made here,
-/// since the engine's would route rows by its own hash.
+/// engine's, so nothing above may take them for hash-partitioned. For the same reason the engine does
+/// not fill the runtime filter that the inner join carries; what all partitions have built does.
 #[derive(Debug)]
 pub struct ColocatedJoinExec {
     join: HashJoinExec,
     properties: Arc<PlanProperties>,
+    /// The join as it runs, with its inputs watched.
+    watched: OnceLock<Arc<HashJoinExec>>,
 }
 
 impl ColocatedJoinExec {
@@ -51,7 +57,34 @@ impl ColocatedJoinExec {
             .build()?;
         let sealed = Partitioning::UnknownPartitioning(left);
         let properties = Arc::new((**join.properties()).clone().with_partitioning(sealed));
-        Ok(Self { join, properties })
+        Ok(Self { join, properties, watched: OnceLock::new() })
+    }
+
+    /// The runtime filter that scans of the probed side wait for.
+    fn filter(&self) -> Option<Arc<DynamicFilterPhysicalExpr>> {
+        let produced = self.join.dynamic_expressions_produced().into_iter().next()?;
+        Arc::downcast(produced as Arc<dyn Any + Send + Sync>).ok()
+    }
+
+    /// The join that fills its runtime filter. With one partition the engine does so itself.
+    fn running(&self) -> Result<&HashJoinExec> {
+        let partitions = self.properties.partitioning.partition_count();
+        let Some(filter) = self.filter().filter(|_| partitions > 1) else { return Ok(&self.join) };
+        if let Some(watched) = self.watched.get() {
+            return Ok(watched);
+        }
+        let [left, right] = [self.join.left(), self.join.right()];
+        if !is_waited_for(&filter, right)? {
+            return Ok(&self.join);
+        }
+        let shared = BuildKeys::try_new(filter, self.join.on(), &left.schema(), partitions)?;
+        let watch = |input: &Arc<dyn ExecutionPlan>, side| {
+            let shared = Arc::clone(&shared);
+            Arc::new(WatchedInput::new(Arc::clone(input), side, shared)) as Arc<dyn ExecutionPlan>
+        };
+        let inputs = vec![watch(left, Side::Built), watch(right, Side::Probed)];
+        let join = self.join.builder().with_new_children(inputs)?.recompute_properties().build()?;
+        Ok(self.watched.get_or_init(|| Arc::new(join)))
     }
 
     /// The same join over other inputs; `join` must be a [`HashJoinExec`].
@@ -79,6 +112,22 @@ impl ColocatedJoinExec {
         let inputs = vec![empty(self.join.left()), empty(self.join.right())];
         self.join.builder().with_new_children(inputs)?.recompute_properties().build_exec()
     }
+}
+
+/// Whether an operator of `plan` evaluates `filter`.
+fn is_waited_for(
+    filter: &DynamicFilterPhysicalExpr,
+    plan: &Arc<dyn ExecutionPlan>,
+) -> Result<bool> {
+    let wanted = filter.expression_id();
+    plan.exists(|node| {
+        let mut found = false;
+        node.apply_expressions(&mut |root| {
+            found |= root.exists(|part| Ok(part.expression_id() == wanted))?;
+            Ok(TreeNodeRecursion::Continue)
+        })?;
+        Ok(found)
+    })
 }
 
 trait EachPartitions {
@@ -148,6 +197,9 @@ impl ExecutionPlan for ColocatedJoinExec {
     }
 
     fn reset_state(self: Arc<Self>) -> Result<Arc<dyn ExecutionPlan>> {
+        if let Some(filter) = self.filter() {
+            filter.update(lit(true))?; // Scans may hold on to it.
+        }
         let join = self.join.builder().reset_state().build()?;
         Ok(Arc::new(Self::try_new(&join)?))
     }
@@ -157,7 +209,7 @@ impl ExecutionPlan for ColocatedJoinExec {
         partition: usize,
         context: Arc<TaskContext>,
     ) -> Result<SendableRecordBatchStream> {
-        self.join.execute(partition, context)
+        self.running()?.execute(partition, context)
     }
 
     fn metrics(&self) -> Option<MetricsSet> {
@@ -180,16 +232,22 @@ impl ExecutionPlan for ColocatedJoinExec {
         self.join.fetch()
     }
 
+    fn dynamic_expressions_produced(&self) -> Vec<Arc<dyn PhysicalExpr>> {
+        self.join.dynamic_expressions_produced()
+    }
+
     fn gather_filters_for_pushdown(
         &self,
         phase: FilterPushdownPhase,
         parent_filters: Vec<Arc<dyn PhysicalExpr>>,
         config: &ConfigOptions,
     ) -> Result<FilterDescription> {
-        // What the parent offers passes through; the join's own filter is not made.
+        // Of a join that collects a side the engine offers a filter whatever the partitions are.
         let mut config = config.clone();
-        config.optimizer.enable_join_dynamic_filter_pushdown = false;
-        self.join.gather_filters_for_pushdown(phase, parent_filters, &config)
+        config.optimizer.enable_join_dynamic_filter_pushdown &=
+            self.join.null_equality() == NullEquality::NullEqualsNothing;
+        let collecting = self.join.builder().with_partition_mode(PartitionMode::CollectLeft);
+        collecting.build()?.gather_filters_for_pushdown(phase, parent_filters, &config)
     }
 
     fn handle_child_pushdown_result(
@@ -198,7 +256,16 @@ impl ExecutionPlan for ColocatedJoinExec {
         child_pushdown_result: ChildPushdownResult,
         _config: &ConfigOptions,
     ) -> Result<FilterPushdownPropagation<Arc<dyn ExecutionPlan>>> {
-        Ok(FilterPushdownPropagation::if_any(child_pushdown_result))
+        let own = child_pushdown_result.self_filters.get(1).and_then(|filters| filters.first());
+        let own = own.map(|filter| Arc::clone(&filter.predicate) as Arc<dyn Any + Send + Sync>);
+        let result = FilterPushdownPropagation::if_any(child_pushdown_result);
+        match own.map(Arc::downcast::<DynamicFilterPhysicalExpr>) {
+            Some(Ok(filter)) => {
+                let join = self.join.builder().build()?.with_dynamic_filter_expr(filter)?;
+                Ok(result.with_updated_node(Arc::new(Self::try_new(&join)?)))
+            }
+            _ => Ok(result),
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::{JoinType, NullEquality};
 use datafusion::physical_expr::expressions::Column;
+use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode, PhysicalGroupBy};
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::joins::{HashJoinExec, PartitionMode};
@@ -13,7 +14,9 @@ use datafusion::physical_plan::union::UnionExec;
 use datafusion::physical_plan::{ExecutionPlan, Partitioning};
 use granary_catalog::ColumnType;
 use granary_common::{BucketIndex, ColumnId, TableId};
-use granary_execution::{ColocatedJoinExec, Layout, PartScanExec, Placement, ScanFacts, ScanSpec};
+use granary_execution::{
+    ColocatedAggregateExec, ColocatedJoinExec, Layout, PartScanExec, Placement, ScanFacts, ScanSpec,
+};
 use granary_planner::distribution::variants;
 use granary_planner::validate::validate;
 use granary_storage::{PartColumn, PartSchema};
@@ -90,6 +93,22 @@ fn colocated(left: Plan, right: Plan) -> Plan {
     Arc::new(ColocatedJoinExec::try_new(&join).expect("a join"))
 }
 
+fn grouped(input: Plan) -> Plan {
+    let key = (Arc::new(Column::new("k", 0)) as _, "k".to_owned());
+    let groups = PhysicalGroupBy::new_single(vec![key]);
+    let schema = input.schema();
+    let aggregate = AggregateExec::try_new(
+        AggregateMode::Partial,
+        groups,
+        vec![],
+        vec![],
+        Arc::clone(&input),
+        schema,
+    )
+    .expect("an aggregation");
+    Arc::new(ColocatedAggregateExec::try_new(&aggregate, input).expect("an aggregation"))
+}
+
 fn check(name: &str, plan: Plan, passes: bool) {
     let result = validate(&plan, &variants);
     assert_eq!(result.is_ok(), passes, "{name}: {result:?}");
@@ -114,6 +133,10 @@ fn one_hash_passes() {
     );
     let three = colocated(colocated(buckets(groups), buckets(groups)), buckets(groups));
     check("three tables", three, true);
+    check("groups of buckets", grouped(buckets(groups)), true);
+    check("groups of a colocated join", grouped(colocated(buckets(groups), buckets(groups))), true);
+    let with_groups = colocated(buckets(groups), grouped(buckets(groups)));
+    check("a join with groups", with_groups, true);
     let collected = join(single(), spread(2), PartitionMode::CollectLeft);
     check("a collected side", Arc::new(collected), true);
 }
@@ -132,6 +155,10 @@ fn mixtures_are_refused() {
     check("dealt in turn", partitioned(in_turn(spread(3), 2), hashed(spread(2), 2)), false);
     let mixed = colocated(in_turn(buckets(groups), 2), buckets(groups));
     check("buckets dealt in turn", mixed, false);
+    check("groups of any rows", grouped(spread(2)), false);
+    check("groups dealt in turn", grouped(in_turn(buckets(groups), 2)), false);
+    let groups_hashed = partitioned(grouped(buckets(groups)), hashed(spread(2), 2));
+    check("groups against the hash", groups_hashed, false);
     let union = UnionExec::try_new(vec![buckets(&[&[0]]), buckets(&[&[1]])]).expect("a union");
     check("a union of buckets", colocated(union, buckets(groups)), false);
 }

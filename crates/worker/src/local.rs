@@ -10,8 +10,8 @@ use futures::stream::BoxStream;
 use granary_catalog::{DeletionContent, NewPart, PartLocation};
 use granary_common::{Error, Result, WorkerId};
 use granary_execution::{
-    ActiveWork, OptimizeSpec, Optimized, RemotePartScan, RunningMerge, WorkerApi, WriteSpec,
-    read_held,
+    ActiveWork, FilterHub, KeySummary, OptimizeSpec, Optimized, RemotePartScan, RunningMerge,
+    WorkerApi, WriteSpec, read_held,
 };
 use granary_storage::{
     ColumnStatistics, Deletions, PartRef, PartStore, WriteOptions, write_block, write_deletions,
@@ -34,6 +34,7 @@ pub struct LocalWorker {
     leaving: AtomicBool,
     active: ActiveWork,
     merges: Arc<Merges>,
+    filters: FilterHub,
 }
 
 impl LocalWorker {
@@ -53,7 +54,13 @@ impl LocalWorker {
             leaving: AtomicBool::new(false),
             active,
             merges,
+            filters: FilterHub::default(),
         }
+    }
+
+    /// The runtime filters that came here.
+    pub fn filters(&self) -> &FilterHub {
+        &self.filters
     }
 
     /// Refuses writes from now on.
@@ -142,5 +149,10 @@ impl WorkerApi for LocalWorker {
 
     async fn running_merges(&self) -> Result<Vec<RunningMerge>> {
         Ok(self.merges.running())
+    }
+
+    async fn offer_filter(&self, id: u64, summary: Arc<KeySummary>) -> Result<()> {
+        self.filters.offer(id, summary);
+        Ok(())
     }
 }

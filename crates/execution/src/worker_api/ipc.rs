@@ -6,9 +6,8 @@ use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::buffer::Buffer;
 use arrow::datatypes::{DataType, SchemaRef};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
-use arrow_ipc::CompressionType;
 use arrow_ipc::reader::StreamDecoder;
-use arrow_ipc::writer::{IpcWriteOptions, StreamWriter};
+use arrow_ipc::writer::StreamWriter;
 use bytes::Bytes;
 use granary_common::{Error, Result};
 
@@ -21,13 +20,10 @@ pub struct IpcEncoder {
 }
 
 impl IpcEncoder {
-    /// An encoder of batches with `schema`.
+    /// An encoder of batches with `schema`. Nothing is compressed: that takes more time than a fast
+    /// network saves.
     pub fn new(schema: &SchemaRef) -> Result<Self> {
-        let options = IpcWriteOptions::default()
-            .try_with_compression(Some(CompressionType::LZ4_FRAME))
-            .map_err(cannot_encode)?;
-        let writer = StreamWriter::try_new_with_options(Vec::new(), schema, options)
-            .map_err(cannot_encode)?;
+        let writer = StreamWriter::try_new(Vec::new(), schema).map_err(cannot_encode)?;
         Ok(Self { writer })
     }
 

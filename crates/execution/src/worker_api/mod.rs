@@ -17,6 +17,8 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use url::Url;
 
+use crate::runtime_filter::KeySummary;
+
 pub use directory::{CatalogDirectory, worker_url};
 pub use ipc::{IpcDecoder, IpcEncoder};
 pub use merges::{OptimizeSpec, Optimized, RunningMerge};
@@ -83,6 +85,9 @@ pub trait WorkerApi: Debug + Send + Sync {
 
     /// The merges that run now.
     async fn running_merges(&self) -> Result<Vec<RunningMerge>>;
+
+    /// Tells what keys a join has built, for the scans that wait for the filter `id`.
+    async fn offer_filter(&self, id: u64, summary: Arc<KeySummary>) -> Result<()>;
 }
 
 /// The way to every worker.
