@@ -13,20 +13,17 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, RecordBatch, UInt64Array};
 use arrow::datatypes::{DataType, Field, Schema, UInt64Type};
-use futures::stream::BoxStream;
 use granary_common::{ColumnId, Error, PartId, Result, TableId};
 
 use super::collapse::{CollapseMode, Collapser};
+use super::input::open_sorted;
 use super::k_way::{KWayMerge, MergedBatch};
 use super::positions::Positions;
 use super::rule::CollapseRule;
 use super::states::NoStates;
 use crate::deletions::Deletions;
-use crate::read::{PartRef, PartScan, PartStore};
+use crate::read::{PartRef, PartStore};
 use crate::schema::{PART_OFFSET_COLUMN, PartSchema};
-
-/// Rows of a batch that is read, at most.
-const READ_ROWS: usize = 8192;
 
 /// What the rows that a set of parts hides depend on. A deletion vector only grows, so of one part
 /// there is one with so many rows.
@@ -89,7 +86,7 @@ pub async fn hidden_rows(
     let mut inputs = Vec::with_capacity(parts.len());
     let mut positions = Vec::with_capacity(parts.len());
     for part in parts {
-        let (input, of) = open_input(store, schema, part, &columns).await?;
+        let (input, of) = open_sorted(store, schema, part, &columns).await?;
         inputs.push(input);
         positions.push(of);
     }
@@ -99,25 +96,6 @@ pub async fn hidden_rows(
     let key = (0..schema.sort_key.len()).collect();
     places.fill(KWayMerge::new(inputs, key), collapser).await?;
     Ok(HiddenRows { parts: places.shown.iter().map(|shown| Arc::new(shown.others())).collect() })
-}
-
-async fn open_input(
-    store: &PartStore,
-    schema: &Arc<PartSchema>,
-    part: &PartRef,
-    columns: &[ColumnId],
-) -> Result<(BoxStream<'static, Result<RecordBatch>>, Positions)> {
-    let open = store.open(part).await?;
-    let positions = Positions::new(open.rows(), open.deletions().map(|rows| &**rows));
-    let scan = PartScan {
-        columns: columns.to_vec(),
-        filter: None,
-        ordered: true,
-        rows: None,
-        batch_rows: READ_ROWS,
-        limit: None,
-    };
-    Ok((open.scan(Arc::clone(schema), scan), positions))
 }
 
 /// Collapses rows that bring their place as a further column.

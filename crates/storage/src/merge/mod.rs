@@ -10,6 +10,7 @@
 mod collapse;
 mod deduplicate;
 mod hidden;
+mod input;
 mod k_way;
 mod positions;
 mod progress;

@@ -11,6 +11,7 @@ use granary_common::{ColumnId, Error, Result};
 
 use super::collapse::{CollapseMode, Collapser, Sourced};
 use super::deduplicate::Deduplicator;
+use super::input::open_sorted;
 use super::k_way::{KWayMerge, MergedBatch};
 use super::positions::Positions;
 use super::progress::MergeProgress;
@@ -18,14 +19,11 @@ use super::row_map::{RowMap, RowMapBuilder};
 use super::rule::CollapseRule;
 use super::states::StateMerger;
 use crate::part::format::Effort;
-use crate::read::{PartRef, PartScan, PartStore};
+use crate::read::{PartRef, PartStore};
 use crate::schema::PartSchema;
 use crate::volume::Volume;
 use crate::write::PartIds;
 use crate::write::sorted::{NewPartSpec, write_sorted};
-
-/// Rows of a batch that is read, at most.
-const READ_ROWS: usize = 8192;
 
 /// What to merge into one part.
 #[derive(Clone, Debug)]
@@ -72,12 +70,12 @@ pub async fn merge_parts(
     let mut map = RowMapBuilder::new(spec.inputs.len());
     let mut rows_total = 0;
     for (input, part) in spec.inputs.iter().enumerate() {
-        let opened = open_input(store, part, &spec, &columns).await?;
-        opened.positions.deleted().for_each(|rows| map.deleted(input, rows));
-        rows_total += opened.positions.rows();
-        positions.push(opened.positions);
+        let (batches, of) = open_sorted(store, &spec.schema, part, &columns).await?;
+        of.deleted().for_each(|rows| map.deleted(input, rows));
+        rows_total += of.rows();
+        positions.push(of);
         let row_bytes = part.bytes as f64 / part.rows.max(1) as f64;
-        inputs.push(metered(opened.batches, row_bytes, Arc::clone(&progress)));
+        inputs.push(metered(batches, row_bytes, Arc::clone(&progress)));
     }
     progress.rows_total.store(rows_total, Ordering::Relaxed);
     let place = |id: &ColumnId| schema.position(*id);
@@ -112,31 +110,6 @@ pub async fn merge_parts(
     let part = write_sorted(volume, &schema, new_part, batches).await?;
     let ended = |_| Error::internal("the merge wrote a part but did not come to its end");
     Ok(Merged { part, rows: mapped.await.map_err(ended)?.finish()? })
-}
-
-struct Input {
-    positions: Positions,
-    batches: BoxStream<'static, Result<RecordBatch>>,
-}
-
-async fn open_input(
-    store: &PartStore,
-    part: &PartRef,
-    spec: &MergeSpec,
-    columns: &[ColumnId],
-) -> Result<Input> {
-    let open = store.open(part).await?;
-    let positions = Positions::new(open.rows(), open.deletions().map(|rows| &**rows));
-    let scan = PartScan {
-        columns: columns.to_vec(),
-        filter: None,
-        ordered: true,
-        rows: None,
-        batch_rows: READ_ROWS,
-        limit: None,
-    };
-    let batches = open.scan(Arc::clone(&spec.schema), scan);
-    Ok(Input { positions, batches })
 }
 
 /// Counts what is read, and waits where the merge is to be slower.
