@@ -1,5 +1,5 @@
-//! What DataFusion lacks to run over parts: the scan of parts, near or far, the join of colocated
-//! buckets, their codec, and the seams to workers.
+//! What DataFusion lacks to run over parts: the scan of parts, near or far, joins and aggregations of
+//! colocated buckets, runtime filters, their codec, and the seams to workers.
 //!
 //! ```text
 //!   planner ──plan──► PartScanExec ──► PartStore            (the part is here)
@@ -9,18 +9,21 @@
 //! Only [`fragments`] names `datafusion_distributed`.
 
 pub mod active;
+pub mod colocated_aggregate;
 pub mod colocated_join;
 pub mod error;
 pub mod fragments;
 pub mod functions;
 pub mod memory;
 pub mod part_scan;
+pub mod runtime_filter;
 pub mod single_value;
 pub mod subqueries;
 pub mod table_reading;
 pub mod worker_api;
 
 pub use active::{ActiveGuard, ActiveWork};
+pub use colocated_aggregate::ColocatedAggregateExec;
 pub use colocated_join::ColocatedJoinExec;
 pub use fragments::{FragmentChannels, FragmentHost, FragmentSettings, add_fragment_service};
 pub use functions::{BuiltinFunctions, FunctionSet, States};
@@ -31,6 +34,7 @@ pub use part_scan::facts::{Placement, ScanFacts};
 pub use part_scan::layout::{Layout, ScanSpec, ScannedPart, chunked};
 pub use part_scan::read::{PartAccess, PartRead, read_held};
 pub use part_scan::statistics::{ColumnSummaries, ColumnSummary};
+pub use runtime_filter::{FilterHub, KeySummary, Reach, RuntimeFilterExec};
 pub use table_reading::TableReading;
 pub use worker_api::{
     CatalogDirectory, CopySpec, FileRead, OptimizeSpec, Optimized, RemotePartScan, RemoteWorker,

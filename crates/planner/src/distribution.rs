@@ -24,9 +24,10 @@ use datafusion_distributed::{
     SessionStateBuilderExt, WorkerResolver, display_plan_ascii,
     rewrite_distributed_plan_with_metrics,
 };
-use granary_common::{Error, PartId, Result, WorkerId};
+use granary_common::{Error, PartId, Result, SystemRandom, WorkerId};
 use granary_execution::error::{from_datafusion, to_datafusion};
 use granary_execution::fragments::SETTINGS_HEADER;
+use granary_execution::part_scan::statistics::of_scan;
 use granary_execution::{
     FragmentChannels, FragmentSettings, Layout, OperatorCodec, PartScanExec, ScannedPart,
 };
@@ -34,6 +35,7 @@ use http::{HeaderMap, HeaderName};
 use parking_lot::Mutex;
 use url::Url;
 
+use crate::rules::filters::{Changed, Cut, tell_scans};
 use crate::settings::QuerySettings;
 use crate::topology::Topology;
 use crate::validate::validate;
@@ -84,15 +86,45 @@ pub async fn cut(
     plan: Arc<dyn ExecutionPlan>,
 ) -> Result<Arc<dyn ExecutionPlan>> {
     if !is_distributable(&plan) {
-        return Ok(plan);
+        return told_on_one_node(plan);
     }
     let slot = state.config().get_extension::<PlanSlot>();
     let slot = slot.ok_or_else(|| Error::internal("this session cannot cut plans"))?;
     *slot.0.lock() = Some(plan);
     let cut = state.query_planner().create_physical_plan(logical, state).await;
+    let cut = cut.and_then(|cut| tell_scans(cut, &SEAMS));
     let cut = cut.map_err(|error| from_datafusion(&error))?;
     validate(&cut, &variants)?;
     Ok(cut)
+}
+
+/// A plan that is not cut, with runtime filters for which no partition waits forever.
+pub fn told_on_one_node(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+    let cut = Cut { several_tasks: false, ..SEAMS };
+    tell_scans(plan, &cut).map_err(|error| from_datafusion(&error))
+}
+
+/// Where stages meet, for rules that do not know how plans are cut.
+const SEAMS: Cut<'static> = Cut {
+    is_boundary: &|plan| plan.is_network_boundary(),
+    change_scans: &change_variants,
+    several_tasks: true,
+    random: &SystemRandom,
+};
+
+fn change_variants(
+    plan: &Arc<dyn ExecutionPlan>,
+    change: &dyn Fn(&PartScanExec) -> Changed,
+) -> Changed {
+    let Some(leaf) = plan.downcast_ref::<DistributedLeafExec>() else { return Ok(None) };
+    let changed = leaf.variants().iter().map(|variant| match variant.downcast_ref() {
+        Some(scan) => change(scan),
+        None => Ok(None),
+    });
+    let changed: Option<Vec<_>> = changed.collect::<EngineResult<_>>()?;
+    let Some(changed) = changed else { return Ok(None) };
+    let leaf = DistributedLeafExec::try_new(Arc::clone(leaf.original()), changed)?;
+    Ok(Some(Arc::new(leaf)))
 }
 
 /// Whether every leaf can run on a worker, and at least one reads parts.
@@ -168,7 +200,10 @@ fn desired_tasks(
         if scan.spec().layout.partitions() <= 1 {
             return DesiredTaskCountEventResponse::maximum(1);
         }
-        let tasks = if topology.is_large(scan.spec()) { topology.workers.len().max(1) } else { 1 };
+        let output = of_scan(scan.spec(), &scan.facts().summaries).total_byte_size;
+        let output = output.get_value().map_or(0, |bytes| *bytes as u64);
+        let large = topology.is_large(scan.spec(), output);
+        let tasks = if large { topology.workers.len().max(1) } else { 1 };
         DesiredTaskCountEventResponse::desired(tasks)
     }))
 }

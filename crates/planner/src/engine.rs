@@ -17,13 +17,13 @@ use granary_execution::error::from_datafusion;
 use granary_execution::functions::register_all;
 use granary_execution::memory::fit_reservations;
 use granary_execution::{
-    FragmentChannels, FragmentSettings, FunctionSet, MemoryLimits, NodeMemory, PartAccess,
-    WorkerDirectory,
+    FilterHub, FragmentChannels, FragmentSettings, FunctionSet, MemoryLimits, NodeMemory,
+    PartAccess, WorkerDirectory,
 };
 use granary_storage::PartStore;
 
-use crate::distribution::{cut, display, display_executed, distribute, variants};
-use crate::rules::{NullableSubqueries, logical_rules, physical_rules};
+use crate::distribution::{cut, display, display_executed, distribute, told_on_one_node, variants};
+use crate::rules::{AvoidExchanges, NullableSubqueries, logical_rules, physical_rules};
 use crate::settings::QuerySettings;
 use crate::tables::statistics::StatisticsCache;
 use crate::tables::{CATALOG, SnapshotCatalog, ViewBinder};
@@ -80,7 +80,11 @@ impl QueryEngine {
     /// An engine; makes and empties the spill folder. Kind `Unavailable` when that fails.
     pub fn new(config: EngineConfig) -> Result<QueryEngine> {
         let EngineConfig { mode, workers, parts, memory, cluster } = config;
-        let access = PartAccess { store: parts, workers: Arc::clone(&workers) };
+        let access = PartAccess {
+            store: parts,
+            workers: Arc::clone(&workers),
+            filters: FilterHub::default(),
+        };
         Ok(QueryEngine {
             mode,
             workers,
@@ -102,7 +106,11 @@ impl QueryEngine {
             // With one partition nothing would say where rows have to meet.
             config = config.with_target_partitions(threads.max(2));
         }
-        let colocated = self.mode == EngineMode::Cluster && settings.colocated_joins;
+        let several_workers = (self.mode == EngineMode::Cluster).then(|| AvoidExchanges {
+            workers: self.workers.live().len(),
+            colocated: settings.colocated_joins,
+            broadcast: settings.broadcast_joins,
+        });
         let catalogs = MemoryCatalogProviderList::new();
         let statistics = Arc::clone(&self.statistics);
         let catalog = SnapshotCatalog::new(inputs.snapshot, statistics, inputs.extra_schemas)
@@ -116,7 +124,7 @@ impl QueryEngine {
             .with_catalog_list(Arc::new(catalogs))
             .with_analyzer_rule(Arc::new(NullableSubqueries))
             .with_optimizer_rules(logical_rules())
-            .with_physical_optimizer_rules(physical_rules(colocated));
+            .with_physical_optimizer_rules(physical_rules(several_workers));
         let mut builder = register_all(&*inputs.functions, builder);
         if self.mode == EngineMode::Cluster {
             let topology = Topology {
@@ -151,7 +159,7 @@ impl QueryEngine {
         let physical = planner.create_physical_plan(&logical, state).await.map_err(failed)?;
         validate(&physical, &variants)?;
         match self.mode {
-            EngineMode::Embedded => Ok(physical),
+            EngineMode::Embedded => told_on_one_node(physical),
             EngineMode::Cluster => cut(state, &logical, physical).await,
         }
     }

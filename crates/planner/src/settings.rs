@@ -26,8 +26,8 @@ pub struct QuerySettings {
     /// Whether a column declared without `NULL` or `NOT NULL` may hold NULL. Default false, as in
     /// ClickHouse.
     pub data_type_default_nullable: bool,
-    /// Decoded bytes of a scan from which it is distributed over the workers; below, one task reads
-    /// all of it. Default 32 MiB.
+    /// Decoded bytes of a scan from which it is distributed over the workers, or an eighth of that
+    /// after its filter; below, one task reads all of it. Default 32 MiB.
     pub distributed_scan_bytes_min: u64,
     /// Whether every table is read as with FINAL. Default false.
     #[serde(rename = "final")]

@@ -6,6 +6,9 @@ use granary_common::WorkerId;
 use granary_execution::ScanSpec;
 use url::Url;
 
+/// Sending a row costs about so many times what reading it does.
+const FETCHING_COSTS: u64 = 8;
+
 /// The live workers in the order of their ids.
 #[derive(Clone, Debug, Default)]
 pub struct Topology {
@@ -17,12 +20,13 @@ pub struct Topology {
 }
 
 impl Topology {
-    /// Whether a scan is worth a task on every worker. What counts is what a single task would
-    /// have to fetch and hold: the columns that are read, decoded.
-    pub fn is_large(&self, spec: &ScanSpec) -> bool {
+    /// Whether a scan is worth a task on every worker. What counts is what a single task would have
+    /// to read, the columns decoded, and what of that, `output_bytes`, it would have to fetch.
+    pub fn is_large(&self, spec: &ScanSpec, output_bytes: u64) -> bool {
         let read = spec.columns.iter().filter_map(|id| spec.schema.column(*id).ok());
         let width: u64 = read.map(|column| decoded_width(&column.column_type)).sum();
         spec.rows() * width.max(1) >= self.distributed_scan_bytes_min
+            || output_bytes >= self.distributed_scan_bytes_min / FETCHING_COSTS
     }
 
     /// The place of `worker` in the order.

@@ -14,7 +14,7 @@ use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::repartition::RepartitionExec;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, Partitioning};
 use granary_common::{Error, Result};
-use granary_execution::{ColocatedJoinExec, Layout, PartScanExec};
+use granary_execution::{ColocatedAggregateExec, ColocatedJoinExec, Layout, PartScanExec};
 
 /// The per-task forms of a leaf, if it has such.
 pub type VariantsOf<'a> =
@@ -65,6 +65,13 @@ fn check(node: &Arc<dyn ExecutionPlan>, variants: VariantsOf<'_>) -> Result<()> 
             _ => refuse("joins inputs that are not bucketed alike"),
         };
     }
+    if node.is::<ColocatedAggregateExec>() {
+        let input = node.children().into_iter().map(|input| buckets(input, variants)).next();
+        return match input {
+            Some(Origin::Buckets(_)) => Ok(()),
+            _ => refuse("groups an input that is not bucketed"),
+        };
+    }
     if node.children().is_empty() && claims_hash(node) {
         return refuse("claims the engine's hash without having used it");
     }
@@ -101,7 +108,8 @@ fn origin(plan: &Arc<dyn ExecutionPlan>, variants: VariantsOf<'_>) -> Origin {
     if plan.name() == "NetworkShuffleExec" {
         return Origin::Engine(partitions);
     }
-    if plan.is::<PartScanExec>() || plan.is::<ColocatedJoinExec>() || variants(plan).is_some() {
+    let local = plan.is::<ColocatedJoinExec>() || plan.is::<ColocatedAggregateExec>();
+    if plan.is::<PartScanExec>() || local || variants(plan).is_some() {
         return if partitions == 1 && variants(plan).is_none() {
             Origin::Single
         } else {
@@ -153,6 +161,7 @@ fn buckets(plan: &Arc<dyn ExecutionPlan>, variants: VariantsOf<'_>) -> Origin {
         || plan.is::<FilterExec>()
         || plan.is::<CooperativeExec>()
         || plan.is::<ColocatedJoinExec>()
+        || plan.is::<ColocatedAggregateExec>()
         || is_partial_aggregate(plan);
     if !keeps_buckets {
         return Origin::Unknown;

@@ -3,11 +3,15 @@
 mod support;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::{ArrayRef, Int64Array, StringViewArray};
 use granary_common::ErrorKind;
 use granary_planner::EngineMode;
 use support::{Cluster, Made};
+
+/// More than any query here takes on a busy machine.
+const QUERY_MAX: Duration = Duration::from_secs(120);
 
 const COLUMNS: &[(&str, &str)] = &[("k", "Nullable(Int64)"), ("v", "Int64"), ("s", "String")];
 
@@ -90,6 +94,24 @@ fn queries() -> Vec<String> {
             "SELECT v FROM a WHERE v = (SELECT v FROM a WHERE v = 50)",
             "SELECT (SELECT v FROM a WHERE v = 50) AS x, (SELECT v FROM a WHERE v = -1) AS y",
             "SELECT v, (SELECT k FROM b ORDER BY k, v LIMIT 1) FROM n WHERE v < 3050",
+            "SELECT k, count(*), sum(v) FROM a GROUP BY k HAVING sum(v) > 2000",
+            "SELECT s, k, max(v) FROM a WHERE v > 50 GROUP BY s, k",
+            "SELECT k + 1, count(*) FROM a GROUP BY k + 1",
+            "SELECT k, count(DISTINCT s), min(v) FROM a GROUP BY k",
+            "SELECT DISTINCT k FROM a",
+            "SELECT DISTINCT k, s FROM a ORDER BY k, s LIMIT 7",
+            "SELECT k, array_agg(v ORDER BY v DESC) FROM a GROUP BY k",
+            "SELECT k, s, grouping(k), count(*) FROM a GROUP BY ROLLUP (k, s)",
+            "SELECT a.v, x.n FROM a JOIN (SELECT k, count(*) n FROM b GROUP BY k) x ON a.k = x.k",
+            "SELECT a.v FROM a WHERE a.k IN (SELECT k FROM b GROUP BY k HAVING count(*) > 2)",
+            "SELECT b.v, x.n FROM b LEFT JOIN (SELECT k, count(*) n FROM a GROUP BY k) x \
+             ON b.k = x.k AND x.n > 3",
+            "SELECT a.k, b.k, count(*) FROM a FULL JOIN b ON a.k = b.k GROUP BY a.k, b.k",
+            "SELECT c.v, x.n FROM c JOIN (SELECT s, k, count(*) n FROM n GROUP BY s, k) x \
+             ON c.k = x.k WHERE c.v < 2005",
+            "SELECT sum(a.v) FROM n JOIN a ON n.v = a.k + 3000 WHERE a.v < \
+             (SELECT avg(x.v) FROM a x WHERE x.s = a.s) AND n.v < 3100",
+            "SELECT a.v, b.v FROM a JOIN b ON a.k = b.k AND a.s = b.s WHERE a.v < 60",
         ]
         .map(String::from),
     );
@@ -180,6 +202,98 @@ async fn a_join_with_a_small_table_keeps_buckets() {
     let plan = cluster.explain(through_small).await;
     assert!(plan.contains("ColocatedJoinExec"), "{plan}");
     assert!(!plan.contains("NetworkShuffle"), "{plan}");
+}
+
+/// Rows that came out of the scan of `table` in a plan that ran.
+fn scanned(ran: &str, table: &str) -> u64 {
+    let above = ran.split(&format!("table={table}")).next().unwrap_or_default();
+    let rows = above.rsplit("output_rows=").next().and_then(|rows| rows.split(',').next());
+    rows.and_then(|rows| rows.parse().ok()).unwrap_or_else(|| panic!("no scan of {table}\n{ran}"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn groups_of_the_distribution_key_exchange_nothing() {
+    let cluster = filled(3, EngineMode::Cluster).await;
+    for sql in [
+        "SELECT k, count(*), sum(v) FROM a GROUP BY k",
+        "SELECT s, k, max(v) FROM a WHERE v > 50 GROUP BY s, k HAVING max(v) > 60",
+        "SELECT a.k, count(*) FROM a JOIN b ON a.k = b.k GROUP BY a.k",
+        "SELECT a.v, x.n FROM a JOIN (SELECT k, count(*) n FROM b GROUP BY k) x ON a.k = x.k",
+    ] {
+        let ran = cluster.explain_analyze(sql).await;
+        assert!(ran.contains("ColocatedAggregateExec"), "{sql}\n{ran}");
+        assert!(ran.contains("exchanged: 0 B, gathered: "), "{sql}\n{ran}");
+    }
+    for sql in [
+        "SELECT s, count(*) FROM a GROUP BY s",
+        "SELECT k + 1, count(*) FROM a GROUP BY k + 1",
+        "SELECT k, s, count(*) FROM a GROUP BY ROLLUP (k, s)",
+        "SELECT k, count(*) FROM n GROUP BY k",
+        "SELECT b.k, count(*) FROM a LEFT JOIN b ON a.k = b.k GROUP BY b.k",
+    ] {
+        let plan = cluster.explain(sql).await;
+        assert!(!plan.contains("ColocatedAggregateExec"), "{sql}\n{plan}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn scans_of_other_stages_hear_of_keys() {
+    let cluster = filled(3, EngineMode::Cluster).await;
+    let sql = "SELECT c.v, x.n FROM c JOIN (SELECT s, k, count(*) n FROM n GROUP BY s, k) x \
+               ON c.k = x.k WHERE c.v < 2005";
+    let ran = cluster.explain_analyze(sql).await;
+    assert!(ran.contains("RuntimeFilterExec") && ran.contains("awaits=[k@0]"), "{ran}");
+    // Of its 300 rows, those that may have a partner.
+    let rows = scanned(&ran, "db.n");
+    assert!((1..100).contains(&rows), "{rows}\n{ran}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn colocated_joins_filter_what_they_probe() {
+    let cluster = filled(3, EngineMode::Cluster).await;
+    let ran =
+        cluster.explain_analyze("SELECT a.v FROM b JOIN a ON a.k = b.k WHERE b.v < 1010").await;
+    assert!(ran.contains("ColocatedJoinExec") && ran.contains("runtime_filters=["), "{ran}");
+    // Of 900 rows, those of the keys of ten.
+    let rows = scanned(&ran, "db.a");
+    assert!((1..300).contains(&rows), "{rows}\n{ran}");
+}
+
+/// A join that builds nothing in most of its partitions does not ask for their probed rows. Joins
+/// below it must not wait for these partitions.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn joins_below_partitions_that_are_never_asked_for_do_not_wait() {
+    let embedded = filled(1, EngineMode::Embedded).await;
+    let mut cluster = filled(3, EngineMode::Cluster).await;
+    for (sql, threads) in [
+        "SELECT a.v, n.v FROM b JOIN a ON b.k = a.k JOIN n ON n.v = a.k + 3000 WHERE b.v = 1003",
+        "SELECT a.v FROM a JOIN n ON n.v = a.k + 3000 WHERE a.k IN \
+         (SELECT k FROM b WHERE v < 1300 GROUP BY k HAVING count(*) > 9)",
+        "SELECT x.k, x.n FROM (SELECT k, count(*) AS n FROM a GROUP BY k) x \
+         JOIN n ON n.v = x.k + 3000 WHERE x.k IN (SELECT k FROM b WHERE v = 1003)",
+    ]
+    .into_iter()
+    .flat_map(|sql| [2, 5].map(|threads| (sql, threads)))
+    {
+        cluster.settings.max_threads = threads;
+        let expected = embedded.rows(sql).await;
+        assert!(!expected.is_empty(), "{sql}");
+        let ran = tokio::time::timeout(QUERY_MAX, cluster.rows(sql)).await;
+        let plan = cluster.explain(sql).await;
+        assert!(plan.contains("Colocated"), "{sql}\n{plan}");
+        assert_eq!(ran.expect("an end"), expected, "{sql}\n{plan}");
+    }
+}
+
+/// Every task of a join sees the same rows of a side that is limited.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_limited_side_is_the_same_for_every_task() {
+    let cluster = filled(3, EngineMode::Cluster).await;
+    let sql = "SELECT DISTINCT x.v FROM a JOIN (SELECT v, s FROM b LIMIT 3) x ON a.s = x.s";
+    for _ in 0..5 {
+        let rows = cluster.rows(sql).await;
+        assert!((1..=3).contains(&rows.len()), "{rows:?}\n{}", cluster.explain(sql).await);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

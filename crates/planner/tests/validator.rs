@@ -1,93 +1,40 @@
 //! The validator lets pass what meets by one hash, and refuses what would lose rows.
 
+mod support;
+
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use datafusion::common::{JoinType, NullEquality};
 use datafusion::physical_expr::expressions::Column;
+use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode, PhysicalGroupBy};
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::empty::EmptyExec;
-use datafusion::physical_plan::joins::{HashJoinExec, PartitionMode};
-use datafusion::physical_plan::repartition::RepartitionExec;
+use datafusion::physical_plan::joins::PartitionMode;
 use datafusion::physical_plan::union::UnionExec;
-use datafusion::physical_plan::{ExecutionPlan, Partitioning};
-use granary_catalog::ColumnType;
-use granary_common::{BucketIndex, ColumnId, TableId};
-use granary_execution::{ColocatedJoinExec, Layout, PartScanExec, Placement, ScanFacts, ScanSpec};
+use granary_execution::{ColocatedAggregateExec, ColocatedJoinExec};
 use granary_planner::distribution::variants;
 use granary_planner::validate::validate;
-use granary_storage::{PartColumn, PartSchema};
-
-type Plan = Arc<dyn ExecutionPlan>;
-
-fn scan(layout: Layout) -> Plan {
-    let schema = PartSchema {
-        table: TableId(1),
-        schema_version: 1,
-        columns: vec![PartColumn::new(ColumnId(0), "k", ColumnType::Int64)],
-        sort_key: vec![ColumnId(0)],
-        primary_key_len: 1,
-        partition: vec![],
-        granularity: 8192,
-    };
-    let spec = ScanSpec {
-        name: "db.t".to_owned(),
-        schema: Arc::new(schema),
-        columns: vec![ColumnId(0)],
-        parts: vec![],
-        filter: None,
-        fetch: None,
-        ordered_by: 0,
-        layout,
-        collapse: None,
-    };
-    let placement = Placement { hashed: vec![ColumnId(0)], leaders: vec![] };
-    let facts = ScanFacts { placement: Some(placement), ..ScanFacts::default() };
-    Arc::new(PartScanExec::new(spec, Arc::new(facts)).expect("a scan"))
-}
-
-fn buckets(groups: &[&[u32]]) -> Plan {
-    let group = |group: &&[u32]| group.iter().map(|bucket| BucketIndex(*bucket)).collect();
-    scan(Layout::Bucketed { groups: groups.iter().map(group).collect() })
-}
-
-fn spread(partitions: usize) -> Plan {
-    scan(Layout::Spread { partitions })
-}
-
-fn hashed(input: Plan, partitions: usize) -> Plan {
-    let key = Partitioning::Hash(vec![Arc::new(Column::new("k", 0))], partitions);
-    Arc::new(RepartitionExec::try_new(input, key).expect("a repartition"))
-}
-
-fn in_turn(input: Plan, partitions: usize) -> Plan {
-    let turns = Partitioning::RoundRobinBatch(partitions);
-    Arc::new(RepartitionExec::try_new(input, turns).expect("a repartition"))
-}
-
-fn join(left: Plan, right: Plan, mode: PartitionMode) -> HashJoinExec {
-    let key = || Arc::new(Column::new("k", 0)) as _;
-    HashJoinExec::try_new(
-        left,
-        right,
-        vec![(key(), key())],
-        None,
-        &JoinType::LeftSemi,
-        None,
-        mode,
-        NullEquality::NullEqualsNothing,
-        false,
-    )
-    .expect("a join")
-}
-
-fn partitioned(left: Plan, right: Plan) -> Plan {
-    Arc::new(join(left, right, PartitionMode::Partitioned))
-}
+use support::plans::{Plan, buckets, hashed, in_turn, join, partitioned, spread};
 
 fn colocated(left: Plan, right: Plan) -> Plan {
     let join = join(left, right, PartitionMode::Partitioned);
     Arc::new(ColocatedJoinExec::try_new(&join).expect("a join"))
+}
+
+fn grouped(input: Plan) -> Plan {
+    let key = (Arc::new(Column::new("k", 0)) as _, "k".to_owned());
+    let groups = PhysicalGroupBy::new_single(vec![key]);
+    let schema = input.schema();
+    let aggregate = AggregateExec::try_new(
+        AggregateMode::Partial,
+        groups,
+        vec![],
+        vec![],
+        Arc::clone(&input),
+        schema,
+    )
+    .expect("an aggregation");
+    Arc::new(ColocatedAggregateExec::try_new(&aggregate, input).expect("an aggregation"))
 }
 
 fn check(name: &str, plan: Plan, passes: bool) {
@@ -114,6 +61,10 @@ fn one_hash_passes() {
     );
     let three = colocated(colocated(buckets(groups), buckets(groups)), buckets(groups));
     check("three tables", three, true);
+    check("groups of buckets", grouped(buckets(groups)), true);
+    check("groups of a colocated join", grouped(colocated(buckets(groups), buckets(groups))), true);
+    let with_groups = colocated(buckets(groups), grouped(buckets(groups)));
+    check("a join with groups", with_groups, true);
     let collected = join(single(), spread(2), PartitionMode::CollectLeft);
     check("a collected side", Arc::new(collected), true);
 }
@@ -132,6 +83,10 @@ fn mixtures_are_refused() {
     check("dealt in turn", partitioned(in_turn(spread(3), 2), hashed(spread(2), 2)), false);
     let mixed = colocated(in_turn(buckets(groups), 2), buckets(groups));
     check("buckets dealt in turn", mixed, false);
+    check("groups of any rows", grouped(spread(2)), false);
+    check("groups dealt in turn", grouped(in_turn(buckets(groups), 2)), false);
+    let groups_hashed = partitioned(grouped(buckets(groups)), hashed(spread(2), 2));
+    check("groups against the hash", groups_hashed, false);
     let union = UnionExec::try_new(vec![buckets(&[&[0]]), buckets(&[&[1]])]).expect("a union");
     check("a union of buckets", colocated(union, buckets(groups)), false);
 }

@@ -10,8 +10,8 @@ use futures::{StreamExt, TryStreamExt};
 use granary_catalog::{NewPart, PartLocation};
 use granary_common::{Error, Result, WorkerId};
 use granary_execution::{
-    ActiveWork, CopySpec, FileRead, OptimizeSpec, Optimized, RemotePartScan, RunningMerge,
-    WorkerApi, WriteSpec, WrittenDeletions, read_held,
+    ActiveWork, CopySpec, FileRead, FilterHub, KeySummary, OptimizeSpec, Optimized, RemotePartScan,
+    RunningMerge, WorkerApi, WriteSpec, WrittenDeletions, read_held,
 };
 use granary_storage::merge::Unthrottled;
 use granary_storage::{
@@ -48,6 +48,7 @@ pub struct LocalWorker {
     active: ActiveWork,
     merges: Arc<Merges>,
     copying: Copying,
+    filters: FilterHub,
 }
 
 impl LocalWorker {
@@ -69,7 +70,13 @@ impl LocalWorker {
             active,
             merges,
             copying,
+            filters: FilterHub::default(),
         }
+    }
+
+    /// The runtime filters that came here.
+    pub fn filters(&self) -> &FilterHub {
+        &self.filters
     }
 
     /// Refuses writes from now on.
@@ -181,5 +188,10 @@ impl WorkerApi for LocalWorker {
     async fn read_file(&self, file: FileRead) -> Result<BoxStream<'static, Result<Bytes>>> {
         let volume = &self.copying.receiver.volume;
         file_bytes(volume, file.files, &file.name, file.offset).await
+    }
+
+    async fn offer_filter(&self, id: u64, summary: Arc<KeySummary>) -> Result<()> {
+        self.filters.offer(id, summary);
+        Ok(())
     }
 }

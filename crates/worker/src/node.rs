@@ -205,6 +205,7 @@ impl WorkerNode {
             access: Arc::new(PartAccess {
                 store: Some(Arc::clone(&store)),
                 workers: Arc::clone(&directory),
+                filters: local.filters().clone(),
             }),
             memory,
             channels: FragmentChannels::new(Some(&cluster)),

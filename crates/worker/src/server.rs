@@ -9,16 +9,20 @@ use futures::{StreamExt, TryStreamExt};
 use granary_catalog::codec;
 use granary_common::{ClusterId, Error, Result};
 use granary_execution::worker_api::{CLUSTER_HEADER, IpcDecoder, IpcEncoder};
-use granary_execution::{CopySpec, FileRead, OptimizeSpec, RemotePartScan, WorkerApi, WriteSpec};
+use granary_execution::{
+    CopySpec, FileRead, KeySummary, OptimizeSpec, RemotePartScan, WorkerApi, WriteSpec,
+};
 use granary_proto::internal::worker_server::Worker;
 use granary_proto::internal::{
-    CopyPartsRequest, CopyPartsResponse, OptimizeRequest, OptimizeResponse, PartStatisticsRequest,
-    PartStatisticsResponse, ReadFileRequest, ReadFileResponse, RunningMergesRequest,
-    RunningMergesResponse, ScanPartRequest, ScanPartResponse, WriteBlockRequest,
-    WriteBlockResponse, WriteDeletionsRequest, WriteDeletionsResponse, write_block_request,
+    CopyPartsRequest, CopyPartsResponse, OfferFilterRequest, OfferFilterResponse, OptimizeRequest,
+    OptimizeResponse, PartStatisticsRequest, PartStatisticsResponse, ReadFileRequest,
+    ReadFileResponse, RunningMergesRequest, RunningMergesResponse, ScanPartRequest,
+    ScanPartResponse, WriteBlockRequest, WriteBlockResponse, WriteDeletionsRequest,
+    WriteDeletionsResponse, write_block_request,
 };
 use granary_proto::status::{from_status, to_status};
 use granary_storage::{Deletions, PartRef};
+use prost::Message;
 use tonic::service::Interceptor;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -232,5 +236,17 @@ impl Worker for WorkerService {
         let responses =
             bytes.map_ok(|data| ReadFileResponse { data }).map_err(|error| to_status(&error));
         Ok(Response::new(responses.boxed()))
+    }
+
+    async fn offer_filter(
+        &self,
+        request: Request<OfferFilterRequest>,
+    ) -> Result<Response<OfferFilterResponse>, Status> {
+        let OfferFilterRequest { id, summary } = request.into_inner();
+        let summary = KeySummary::decode(summary)
+            .map_err(|error| Status::invalid_argument(format!("a damaged filter: {error}")))?;
+        let offered = self.local.offer_filter(id, Arc::new(summary)).await;
+        offered.map_err(|error| to_status(&error))?;
+        Ok(Response::new(OfferFilterResponse {}))
     }
 }

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use datafusion::arrow::datatypes::Schema;
 use datafusion::common::{Result, internal_err};
 use datafusion::error::DataFusionError;
 use datafusion::execution::TaskContext;
+use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion_proto::physical_plan::{
     PhysicalExtensionCodec, PhysicalPlanDecodeContext, PhysicalProtoConverterExtension,
@@ -13,15 +15,38 @@ use datafusion_proto::protobuf::{PhysicalExprNode, PhysicalPlanNode};
 use granary_catalog::codec;
 use prost::Message;
 
-use super::PartScanExec;
 use super::layout::ScanSpec;
+use super::{AwaitedFilter, PartScanExec};
+use crate::colocated_aggregate::ColocatedAggregateExec;
 use crate::colocated_join::ColocatedJoinExec;
 use crate::error::to_datafusion;
+use crate::runtime_filter::{Reach, RuntimeFilterExec};
 
 #[derive(Clone, PartialEq, Message)]
 struct Node {
-    #[prost(oneof = "NodeKind", tags = "1, 2")]
+    #[prost(oneof = "NodeKind", tags = "1, 2, 3, 4")]
     kind: Option<NodeKind>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct RuntimeFilterNode {
+    /// Over the input, which travels beside it.
+    #[prost(message, repeated, tag = "1")]
+    keys: Vec<PhysicalExprNode>,
+    #[prost(fixed64, tag = "2")]
+    id: u64,
+    /// Whether scans of other tasks want it.
+    #[prost(bool, tag = "3")]
+    afar: bool,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct AwaitedNode {
+    /// Over the table's schema.
+    #[prost(message, repeated, tag = "1")]
+    keys: Vec<PhysicalExprNode>,
+    #[prost(fixed64, tag = "2")]
+    id: u64,
 }
 
 #[derive(Clone, PartialEq, prost::Oneof)]
@@ -29,7 +54,11 @@ enum NodeKind {
     #[prost(message, tag = "1")]
     PartScan(PartScanNode),
     #[prost(message, tag = "2")]
-    ColocatedJoin(Box<ColocatedJoinNode>),
+    ColocatedJoin(Box<ColocatedNode>),
+    #[prost(message, tag = "3")]
+    ColocatedAggregate(Box<ColocatedNode>),
+    #[prost(message, tag = "4")]
+    RuntimeFilter(RuntimeFilterNode),
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -40,66 +69,102 @@ struct PartScanNode {
     /// Over the table's schema.
     #[prost(message, repeated, tag = "2")]
     residual: Vec<PhysicalExprNode>,
+    #[prost(message, repeated, tag = "3")]
+    awaited: Vec<AwaitedNode>,
 }
 
 #[derive(Clone, PartialEq, Message)]
-struct ColocatedJoinNode {
-    /// The join over empty inputs; the real ones travel beside it.
+struct ColocatedNode {
+    /// The operator over empty inputs; the real ones travel beside it.
     #[prost(message, optional, boxed, tag = "1")]
-    join: Option<Box<PhysicalPlanNode>>,
+    inner: Option<Box<PhysicalPlanNode>>,
 }
 
-/// Encodes and decodes [`PartScanExec`] and [`ColocatedJoinExec`].
+/// Encodes and decodes the operators of this crate.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct OperatorCodec;
 
+type Converter<'a> = &'a dyn PhysicalProtoConverterExtension;
+type Plan = Arc<dyn ExecutionPlan>;
+type Expressions = Vec<Arc<dyn PhysicalExpr>>;
+
 impl OperatorCodec {
-    fn encode_scan(
+    fn encode_keys(
         &self,
-        scan: &PartScanExec,
-        converter: &dyn PhysicalProtoConverterExtension,
-    ) -> Result<NodeKind> {
+        keys: &[Arc<dyn PhysicalExpr>],
+        converter: Converter<'_>,
+    ) -> Result<Vec<PhysicalExprNode>> {
+        keys.iter().map(|key| converter.physical_expr_to_proto(key, self)).collect()
+    }
+
+    fn encode_scan(&self, scan: &PartScanExec, converter: Converter<'_>) -> Result<NodeKind> {
         let spec = codec::encode(&**scan.spec()).map_err(to_datafusion)?;
-        let residual = scan.residual().iter();
-        let residual = residual.map(|term| converter.physical_expr_to_proto(term, self));
-        Ok(NodeKind::PartScan(PartScanNode { spec, residual: residual.collect::<Result<_>>()? }))
+        let residual = self.encode_keys(scan.residual(), converter)?;
+        let awaited = scan.awaited().iter().map(|filter| {
+            Ok(AwaitedNode { keys: self.encode_keys(&filter.keys, converter)?, id: filter.id })
+        });
+        let awaited = awaited.collect::<Result<_>>()?;
+        Ok(NodeKind::PartScan(PartScanNode { spec, residual, awaited }))
     }
 
     fn decode_scan(
         &self,
         node: &PartScanNode,
         context: &PhysicalPlanDecodeContext<'_>,
-        converter: &dyn PhysicalProtoConverterExtension,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
+        converter: Converter<'_>,
+    ) -> Result<Plan> {
         let spec: ScanSpec = codec::decode(&node.spec).map_err(to_datafusion)?;
         let schema = spec.schema.arrow_schema();
-        let residual = node.residual.iter();
-        let residual =
-            residual.map(|term| converter.proto_to_physical_expr(term, &schema, context));
-        let scan =
-            PartScanExec::with_residual(spec, residual.collect::<Result<_>>()?, Arc::default());
+        let residual = decode_keys(&node.residual, &schema, context, converter)?;
+        let awaited = node.awaited.iter().map(|filter| {
+            let keys = decode_keys(&filter.keys, &schema, context, converter)?;
+            Ok(AwaitedFilter { id: filter.id, keys })
+        });
+        let awaited = awaited.collect::<Result<_>>()?;
+        let scan = PartScanExec::with_filters(spec, residual, awaited, Arc::default());
         Ok(Arc::new(scan.map_err(to_datafusion)?))
     }
 
-    fn encode_join(
-        &self,
-        join: &ColocatedJoinExec,
-        converter: &dyn PhysicalProtoConverterExtension,
-    ) -> Result<NodeKind> {
-        let join = converter.execution_plan_to_proto(&join.over_empty_inputs()?, self)?;
-        Ok(NodeKind::ColocatedJoin(Box::new(ColocatedJoinNode { join: Some(Box::new(join)) })))
+    fn encode_inner(&self, inner: &Plan, converter: Converter<'_>) -> Result<Box<ColocatedNode>> {
+        let inner = converter.execution_plan_to_proto(inner, self)?;
+        Ok(Box::new(ColocatedNode { inner: Some(Box::new(inner)) }))
     }
 
-    fn decode_join(
+    fn encode_filter(
         &self,
-        node: &ColocatedJoinNode,
-        inputs: &[Arc<dyn ExecutionPlan>],
-        context: &PhysicalPlanDecodeContext<'_>,
-        converter: &dyn PhysicalProtoConverterExtension,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        let Some(join) = &node.join else { return internal_err!("a colocated join is empty") };
-        let join = converter.proto_to_execution_plan(join, context)?;
-        ColocatedJoinExec::with_inputs(&join, inputs.to_vec())
+        filter: &RuntimeFilterExec,
+        converter: Converter<'_>,
+    ) -> Result<NodeKind> {
+        let keys = self.encode_keys(filter.keys(), converter)?;
+        let afar = filter.reach() == Reach::Workers;
+        Ok(NodeKind::RuntimeFilter(RuntimeFilterNode { keys, id: filter.id(), afar }))
+    }
+}
+
+fn decode_keys(
+    keys: &[PhysicalExprNode],
+    schema: &Schema,
+    context: &PhysicalPlanDecodeContext<'_>,
+    converter: Converter<'_>,
+) -> Result<Expressions> {
+    keys.iter().map(|key| converter.proto_to_physical_expr(key, schema, context)).collect()
+}
+
+fn decode_inner(
+    node: &ColocatedNode,
+    context: &PhysicalPlanDecodeContext<'_>,
+    converter: Converter<'_>,
+) -> Result<Plan> {
+    match &node.inner {
+        Some(inner) => converter.proto_to_execution_plan(inner, context),
+        None => internal_err!("a colocated operator is empty"),
+    }
+}
+
+fn only(inputs: &[Plan]) -> Result<&Plan> {
+    match inputs {
+        [only] => Ok(only),
+        _ => internal_err!("an operator has one input, not {}", inputs.len()),
     }
 }
 
@@ -116,8 +181,19 @@ impl PhysicalExtensionCodec for OperatorCodec {
         let context = PhysicalPlanDecodeContext::new(ctx, self);
         match node.kind {
             Some(NodeKind::PartScan(scan)) => self.decode_scan(&scan, &context, proto_converter),
-            Some(NodeKind::ColocatedJoin(join)) => {
-                self.decode_join(&join, inputs, &context, proto_converter)
+            Some(NodeKind::ColocatedJoin(node)) => {
+                let join = decode_inner(&node, &context, proto_converter)?;
+                ColocatedJoinExec::with_inputs(&join, inputs.to_vec())
+            }
+            Some(NodeKind::ColocatedAggregate(node)) => {
+                let aggregate = decode_inner(&node, &context, proto_converter)?;
+                ColocatedAggregateExec::with_input(&aggregate, Arc::clone(only(inputs)?))
+            }
+            Some(NodeKind::RuntimeFilter(filter)) => {
+                let input = only(inputs)?;
+                let keys = decode_keys(&filter.keys, &input.schema(), &context, proto_converter)?;
+                let reach = if filter.afar { Reach::Workers } else { Reach::Task };
+                Ok(Arc::new(RuntimeFilterExec::new(Arc::clone(input), keys, filter.id, reach)))
             }
             None => internal_err!("a plan names an operator that this build does not know"),
         }
@@ -132,7 +208,12 @@ impl PhysicalExtensionCodec for OperatorCodec {
         let kind = if let Some(scan) = node.downcast_ref::<PartScanExec>() {
             self.encode_scan(scan, proto_converter)?
         } else if let Some(join) = node.downcast_ref::<ColocatedJoinExec>() {
-            self.encode_join(join, proto_converter)?
+            NodeKind::ColocatedJoin(self.encode_inner(&join.over_empty_inputs()?, proto_converter)?)
+        } else if let Some(aggregate) = node.downcast_ref::<ColocatedAggregateExec>() {
+            let inner = aggregate.over_empty_input()?;
+            NodeKind::ColocatedAggregate(self.encode_inner(&inner, proto_converter)?)
+        } else if let Some(filter) = node.downcast_ref::<RuntimeFilterExec>() {
+            self.encode_filter(filter, proto_converter)?
         } else {
             return internal_err!("{} cannot be sent to a worker", node.name());
         };

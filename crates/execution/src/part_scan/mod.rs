@@ -49,6 +49,7 @@ use self::layout::{Layout, ScanSpec, units};
 use self::predicate::{all_of, to_filter};
 use self::read::PartAccess;
 use self::stream::{Reader, ScanMetrics, UnitQueue, map_columns};
+use crate::runtime_filter::{FilterSource, KeyFilterExpr, of_partition};
 
 /// Streams that one partition merges at most; with more parts a sort is cheaper than the merge.
 const MERGE_STREAMS_MAX: usize = 64;
@@ -62,10 +63,21 @@ pub struct PartScanExec {
     spec: Arc<ScanSpec>,
     /// Runtime filters, with columns as positions in the table's schema.
     residual: Vec<Arc<dyn PhysicalExpr>>,
+    /// Runtime filters of joins in other tasks.
+    awaited: Vec<AwaitedFilter>,
     facts: Arc<ScanFacts>,
     properties: Arc<PlanProperties>,
     metrics: ExecutionPlanMetricsSet,
     run: Mutex<Run>,
+}
+
+/// A runtime filter that a join of another task makes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AwaitedFilter {
+    /// The name under which the join tells of it.
+    pub id: u64,
+    /// What is looked up in it, with columns as positions in the table's schema.
+    pub keys: Vec<Arc<dyn PhysicalExpr>>,
 }
 
 /// One run of the plan: the shared queue and the partitions that take from it.
@@ -78,12 +90,13 @@ struct Run {
 impl PartScanExec {
     /// A scan of `spec`. `facts` are for planning only and do not travel.
     pub fn new(spec: ScanSpec, facts: Arc<ScanFacts>) -> granary_common::Result<Self> {
-        Self::with_residual(spec, Vec::new(), facts)
+        Self::with_filters(spec, Vec::new(), Vec::new(), facts)
     }
 
-    fn with_residual(
+    fn with_filters(
         spec: ScanSpec,
         residual: Vec<Arc<dyn PhysicalExpr>>,
+        awaited: Vec<AwaitedFilter>,
         facts: Arc<ScanFacts>,
     ) -> granary_common::Result<Self> {
         let schema = spec.schema.project(&spec.columns)?;
@@ -91,6 +104,7 @@ impl PartScanExec {
         Ok(Self {
             spec: Arc::new(spec),
             residual,
+            awaited,
             facts,
             properties,
             metrics: ExecutionPlanMetricsSet::new(),
@@ -108,6 +122,39 @@ impl PartScanExec {
         &self.residual
     }
 
+    /// The runtime filters that it gets from joins of other tasks.
+    pub fn awaited(&self) -> &[AwaitedFilter] {
+        &self.awaited
+    }
+
+    /// The same scan, where the join that fills the runtime filter `expression_id` is in another
+    /// task and tells of it as `id`. `None` when the scan does not have that filter.
+    pub fn awaiting(&self, expression_id: u64, id: u64) -> Result<Option<Self>> {
+        let is_it = |term: &Arc<dyn PhysicalExpr>| term.expression_id() == Some(expression_id);
+        let (told, residual): (Vec<_>, Vec<_>) =
+            self.residual.iter().cloned().partition(|term| is_it(term));
+        let Some(filter) = told.first() else { return Ok(None) };
+        let mut awaited = self.awaited.clone();
+        awaited.push(AwaitedFilter { id, keys: filter.children().into_iter().cloned().collect() });
+        let facts = Arc::clone(&self.facts);
+        let scan = Self::with_filters((*self.spec).clone(), residual, awaited, facts);
+        scan.map(Some).map_err(crate::error::to_datafusion)
+    }
+
+    /// Every runtime filter, as predicates of `partition` on a node that `access` belongs to.
+    fn predicates(&self, partition: usize, access: &PartAccess) -> Vec<Arc<dyn PhysicalExpr>> {
+        let bucketed = matches!(self.spec.layout, Layout::Bucketed { .. });
+        let own = self.residual.iter().map(|term| match bucketed {
+            true => of_partition(term, partition),
+            false => Arc::clone(term),
+        });
+        let awaited = self.awaited.iter().map(|filter| {
+            let source = FilterSource::awaited(filter.id, access.filters.clone());
+            Arc::new(KeyFilterExpr::new(filter.keys.clone(), source)) as Arc<dyn PhysicalExpr>
+        });
+        own.chain(awaited).collect()
+    }
+
     /// What it was planned with.
     pub fn facts(&self) -> &Arc<ScanFacts> {
         &self.facts
@@ -115,7 +162,8 @@ impl PartScanExec {
 
     /// The same scan of `spec`, with its runtime filters.
     pub fn with_spec(&self, spec: ScanSpec) -> Result<Self> {
-        Self::with_residual(spec, self.residual.clone(), Arc::clone(&self.facts))
+        let (residual, awaited) = (self.residual.clone(), self.awaited.clone());
+        Self::with_filters(spec, residual, awaited, Arc::clone(&self.facts))
             .map_err(crate::error::to_datafusion)
     }
 
@@ -205,6 +253,10 @@ impl DisplayAs for PartScanExec {
         if !self.residual.is_empty() {
             let all: Vec<String> = self.residual.iter().map(ToString::to_string).collect();
             write!(f, ", runtime_filters=[{}]", all.join(", "))?;
+        }
+        for AwaitedFilter { keys, .. } in &self.awaited {
+            let keys: Vec<String> = keys.iter().map(ToString::to_string).collect();
+            write!(f, ", awaits=[{}]", keys.join(", "))?;
         }
         if let Some(fetch) = fetch {
             write!(f, ", fetch={fetch}")?;

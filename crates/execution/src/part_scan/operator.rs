@@ -1,5 +1,6 @@
 //! [`PartScanExec`] as the engine sees it.
 
+use super::stream::is_dynamic;
 use super::*;
 
 impl ExecutionPlan for PartScanExec {
@@ -19,7 +20,8 @@ impl ExecutionPlan for PartScanExec {
         &self,
         f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
     ) -> Result<TreeNodeRecursion> {
-        apply_expression_roots(&self.residual, f)
+        let awaited = self.awaited.iter().flat_map(|filter| &filter.keys);
+        apply_expression_roots(self.residual.iter().chain(awaited), f)
     }
 
     #[allow(deprecated)] // The trait still requires it.
@@ -33,8 +35,12 @@ impl ExecutionPlan for PartScanExec {
         }
     }
 
+    /// A new run has new runtime filters: what the old ones know may not hold for it.
     fn reset_state(self: Arc<Self>) -> Result<Arc<dyn ExecutionPlan>> {
-        Ok(Arc::new(self.with_spec((*self.spec).clone())?))
+        let residual = self.residual.iter().filter(|term| !is_dynamic(term)).cloned().collect();
+        let facts = Arc::clone(&self.facts);
+        let scan = Self::with_filters((*self.spec).clone(), residual, Vec::new(), facts);
+        Ok(Arc::new(scan.map_err(crate::error::to_datafusion)?))
     }
 
     fn execute(
@@ -49,13 +55,15 @@ impl ExecutionPlan for PartScanExec {
         let Some(queue) = self.queue(partition) else {
             return internal_err!("PartScanExec has no units for partition {partition}");
         };
+        let access = PartAccess::of(&context).map_err(crate::error::to_datafusion)?;
+        let predicates = self.predicates(partition, &access);
         if let Some(rule) = &self.spec.collapse {
             let counted = metrics.baseline.clone();
             let output = self.schema();
             let batches = collapse::collapsed(
                 &self.spec,
                 rule,
-                &self.residual,
+                &predicates,
                 &queue,
                 metrics,
                 context,
@@ -63,11 +71,10 @@ impl ExecutionPlan for PartScanExec {
             )?;
             return Ok(self.counted(batches, counted));
         }
-        let access = PartAccess::of(&context).map_err(crate::error::to_datafusion)?;
         let batch_rows = context.session_config().batch_size();
         let reader = Arc::new(Reader::new(
             Arc::clone(&self.spec),
-            &self.residual,
+            &predicates,
             access,
             batch_rows,
             self.schema(),
@@ -174,7 +181,8 @@ impl ExecutionPlan for PartScanExec {
             return Ok(answer);
         }
         let spec = ScanSpec { filter: all_of(filters), ..(*self.spec).clone() };
-        let updated = Self::with_residual(spec, residual, Arc::clone(&self.facts))
+        let (awaited, facts) = (self.awaited.clone(), Arc::clone(&self.facts));
+        let updated = Self::with_filters(spec, residual, awaited, facts)
             .map_err(crate::error::to_datafusion)?;
         Ok(answer.with_updated_node(Arc::new(updated)))
     }

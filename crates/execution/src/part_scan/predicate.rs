@@ -15,6 +15,8 @@ use datafusion::physical_expr::{PhysicalExpr, split_conjunction};
 use granary_catalog::{ColumnType, Scalar};
 use granary_storage::{CompareOp, Filter, PartColumn, PartSchema, scalar_at};
 
+use crate::runtime_filter::KeyFilterExpr;
+
 /// The filter that means exactly what `predicate` does. Its columns are positions in
 /// `schema.columns`. `None` when there is no such filter.
 pub fn to_filter(schema: &PartSchema, predicate: &Arc<dyn PhysicalExpr>) -> Option<Filter> {
@@ -61,12 +63,44 @@ pub fn to_weaker_filter(schema: &PartSchema, predicate: &Arc<dyn PhysicalExpr>) 
         if let Some(dynamic) = term.downcast_ref::<DynamicFilterPhysicalExpr>() {
             let current = dynamic.current().ok();
             terms.extend(current.and_then(|now| to_weaker_filter(schema, &now)));
+        } else if let Some(keys) = term.downcast_ref::<KeyFilterExpr>() {
+            terms.extend(key_bounds(schema, keys));
         } else {
             terms.extend(to_filter(schema, term));
         }
     }
     terms.retain(|term| *term != Filter::And(vec![]));
     all_of(terms)
+}
+
+/// The keys that a join has built, or their bounds.
+fn key_bounds(schema: &PartSchema, filter: &KeyFilterExpr) -> Vec<Filter> {
+    let Some((keys, summary)) = filter.known() else { return Vec::new() };
+    if summary.is_empty() {
+        return vec![Filter::Or(vec![])];
+    }
+    let bounds = keys.iter().enumerate().filter_map(|(at, key)| {
+        let (column, range) = (comparable_column(schema, key)?, summary.range(at)?);
+        let bound = |value: &i64| {
+            let value = ScalarValue::Int64(Some(*value));
+            let stored = column.column_type.arrow();
+            let value = match stored {
+                // Dates are days.
+                DataType::Date32 => value.cast_to(&DataType::Int32).ok()?.cast_to(&stored).ok()?,
+                _ => value.cast_to(&stored).ok()?,
+            };
+            canonical(column, &value)
+        };
+        let values = summary.values().filter(|_| at == 0 && keys.len() == 1);
+        let listed = values.and_then(|values| values.iter().map(bound).collect());
+        if let Some(values) = listed {
+            return Some(vec![Filter::In { column: column.id, values, negated: false }]);
+        }
+        let compare = |op, value| Filter::Compare { column: column.id, op, value };
+        let (min, max) = (bound(range.start())?, bound(range.end())?);
+        Some(vec![compare(CompareOp::GtEq, min), compare(CompareOp::LtEq, max)])
+    });
+    bounds.flatten().collect()
 }
 
 /// The conjunction of `terms`; `None` when there are none.

@@ -12,6 +12,7 @@ use granary_storage::{Deletions, OpenPart, PartRef, PartScan, PartSchema, PartSt
 use arrow::record_batch::RecordBatch;
 
 use super::layout::ScannedPart;
+use crate::runtime_filter::FilterHub;
 use crate::worker_api::{RemotePartScan, WorkerDirectory};
 
 /// How a node reaches parts; an extension of every session that may run scans.
@@ -21,6 +22,8 @@ pub struct PartAccess {
     pub store: Option<Arc<PartStore>>,
     /// The way to everybody else's.
     pub workers: Arc<dyn WorkerDirectory>,
+    /// What joins elsewhere told of their keys.
+    pub filters: FilterHub,
 }
 
 impl PartAccess {

@@ -8,8 +8,9 @@ use arrow::record_batch::RecordBatch;
 use datafusion::arrow::array::{Array, AsArray, BooleanArray};
 use datafusion::arrow::compute::{filter_record_batch, prep_null_mask_filter};
 use datafusion::arrow::datatypes::SchemaRef;
-use datafusion::common::DataFusionError;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::common::{DataFusionError, ScalarValue};
+use datafusion::logical_expr::ColumnarValue;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::{Column, DynamicFilterPhysicalExpr};
 use datafusion::physical_expr::utils::collect_columns;
@@ -26,6 +27,7 @@ use super::layout::{ScanSpec, Unit};
 use super::predicate::{all_of, to_weaker_filter};
 use super::read::{PartAccess, read, read_without};
 use crate::error::to_datafusion;
+use crate::runtime_filter::KeyFilterExpr;
 
 /// Batches as the engine takes them.
 pub type Batches = BoxStream<'static, Result<RecordBatch, DataFusionError>>;
@@ -213,7 +215,7 @@ impl BatchFilter {
         spec: &ScanSpec,
         columns: &[ColumnId],
     ) -> Result<Self, DataFusionError> {
-        let only_helps = predicate.exists(|node| Ok(node.is::<DynamicFilterPhysicalExpr>()))?;
+        let only_helps = is_dynamic(predicate);
         let predicate = map_columns(predicate, |position| {
             let id = spec.schema.columns.get(position)?.id;
             columns.iter().position(|column| *column == id)
@@ -246,7 +248,11 @@ impl BatchFilter {
             return Ok(batch);
         }
         let rows = batch.num_rows();
-        let passing = self.predicate.evaluate(&batch)?.into_array(rows)?;
+        let passing = match self.predicate.evaluate(&batch)? {
+            // Nobody has filled the filter yet, which says nothing about its worth.
+            ColumnarValue::Scalar(ScalarValue::Boolean(Some(true))) => return Ok(batch),
+            passing => passing.into_array(rows)?,
+        };
         let passing = truth(passing.as_boolean());
         let dropped = rows - passing.true_count();
         self.note(rows, dropped);
@@ -255,6 +261,13 @@ impl BatchFilter {
             _ => Ok(filter_record_batch(&batch, &passing)?),
         }
     }
+}
+
+/// Whether `predicate` is one that an operator fills while it runs, and that only ever helps.
+pub fn is_dynamic(predicate: &Arc<dyn PhysicalExpr>) -> bool {
+    let filled = predicate
+        .exists(|node| Ok(node.is::<DynamicFilterPhysicalExpr>() || node.is::<KeyFilterExpr>()));
+    filled.unwrap_or(false)
 }
 
 /// `expression` with every column's position mapped. Kind `Internal` where the mapping has none.

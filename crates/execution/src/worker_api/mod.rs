@@ -20,6 +20,8 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use url::Url;
 
+use crate::runtime_filter::KeySummary;
+
 pub use directory::{CatalogDirectory, worker_url};
 pub use ipc::{IpcDecoder, IpcEncoder};
 pub use merges::{OptimizeSpec, Optimized, RunningMerge};
@@ -107,6 +109,9 @@ pub trait WorkerApi: Debug + Send + Sync {
     ///
     /// Kinds: `NotFound` for a file that is not there, `Unavailable` for a worker that is away.
     async fn read_file(&self, file: FileRead) -> Result<BoxStream<'static, Result<Bytes>>>;
+
+    /// Tells what keys a join has built, for the scans that wait for the filter `id`.
+    async fn offer_filter(&self, id: u64, summary: Arc<KeySummary>) -> Result<()>;
 }
 
 /// The way to every worker.

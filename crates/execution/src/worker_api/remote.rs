@@ -1,5 +1,6 @@
 //! A worker over gRPC.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::record_batch::RecordBatch;
@@ -11,11 +12,12 @@ use granary_catalog::{NewPart, codec};
 use granary_common::{ClusterId, Error, Result};
 use granary_proto::internal::worker_client::WorkerClient;
 use granary_proto::internal::{
-    CopyPartsRequest, OptimizeRequest, PartStatisticsRequest, ReadFileRequest,
+    CopyPartsRequest, OfferFilterRequest, OptimizeRequest, PartStatisticsRequest, ReadFileRequest,
     RunningMergesRequest, ScanPartRequest, ScanPartResponse, WriteBlockRequest,
     WriteDeletionsRequest, write_block_request,
 };
 use granary_storage::{ColumnStatistics, Deletions, PartRef};
+use prost::Message;
 use tonic::Request;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::{Channel, Endpoint};
@@ -26,6 +28,7 @@ use super::{
     RunningMerge, WorkerApi, WriteSpec, WrittenDeletions,
 };
 use crate::error::from_peer_status;
+use crate::runtime_filter::KeySummary;
 
 /// The header of every internal request: the cluster that the caller belongs to.
 pub const CLUSTER_HEADER: &str = "granary-cluster-id";
@@ -37,6 +40,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 /// Flow-control windows, so that bulk data is not slowed down by round trips.
 const WINDOW_BYTES: u32 = 8 << 20;
+/// Bytes of a frame that a worker may send: each costs a system call.
+const FRAME_BYTES_MAX: u32 = 1 << 20;
 
 /// A channel to a worker that connects when it is first used, and again when it broke.
 pub fn lazy_channel(url: &Url) -> Result<Channel> {
@@ -49,6 +54,7 @@ pub fn lazy_channel(url: &Url) -> Result<Channel> {
         .keep_alive_while_idle(true)
         .initial_connection_window_size(WINDOW_BYTES)
         .initial_stream_window_size(WINDOW_BYTES)
+        .max_frame_size(FRAME_BYTES_MAX)
         .tcp_nodelay(true)
         .connect_lazy())
 }
@@ -190,6 +196,14 @@ impl WorkerApi for RemoteWorker {
         let this = self.clone();
         let bytes = response.into_inner().map_ok(|piece| piece.data);
         Ok(bytes.map_err(move |status| this.failed("reading a file", &status)).boxed())
+    }
+
+    async fn offer_filter(&self, id: u64, summary: Arc<KeySummary>) -> Result<()> {
+        let request = OfferFilterRequest { id, summary: summary.encode_to_vec().into() };
+        let mut client = self.client.clone();
+        let offered = client.offer_filter(self.request(request)).await;
+        offered.map_err(|status| self.failed("offering a filter", &status))?;
+        Ok(())
     }
 }
 

@@ -1,4 +1,5 @@
-//! Joins of tables that are distributed alike, on what they are distributed by, become local.
+//! Joins of tables that are distributed alike, on what they are distributed by, become local; so do
+//! aggregations by what a table is distributed by.
 //!
 //! ```text
 //!   HashJoin(on key)                      ColocatedJoin(on key)
@@ -14,6 +15,7 @@ use datafusion::common::{JoinType, Result};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode};
 use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::joins::{HashJoinExec, PartitionMode};
@@ -24,33 +26,63 @@ use datafusion::physical_plan::{
 };
 use granary_catalog::ColumnType;
 use granary_common::{ColumnId, WorkerId};
-use granary_execution::{ColocatedJoinExec, Layout, PartScanExec, ScanSpec};
+use granary_execution::{
+    ColocatedAggregateExec, ColocatedJoinExec, Layout, PartScanExec, ScanSpec,
+};
 
-/// Turns joins on the distribution key into [`ColocatedJoinExec`].
+use super::broadcast::copied;
+
+/// Turns joins and aggregations on the distribution key into [`ColocatedJoinExec`] and
+/// [`ColocatedAggregateExec`], and of the other joins those into broadcasts for which it pays.
 #[derive(Debug)]
-pub struct ColocateJoins;
+pub struct AvoidExchanges {
+    pub workers: usize,
+    pub colocated: bool,
+    pub broadcast: bool,
+}
 
-impl PhysicalOptimizerRule for ColocateJoins {
+impl AvoidExchanges {
+    fn avoided(
+        &self,
+        node: &Arc<dyn ExecutionPlan>,
+        partitions: usize,
+    ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+        if let Some(aggregate) = node.downcast_ref::<AggregateExec>() {
+            return match self.colocated {
+                true => grouped(aggregate, partitions),
+                false => Ok(None),
+            };
+        }
+        let Some(join) = node.downcast_ref::<HashJoinExec>() else { return Ok(None) };
+        if self.colocated
+            && let Some(local) = colocated(join, partitions)?
+        {
+            return Ok(Some(local));
+        }
+        if !self.broadcast {
+            return Ok(None);
+        }
+        let keeps_buckets = self.colocated && bucketed(join.right()).is_some();
+        copied(join, self.workers, keeps_buckets)
+    }
+}
+
+impl PhysicalOptimizerRule for AvoidExchanges {
     fn optimize(
         &self,
         plan: Arc<dyn ExecutionPlan>,
         config: &ConfigOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let partitions = config.execution.target_partitions;
-        plan.transform_up(|node| {
-            let Some(join) = node.downcast_ref::<HashJoinExec>() else {
-                return Ok(Transformed::no(node));
-            };
-            match colocated(join, partitions)? {
-                Some(local) => Ok(Transformed::yes(local)),
-                None => Ok(Transformed::no(node)),
-            }
+        plan.transform_up(|node| match self.avoided(&node, partitions)? {
+            Some(avoiding) => Ok(Transformed::yes(avoiding)),
+            None => Ok(Transformed::no(node)),
         })
         .data()
     }
 
     fn name(&self) -> &str {
-        "ColocateJoins"
+        "AvoidExchanges"
     }
 
     fn schema_check(&self) -> bool {
@@ -85,6 +117,36 @@ fn colocated(join: &HashJoinExec, partitions: usize) -> Result<Option<Arc<dyn Ex
     ];
     let join = join.builder().with_new_children(inputs)?.recompute_properties().build()?;
     Ok(Some(Arc::new(ColocatedJoinExec::try_new(&join)?)))
+}
+
+/// The aggregation bucket group by bucket group, if each of its groups lies in one bucket.
+fn grouped(last: &AggregateExec, partitions: usize) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+    let Some(first) = last.input().downcast_ref::<AggregateExec>() else { return Ok(None) };
+    let two_steps = *last.mode() == AggregateMode::FinalPartitioned
+        && *first.mode() == AggregateMode::Partial
+        && last.limit_options().is_none()
+        && first.limit_options().is_none();
+    let groups = first.group_expr();
+    if !two_steps || !groups.is_single() || groups.is_true_no_grouping() {
+        return Ok(None);
+    }
+    let Some(below) = bucketed(first.input()) else { return Ok(None) };
+    let groups = group_columns(first);
+    if !below.keys.iter().any(|key| key.iter().all(|at| groups.contains(&Some(*at)))) {
+        return Ok(None);
+    }
+    let input = by_buckets(Arc::clone(first.input()), partitions)?;
+    let local = ColocatedAggregateExec::try_new(first, input)?;
+    // A sort would have to be put in, and says nothing of buckets.
+    let ordered = local.aggregate().required_input_ordering().iter().any(Option::is_some);
+    let same = !ordered && local.schema() == last.schema();
+    Ok(same.then(|| Arc::new(local) as Arc<dyn ExecutionPlan>))
+}
+
+/// Which column of its input each group column is, if it is one.
+fn group_columns(aggregate: &AggregateExec) -> Vec<Option<usize>> {
+    let groups = aggregate.group_expr().expr().iter();
+    groups.map(|(group, _)| group.downcast_ref::<Column>().map(Column::index)).collect()
 }
 
 /// Whether some key of the left is equated, column by column, with some key of the right.
@@ -127,6 +189,11 @@ fn bucketed(plan: &Arc<dyn ExecutionPlan>) -> Option<Bucketed> {
     }
     if plan.is::<CooperativeExec>() {
         return bucketed(plan.children().first()?);
+    }
+    if let Some(local) = plan.downcast_ref::<ColocatedAggregateExec>() {
+        let groups = group_columns(local.aggregate());
+        let below = bucketed(local.aggregate().input())?;
+        return through(below, |position| groups.iter().position(|at| *at == Some(position)));
     }
     if let Some(join) = plan.downcast_ref::<HashJoinExec>() {
         return probe_bucketed(join);
@@ -252,8 +319,8 @@ fn followed(
     plan.replace_children(changed, options)
 }
 
-/// Takes out what would mix buckets again below a [`ColocatedJoinExec`]: a redistribution in turn,
-/// which the engine puts below operators that like many partitions.
+/// Takes out what would mix buckets again below a colocated operator: a redistribution in turn, which
+/// the engine puts below operators that like many partitions.
 #[derive(Debug)]
 pub struct KeepBuckets;
 
@@ -264,7 +331,7 @@ impl PhysicalOptimizerRule for KeepBuckets {
         _config: &ConfigOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         plan.transform_up(|node| {
-            if !node.is::<ColocatedJoinExec>() {
+            if !is_colocated(&node) {
                 return Ok(Transformed::no(node));
             }
             let children = node.children().into_iter().cloned();
@@ -290,8 +357,12 @@ fn without_turns(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>>
     {
         return without_turns(Arc::clone(turns.input()));
     }
-    match plan.is::<ColocatedJoinExec>() {
+    match is_colocated(&plan) {
         true => Ok(plan),
         false => followed(plan, without_turns),
     }
+}
+
+fn is_colocated(plan: &Arc<dyn ExecutionPlan>) -> bool {
+    plan.is::<ColocatedJoinExec>() || plan.is::<ColocatedAggregateExec>()
 }

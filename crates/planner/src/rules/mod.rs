@@ -1,6 +1,8 @@
 //! Rules of our own.
 
+pub mod broadcast;
 pub mod colocate;
+pub mod filters;
 mod single_value;
 
 use std::sync::Arc;
@@ -8,22 +10,21 @@ use std::sync::Arc;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 
-use self::colocate::{ColocateJoins, KeepBuckets};
+pub use self::colocate::AvoidExchanges;
+use self::colocate::KeepBuckets;
 pub use self::single_value::{NullableSubqueries, logical_rules};
 
 type Rule = Arc<dyn PhysicalOptimizerRule + Send + Sync>;
 
-/// The engine's own rules with ours in their places. Joins are colocated after sides and modes are
-/// chosen and before exchanges are put in.
-pub fn physical_rules(colocated_joins: bool) -> Vec<Rule> {
+/// The engine's own rules, and ours for plans of several workers in their places: exchanges are
+/// avoided after sides and modes of joins are chosen and before exchanges are put in.
+pub fn physical_rules(several_workers: Option<AvoidExchanges>) -> Vec<Rule> {
     let mut rules = PhysicalOptimizer::new().rules;
-    if !colocated_joins {
-        return rules;
-    }
+    let Some(avoid) = several_workers else { return rules };
     let ensure = rules.iter().position(|rule| rule.name() == "EnsureRequirements");
     if let Some(ensure) = ensure {
         rules.insert(ensure + 1, Arc::new(KeepBuckets));
-        rules.insert(ensure, Arc::new(ColocateJoins));
+        rules.insert(ensure, Arc::new(avoid));
     }
     rules
 }

@@ -179,7 +179,7 @@ fn partitions(config: &SessionConfig, spec: &ScanSpec) -> usize {
     let threads = config.target_partitions().max(1);
     let useful = (spec.rows().div_ceil(ROWS_PER_PARTITION_MIN) as usize).clamp(1, threads);
     let topology = config.get_extension::<Topology>();
-    match topology.is_some_and(|topology| topology.is_large(spec)) {
+    match topology.is_some_and(|topology| topology.is_large(spec, 0)) {
         true => useful.max(2),
         false => useful,
     }

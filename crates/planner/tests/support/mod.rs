@@ -1,6 +1,7 @@
 #![allow(dead_code, clippy::unwrap_used)] // Each test uses a part of it; tests may panic.
 //! Workers in one process over loopback, a catalog in memory, and an engine over them.
 
+pub mod plans;
 pub mod tpch;
 
 use std::collections::BTreeMap;

@@ -1,0 +1,218 @@
+//! The built side of a join whose probed side is read by other tasks.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use datafusion::arrow::array::RecordBatch;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::{Result, internal_err};
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_plan::execution_plan::{CardinalityEffect, apply_expression_roots};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
+use futures::future::join_all;
+use futures::stream::{self, BoxStream};
+use futures::{StreamExt, TryStreamExt};
+
+use super::buckets::keys_of;
+use super::{KeyCollector, KeySummary};
+use crate::part_scan::read::PartAccess;
+
+/// Bytes of a summary that is sent to every worker at most.
+const SENT_BYTES_MAX: usize = 1 << 20;
+/// How long a join waits for workers to say that they have its filter. One that is late, stopped or
+/// gone costs no more than this.
+const SEND_MAX: Duration = Duration::from_millis(500);
+
+/// Passes on the built side of a join and, before it says that this is all, makes known what keys
+/// there were: on this node, and on every worker when scans of other tasks want it. Every task of the
+/// join builds the whole side, so whichever is first tells for all; and since joins ask for the
+/// probed side only when the built one has ended, its scans know the keys when they begin. If they do
+/// not, they read everything: no scan waits.
+#[derive(Debug)]
+pub struct RuntimeFilterExec {
+    input: Arc<dyn ExecutionPlan>,
+    keys: Vec<Arc<dyn PhysicalExpr>>,
+    id: u64,
+    reach: Reach,
+}
+
+/// Where a filter is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// In the join's own task.
+    Task,
+    /// In other tasks as well.
+    Workers,
+}
+
+impl RuntimeFilterExec {
+    /// Tells of `keys` over `input`, which has one partition, under `id`.
+    pub fn new(
+        input: Arc<dyn ExecutionPlan>,
+        keys: Vec<Arc<dyn PhysicalExpr>>,
+        id: u64,
+        reach: Reach,
+    ) -> Self {
+        Self { input, keys, id, reach }
+    }
+
+    /// The keys that it tells of.
+    pub fn keys(&self) -> &[Arc<dyn PhysicalExpr>] {
+        &self.keys
+    }
+
+    /// The name of the filter.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Where it is told.
+    pub fn reach(&self) -> Reach {
+        self.reach
+    }
+
+    fn announcement(&self, context: &TaskContext) -> Result<Announcement> {
+        let schema = self.input.schema();
+        let types = self.keys.iter().map(|key| key.data_type(&schema));
+        let types = types.collect::<Result<Vec<_>>>()?;
+        Ok(Announcement {
+            keys: self.keys.clone(),
+            id: self.id,
+            reach: self.reach,
+            collector: KeyCollector::new(&types),
+            access: PartAccess::of(context).map_err(crate::error::to_datafusion)?,
+        })
+    }
+}
+
+struct Announcement {
+    keys: Vec<Arc<dyn PhysicalExpr>>,
+    id: u64,
+    reach: Reach,
+    collector: KeyCollector,
+    access: Arc<PartAccess>,
+}
+
+impl Announcement {
+    fn add(&mut self, batch: &RecordBatch) -> Result<()> {
+        self.collector.add(&keys_of(&self.keys, batch)?)
+    }
+
+    async fn announce(self) {
+        let Announcement { id, reach, collector, access, .. } = self;
+        if access.filters.get(id).is_some() {
+            return; // Another task of this join was faster.
+        }
+        let Some(summary) = KeyCollector::summary(vec![collector]) else { return };
+        let summary = Arc::new(summary);
+        access.filters.offer(id, Arc::clone(&summary));
+        if reach == Reach::Workers && summary.size_bytes() <= SENT_BYTES_MAX {
+            // Scans that do not hear of it read more rows than they need to.
+            let _ = tokio::time::timeout(SEND_MAX, send(&access, id, &summary)).await;
+        }
+    }
+}
+
+async fn send(access: &PartAccess, id: u64, summary: &Arc<KeySummary>) {
+    let workers = access.workers.live();
+    let sent = workers.iter().map(|(worker, _)| async move {
+        let api = access.workers.api(*worker)?;
+        api.offer_filter(id, Arc::clone(summary)).await
+    });
+    for outcome in join_all(sent).await {
+        if let Err(error) = outcome {
+            tracing::debug!(%error, "a runtime filter did not arrive");
+        }
+    }
+}
+
+fn announced(
+    input: BoxStream<'static, Result<RecordBatch>>,
+    announcement: Announcement,
+) -> BoxStream<'static, Result<RecordBatch>> {
+    let state = Some((input, announcement));
+    let batches = stream::try_unfold(state, async |state| {
+        let Some((mut input, mut announcement)) = state else { return Ok(None) };
+        match input.try_next().await? {
+            Some(batch) => {
+                announcement.add(&batch)?;
+                Ok(Some((batch, Some((input, announcement)))))
+            }
+            None => {
+                announcement.announce().await;
+                Ok(None)
+            }
+        }
+    });
+    batches.boxed()
+}
+
+impl DisplayAs for RuntimeFilterExec {
+    fn fmt_as(&self, _t: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let keys: Vec<String> = self.keys.iter().map(ToString::to_string).collect();
+        write!(f, "RuntimeFilterExec: keys=[{}]", keys.join(", "))
+    }
+}
+
+impl ExecutionPlan for RuntimeFilterExec {
+    fn name(&self) -> &str {
+        "RuntimeFilterExec"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        self.input.properties()
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        vec![&self.input]
+    }
+
+    fn maintains_input_order(&self) -> Vec<bool> {
+        vec![true]
+    }
+
+    fn benefits_from_input_partitioning(&self) -> Vec<bool> {
+        vec![false]
+    }
+
+    fn apply_expressions(
+        &self,
+        f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        apply_expression_roots(&self.keys, f)
+    }
+
+    #[allow(deprecated)] // The trait still requires it.
+    fn with_new_children(
+        self: Arc<Self>,
+        mut children: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        match (children.pop(), children.is_empty()) {
+            (Some(input), true) => {
+                Ok(Arc::new(Self::new(input, self.keys.clone(), self.id, self.reach)))
+            }
+            _ => internal_err!("RuntimeFilterExec has one input"),
+        }
+    }
+
+    fn execute(
+        &self,
+        partition: usize,
+        context: Arc<TaskContext>,
+    ) -> Result<SendableRecordBatchStream> {
+        if partition > 0 {
+            return internal_err!("RuntimeFilterExec has no partition {partition}");
+        }
+        let announcement = self.announcement(&context)?;
+        let input = self.input.execute(partition, context)?;
+        let batches = announced(input.boxed(), announcement);
+        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), batches)))
+    }
+
+    fn cardinality_effect(&self) -> CardinalityEffect {
+        CardinalityEffect::Equal
+    }
+}

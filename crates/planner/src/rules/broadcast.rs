@@ -1,0 +1,88 @@
+//! Which joins copy their built side to every task, where the engine would deal both sides out by
+//! the hash of their keys. Copied, the probed side stays where it is read, keeps its buckets for a
+//! colocated join above, and its scan gets the join's runtime filter.
+
+use std::sync::Arc;
+
+use datafusion::common::stats::Precision;
+use datafusion::common::{JoinType, Result};
+use datafusion::physical_plan::joins::{HashJoinExec, PartitionMode};
+use datafusion::physical_plan::statistics::StatisticsContext;
+use datafusion::physical_plan::{ExecutionPlan, StatisticsArgs};
+use granary_execution::part_scan::statistics::value_bytes;
+
+/// Bytes of a side that is copied at most: every task holds a table of it.
+const BUILT_BYTES_MAX: u64 = 32 << 20;
+/// How much more may be sent when the probed side keeps its buckets by it, in multiples of that
+/// side: a larger input may follow that then stays where it is.
+const BUCKETS_WORTH: u64 = 4;
+
+/// Whether copying `built` bytes to each of `workers` beats dealing out both sides.
+pub fn pays(built: u64, probed: u64, workers: usize, keeps_buckets: bool) -> bool {
+    let sent = built.saturating_mul(workers.saturating_sub(1) as u64);
+    let saved = if keeps_buckets { probed.saturating_mul(BUCKETS_WORTH) } else { probed };
+    built <= BUILT_BYTES_MAX && sent <= saved
+}
+
+/// The join that copies its built side, if that pays.
+pub fn copied(
+    join: &HashJoinExec,
+    workers: usize,
+    keeps_buckets: bool,
+) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+    // Rows of a copied side that have no partner would come out of every task.
+    let safe = matches!(
+        join.join_type(),
+        JoinType::Inner
+            | JoinType::Right
+            | JoinType::RightSemi
+            | JoinType::RightAnti
+            | JoinType::RightMark
+    );
+    if !safe || join.null_aware || *join.partition_mode() != PartitionMode::Partitioned {
+        return Ok(None);
+    }
+    let (Some(built), Some(probed)) = (bytes(join.left())?, bytes(join.right())?) else {
+        return Ok(None);
+    };
+    if !pays(built, probed, workers, keeps_buckets) {
+        return Ok(None);
+    }
+    let collecting = join.builder().with_partition_mode(PartitionMode::CollectLeft);
+    Ok(Some(collecting.recompute_properties().build_exec()?))
+}
+
+/// About how many bytes come out of `plan`, as far as statistics say.
+fn bytes(plan: &Arc<dyn ExecutionPlan>) -> Result<Option<u64>> {
+    let statistics = StatisticsContext::new().compute(&**plan, &StatisticsArgs::new())?;
+    if let Precision::Exact(bytes) | Precision::Inexact(bytes) = statistics.total_byte_size {
+        return Ok(Some(bytes as u64));
+    }
+    let schema = plan.schema();
+    let row: usize = schema.fields().iter().map(|field| value_bytes(field.data_type())).sum();
+    let rows = statistics.num_rows.get_value();
+    Ok(rows.map(|rows| rows.saturating_mul(row.max(1)) as u64))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_sent_decides() {
+        const MB: u64 = 1 << 20;
+        for (built, probed, workers, keeps_buckets, expected) in [
+            (2 * MB, 300 * MB, 3, false, true),
+            (2 * MB, 3 * MB, 3, false, false),
+            (2 * MB, 3 * MB, 3, true, true),
+            (20 * MB, 60 * MB, 3, false, true),
+            (20 * MB, 60 * MB, 100, true, false),
+            (33 * MB, 10_000 * MB, 3, true, false),
+            (MB, 0, 1, false, true),
+            (MB, 0, 3, true, false),
+        ] {
+            let decided = pays(built, probed, workers, keeps_buckets);
+            assert_eq!(decided, expected, "{built} {probed} {workers} {keeps_buckets}");
+        }
+    }
+}

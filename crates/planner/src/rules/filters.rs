@@ -1,0 +1,163 @@
+//! Runtime filters of joins that collect one side, for scans in whatever stage they are.
+//!
+//! ```text
+//!   HashJoin (built side collected)           HashJoin
+//!     Broadcast ..                     ►        RuntimeFilter  id 7, keys
+//!     Exchange                                    Broadcast ..
+//!       Scan   filter of the join               Exchange
+//!                                                 Scan   looks for 7
+//! ```
+//!
+//! The engine's own filter does not reach scans of other stages. Within a stage it makes all
+//! partitions of the join wait until each of them has been asked for a row; some never are, for
+//! example below a join that has built nothing for them, and then the query would hang. So this rule
+//! takes the engine's filter away wherever partitions could wait for each other.
+
+use std::sync::Arc;
+
+use datafusion::common::{NullEquality, Result};
+use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
+use datafusion::physical_plan::joins::{HashJoinExec, PartitionMode, SortMergeJoinExec};
+use datafusion::physical_plan::repartition::RepartitionExec;
+use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
+use datafusion::physical_plan::{
+    ChildrenPropertiesMode, ExecutionPlan, ExecutionPlanProperties, ReplaceChildrenOptions,
+};
+use granary_common::Random;
+use granary_execution::{PartScanExec, Reach, RuntimeFilterExec};
+
+type Plan = Arc<dyn ExecutionPlan>;
+/// A leaf with its scans changed; `None` when none of them is.
+pub type Changed = Result<Option<Plan>>;
+/// What changes one scan.
+pub type ChangeScan<'a> = &'a dyn Fn(&PartScanExec) -> Changed;
+
+/// What the rule has to know of how a plan is cut.
+pub struct Cut<'a> {
+    /// Whether what is below an operator runs in another stage.
+    pub is_boundary: &'a dyn Fn(&Plan) -> bool,
+    /// Changes the scans of a leaf that has one for each task.
+    pub change_scans: &'a dyn Fn(&Plan, ChangeScan<'_>) -> Changed,
+    /// Whether partitions of a stage are asked for rows by several tasks.
+    pub several_tasks: bool,
+    /// Makes the names of filters.
+    pub random: &'a dyn Random,
+}
+
+/// Lets joins that collect a side tell its keys to the scans of the other one.
+pub fn tell_scans(plan: Plan, cut: &Cut<'_>) -> Result<Plan> {
+    Ok(told(&plan, cut.several_tasks, cut)?.unwrap_or(plan))
+}
+
+/// `alone`: whether some partitions may run while others never do.
+fn told(plan: &Plan, alone: bool, cut: &Cut<'_>) -> Changed {
+    let mut changed = false;
+    let mut inputs = Vec::with_capacity(plan.children().len());
+    for (side, input) in plan.children().into_iter().enumerate() {
+        let alone = cut.several_tasks || runs_alone(plan, side, alone);
+        let new = told(input, alone, cut)?;
+        changed |= new.is_some();
+        inputs.push(new.unwrap_or_else(|| Arc::clone(input)));
+    }
+    let plan = if changed { with_inputs(plan, inputs)? } else { Arc::clone(plan) };
+    if let Some(join) = plan.downcast_ref::<HashJoinExec>()
+        && let Some(telling) = telling(join, alone, cut)?
+    {
+        return Ok(Some(telling));
+    }
+    Ok(changed.then_some(plan))
+}
+
+/// Whether partitions of input `side` may be asked for rows while others never are, in a plan of one
+/// task: a join partition by partition does not ask for what cannot match.
+fn runs_alone(plan: &Plan, side: usize, alone: bool) -> bool {
+    if let Some(join) = plan.downcast_ref::<HashJoinExec>() {
+        return match (side, *join.partition_mode()) {
+            (0, PartitionMode::CollectLeft) => false,
+            (0, _) => alone,
+            (_, PartitionMode::CollectLeft) => alone,
+            (_, _) => true,
+        };
+    }
+    // Whatever asks for all of its input's partitions at once.
+    let asks_all = plan.is::<RepartitionExec>()
+        || plan.is::<CoalescePartitionsExec>()
+        || plan.is::<SortPreservingMergeExec>();
+    plan.is::<SortMergeJoinExec>() || (alone && !asks_all)
+}
+
+fn with_inputs(node: &Plan, inputs: Vec<Plan>) -> Result<Plan> {
+    let options = ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute);
+    Arc::clone(node).replace_children(inputs, options)
+}
+
+/// The join that tells, or else one without a filter for which partitions would wait; `None` where
+/// the engine's filter does no harm. Every task of such a join knows all keys since each of them
+/// collects the whole side.
+fn telling(join: &HashJoinExec, alone: bool, cut: &Cut<'_>) -> Changed {
+    let produced = join.dynamic_expressions_produced();
+    let filter = produced.first().and_then(|filter| filter.expression_id());
+    let whole = *join.partition_mode() == PartitionMode::CollectLeft;
+    let Some(filter) = filter.filter(|_| whole) else { return Ok(None) };
+    let waits = alone && join.right().output_partitioning().partition_count() > 1;
+    if join.null_equality() == NullEquality::NullEqualsNothing && !join.null_aware {
+        let id = cut.random.next_u64();
+        let mut looking = Looking { filter, id, afar: false, cut };
+        if let Some(right) = looking.scans_of(join.right(), false)?
+            && (waits || looking.afar)
+        {
+            let keys = join.on().iter().map(|(built, _)| Arc::clone(built)).collect();
+            let reach = if looking.afar { Reach::Workers } else { Reach::Task };
+            let left = RuntimeFilterExec::new(Arc::clone(join.left()), keys, id, reach);
+            // Without the engine's filter.
+            let telling = join.builder().reset_state();
+            let telling = telling.with_new_children(vec![Arc::new(left), right])?;
+            return telling.recompute_properties().build_exec().map(Some);
+        }
+    }
+    match waits {
+        true => join.builder().reset_state().build_exec().map(Some),
+        false => Ok(None),
+    }
+}
+
+/// Makes scans look for a filter of this plan under its name.
+struct Looking<'a> {
+    filter: u64,
+    id: u64,
+    /// Whether one of them is beyond a boundary.
+    afar: bool,
+    cut: &'a Cut<'a>,
+}
+
+impl Looking<'_> {
+    fn scans_of(&mut self, plan: &Plan, beyond: bool) -> Changed {
+        if plan.children().is_empty() {
+            let changed = self.scan(plan)?;
+            self.afar |= beyond && changed.is_some();
+            return Ok(changed);
+        }
+        let beyond = beyond || (self.cut.is_boundary)(plan);
+        let mut changed = false;
+        let mut inputs = Vec::with_capacity(plan.children().len());
+        for input in plan.children() {
+            let new = self.scans_of(input, beyond)?;
+            changed |= new.is_some();
+            inputs.push(new.unwrap_or_else(|| Arc::clone(input)));
+        }
+        match changed {
+            true => with_inputs(plan, inputs).map(Some),
+            false => Ok(None),
+        }
+    }
+
+    fn scan(&self, plan: &Plan) -> Changed {
+        let look = |scan: &PartScanExec| -> Changed {
+            Ok(scan.awaiting(self.filter, self.id)?.map(|scan| Arc::new(scan) as Plan))
+        };
+        match plan.downcast_ref::<PartScanExec>() {
+            Some(scan) => look(scan),
+            None => (self.cut.change_scans)(plan, &look),
+        }
+    }
+}
