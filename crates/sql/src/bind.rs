@@ -13,19 +13,31 @@ mod access;
 mod aggregates;
 mod calls;
 mod clauses;
+mod columns;
+mod dictionaries;
+mod digests;
 mod enums;
 mod fill;
 mod hidden;
 mod joins;
 mod json;
 mod lambdas;
+mod literals;
+mod matched;
 mod members;
+mod memberships;
 mod names;
+mod order;
 mod overlooked;
+mod pivots;
 mod positions;
 mod repair;
+mod tables;
 mod templates;
 mod totals;
+mod units;
+mod windows;
+mod zoned;
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
@@ -62,6 +74,7 @@ const REPAIRS_MAX: usize = 64;
 /// clauses that are not offered.
 pub async fn bind_query(state: &SessionState, query: &Query, sql: &str) -> Result<LogicalPlan> {
     let mut query = query.clone();
+    columns::expand(&mut query, state, sql).await?;
     clauses::name_outputs(&mut query);
     rewrite(&mut query, state, sql)?;
     // Long VALUES name nothing that could be corrected, and copying them costs.
@@ -93,7 +106,8 @@ async fn plan(
 ) -> std::result::Result<LogicalPlan, datafusion::error::DataFusionError> {
     let tree = Tree::Query(Box::new(query));
     let plan = state.statement_to_plan(PlannerStatement::Statement(Box::new(tree))).await?;
-    nullable_subqueries(plan)
+    let plan = literals::floats_beside_floats(nullable_subqueries(plan)?)?;
+    order::keep_orders(plan, &Names::of(state, ""))
 }
 
 /// Binds the rows of an INSERT: the plan's columns are the named columns, or all visible ones.
@@ -214,6 +228,12 @@ pub(crate) fn rewritten_names() -> impl Iterator<Item = String> {
     templates::names().chain(aggregates::names().chain(lambdas::names()).map(str::to_owned))
 }
 
+/// The aggregate that `name` is with or without combinators.
+#[cfg(test)]
+pub(crate) fn plain_aggregate(name: &str) -> Option<&'static str> {
+    aggregates::plain(name)
+}
+
 /// Gives the query its ANSI meaning, in place.
 fn rewrite(query: &mut Query, state: &SessionState, sql: &str) -> Result<()> {
     let names = Names::of(state, sql);
@@ -245,6 +265,8 @@ impl VisitorMut for Rewriter<'_> {
     }
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
+        or_break(matched::rewrite(select))?;
+        memberships::rewrite(select)?;
         joins::nest(select);
         or_break(hidden::hide(select, self.state, &self.ctes))?;
         or_break(positions::show_in_select(select, &self.names, &self.ctes))
@@ -252,7 +274,8 @@ impl VisitorMut for Rewriter<'_> {
 
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Error> {
         or_break(overlooked::check_table(factor))?;
-        or_break(clauses::rewrite_table_function(factor))?;
+        or_break(pivots::rewrite(factor))?;
+        or_break(tables::rewrite(factor))?;
         if let TableFactor::Table { name, args: None, .. } = factor {
             or_break(self.names.resolve(name, &self.ctes))?;
         }
@@ -265,6 +288,11 @@ impl VisitorMut for Rewriter<'_> {
         }
         if let Expr::Subquery(query) = expression {
             clauses::name_value(query);
+        }
+        match dictionaries::rewrite(expression, &self.names) {
+            Ok(Some(lookup)) => *expression = lookup,
+            Ok(None) => {}
+            Err(error) => return ControlFlow::Break(error),
         }
         or_break(self.columns.rewrite(expression))?;
         or_break(calls::rewrite(expression))

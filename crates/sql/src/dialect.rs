@@ -10,12 +10,12 @@ use std::any::TypeId;
 use sqlparser::ast::{
     BinaryOperator, CaseWhen, ColumnOption, Expr, helpers::attached_token::AttachedToken,
 };
-use sqlparser::dialect::{ClickHouseDialect, Dialect};
+use sqlparser::dialect::{ClickHouseDialect, Dialect, Precedence};
 use sqlparser::keywords::{Keyword, RESERVED_FOR_COLUMN_ALIAS};
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::Token;
 
-pub(crate) use tokens::tokenize;
+pub(crate) use tokens::{ANY_MARK, tokenize};
 
 /// The dialect. Double quotes and backticks enclose identifiers; case is kept.
 #[derive(Clone, Copy, Debug, Default)]
@@ -94,28 +94,70 @@ impl Dialect for GranaryDialect {
     }
 
     fn get_next_precedence(&self, parser: &Parser<'_>) -> Option<Result<u8, ParserError>> {
-        is_question_mark(&parser.peek_token_ref().token).then_some(Ok(TERNARY_PRECEDENCE))
+        if is_question_mark(&parser.peek_token_ref().token) {
+            return Some(Ok(TERNARY_PRECEDENCE));
+        }
+        match word_operator(parser) {
+            WordOperator::Is(_) => Some(Ok(self.prec_value(Precedence::MulDivModOp))),
+            WordOperator::IsName => Some(Ok(self.prec_unknown())),
+            WordOperator::Other => None,
+        }
     }
 
-    /// `condition ? a : b`, which is a CASE, and shifts of bits.
+    /// `condition ? a : b`, which is a CASE, shifts of bits, `DIV`, `MOD` and `//`.
     fn parse_infix(
         &self,
         parser: &mut Parser<'_>,
         expr: &Expr,
         precedence: u8,
     ) -> Option<Result<Expr, ParserError>> {
-        let shift = match &parser.peek_token_ref().token {
+        let operator = match &parser.peek_token_ref().token {
             Token::ShiftLeft => Some(BinaryOperator::PGBitwiseShiftLeft),
             Token::ShiftRight => Some(BinaryOperator::PGBitwiseShiftRight),
-            _ => None,
+            Token::DuckIntDiv => Some(BinaryOperator::MyIntegerDivide),
+            _ => match word_operator(parser) {
+                WordOperator::Is(operator) => Some(operator),
+                WordOperator::IsName | WordOperator::Other => None,
+            },
         };
-        if let Some(op) = shift {
+        if let Some(op) = operator {
             parser.advance_token();
             let right = parser.parse_subexpr(precedence);
             let left = Box::new(expr.clone());
             return Some(right.map(|right| Expr::BinaryOp { left, op, right: Box::new(right) }));
         }
         is_question_mark(&parser.peek_token_ref().token).then(|| parse_ternary(parser, expr))
+    }
+}
+
+/// What the word is that comes next.
+enum WordOperator {
+    Is(BinaryOperator),
+    /// It would be one before an operand; here it is a name.
+    IsName,
+    Other,
+}
+
+/// `DIV` and `MOD` where an operand follows; `SELECT a div FROM t` names a column.
+fn word_operator(parser: &Parser<'_>) -> WordOperator {
+    let operator = match &parser.peek_token_ref().token {
+        Token::Word(word) if word.quote_style.is_none() => match word.keyword {
+            Keyword::DIV => BinaryOperator::MyIntegerDivide,
+            Keyword::MOD => BinaryOperator::Modulo,
+            _ => return WordOperator::Other,
+        },
+        _ => return WordOperator::Other,
+    };
+    let begins_operand = match &parser.peek_nth_token_ref(1).token {
+        Token::Word(word) => {
+            word.quote_style.is_some() || !RESERVED_FOR_COLUMN_ALIAS.contains(&word.keyword)
+        }
+        Token::Number(..) | Token::LParen | Token::Minus | Token::Placeholder(_) => true,
+        _ => false,
+    };
+    match begins_operand {
+        true => WordOperator::Is(operator),
+        false => WordOperator::IsName,
     }
 }
 

@@ -11,10 +11,15 @@ mod describe;
 mod extremes;
 mod fill;
 mod frequent;
+pub(crate) mod gathered;
+mod geo;
+mod gives;
 mod hashes;
 mod json;
+mod numbers;
 mod planner;
 mod quantiles;
+mod reference;
 mod rows;
 mod sample;
 mod scalar;
@@ -25,10 +30,17 @@ mod zip;
 
 use std::sync::{Arc, LazyLock};
 
+use arrow::array::{ArrayRef, AsArray, StringArray};
 use datafusion::common::Result;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::logical_expr::{Expr, ScalarUDF, lit};
 use granary_execution::functions::{FunctionSet, StateMerger};
+
+pub use reference::{FunctionEntry, FunctionKind, function_reference, function_reference_markdown};
+
+pub(crate) use arrays::FOLD;
+pub(crate) use gathered::SEPARATOR;
+pub(crate) use json::DOCUMENT_PART;
 
 pub(crate) use fill::{FillKey, FillSpec, FilledColumn, step_type};
 
@@ -45,12 +57,15 @@ static SCALARS: LazyLock<Vec<Arc<ScalarUDF>>> = LazyLock::new(|| {
         url::all(),
         addresses::all(),
         hashes::all(),
+        numbers::all(),
+        geo::all(),
         describe::all(),
         zip::all(),
         vec![fill::FILL, sample::SAMPLE_HASH],
     ];
     let described = families.into_iter().flatten().map(scalar::Scalar::udf);
-    described.chain(conditions::all()).chain(states::scalars()).collect()
+    let typed = datetime::typed().into_iter().map(scalar::Typed::udf);
+    described.chain(typed).chain(conditions::all()).chain(states::scalars()).collect()
 });
 
 /// What ARRAY JOIN unnests: tuples of the arrays' elements; with `or_default`, one of zero values for
@@ -71,6 +86,17 @@ pub(crate) fn fill_rows(rows: Expr, spec: &FillSpec, bounds: Vec<Expr>) -> Resul
 /// The hash by which rows are in a sample.
 pub(crate) fn sample_hash(key: Expr) -> Result<Expr> {
     call(sample::SAMPLE_HASH.name, vec![key])
+}
+
+/// The values as `toString` shows them.
+pub(crate) fn text_of(values: &ArrayRef) -> Result<StringArray> {
+    let texts = (text::TO_STRING.kernel)(std::slice::from_ref(values))?;
+    Ok(texts.as_string::<i32>().clone())
+}
+
+/// Spreads every bit of a number over all others.
+pub(crate) fn mixed(number: u64) -> u64 {
+    hashes::int_hash_64(number)
 }
 
 fn call(name: &str, arguments: Vec<Expr>) -> Result<Expr> {
@@ -100,12 +126,16 @@ pub fn register(mut builder: SessionStateBuilder) -> SessionStateBuilder {
     let options = builder.config().get_or_insert_with(Default::default).options_mut();
     options.sql_parser.enable_ident_normalization = false;
     options.sql_parser.parse_float_as_decimal = true;
+    // The order of a subquery counts for some functions; see `bind::order`.
+    options.sql_parser.enable_subquery_sort_elimination = false;
     options.sql_parser.default_null_ordering = "nulls_last".to_owned();
     builder.expr_planners().get_or_insert_with(Vec::new).insert(0, Arc::new(DialectPlanner));
     let relations = builder.relation_planners().get_or_insert_with(Vec::new);
     relations.insert(0, Arc::new(DialectRelations));
     *builder.type_planner() = Some(Arc::new(DialectTypes));
     builder.scalar_functions().get_or_insert_with(Vec::new).extend(SCALARS.iter().cloned());
+    let folds = builder.higher_order_functions().get_or_insert_with(Vec::new);
+    folds.push(arrays::folding());
     let aggregates = builder.aggregate_functions().get_or_insert_with(Vec::new);
     aggregates.push(average::average());
     aggregates.extend(by_key::all());
@@ -120,6 +150,7 @@ pub(crate) fn names() -> Vec<String> {
     let mut names: Vec<String> = state.scalar_functions().keys().cloned().collect();
     names.extend(state.aggregate_functions().keys().cloned());
     names.extend(state.window_functions().keys().cloned());
+    names.extend(state.higher_order_functions().keys().cloned());
     names.extend(crate::bind::rewritten_names());
     names.sort_unstable();
     names

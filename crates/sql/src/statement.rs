@@ -6,6 +6,7 @@ mod alter_table;
 mod clauses;
 mod cluster;
 mod elements;
+mod explain;
 mod merge;
 mod merges;
 mod mutate;

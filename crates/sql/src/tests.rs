@@ -2,11 +2,13 @@
 
 mod alter;
 mod clauses;
+mod dialects;
 mod engines;
 mod functions;
 mod inserts;
 mod mutations;
 mod queries;
+mod reference;
 mod seed;
 mod statements;
 mod states;

@@ -130,6 +130,13 @@ fn plain(data_type: &DataType) -> Option<ColumnType> {
         | DataType::MediumText
         | DataType::LongText
         | DataType::String(_) => ColumnType::String,
+        // A document is kept as its text.
+        DataType::JSON | DataType::JSONB => ColumnType::String,
+        // Whole numbers of more than 64 bits are decimals without a fraction, as wide as they go.
+        DataType::Int128 | DataType::UInt128 | DataType::HugeInt | DataType::UHugeInt => {
+            ColumnType::Decimal(39, 0)
+        }
+        DataType::Int256 | DataType::UInt256 => ColumnType::Decimal(76, 0),
         DataType::Uuid => ColumnType::Uuid,
         DataType::Date | DataType::Date32 => ColumnType::Date,
         _ => return None,

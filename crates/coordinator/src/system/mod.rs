@@ -29,11 +29,12 @@ use columns::Columns;
 /// The schemas beside the users' databases.
 pub const SCHEMAS: [&str; 2] = ["information_schema", "system"];
 
-const SYSTEM_TABLES: [&str; 14] = [
+const SYSTEM_TABLES: [&str; 15] = [
     "bucket_replicas",
     "buckets",
     "columns",
     "databases",
+    "functions",
     "merges",
     "movements",
     "mutations",
@@ -116,6 +117,7 @@ impl SystemSchema {
             ("system", "mutations") => mutations::mutations(view),
             ("system", "view_refreshes") => view_refreshes::view_refreshes(view),
             ("system", "queries") => node_tables::queries(view),
+            ("system", "functions") => node_tables::functions(),
             ("system", "settings") => node_tables::settings(view)?,
             ("information_schema", "schemata") => information::schemata(view),
             ("information_schema", "tables") => information::tables(view),

@@ -1,6 +1,7 @@
 //! What this coordinator itself knows. Other coordinators show their own.
 
 use granary_common::Result;
+use granary_sql::functions::{FunctionEntry, FunctionKind, function_reference};
 
 use super::View;
 use super::columns::Columns;
@@ -38,6 +39,32 @@ pub(super) fn queries(view: &View) -> Columns {
             rows.iter().map(|row| row.error.as_ref().map(|error| error.message().to_owned())),
         )
         .texts("coordinator", rows.iter().map(|_| &view.core.identity))
+}
+
+/// The reference, a row for each name.
+pub(super) fn functions() -> Columns {
+    let entries = function_reference().iter();
+    let rows: Vec<(&str, &FunctionEntry)> = entries
+        .flat_map(|entry| {
+            let names = std::iter::once(&entry.name).chain(&entry.aliases);
+            names.map(move |name| (name.as_str(), entry))
+        })
+        .collect();
+    let is_alias = |(name, entry): &(&str, &FunctionEntry)| *name != entry.name;
+    let of_entry = |of: fn(&FunctionEntry) -> &str| rows.iter().map(move |(_, entry)| of(entry));
+    Columns::new()
+        .texts("name", rows.iter().map(|(name, _)| *name))
+        .flags("is_aggregate", rows.iter().map(|(_, entry)| entry.kind == FunctionKind::Aggregate))
+        .texts(
+            "alias_to",
+            rows.iter().map(|row| if is_alias(row) { row.1.name.as_str() } else { "" }),
+        )
+        .texts("kind", of_entry(|entry| entry.kind.name()))
+        .texts("categories", of_entry(|entry| entry.family))
+        .texts("syntax", of_entry(|entry| &entry.syntax))
+        .texts("description", of_entry(|entry| &entry.description))
+        .texts("examples", of_entry(|entry| &entry.example))
+        .texts("example_result", of_entry(|entry| &entry.result))
 }
 
 pub(super) fn settings(view: &View) -> Result<Columns> {

@@ -13,6 +13,7 @@ use sqlparser::ast::{
 
 use super::calls::{plain_arguments, substitute};
 use super::templates;
+use crate::functions::states::takes_text;
 use known::AGGREGATES;
 
 /// The names of the aggregates.
@@ -27,6 +28,13 @@ pub(crate) fn aggregate_of_state(name: &str) -> Option<&'static str> {
     let (base, combinators) = split(&lower)?;
     let keeps = |combinator: &&str| ["if", "ornull", "ordefault", "array"].contains(combinator);
     combinators.iter().all(keeps).then_some(base)
+}
+
+/// The aggregate in a name with combinators; `None` when there are none.
+#[cfg(test)]
+pub(super) fn plain(name: &str) -> Option<&'static str> {
+    let lower = name.to_lowercase();
+    split(&lower).filter(|(_, combinators)| !combinators.is_empty()).map(|(base, _)| base)
 }
 
 /// Rewrites a call of an aggregate; `None` when it is none or needs nothing.
@@ -102,9 +110,16 @@ fn rewrite_base(function: &mut Function, base: &str, name: &str) -> Result<Optio
         }
         "grouparray" => group_array(function, name, false).map(Some),
         "groupuniqarray" => group_array(function, name, true).map(Some),
-        "topk" | "grouparraysorted" | "groupconcat" | "avgweighted" => {
+        "topk" | "groupconcat" | "avgweighted" | "sumcount" | "uniqupto" => {
             composed::rewrite(function, base, name).map(Some)
         }
+        "quantiledeterministic" => {
+            if let FunctionArguments::List(list) = &mut function.args {
+                list.args.truncate(1);
+            }
+            rewrite_base(function, "quantile", name)
+        }
+        base if takes_text(base) => gathered(function, base, name),
         "sum" | "avg" => {
             without_parameters(function, name)?;
             condition_as_number(function)?;
@@ -126,6 +141,17 @@ fn without_parameters(function: &Function, name: &str) -> Result<()> {
         true => Ok(()),
         false => Err(Error::invalid(format!("{name} takes no parameters before its arguments"))),
     }
+}
+
+/// A function over all rows of its group, whose parameters stand as one text behind its arguments.
+fn gathered(function: &mut Function, base: &str, name: &str) -> Result<Option<Expr>> {
+    let text = combinators::text_of(&parameters(function)?)?;
+    let FunctionArguments::List(list) = &mut function.args else {
+        return Err(Error::invalid(format!("{name} takes arguments")));
+    };
+    list.args.push(FunctionArg::Unnamed(FunctionArgExpr::Expr(text)));
+    rename(function, base);
+    Ok(None)
 }
 
 fn rename(function: &mut Function, name: &str) {

@@ -2,11 +2,13 @@
 
 use granary_common::{Error, Result};
 use sqlparser::ast::{
-    BinaryOperator, DataType, DateTimeField, DuplicateTreatment, Expr, Function, FunctionArg,
-    FunctionArgExpr, FunctionArguments, Interval, Value, ValueWithSpan,
+    BinaryOperator, DataType, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr,
+    FunctionArguments, UnaryOperator, Value, ValueWithSpan,
 };
 
-use super::{access, aggregates, json, lambdas, members, templates};
+use super::{
+    access, aggregates, digests, json, lambdas, members, templates, units, windows, zoned,
+};
 
 /// Rewrites one expression whose parts are rewritten already.
 pub(super) fn rewrite(expression: &mut Expr) -> Result<()> {
@@ -18,7 +20,7 @@ pub(super) fn rewrite(expression: &mut Expr) -> Result<()> {
             Ok(())
         }
         Expr::Interval(interval) => {
-            if let Some(rewritten) = computed_interval(interval)? {
+            if let Some(rewritten) = units::computed_interval(interval)? {
                 *expression = rewritten;
             }
             Ok(())
@@ -49,6 +51,11 @@ pub(super) fn rewrite(expression: &mut Expr) -> Result<()> {
             }
             Ok(())
         }
+        Expr::UnaryOp { op: UnaryOperator::Not, expr } if may_be_number(expr) => {
+            // Beside AND a number is a condition; the engine's NOT takes none.
+            *expression = substitute("NOT (($1) AND true)", &[(**expr).clone()])?;
+            Ok(())
+        }
         Expr::RLike { negated, expr, pattern, .. } => {
             *expression = pattern_match(*negated, expr, pattern)?;
             Ok(())
@@ -63,10 +70,6 @@ pub(super) fn rewrite(expression: &mut Expr) -> Result<()> {
             }
             Ok(())
         }
-        Expr::BinaryOp { op: op @ BinaryOperator::DuckIntegerDivide, .. } => {
-            *op = BinaryOperator::MyIntegerDivide;
-            Ok(())
-        }
         Expr::Lambda(lambda) => {
             // DataFusion knows tuples of names and literals only.
             if let Expr::Tuple(parts) = lambda.body.as_mut() {
@@ -76,6 +79,29 @@ pub(super) fn rewrite(expression: &mut Expr) -> Result<()> {
             Ok(())
         }
         _ => Ok(()),
+    }
+}
+
+/// Whether it could be a number where a condition is wanted.
+pub(super) fn may_be_number(expression: &Expr) -> bool {
+    match expression {
+        Expr::Nested(inner) => may_be_number(inner),
+        Expr::Identifier(_)
+        | Expr::CompoundIdentifier(_)
+        | Expr::Function(_)
+        | Expr::Cast { .. }
+        | Expr::Subquery(_)
+        | Expr::Case { .. } => true,
+        Expr::Value(value) => matches!(value.value, Value::Number(..)),
+        Expr::BinaryOp { op, .. } => matches!(
+            op,
+            BinaryOperator::Plus
+                | BinaryOperator::Minus
+                | BinaryOperator::Multiply
+                | BinaryOperator::Modulo
+                | BinaryOperator::BitwiseAnd
+        ),
+        _ => false,
     }
 }
 
@@ -112,43 +138,86 @@ fn call(function: &mut Function) -> Result<Option<Expr>> {
             "'{function}' is not supported: unknown parameters"
         )));
     }
+    let lower = name.to_lowercase();
+    if let Some(rewritten) = windows::framed(function, &lower)? {
+        return Ok(Some(rewritten));
+    }
     if function.over.is_some() {
         return Ok(None);
     }
     let Some(mut arguments) = plain_arguments(function) else { return Ok(None) };
+    if let Some(moved) = zoned::without_zone(&lower, &arguments)? {
+        arguments = moved;
+    }
     if let Some(rewritten) = lambdas::rewrite(&name, &arguments)? {
         return Ok(Some(rewritten));
     }
-    if let Some(rewritten) = json::rewrite(&name, &arguments)? {
-        return Ok(Some(rewritten));
+    for rewrite in REWRITES {
+        if let Some(rewritten) = rewrite(&lower, &arguments)? {
+            return Ok(Some(rewritten));
+        }
     }
-    let lower = name.to_lowercase();
-    if let Some(rewritten) = call_with_unit(&lower, &arguments)? {
-        return Ok(Some(rewritten));
+    // `x / y` in a template must see the arguments as they are, so they go in as a whole.
+    arguments.iter_mut().for_each(parenthesize);
+    if let Some(expanded) = templates::expand(&name, &arguments) {
+        return Ok(Some(expanded));
     }
-    if let Some(rewritten) = array_call(&lower, &arguments)? {
-        return Ok(Some(rewritten));
+    // The zone was taken out of a call that needs nothing else.
+    match plain_arguments(function) {
+        Some(before) if before.len() != arguments.len() => {
+            let call = templates::expression(&format!("{name}()"))?;
+            Ok(Some(with_arguments(call, arguments)))
+        }
+        _ => Ok(None),
     }
-    match (lower.as_str(), arguments.as_slice()) {
-        ("multiif", _) => multi_if(arguments).map(Some),
-        ("concat", [_, _, ..]) => concatenation(&arguments).map(Some),
+}
+
+/// From a name in lower case and the arguments to what the call means, if it is known.
+type Rewrite = fn(&str, &[Expr]) -> Result<Option<Expr>>;
+
+/// The meanings of calls by their names in lower case, the first that knows one.
+const REWRITES: [Rewrite; 7] = [
+    json::rewrite,
+    zoned::rewrite,
+    units::call_with_unit,
+    array_call,
+    windows::rewrite,
+    digests::rewrite,
+    other_call,
+];
+
+/// Calls that are operators, or whose arguments are of a kind of their own.
+fn other_call(lower: &str, arguments: &[Expr]) -> Result<Option<Expr>> {
+    match (lower, arguments) {
+        ("multiif", _) => multi_if(arguments.to_vec()).map(Some),
+        ("concat", [_, _, ..]) => concatenation(arguments).map(Some),
+        ("concatwithseparator", [separator, first, rest @ ..]) => {
+            let first = substitute("toString($1)", std::slice::from_ref(first))?;
+            let joined = rest.iter().try_fold(first, |all, next| {
+                substitute("($1) || ($2) || toString($3)", &[all, separator.clone(), next.clone()])
+            });
+            joined.map(Some)
+        }
         ("todecimal32", [value, scale]) => decimal(value, 9, scale).map(Some),
         ("todecimal64", [value, scale]) => decimal(value, 18, scale).map(Some),
         ("todecimal128", [value, scale]) => decimal(value, 38, scale).map(Some),
-        ("todatetime64", [value, precision, ..]) => {
+        ("todecimal256", [value, scale]) => decimal(value, 76, scale).map(Some),
+        ("tofixedstring", [value, length]) => {
+            substitute(&format!("CAST($1 AS FixedString({length}))"), std::slice::from_ref(value))
+                .map(Some)
+        }
+        ("todatetime64", [value, precision]) => {
             let text = format!("CAST($1 AS DateTime64({precision}))");
             substitute(&text, std::slice::from_ref(value)).map(Some)
         }
         ("tuple", _) => {
-            let rewritten = templates::expression("struct()")?;
-            Ok(Some(with_arguments(rewritten, arguments)))
+            Ok(Some(with_arguments(templates::expression("struct()")?, arguments.to_vec())))
         }
-        ("and" | "or", [_, _, ..]) => {
+        ("and" | "or", [first, rest @ ..]) if !rest.is_empty() => {
             let text = format!("($1) {lower} ($2)");
-            let first = arguments[0].clone();
-            let all = arguments[1..]
+            let all = rest
                 .iter()
-                .try_fold(first, |all, next| substitute(&text, &[all, next.clone()]))?;
+                .try_fold(first.clone(), |all, next| substitute(&text, &[all, next.clone()]))?;
             Ok(Some(all))
         }
         ("intdiv", [left, right]) => Ok(Some(whole_division(left.clone(), right.clone()))),
@@ -157,18 +226,32 @@ fn call(function: &mut Function) -> Result<Option<Expr>> {
             let divided = whole_division(left.clone(), divisor);
             substitute("coalesce($1, 0)", &[divided]).map(Some)
         }
-        ("concatwithseparator", [_, _, ..]) => {
-            let rewritten = templates::expression("concat_ws()")?;
-            Ok(Some(with_arguments(rewritten, arguments)))
-        }
         ("map", []) => templates::expression("map([], [])").map(Some),
         ("tupleelement", [tuple, element]) => access::tuple_element(tuple, element).map(Some),
-        _ => {
-            // `x / y` in a template must see the arguments as they are, so they go in as a whole.
-            arguments.iter_mut().for_each(parenthesize);
-            Ok(templates::expand(&name, &arguments))
-        }
+        ("untuple", _) => Err(Error::unsupported("untuple is not offered: name the elements, t.1")),
+        _ => decimal_or(lower, arguments),
     }
+}
+
+/// `toDecimal64OrNull(x, scale)` and its kin.
+fn decimal_or(lower: &str, arguments: &[Expr]) -> Result<Option<Expr>> {
+    let Some(rest) = lower.strip_prefix("todecimal") else { return Ok(None) };
+    let sizes = [("32", 9), ("64", 18), ("128", 38), ("256", 76)];
+    let found = sizes.iter().find_map(|(bits, digits)| Some((rest.strip_prefix(bits)?, digits)));
+    let (Some((kind, digits)), [value, scale, default @ ..]) = (found, arguments) else {
+        return Ok(None);
+    };
+    let tried = format!("TRY_CAST($1 AS Decimal({digits}, {scale}))");
+    let text = match (kind, default) {
+        ("ornull", []) => tried,
+        ("orzero" | "ordefault", []) => {
+            format!("coalesce({tried}, CAST(0 AS Decimal({digits}, {scale})))")
+        }
+        ("ordefault", [_]) => format!("coalesce({tried}, $2)"),
+        _ => return Ok(None),
+    };
+    let arguments: Vec<Expr> = std::iter::once(value).chain(default).cloned().collect();
+    substitute(&text, &arguments).map(Some)
 }
 
 /// Calls that make or combine arrays, in the engine's words.
@@ -179,8 +262,13 @@ fn array_call(lower: &str, arguments: &[Expr]) -> Result<Option<Expr>> {
         ("arrayconcat", _) => named("array_concat()"),
         ("array", _) => named("make_array()"),
         ("arrayzip", _) => named("arrays_zip()"),
-        ("arrayreduce", [Expr::Value(function), array]) => {
-            array_reduce(&function.value, array).map(Some)
+        // Beyond the count any order will do.
+        ("arraypartialsort", [_, array]) => {
+            substitute("array_sort($1)", std::slice::from_ref(array)).map(Some)
+        }
+        ("arraypartialreversesort", [_, array]) => {
+            let text = "array_sort($1, 'DESC', 'NULLS LAST')";
+            substitute(text, std::slice::from_ref(array)).map(Some)
         }
         ("arrayintersect", [first, rest @ ..]) if !rest.is_empty() => {
             let all = rest.iter().try_fold(first.clone(), |all, next| {
@@ -255,75 +343,6 @@ fn concatenation(arguments: &[Expr]) -> Result<Expr> {
 
 fn decimal(value: &Expr, precision: u8, scale: &Expr) -> Result<Expr> {
     substitute(&format!("CAST($1 AS Decimal({precision}, {scale}))"), std::slice::from_ref(value))
-}
-
-/// Calls whose first argument is a unit of time.
-fn call_with_unit(lower: &str, arguments: &[Expr]) -> Result<Option<Expr>> {
-    let [unit, first, second] = arguments else { return Ok(None) };
-    let form = match lower {
-        "timestampdiff" | "datediff" => "date_diff('{}', $1, $2)",
-        "age" => "age('{}', $1, $2)",
-        "dateadd" | "date_add" | "timestampadd" | "timestamp_add" => "($2) + toInterval($1, '{}')",
-        "datesub" | "date_sub" | "timestampsub" | "timestamp_sub" => "($2) - toInterval($1, '{}')",
-        _ => return Ok(None),
-    };
-    let text = form.replace("{}", &unit_text(unit)?);
-    substitute(&text, &[first.clone(), second.clone()]).map(Some)
-}
-
-/// `arrayReduce('sum', xs)`: the aggregate of one array.
-fn array_reduce(function: &Value, array: &Expr) -> Result<Expr> {
-    let Value::SingleQuotedString(name) = function else {
-        return Err(Error::invalid("arrayReduce takes the name of an aggregate as a text"));
-    };
-    let text = match name.to_lowercase().as_str() {
-        "sum" => "arraySum($1)",
-        "avg" => "array_avg($1)",
-        "min" => "array_min($1)",
-        "max" => "array_max($1)",
-        "count" => "length($1)",
-        "uniq" | "uniqexact" => "arrayUniq($1)",
-        "any" => "($1)[1]",
-        "anylast" => "($1)[-1]",
-        "grouparray" => "$1",
-        "groupuniqarray" => "array_distinct($1)",
-        other => {
-            return Err(Error::unsupported(format!(
-                "arrayReduce knows sum, avg, min, max, count, uniq, any, anyLast, groupArray and \
-                 groupUniqArray, not '{other}'"
-            )));
-        }
-    };
-    substitute(text, std::slice::from_ref(array))
-}
-
-/// A unit, written as a word or as a text.
-fn unit_text(unit: &Expr) -> Result<String> {
-    let text = match unit {
-        Expr::Identifier(ident) => ident.value.clone(),
-        Expr::Value(value) => match &value.value {
-            Value::SingleQuotedString(text) => text.clone(),
-            other => other.to_string(),
-        },
-        other => other.to_string(),
-    };
-    match text.chars().all(|c| c.is_ascii_alphabetic()) {
-        true => Ok(text.to_lowercase()),
-        false => Err(Error::invalid(format!("'{text}' is not a unit of time"))),
-    }
-}
-
-/// `INTERVAL (expression) SECOND`; intervals of literals are DataFusion's.
-fn computed_interval(interval: &Interval) -> Result<Option<Expr>> {
-    let Some(unit) = &interval.leading_field else { return Ok(None) };
-    match interval.value.as_ref() {
-        // DataFusion knows no quarters.
-        Expr::Value(_) | Expr::UnaryOp { .. } if *unit != DateTimeField::Quarter => Ok(None),
-        value => {
-            let text = format!("toInterval($1, '{}')", unit.to_string().to_lowercase());
-            substitute(&text, std::slice::from_ref(value)).map(Some)
-        }
-    }
 }
 
 /// `substring(s, -n)` counts from the end.

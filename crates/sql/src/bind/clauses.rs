@@ -2,8 +2,8 @@
 
 use granary_common::{Error, Result};
 use sqlparser::ast::{
-    BinaryOperator, Expr, FunctionArg, FunctionArgExpr, Ident, LimitClause, OrderBy, OrderByExpr,
-    OrderByKind, Query, Select, SelectFlavor, SelectItem, SetExpr, TableFactor, Value,
+    BinaryOperator, Expr, Fetch, Ident, LimitClause, OrderBy, OrderByExpr, OrderByKind, Query,
+    Select, SelectFlavor, SelectItem, SetExpr, TableFactor, TopQuantity, Value,
     WildcardAdditionalOptions,
 };
 
@@ -58,6 +58,7 @@ pub(super) fn rewrite_query(query: &mut Query) -> Result<()> {
     if query.format_clause.take().is_some() {
         return Err(Error::unsupported("FORMAT is the client's business: ask it for the format"));
     }
+    top_as_limit(query)?;
     overlooked::check_query(query)?;
     query.settings = None;
     order_by_positions(query);
@@ -73,6 +74,26 @@ pub(super) fn rewrite_query(query: &mut Query) -> Result<()> {
         limit_by_as_window(query)?;
     }
     fetch_as_limit(query)
+}
+
+/// `SELECT TOP n ...`, which knows the order of the whole query.
+fn top_as_limit(query: &mut Query) -> Result<()> {
+    let SetExpr::Select(select) = query.body.as_mut() else { return Ok(()) };
+    let Some(top) = select.top.take() else { return Ok(()) };
+    if top.percent {
+        return Err(Error::unsupported("TOP takes no PERCENT"));
+    }
+    if query.fetch.is_some() || query.limit_clause.is_some() {
+        return Err(Error::invalid("a query takes TOP or LIMIT, not both"));
+    }
+    let quantity = match top.quantity {
+        Some(TopQuantity::Constant(rows)) => templates::expression(&rows.to_string())?,
+        Some(TopQuantity::Expr(rows)) => rows,
+        None => return Err(Error::invalid("TOP needs a number of rows")),
+    };
+    let with_ties = top.with_ties;
+    query.fetch = Some(Fetch { with_ties, percent: false, quantity: Some(quantity) });
+    Ok(())
 }
 
 /// The standard's FETCH FIRST n ROWS ONLY.
@@ -102,6 +123,13 @@ fn rewrite_select(select: &mut Select) -> Result<()> {
             },
             None => early,
         });
+    }
+    // Beside AND a number is a condition.
+    for condition in [select.selection.as_mut(), select.having.as_mut()].into_iter().flatten() {
+        if super::calls::may_be_number(condition) {
+            *condition =
+                super::calls::substitute("($1) AND true", std::slice::from_ref(condition))?;
+        }
     }
     // `FROM t` alone means all of it.
     if select.projection.is_empty() && select.flavor == SelectFlavor::FromFirstNoSelect {
@@ -232,38 +260,4 @@ fn order_text(order_by: Option<&OrderBy>) -> String {
         }
         _ => String::new(),
     }
-}
-
-/// `numbers(n)` and `numbers(offset, n)` as a range.
-pub(super) fn rewrite_table_function(factor: &mut TableFactor) -> Result<()> {
-    let TableFactor::Table { name, alias, args: Some(arguments), .. } = factor else {
-        return Ok(());
-    };
-    if !name.to_string().eq_ignore_ascii_case("numbers") {
-        return Ok(());
-    }
-    let value = |argument: &FunctionArg| match argument {
-        FunctionArg::Unnamed(FunctionArgExpr::Expr(value)) => Some(value.to_string()),
-        _ => None,
-    };
-    let values: Option<Vec<String>> = arguments.args.iter().map(value).collect();
-    let (first, count) = match values.as_deref() {
-        Some([count]) => ("0".to_owned(), count.clone()),
-        Some([first, count]) => (first.clone(), count.clone()),
-        _ => return Err(Error::invalid("numbers takes a count, or an offset and a count")),
-    };
-    let text = format!(
-        "SELECT * FROM (SELECT value AS number FROM range({first}, ({first}) + ({count})))"
-    );
-    let mut query = templates::query(&text)?;
-    if let SetExpr::Select(select) = query.body.as_mut()
-        && let Some(table) = select.from.pop()
-    {
-        let kept = alias.take();
-        *factor = table.relation;
-        if let TableFactor::Derived { alias, .. } = factor {
-            *alias = kept;
-        }
-    }
-    Ok(())
 }

@@ -11,6 +11,7 @@ use sqlparser::ast::{
 
 use super::calls::{substitute, with_arguments};
 use super::templates;
+use crate::functions::FOLD;
 
 /// The variable that stands for the tuple of several elements.
 const ELEMENTS: &str = "__granary_elements";
@@ -30,6 +31,12 @@ const FORMS: &[(&str, &str)] = &[
     ("arraymin", "array_min(array_transform($2, $1))"),
     ("arraymax", "array_max(array_transform($2, $1))"),
     ("arrayproduct", "arrayProduct(array_transform($2, $1))"),
+    // arrayFill, arraySplit: by the conditions of the elements
+    ("arrayfill", "__granaryFillForward($3, array_transform($2, $1))"),
+    ("arrayreversefill", "__granaryFillBackward($3, array_transform($2, $1))"),
+    ("arraysplit", "__granarySplitBefore($3, array_transform($2, $1))"),
+    ("arrayreversesplit", "__granarySplitBehind($3, array_transform($2, $1))"),
+    ("arraycumsumnonnegative", "arrayCumSumNonNegative(array_transform($2, $1))"),
     // Running sums and differences of the results
     ("arraycumsum", "arrayCumSum(array_transform($2, $1))"),
     ("arraydifference", "arrayDifference(array_transform($2, $1))"),
@@ -72,8 +79,17 @@ pub(super) fn names() -> impl Iterator<Item = &'static str> {
         "arrayLast",
         "arrayFirstIndex",
         "arrayLastIndex",
+        "arrayFirstOrNull",
+        "arrayLastOrNull",
+        "arrayFill",
+        "arrayReverseFill",
+        "arraySplit",
+        "arrayReverseSplit",
+        "arrayFold",
         "mapFilter",
         "mapApply",
+        "mapExists",
+        "mapAll",
     ]
     .into_iter()
 }
@@ -85,6 +101,15 @@ pub(super) fn rewrite(name: &str, arguments: &[Expr]) -> Result<Option<Expr>> {
     let form_of = |forms: &[(&str, &'static str)]| {
         forms.iter().find(|(known, _)| *known == lower).map(|(_, text)| *text)
     };
+    if lower == "arrayfold" {
+        return fold(name, lambda, arrays).map(Some);
+    }
+    if lower == "mapall" {
+        let mut lambda = lambda.clone();
+        *lambda.body = substitute("NOT ($1)", &[(*lambda.body).clone()])?;
+        let text = "NOT coalesce(any_match($2, $1), false)";
+        return over_entries(name, &lambda, arrays, text).map(Some);
+    }
     if let Some(text) = form_of(MAPS) {
         return over_entries(name, lambda, arrays, text).map(Some);
     }
@@ -137,6 +162,40 @@ fn over_one(
     Ok((arrow(ELEMENTS, body), zipped))
 }
 
+/// `arrayFold((acc, x, ...) -> ..., xs, ..., first)`.
+fn fold(name: &str, lambda: &LambdaFunction, arguments: &[Expr]) -> Result<Expr> {
+    let variables = variables(lambda);
+    let (Some((accumulated, elements)), Some((first, arrays))) =
+        (variables.split_first(), arguments.split_last())
+    else {
+        return Err(Error::invalid(format!("{name} takes a function, arrays and a first value")));
+    };
+    if elements.len() != arrays.len() || arrays.is_empty() {
+        return Err(Error::invalid(format!(
+            "{name}: the function has {} variables for {} arrays",
+            elements.len(),
+            arrays.len()
+        )));
+    }
+    let (array, values) = match arrays {
+        [array] => (array.clone(), vec![Expr::Identifier(Ident::new(ELEMENTS))]),
+        _ => (
+            with_arguments(templates::expression("arrays_zip()")?, arrays.to_vec()),
+            (1..=arrays.len()).map(|place| element(&place.to_string())).collect(),
+        ),
+    };
+    let body = replaced(lambda, elements, &values);
+    let parameter =
+        |name: &str| LambdaFunctionParameter { name: Ident::new(name), data_type: None };
+    let step = LambdaFunction {
+        params: OneOrManyWithParens::Many(vec![parameter(accumulated), parameter(ELEMENTS)]),
+        body: Box::new(body),
+        syntax: sqlparser::ast::LambdaSyntax::Arrow,
+    };
+    let text = format!("{FOLD}($1, $2, $3)");
+    substitute(&text, &[array, first.clone(), Expr::Lambda(step)])
+}
+
 fn over_entries(name: &str, lambda: &LambdaFunction, maps: &[Expr], text: &str) -> Result<Expr> {
     let variables = variables(lambda);
     let ([map], [_, _]) = (maps, variables.as_slice()) else {
@@ -145,6 +204,15 @@ fn over_entries(name: &str, lambda: &LambdaFunction, maps: &[Expr], text: &str) 
     let body = replaced(lambda, &variables, &[element("key"), element("value")]);
     let entries = substitute("mapEntries($1)", std::slice::from_ref(map))?;
     substitute(text, &[Expr::Lambda(arrow(ELEMENTS, body)), entries])
+}
+
+/// The body with `value` in the place of the one variable.
+pub(super) fn applied(lambda: &LambdaFunction, value: &Expr) -> Result<Expr> {
+    let variables = variables(lambda);
+    match variables.len() {
+        1 => Ok(replaced(lambda, &variables, std::slice::from_ref(value))),
+        _ => Err(Error::invalid("the function of APPLY has one variable")),
+    }
 }
 
 fn variables(lambda: &LambdaFunction) -> Vec<String> {

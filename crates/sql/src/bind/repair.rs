@@ -7,9 +7,13 @@ use std::ops::ControlFlow;
 use datafusion::common::{Column, SchemaError};
 use datafusion::error::DataFusionError;
 use sqlparser::ast::{
-    Expr, GroupByExpr, Ident, Query, Select, SelectItem, VisitMut, VisitorMut,
+    Expr, GroupByExpr, Ident, Query, Select, SelectItem, Value, VisitMut, VisitorMut,
     visit_expressions_mut,
 };
+
+use super::calls::with_arguments;
+use super::templates;
+use crate::functions::DOCUMENT_PART;
 
 /// Corrects `query` for `error`; false when there is nothing to correct.
 pub(super) fn repair(query: &mut Query, error: &DataFusionError) -> bool {
@@ -21,6 +25,7 @@ pub(super) fn repair(query: &mut Query, error: &DataFusionError) -> bool {
     }
     tables.dedup();
     nested_column(query, missing, &names)
+        || part_of_document(query, missing, &names)
         || match_case_of(query, &missing.name, &names)
         || missing.relation.as_ref().is_some_and(|relation| {
             let table = relation.table();
@@ -48,6 +53,34 @@ fn nested_column(query: &mut Query, missing: &Column, names: &[&str]) -> bool {
             changed = true;
             if parts.len() == 1 {
                 *expression = Expr::Identifier(column);
+            }
+        }
+        ControlFlow::<()>::Continue(())
+    });
+    changed
+}
+
+/// `j.a.b` is a part of the document in the column `j`.
+fn part_of_document(query: &mut Query, missing: &Column, names: &[&str]) -> bool {
+    let Some(relation) = &missing.relation else { return false };
+    let mut changed = false;
+    let _ = visit_expressions_mut(query, |expression| {
+        let Expr::CompoundIdentifier(parts) = expression else { return ControlFlow::Continue(()) };
+        let [.., prefix, last] = parts.as_slice() else { return ControlFlow::Continue(()) };
+        let is_missing = last.value == missing.name && prefix.value == relation.table();
+        let column =
+            parts[..parts.len() - 1].iter().position(|part| names.contains(&part.value.as_str()));
+        if let Some(at) = column.filter(|_| is_missing) {
+            let path = parts.split_off(at + 1);
+            let column = match parts.len() {
+                1 => Expr::Identifier(parts[0].clone()),
+                _ => Expr::CompoundIdentifier(parts.clone()),
+            };
+            let text = |part: Ident| Expr::Value(Value::SingleQuotedString(part.value).into());
+            let arguments = std::iter::once(column).chain(path.into_iter().map(text)).collect();
+            if let Ok(call) = templates::expression(&format!("{DOCUMENT_PART}()")) {
+                *expression = with_arguments(call, arguments);
+                changed = true;
             }
         }
         ControlFlow::<()>::Continue(())

@@ -1,15 +1,19 @@
 //! What is settled on the tokens, before the grammar: spellings that need no look at the tree.
 
 mod aliases;
+mod apply;
 mod casts;
 mod finals;
 mod joins;
+mod kinds;
 mod spelling;
 
 use std::ops::Range;
 
 use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer, TokenizerError, Word};
+
+pub(crate) use kinds::ANY_MARK;
 
 use super::GranaryDialect;
 
@@ -41,7 +45,9 @@ pub(crate) fn tokenize(text: &str) -> Result<Vec<TokenWithSpan>, TokenizerError>
     free_function_names(&mut tokens);
     casts::settle(&mut tokens)?;
     spelling::settle(&mut tokens);
+    apply::settle(&mut tokens);
     joins::settle(&mut tokens);
+    kinds::settle(&mut tokens);
     finals::settle(&mut tokens);
     Ok(replace_placeholders(aliases::expand(tokens)))
 }

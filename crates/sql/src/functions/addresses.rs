@@ -15,15 +15,12 @@ pub(super) fn all() -> Vec<Scalar> {
     vec![
         Scalar {
             name: "IPv4StringToNum",
-            summary: "IPv4StringToNum(text): the address as a number; an error for what is none. \
-                      IPv4StringToNum('0.0.1.0') = 256",
             arity: Arity::Exactly(1),
             returns: |_| Ok(DataType::UInt32),
             kernel: strict,
         },
         Scalar {
             name: "IPv4StringToNumOrNull",
-            summary: "IPv4StringToNumOrNull(text): the same, and NULL for what is no address",
             arity: Arity::Exactly(1),
             returns: |_| Ok(DataType::UInt32),
             kernel: |arguments| {
@@ -34,7 +31,6 @@ pub(super) fn all() -> Vec<Scalar> {
         },
         Scalar {
             name: "IPv4NumToString",
-            summary: "IPv4NumToString(number): the address as a text",
             arity: Arity::Exactly(1),
             returns: |_| Ok(DataType::Utf8),
             kernel: |arguments| {
@@ -46,7 +42,6 @@ pub(super) fn all() -> Vec<Scalar> {
         },
         Scalar {
             name: "toIPv6",
-            summary: "toIPv6(text): an address in its shortest spelling; an IPv4 is mapped",
             arity: Arity::Exactly(1),
             returns: |_| Ok(DataType::Utf8),
             kernel: |arguments| {
@@ -58,22 +53,18 @@ pub(super) fn all() -> Vec<Scalar> {
         },
         Scalar {
             name: "isIPv4String",
-            summary: "isIPv4String(text): whether a text is an IPv4",
             arity: Arity::Exactly(1),
             returns: |_| Ok(DataType::Boolean),
             kernel: |arguments| test(&arguments[0], |text| text.parse::<Ipv4Addr>().is_ok()),
         },
         Scalar {
             name: "isIPv6String",
-            summary: "isIPv6String(text): whether a text is an IPv6",
             arity: Arity::Exactly(1),
             returns: |_| Ok(DataType::Boolean),
             kernel: |arguments| test(&arguments[0], |text| text.parse::<Ipv6Addr>().is_ok()),
         },
         Scalar {
             name: "isIPAddressInRange",
-            summary: "isIPAddressInRange(address, range): whether an address lies in a range. \
-                      isIPAddressInRange('10.1.2.3', '10.0.0.0/8')",
             arity: Arity::Exactly(2),
             returns: |_| Ok(DataType::Boolean),
             kernel: in_range,

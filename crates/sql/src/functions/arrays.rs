@@ -3,12 +3,27 @@
 mod entries;
 mod enumerate;
 mod fold;
+mod maps;
+mod reduce;
+mod shape;
 mod sort;
+mod vectors;
 
 use super::scalar::Scalar;
 
+pub(crate) use reduce::FOLD;
+pub(super) use reduce::fold as folding;
+
 /// The functions of this family.
 pub(super) fn all() -> Vec<Scalar> {
-    let families = [fold::all(), sort::all(), enumerate::all(), entries::all()];
+    let families = [
+        fold::all(),
+        sort::all(),
+        enumerate::all(),
+        entries::all(),
+        maps::all(),
+        shape::all(),
+        vectors::all(),
+    ];
     families.into_iter().flatten().collect()
 }

@@ -15,14 +15,12 @@ pub(super) fn all() -> Vec<Scalar> {
     vec![
         Scalar {
             name: "toTypeName",
-            summary: "toTypeName(x): the name of the value's type. toTypeName([1]) = 'Array(...)'",
             arity: Arity::Exactly(1),
             returns: |_| Ok(DataType::Utf8),
             kernel: type_name,
         },
         Scalar {
             name: "formatReadableSize",
-            summary: "formatReadableSize(bytes): 1048576 as '1.00 MiB'",
             arity: Arity::Exactly(1),
             returns: |_| Ok(DataType::Utf8),
             kernel: |arguments| {
@@ -32,7 +30,6 @@ pub(super) fn all() -> Vec<Scalar> {
         },
         Scalar {
             name: "formatReadableDecimalSize",
-            summary: "formatReadableDecimalSize(bytes): 1000000 as '1.00 MB'",
             arity: Arity::Exactly(1),
             returns: |_| Ok(DataType::Utf8),
             kernel: |arguments| {
@@ -42,7 +39,6 @@ pub(super) fn all() -> Vec<Scalar> {
         },
         Scalar {
             name: "formatReadableQuantity",
-            summary: "formatReadableQuantity(n): 1234567 as '1.23 million'",
             arity: Arity::Exactly(1),
             returns: |_| Ok(DataType::Utf8),
             kernel: |arguments| {

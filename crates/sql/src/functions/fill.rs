@@ -31,7 +31,6 @@ const NEW_ROWS_MAX: usize = 10_000_000;
 /// Arguments: the array of rows, a [`FillSpec`] as text, then FROM, TO and STEP of the keys.
 pub(super) const FILL: Scalar = Scalar {
     name: "__granaryFill",
-    summary: "Rows in order, and rows for the values that are missing",
     arity: Arity::AtLeastOne,
     returns: |types| match types.first() {
         Some(DataType::List(item)) => Ok(DataType::List(Arc::new(filled_item(item.data_type())?))),

@@ -3,13 +3,16 @@
 
 mod parts;
 mod path;
+mod paths;
 mod typed;
 mod values;
 
 use super::scalar::Scalar;
 
+pub(crate) use paths::DOCUMENT_PART;
+
 /// The functions of this family.
 pub(super) fn all() -> Vec<Scalar> {
-    let families = [values::all(), parts::all(), typed::all()];
+    let families = [values::all(), parts::all(), paths::all(), typed::all()];
     families.into_iter().flatten().collect()
 }

@@ -3,7 +3,9 @@
 use arrow::array::{ListArray, new_empty_array};
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, TimeUnit};
-use datafusion::common::{DFSchema, DataFusionError, Result, ScalarValue, plan_err};
+use datafusion::common::{
+    Column, DFSchema, DataFusionError, Result, ScalarValue, TableReference, plan_err,
+};
 use datafusion::logical_expr::planner::{
     ExprPlanner, PlannerResult, RawBinaryExpr, RawFieldAccessExpr, TypePlanner,
 };
@@ -42,6 +44,24 @@ impl ExprPlanner for DialectPlanner {
             Some(expression) => PlannerResult::Planned(expression),
             None => PlannerResult::Original(raw),
         })
+    }
+
+    /// `j.a.b` where the column `j` is a document.
+    fn plan_compound_identifier(
+        &self,
+        field: &Field,
+        qualifier: Option<&TableReference>,
+        nested_names: &[String],
+    ) -> Result<PlannerResult<Vec<Expr>>> {
+        let column = Expr::Column(Column::from((qualifier, field)));
+        let names = nested_names.iter().map(|name| lit(name.clone()));
+        let arguments: Vec<Expr> = std::iter::once(column).chain(names).collect();
+        match field.data_type() {
+            DataType::Utf8 | DataType::Utf8View | DataType::LargeUtf8 => {
+                super::call(super::DOCUMENT_PART, arguments).map(PlannerResult::Planned)
+            }
+            _ => Ok(PlannerResult::Original(arguments)),
+        }
     }
 
     fn plan_field_access(

@@ -13,7 +13,6 @@ use super::scalar::{Arity, Scalar};
 /// must not change.
 pub(super) const SAMPLE_HASH: Scalar = Scalar {
     name: "__granarySampleHash",
-    summary: "A hash of the sampling key",
     arity: Arity::Exactly(1),
     returns: |_| Ok(DataType::UInt64),
     kernel: |arguments| hash(&arguments[0]),

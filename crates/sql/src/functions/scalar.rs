@@ -1,4 +1,5 @@
-//! One shape for our scalar functions: a name, its arguments, a type and a kernel over arrays.
+//! One shape for our scalar functions: a name, its arguments, a type and a kernel over arrays. What
+//! they are for is said in [`super::reference`].
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -6,16 +7,18 @@ use std::sync::Arc;
 
 use arrow::array::ArrayRef;
 use arrow::datatypes::{DataType, Field, FieldRef};
-use datafusion::common::Result;
+use datafusion::common::{Result, ScalarValue, internal_err};
 use datafusion::logical_expr::{
     ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
-    Volatility,
+    TypeSignature, Volatility,
 };
 
 /// How many arguments a function takes.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Arity {
     Exactly(usize),
+    /// At least and at most.
+    Between(usize, usize),
     AtLeastOne,
 }
 
@@ -23,43 +26,93 @@ pub(super) enum Arity {
 #[derive(Clone, Copy)]
 pub(super) struct Scalar {
     pub(super) name: &'static str,
-    /// What it gives, in one line.
-    pub(super) summary: &'static str,
     pub(super) arity: Arity,
     pub(super) returns: fn(&[DataType]) -> Result<DataType>,
     /// From arguments of one length to results of that length.
     pub(super) kernel: fn(&[ArrayRef]) -> Result<ArrayRef>,
 }
 
+/// A function whose type depends on the values of constants among its arguments, or whose kernel
+/// wants to know the type.
+#[derive(Clone, Copy)]
+pub(super) struct Typed {
+    pub(super) name: &'static str,
+    pub(super) arity: Arity,
+    pub(super) returns: fn(&[DataType], &[Option<&ScalarValue>]) -> Result<DataType>,
+    pub(super) kernel: fn(&[ArrayRef], &DataType) -> Result<ArrayRef>,
+}
+
 impl Scalar {
     /// The function as DataFusion takes it.
     pub(super) fn udf(self) -> Arc<ScalarUDF> {
-        let signature = match self.arity {
-            Arity::Exactly(arguments) => Signature::any(arguments, Volatility::Immutable),
-            Arity::AtLeastOne => Signature::variadic_any(Volatility::Immutable),
-        };
-        // The planner looks unquoted names up in lower case.
-        let aliases = vec![self.name.to_lowercase()];
-        Arc::new(ScalarUDF::new_from_impl(Function { scalar: self, signature, aliases }))
+        function(self.name, self.arity, Body::Plain(self.returns, self.kernel))
     }
 }
 
+/// [`Scalar`] on one line.
+pub(super) const fn scalar(
+    name: &'static str,
+    arity: Arity,
+    returns: fn(&[DataType]) -> Result<DataType>,
+    kernel: fn(&[ArrayRef]) -> Result<ArrayRef>,
+) -> Scalar {
+    Scalar { name, arity, returns, kernel }
+}
+
+/// One argument.
+pub(super) const ONE: Arity = Arity::Exactly(1);
+/// Two arguments.
+pub(super) const TWO: Arity = Arity::Exactly(2);
+/// Three arguments.
+pub(super) const THREE: Arity = Arity::Exactly(3);
+
+impl Typed {
+    /// The function as DataFusion takes it.
+    pub(super) fn udf(self) -> Arc<ScalarUDF> {
+        function(self.name, self.arity, Body::Typed(self.returns, self.kernel))
+    }
+}
+
+fn function(name: &'static str, arity: Arity, body: Body) -> Arc<ScalarUDF> {
+    let signature = match arity {
+        Arity::Exactly(arguments) => Signature::any(arguments, Volatility::Immutable),
+        Arity::Between(least, most) => Signature::one_of(
+            (least..=most).map(TypeSignature::Any).collect(),
+            Volatility::Immutable,
+        ),
+        Arity::AtLeastOne => Signature::variadic_any(Volatility::Immutable),
+    };
+    // The planner looks unquoted names up in lower case.
+    let aliases = vec![name.to_lowercase()];
+    Arc::new(ScalarUDF::new_from_impl(Function { name, body, signature, aliases }))
+}
+
+#[derive(Clone, Copy)]
+enum Body {
+    Plain(fn(&[DataType]) -> Result<DataType>, fn(&[ArrayRef]) -> Result<ArrayRef>),
+    Typed(
+        fn(&[DataType], &[Option<&ScalarValue>]) -> Result<DataType>,
+        fn(&[ArrayRef], &DataType) -> Result<ArrayRef>,
+    ),
+}
+
 struct Function {
-    scalar: Scalar,
+    name: &'static str,
+    body: Body,
     signature: Signature,
     aliases: Vec<String>,
 }
 
 impl fmt::Debug for Function {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.scalar.name, self.scalar.summary)
+        f.write_str(self.name)
     }
 }
 
 // A name has one meaning, so it is the identity.
 impl PartialEq for Function {
     fn eq(&self, other: &Self) -> bool {
-        self.scalar.name == other.scalar.name
+        self.name == other.name
     }
 }
 
@@ -67,13 +120,13 @@ impl Eq for Function {}
 
 impl Hash for Function {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.scalar.name.hash(state);
+        self.name.hash(state);
     }
 }
 
 impl ScalarUDFImpl for Function {
     fn name(&self) -> &str {
-        self.scalar.name
+        self.name
     }
 
     fn aliases(&self) -> &[String] {
@@ -85,14 +138,22 @@ impl ScalarUDFImpl for Function {
     }
 
     fn return_type(&self, arguments: &[DataType]) -> Result<DataType> {
-        (self.scalar.returns)(arguments)
+        match self.body {
+            Body::Plain(returns, _) => returns(arguments),
+            Body::Typed(..) => internal_err!("the type of {} depends on values", self.name),
+        }
     }
 
     fn return_field_from_args(&self, arguments: ReturnFieldArgs<'_>) -> Result<FieldRef> {
         let types: Vec<DataType> =
             arguments.arg_fields.iter().map(|field| field.data_type().clone()).collect();
-        let nullable = arguments.arg_fields.iter().any(|field| field.is_nullable());
-        Ok(Arc::new(Field::new(self.scalar.name, (self.scalar.returns)(&types)?, nullable)))
+        let gives_null = ["OrNull", "Nullable"].iter().any(|end| self.name.ends_with(end));
+        let nullable = gives_null || arguments.arg_fields.iter().any(|field| field.is_nullable());
+        let data_type = match self.body {
+            Body::Plain(returns, _) => returns(&types)?,
+            Body::Typed(returns, _) => returns(&types, arguments.scalar_arguments)?,
+        };
+        Ok(Arc::new(Field::new(self.name, data_type, nullable)))
     }
 
     fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
@@ -104,11 +165,12 @@ impl ScalarUDFImpl for Function {
             .into_iter()
             .map(|value| value.into_array(rows))
             .collect::<Result<_>>()?;
-        let result = (self.scalar.kernel)(&arrays)?;
+        let result = match self.body {
+            Body::Plain(_, kernel) => kernel(&arrays)?,
+            Body::Typed(_, kernel) => kernel(&arrays, arguments.return_field.data_type())?,
+        };
         match is_constant {
-            true => Ok(ColumnarValue::Scalar(datafusion::common::ScalarValue::try_from_array(
-                &result, 0,
-            )?)),
+            true => Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&result, 0)?)),
             false => Ok(ColumnarValue::Array(result)),
         }
     }

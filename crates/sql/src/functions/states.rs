@@ -15,6 +15,8 @@ mod combined;
 mod finalize;
 mod known;
 mod merger;
+mod parted;
+mod reduce;
 mod sink;
 mod source;
 
@@ -29,11 +31,13 @@ use crate::error::{did_you_mean, error_from_datafusion};
 
 pub(crate) use codec::retyped;
 pub(crate) use combined::{Input, Output, combined_name};
-pub(crate) use known::canonical;
+pub(crate) use known::{canonical, takes_text};
+pub(crate) use parted::Split;
 
 use call::Call;
 use combined::Combined;
 use known::KNOWN;
+use parted::Parted;
 
 /// Made once: sessions share them.
 static COMBINED: LazyLock<Vec<Arc<AggregateUDF>>> = LazyLock::new(|| {
@@ -47,7 +51,16 @@ static COMBINED: LazyLock<Vec<Arc<AggregateUDF>>> = LazyLock::new(|| {
     // Functions with parameters are not in DataFusion's set in their plain form.
     let plain = KNOWN.iter().filter(|known| known.own).map(|k| (k, Input::Values, Output::Value));
     let all = KNOWN.iter().flat_map(|known| forms.map(|(input, output)| (known, input, output)));
-    plain.chain(all).map(|(known, input, output)| Combined::udaf(known, input, output)).collect()
+    let combined =
+        plain.chain(all).map(|(known, input, output)| Combined::udaf(known, input, output));
+    let splits = [Split::Positions, Split::Buckets, Split::Keys];
+    let parted = KNOWN.iter().flat_map(|known| splits.map(|split| (known, split)));
+    // Sums and extremes by key have functions of their own.
+    let is_other = |known: &&'static known::Known, split: Split| {
+        split != Split::Keys || !["sum", "min", "max"].contains(&known.name)
+    };
+    let parted = parted.filter(|(known, split)| is_other(known, *split));
+    combined.chain(parted.map(|(known, split)| Parted::udaf(known, split))).collect()
 });
 
 /// The functions with the combinators -State, -Merge, -MergeState and -Array, found by their names.
@@ -57,7 +70,7 @@ pub(super) fn aggregates() -> impl Iterator<Item = Arc<AggregateUDF>> {
 
 /// `finalizeAggregation`.
 pub(super) fn scalars() -> Vec<Arc<ScalarUDF>> {
-    vec![finalize::finalize_aggregation(), finalize::or_default()]
+    vec![finalize::finalize_aggregation(), finalize::or_default(), reduce::ARRAY_REDUCE.udf()]
 }
 
 /// Refuses states of unknown functions and of functions that do not take the arguments.

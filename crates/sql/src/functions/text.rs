@@ -1,8 +1,11 @@
 //! Texts: everything as a text, lengths, regular expressions, templates.
 
+mod distance;
 mod encode;
 mod format;
+mod groups;
 mod length;
+mod marks;
 mod regex;
 mod replace;
 mod search;
@@ -11,17 +14,22 @@ mod to_string;
 
 use super::scalar::Scalar;
 
+pub(super) use to_string::TO_STRING;
+
 /// The functions of this family.
 pub(super) fn all() -> Vec<Scalar> {
     let mut all = vec![
-        to_string::TO_STRING,
+        TO_STRING,
         length::LENGTH,
         regex::EXTRACT,
         regex::EXTRACT_ALL,
         format::FORMAT,
         replace::REPLACE_ONE,
     ];
+    all.extend(distance::all());
     all.extend(encode::all());
+    all.extend(groups::all());
+    all.extend(marks::all());
     all.extend(search::all());
     all.extend(split::all());
     all

@@ -13,9 +13,8 @@ use super::scalar::{Arity, Scalar};
 pub(super) fn all() -> Vec<Scalar> {
     let mut all: Vec<Scalar> = PARTS
         .iter()
-        .map(|(name, summary, kernel)| Scalar {
+        .map(|(name, kernel)| Scalar {
             name,
-            summary,
             arity: Arity::Exactly(1),
             returns: |_| Ok(DataType::Utf8),
             kernel: *kernel,
@@ -24,7 +23,6 @@ pub(super) fn all() -> Vec<Scalar> {
     all.extend([
         Scalar {
             name: "port",
-            summary: "port(url): the port, else 0. port('http://a:81/') = 81",
             arity: Arity::Exactly(1),
             returns: |_| Ok(DataType::UInt16),
             kernel: |arguments| {
@@ -37,8 +35,6 @@ pub(super) fn all() -> Vec<Scalar> {
         },
         Scalar {
             name: "extractURLParameter",
-            summary: "extractURLParameter(url, name): the value of a parameter, else ''. \
-                      extractURLParameter('http://a/?b=1', 'b') = '1'",
             arity: Arity::Exactly(2),
             returns: |_| Ok(DataType::Utf8),
             kernel: |arguments| {
@@ -51,70 +47,80 @@ pub(super) fn all() -> Vec<Scalar> {
         },
         Scalar {
             name: "cutURLParameter",
-            summary: "cutURLParameter(url, name): the URL without a parameter",
             arity: Arity::Exactly(2),
             returns: |_| Ok(DataType::Utf8),
             kernel: |arguments| map_text_pairs(arguments, |url, name| Some(without(url, name))),
         },
         Scalar {
             name: "extractURLParameters",
-            summary: "extractURLParameters(url): the parameters as texts name=value",
             arity: Arity::Exactly(1),
             returns: |_| Ok(list_type()),
             kernel: |arguments| lists(&arguments[0], |pair| pair),
         },
         Scalar {
             name: "extractURLParameterNames",
-            summary: "extractURLParameterNames(url): the names of the parameters",
             arity: Arity::Exactly(1),
             returns: |_| Ok(list_type()),
             kernel: |arguments| {
                 lists(&arguments[0], |pair| pair.split_once('=').map_or(pair, |(name, _)| name))
             },
         },
+        Scalar {
+            name: "URLHierarchy",
+            arity: Arity::Exactly(1),
+            returns: |_| Ok(list_type()),
+            kernel: |arguments| levels(&arguments[0], false),
+        },
+        Scalar {
+            name: "URLPathHierarchy",
+            arity: Arity::Exactly(1),
+            returns: |_| Ok(list_type()),
+            kernel: |arguments| levels(&arguments[0], true),
+        },
     ]);
     all
 }
 
-/// Name, what it gives, and how.
-type Part = (&'static str, &'static str, fn(&[ArrayRef]) -> Result<ArrayRef>);
+fn levels(urls: &ArrayRef, from_path: bool) -> Result<ArrayRef> {
+    let mut all = ListBuilder::new(StringBuilder::new());
+    for url in texts(urls)?.iter() {
+        if let Some(url) = url {
+            hierarchy(url, from_path)
+                .into_iter()
+                .for_each(|level| all.values().append_value(level));
+        }
+        all.append(url.is_some());
+    }
+    Ok(Arc::new(all.finish()))
+}
+
+/// Name, and what it cuts out.
+type Part = (&'static str, fn(&[ArrayRef]) -> Result<ArrayRef>);
 
 const PARTS: &[Part] = &[
-    ("protocol", "protocol('https://a/') = 'https'", |arguments| {
-        part(arguments, |url| url.protocol.to_owned())
-    }),
-    ("domain", "domain('http://www.a.org:80/b') = 'www.a.org'", |arguments| {
-        part(arguments, |url| url.host.to_owned())
-    }),
-    ("domainWithoutWWW", "domainWithoutWWW('http://www.a.org/') = 'a.org'", |arguments| {
+    ("protocol", |arguments| part(arguments, |url| url.protocol.to_owned())),
+    ("domain", |arguments| part(arguments, |url| url.host.to_owned())),
+    ("domainWithoutWWW", |arguments| {
         part(arguments, |url| url.host.strip_prefix("www.").unwrap_or(url.host).to_owned())
     }),
-    ("topLevelDomain", "topLevelDomain('http://a.org/') = 'org'", |arguments| {
+    ("topLevelDomain", |arguments| {
         part(arguments, |url| {
             let last = url.host.rsplit_once('.').map_or("", |(_, last)| last);
             let is_address = last.starts_with(|c: char| c.is_ascii_digit());
             if is_address { String::new() } else { last.to_owned() }
         })
     }),
-    ("path", "path('http://a/b?c#d') = '/b'", |arguments| {
-        part(arguments, |url| url.path.to_owned())
-    }),
-    ("pathFull", "pathFull('http://a/b?c#d') = '/b?c#d'", |arguments| {
-        part(arguments, |url| url.path_full.to_owned())
-    }),
-    ("queryString", "queryString('http://a/b?c#d') = 'c'", |arguments| {
-        part(arguments, |url| url.query.to_owned())
-    }),
-    ("fragment", "fragment('http://a/b?c#d') = 'd'", |arguments| {
-        part(arguments, |url| url.fragment.to_owned())
-    }),
-    ("queryStringAndFragment", "queryStringAndFragment('http://a/b?c#d') = 'c#d'", |arguments| {
+    ("path", |arguments| part(arguments, |url| url.path.to_owned())),
+    ("pathFull", |arguments| part(arguments, |url| url.path_full.to_owned())),
+    ("queryString", |arguments| part(arguments, |url| url.query.to_owned())),
+    ("fragment", |arguments| part(arguments, |url| url.fragment.to_owned())),
+    ("queryStringAndFragment", |arguments| {
         part(arguments, |url| match url.fragment {
             "" => url.query.to_owned(),
             fragment => format!("{}#{fragment}", url.query),
         })
     }),
-    ("cutQueryString", "cutQueryString('http://a/b?c#d') = 'http://a/b#d'", |arguments| {
+    ("cutQueryString", |arguments| {
         map_texts(&arguments[0], |url| {
             let (before, fragment) = split(url, '#');
             let (base, _) = split(before, '?');
@@ -122,22 +128,65 @@ const PARTS: &[Part] = &[
             Some(format!("{base}{mark}{fragment}"))
         })
     }),
-    ("cutFragment", "cutFragment('http://a/b?c#d') = 'http://a/b?c'", |arguments| {
-        map_texts(&arguments[0], |url| Some(split(url, '#').0.to_owned()))
+    ("cutFragment", |arguments| map_texts(&arguments[0], |url| Some(split(url, '#').0.to_owned()))),
+    ("cutQueryStringAndFragment", |arguments| {
+        map_texts(&arguments[0], |url| {
+            Some(url.split(['?', '#']).next().unwrap_or_default().to_owned())
+        })
     }),
-    (
-        "cutQueryStringAndFragment",
-        "cutQueryStringAndFragment('http://a/b?c#d') = 'http://a/b'",
-        |arguments| {
-            map_texts(&arguments[0], |url| {
-                Some(url.split(['?', '#']).next().unwrap_or_default().to_owned())
-            })
-        },
-    ),
-    ("cutWWW", "cutWWW('http://www.a/') = 'http://a/'", |arguments| {
-        map_texts(&arguments[0], |url| Some(url.replacen("://www.", "://", 1)))
+    ("netloc", |arguments| {
+        map_texts(&arguments[0], |url| {
+            let rest = url.split_once("//").map_or(url, |(_, rest)| rest);
+            Some(rest.split(['/', '?', '#']).next().unwrap_or_default().to_owned())
+        })
     }),
+    ("firstSignificantSubdomain", |arguments| {
+        part(arguments, |url| significant(url.host).0.to_owned())
+    }),
+    ("cutToFirstSignificantSubdomain", |arguments| {
+        part(arguments, |url| significant(url.host).1.to_owned())
+    }),
+    ("cutToFirstSignificantSubdomainWithWWW", |arguments| {
+        part(arguments, |url| significant(url.host).1.to_owned())
+    }),
+    ("cutWWW", |arguments| map_texts(&arguments[0], |url| Some(url.replacen("://www.", "://", 1)))),
 ];
+
+/// The label of a host that its owner chose, and the host from it on. `com`, `net`, `org` and `co`
+/// below a country belong to the end.
+fn significant(host: &str) -> (&str, &str) {
+    let dots: Vec<usize> = host.match_indices('.').map(|(at, _)| at).collect();
+    let Some(last) = dots.len().checked_sub(1) else { return ("", "") };
+    let label_before = |dot: usize| match dot.checked_sub(1) {
+        Some(before) => dots[before] + 1,
+        None => 0,
+    };
+    let second = label_before(last);
+    let is_shared = ["com", "net", "org", "co"].contains(&&host[second..dots[last]]);
+    if is_shared && last > 0 {
+        let first = label_before(last - 1);
+        return (&host[first..dots[last - 1]], &host[first..]);
+    }
+    (&host[second..dots[last]], &host[second..])
+}
+
+/// The URL itself and those above it, the shortest first; `from_path` leaves the host out.
+fn hierarchy(url: &str, from_path: bool) -> Vec<String> {
+    let start = url.find("://").map_or(0, |at| at + 3);
+    let Some(path) = url[start..].find(['/', '?', '#']).map(|at| start + at) else {
+        return if from_path || url.is_empty() { Vec::new() } else { vec![url.to_owned()] };
+    };
+    let first = if from_path { path } else { 0 };
+    let ends = url[path..].match_indices(['/', '?', '#']).map(|(at, _)| path + at + 1);
+    let mut levels: Vec<String> = ends
+        .filter(|end| !from_path || *end > path + 1)
+        .map(|end| url[first..end].to_owned())
+        .collect();
+    if levels.last().is_none_or(|last| last.len() < url.len() - first) {
+        levels.push(url[first..].to_owned());
+    }
+    levels
+}
 
 /// The parts of one URL; those that it has not are empty.
 struct Url<'u> {

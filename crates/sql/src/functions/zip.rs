@@ -20,7 +20,6 @@ pub(super) fn all() -> Vec<Scalar> {
 /// An array of tuples from arrays of one length. NULL is an empty array.
 pub(super) const ZIP: Scalar = Scalar {
     name: "__granaryZip",
-    summary: "The elements of arrays at each position as a tuple",
     arity: Arity::AtLeastOne,
     returns: |types| zipped_type(types, false),
     kernel: |arrays| zip(arrays, false),
@@ -29,7 +28,6 @@ pub(super) const ZIP: Scalar = Scalar {
 /// The same; empty arrays become one tuple of zero values.
 pub(super) const ZIP_OR_DEFAULT: Scalar = Scalar {
     name: "__granaryZipOrDefault",
-    summary: "The elements of arrays at each position as a tuple, zero values for empty arrays",
     arity: Arity::AtLeastOne,
     returns: |types| zipped_type(types, true),
     kernel: |arrays| zip(arrays, true),

@@ -83,6 +83,20 @@ fn unnested(
             other => return Err(invalid(format!("ARRAY JOIN takes arrays, not '{other}'"))),
         };
         let text = array.to_string();
+        let nested = columns_of_nested(base, &text);
+        if !nested.is_empty() {
+            // `n Nested(k T, ...)` is one column for each part.
+            arrays.extend(nested.into_iter().map(|column| {
+                let part = column.name.rsplit_once('.').map_or("", |(_, part)| part);
+                let name = match &alias {
+                    Some(alias) => format!("{alias}.{part}"),
+                    None => column.name.clone(),
+                };
+                let relation = alias.is_none().then(|| column.relation.clone()).flatten();
+                Unnested { array: Expr::Column(column), relation, name }
+            }));
+            continue;
+        }
         let array = context.sql_to_expr(array, base.schema())?;
         let (relation, name) = match (alias, &array) {
             (Some(alias), _) => (None, alias),
@@ -94,4 +108,16 @@ fn unnested(
         arrays.push(Unnested { array, relation, name });
     }
     Ok(arrays)
+}
+
+/// The columns `n.k` of a nested `n` that is no column itself.
+fn columns_of_nested(base: &LogicalPlan, name: &str) -> Vec<Column> {
+    let name = name.trim_matches(['`', '"']);
+    let columns = base.schema().columns();
+    if columns.iter().any(|column| column.name == name) {
+        return Vec::new();
+    }
+    let is_part =
+        |column: &Column| column.name.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'));
+    columns.into_iter().filter(is_part).collect()
 }

@@ -2,8 +2,7 @@
 
 use granary_common::{Error, Result};
 use sqlparser::ast::{
-    BinaryOperator, DescribeAlias, Expr, Insert as InsertTree, ObjectName, Statement as Tree,
-    TableObject, UtilityOption,
+    BinaryOperator, Expr, Insert as InsertTree, ObjectName, Statement as Tree, TableObject,
 };
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
@@ -96,7 +95,7 @@ fn one_statement(parser: &mut Parser<'_>, text: &str) -> Parsed<Statement> {
         Keyword::RENAME => rename(parser),
         Keyword::SHOW => show(parser),
         Keyword::DESCRIBE | Keyword::DESC => describe(parser),
-        Keyword::EXPLAIN => explain(parser),
+        Keyword::EXPLAIN => super::explain::explain(parser),
         Keyword::USE => use_database(parser),
         Keyword::SET => set(parser),
         Keyword::OPTIMIZE => super::merges::optimize(parser),
@@ -319,27 +318,6 @@ fn describe(parser: &mut Parser<'_>) -> Parsed<Statement> {
     let _ = parser.parse_keyword(Keyword::TABLE);
     let table = TableName::of(&parser.parse_object_name(false)?)?;
     Ok(Statement::Describe { table })
-}
-
-fn explain(parser: &mut Parser<'_>) -> Parsed<Statement> {
-    parser.next_token();
-    let Tree::Explain { analyze, verbose, statement, options, .. } =
-        parser.parse_explain(DescribeAlias::Explain)?
-    else {
-        return Err(Error::unsupported("EXPLAIN takes a query").into());
-    };
-    let has = |name: &str| {
-        let is_named = |option: &UtilityOption| option.name.value.eq_ignore_ascii_case(name);
-        options.iter().flatten().any(is_named)
-    };
-    match *statement {
-        Tree::Query(query) => Ok(Statement::Explain {
-            analyze: analyze || has("analyze"),
-            verbose: verbose || has("verbose"),
-            query,
-        }),
-        _ => Err(Error::unsupported("EXPLAIN is offered for queries only").into()),
-    }
 }
 
 fn use_database(parser: &mut Parser<'_>) -> Parsed<Statement> {

@@ -94,6 +94,13 @@ impl Memory {
         Ok(rows)
     }
 
+    /// The batches of one query.
+    pub(super) async fn batches(&self, sql: &str) -> Result<Vec<RecordBatch>> {
+        let Statement::Query(query) = only(sql) else { panic!("no query: {sql}") };
+        let plan = bind_query(&self.state(), &query, sql).await?;
+        self.collect(plan, sql).await
+    }
+
     pub(super) fn create(&mut self, create: &crate::CreateTable) -> Result<Vec<Notice>> {
         let state = self.state();
         let source = TableSource {

@@ -3,34 +3,49 @@
 use granary_common::{Error, Result};
 use sqlparser::ast::{
     DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
-    ObjectName, ObjectNamePart,
+    ObjectName, ObjectNamePart, Value,
 };
 
 use super::{condition_to_filter, merge_arguments, parameters};
 use crate::bind::{calls, templates};
-use crate::functions::states::{Input, Output, canonical, combined_name};
+use crate::functions::SEPARATOR;
+use crate::functions::states::{Input, Output, Split, canonical, combined_name, takes_text};
 
 /// The combinators, those that end like another one before it.
-pub(super) const SUFFIXES: [&str; 9] =
-    ["simplestate", "state", "merge", "ornull", "ordefault", "distinct", "array", "if", "foreach"];
+pub(super) const SUFFIXES: [&str; 11] = [
+    "simplestate",
+    "state",
+    "merge",
+    "ornull",
+    "ordefault",
+    "distinct",
+    "array",
+    "if",
+    "foreach",
+    "resample",
+    "map",
+];
 
 /// What the combinators of a call ask for.
 pub(super) struct Form {
     input: Input,
     output: Output,
+    /// The values go to several accumulators.
+    split: Option<Split>,
     pub(super) or_default: bool,
 }
 
 impl Form {
     /// Whether values go in and a value comes out.
     pub(super) fn is_plain(&self) -> bool {
-        self.input == Input::Values && self.output == Output::Value
+        self.input == Input::Values && self.output == Output::Value && self.split.is_none()
     }
 }
 
 /// Takes the combinators in, the last one first; conditions become filters.
 pub(super) fn apply(function: &mut Function, combinators: &[&str], name: &str) -> Result<Form> {
-    let mut form = Form { input: Input::Values, output: Output::Value, or_default: false };
+    let (input, output) = (Input::Values, Output::Value);
+    let mut form = Form { input, output, split: None, or_default: false };
     for combinator in combinators {
         // What made the states is done.
         if form.input == Input::States {
@@ -45,12 +60,21 @@ pub(super) fn apply(function: &mut Function, combinators: &[&str], name: &str) -
             "array" => form.input = Input::Arrays,
             "state" if form.output == Output::Value => form.output = Output::State,
             "merge" => form.input = Input::States,
+            "foreach" if form.split.is_none() => form.split = Some(Split::Positions),
+            "resample" if form.split.is_none() => form.split = Some(Split::Buckets),
+            "map" if form.split.is_none() => form.split = Some(Split::Keys),
             other => {
                 return Err(Error::unsupported(format!(
                     "the combinator -{other} of '{name}' is not supported yet"
                 )));
             }
         }
+    }
+    if form.split.is_some() && (form.input != Input::Values || form.output != Output::Value) {
+        return Err(Error::unsupported(format!(
+            "'{name}': -ForEach, -Resample and -Map do not go together with -State, -Merge and \
+             -Array yet"
+        )));
     }
     let is_distinct = matches!(&function.args, FunctionArguments::List(list)
         if list.duplicate_treatment == Some(DuplicateTreatment::Distinct));
@@ -61,6 +85,20 @@ pub(super) fn apply(function: &mut Function, combinators: &[&str], name: &str) -
         ))),
         false => Ok(form),
     }
+}
+
+/// Parameters as one text.
+pub(super) fn text_of(parameters: &[Expr]) -> Result<Expr> {
+    let text = |parameter: &Expr| match parameter {
+        Expr::Value(value) => match &value.value {
+            Value::SingleQuotedString(text) => text.clone(),
+            other => other.to_string(),
+        },
+        other => other.to_string(),
+    };
+    let texts: Vec<String> = parameters.iter().map(text).collect();
+    let text = Value::SingleQuotedString(texts.join(&SEPARATOR.to_string()));
+    Ok(Expr::Value(text.into()))
 }
 
 fn distinct(function: &mut Function, name: &str) -> Result<()> {
@@ -92,7 +130,20 @@ pub(super) fn rewrite(
             "quantile" | "quantiles" | "quantileexact" => {
                 list.args.extend(parameters.into_iter().map(plain));
             }
-            "grouparray" | "groupuniqarray" => most = parameters.into_iter().next(),
+            "grouparray" | "groupuniqarray" if form.split.is_none() => {
+                most = parameters.into_iter().next();
+            }
+            base if takes_text(base) => {
+                let own = match form.split {
+                    Some(Split::Buckets) => parameters.len().saturating_sub(3),
+                    _ => parameters.len(),
+                };
+                list.args.push(plain(text_of(&parameters[..own])?));
+                list.args.extend(parameters[own..].iter().cloned().map(plain));
+            }
+            _ if form.split == Some(Split::Buckets) => {
+                list.args.extend(parameters.into_iter().map(plain));
+            }
             _ if !parameters.is_empty() => {
                 return Err(Error::invalid(format!(
                     "{name} takes no parameters before its arguments"
@@ -105,7 +156,10 @@ pub(super) fn rewrite(
             list.args.push(plain(templates::expression("1")?));
         }
     }
-    let name = combined_name(known, form.input, form.output);
+    let name = match form.split {
+        Some(split) => format!("{known}{}", split.suffix()),
+        None => combined_name(known, form.input, form.output),
+    };
     function.name = ObjectName(vec![ObjectNamePart::Identifier(Ident::with_quote('"', name))]);
     function.parameters = FunctionArguments::None;
     match most {

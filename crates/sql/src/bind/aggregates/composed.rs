@@ -3,7 +3,7 @@
 use granary_common::{Error, Result};
 use sqlparser::ast::{Expr, Function};
 
-use super::{group_array_of, keep_clauses, only_argument, parameters};
+use super::{keep_clauses, only_argument, parameters};
 use crate::bind::calls::{plain_arguments, substitute};
 use crate::bind::templates;
 
@@ -16,12 +16,15 @@ pub(super) fn rewrite(function: &Function, base: &str, name: &str) -> Result<Exp
             let arguments = [only_argument(function, name)?, or("10")?];
             keep_clauses(substitute("topk($1, $2)", &arguments)?, function)
         }
-        "grouparraysorted" => {
-            let all = group_array_of(function, &only_argument(function, name)?, false)?;
-            match parameter {
-                Some(most) => substitute("array_slice(array_sort($1), 1, $2)", &[all, most]),
-                None => substitute("array_sort($1)", &[all]),
-            }
+        "sumcount" => {
+            let value = [only_argument(function, name)?];
+            let sum = keep_clauses(substitute("sum($1)", &value)?, function)?;
+            let count = keep_clauses(substitute("count($1)", &value)?, function)?;
+            substitute("struct($1, $2)", &[sum, count])
+        }
+        "uniqupto" => {
+            let count = substitute("count(DISTINCT $1)", &[only_argument(function, name)?])?;
+            substitute("least($1, ($2) + 1)", &[keep_clauses(count, function)?, or("100")?])
         }
         "groupconcat" => {
             let value = substitute("toString($1)", &[only_argument(function, name)?])?;

@@ -113,7 +113,7 @@ fn settle_asof(tokens: &mut Vec<TokenWithSpan>, at: usize) {
 }
 
 /// Where the ON or USING of the join stands whose table begins at `first`.
-fn condition_of(tokens: &[TokenWithSpan], first: usize) -> Option<usize> {
+pub(super) fn condition_of(tokens: &[TokenWithSpan], first: usize) -> Option<usize> {
     let mut depth = 0_usize;
     for (at, token) in tokens.iter().enumerate().skip(first) {
         match &token.token {

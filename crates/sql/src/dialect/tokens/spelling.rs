@@ -5,6 +5,8 @@ use sqlparser::tokenizer::{Token, TokenWithSpan};
 
 /// Rewrites all of them, in place.
 pub(super) fn settle(tokens: &mut Vec<TokenWithSpan>) {
+    numbers_in_hex(tokens);
+    whole_divisions(tokens);
     zoned_times(tokens);
     tuple_places(tokens);
     aggregate_types(tokens);
@@ -18,6 +20,32 @@ pub(super) fn keyword(token: Option<&TokenWithSpan>) -> Option<Keyword> {
     match token.map(|token| &token.token) {
         Some(Token::Word(word)) if word.quote_style.is_none() => Some(word.keyword),
         _ => None,
+    }
+}
+
+/// `0xFF` is 255; `X'FF'` stays bytes. The tokenizer tells them by nothing but their lengths.
+fn numbers_in_hex(tokens: &mut [TokenWithSpan]) {
+    for token in tokens {
+        let Token::HexStringLiteral(digits) = &token.token else { continue };
+        let length = token.span.end.column.saturating_sub(token.span.start.column);
+        let is_number = length == digits.len() as u64 + 2;
+        let number = u128::from_str_radix(&digits.replace('_', ""), 16);
+        if let (true, Ok(number)) = (is_number, number) {
+            token.token = Token::Number(number.to_string(), false);
+        }
+    }
+}
+
+/// `a // b` is one operator, not two.
+fn whole_divisions(tokens: &mut Vec<TokenWithSpan>) {
+    let mut at = 1;
+    while at < tokens.len() {
+        let both = tokens[at - 1].token == Token::Div && tokens[at].token == Token::Div;
+        if both && tokens[at - 1].span.end == tokens[at].span.start {
+            tokens.remove(at);
+            tokens[at - 1].token = Token::DuckIntDiv;
+        }
+        at += 1;
     }
 }
 
@@ -119,6 +147,11 @@ fn drop_global(tokens: &mut Vec<TokenWithSpan>) {
                     | Keyword::RIGHT
                     | Keyword::FULL
                     | Keyword::CROSS
+                    | Keyword::ANY
+                    | Keyword::ALL
+                    | Keyword::SEMI
+                    | Keyword::ANTI
+                    | Keyword::ASOF
             )
         );
         match before && keyword(tokens.get(at)) == Some(Keyword::GLOBAL) {

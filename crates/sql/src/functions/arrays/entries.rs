@@ -13,7 +13,6 @@ pub(super) fn all() -> Vec<Scalar> {
     vec![
         Scalar {
             name: "mapEntries",
-            summary: "mapEntries(map): the entries as an array of tuples (key, value)",
             arity: Arity::Exactly(1),
             returns: |types| match &types[0] {
                 DataType::Map(entries, _) => Ok(entries_type(entries)),
@@ -23,8 +22,6 @@ pub(super) fn all() -> Vec<Scalar> {
         },
         Scalar {
             name: "mapFromEntries",
-            summary: "mapFromEntries(entries): the map of an array of tuples (key, value). \
-                  mapFromEntries([('a', 1)]) = map('a', 1)",
             arity: Arity::Exactly(1),
             returns: |types| Ok(DataType::Map(Arc::new(entries_field(&types[0])?), false)),
             kernel: from_entries,

@@ -15,24 +15,18 @@ pub(super) fn all() -> Vec<Scalar> {
     vec![
         Scalar {
             name: "arrayEnumerate",
-            summary: "arrayEnumerate(xs): the places of the elements. \
-                      arrayEnumerate(['a', 'b']) = [1, 2]",
             arity: Arity::Exactly(1),
             returns: |_| Ok(places_type()),
             kernel: |arguments| enumerate(&lists(&arguments[0])?, |_, place| place),
         },
         Scalar {
             name: "arrayEnumerateUniq",
-            summary: "arrayEnumerateUniq(xs): which occurrence of its value each element is. \
-                      arrayEnumerateUniq(['a', 'a', 'b']) = [1, 2, 1]",
             arity: Arity::Exactly(1),
             returns: |_| Ok(places_type()),
             kernel: enumerate_uniq,
         },
         Scalar {
             name: "arrayUniq",
-            summary: "arrayUniq(xs): how many different elements there are. \
-                      arrayUniq([1, 1, 2]) = 2",
             arity: Arity::Exactly(1),
             returns: |_| Ok(DataType::UInt64),
             kernel: uniq,

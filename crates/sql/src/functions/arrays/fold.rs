@@ -19,38 +19,30 @@ pub(super) fn all() -> Vec<Scalar> {
     vec![
         Scalar {
             name: "arraySum",
-            summary: "arraySum(xs): the sum of the elements; of none, 0. arraySum([1, 2]) = 3",
             arity: Arity::Exactly(1),
             returns: |types| sum_type(&types[0]),
             kernel: |arguments| fold(&arguments[0], Fold::Sum),
         },
         Scalar {
             name: "arrayProduct",
-            summary: "arrayProduct(xs): the product of the elements as a float. \
-                      arrayProduct([2, 3]) = 6",
             arity: Arity::Exactly(1),
             returns: |_| Ok(DataType::Float64),
             kernel: |arguments| fold(&arguments[0], Fold::Product),
         },
         Scalar {
             name: "arrayCumSum",
-            summary: "arrayCumSum(xs): the running sums. arrayCumSum([1, 2, 3]) = [1, 3, 6]",
             arity: Arity::Exactly(1),
             returns: |types| list_of(sum_type(&types[0])?),
             kernel: |arguments| running(&arguments[0], Running::Sum),
         },
         Scalar {
             name: "arrayCumSumNonNegative",
-            summary: "arrayCumSumNonNegative(xs): the running sums, where those below 0 begin \
-                      again at 0",
             arity: Arity::Exactly(1),
             returns: |types| list_of(sum_type(&types[0])?),
             kernel: |arguments| running(&arguments[0], Running::NonNegativeSum),
         },
         Scalar {
             name: "arrayDifference",
-            summary: "arrayDifference(xs): each element less the one before, the first one 0. \
-                      arrayDifference([1, 4]) = [0, 3]",
             arity: Arity::Exactly(1),
             returns: |types| list_of(signed(sum_type(&types[0])?)),
             kernel: |arguments| running(&arguments[0], Running::Difference),

@@ -16,15 +16,12 @@ pub(super) fn all() -> Vec<Scalar> {
     vec![
         Scalar {
             name: "arraySortBy",
-            summary: "arraySortBy(xs, keys): the elements in the order of their keys, NULL last. \
-                      arraySortBy(['a', 'b'], [2, 1]) = ['b', 'a']",
             arity: Arity::Exactly(2),
             returns: list_type,
             kernel: |arguments| sort_by(arguments, false),
         },
         Scalar {
             name: "arrayReverseSortBy",
-            summary: "arrayReverseSortBy(xs, keys): the elements by descending keys, NULL last",
             arity: Arity::Exactly(2),
             returns: list_type,
             kernel: |arguments| sort_by(arguments, true),

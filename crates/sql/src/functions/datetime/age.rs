@@ -11,14 +11,8 @@ use super::civil::{seconds, time_of};
 use crate::functions::rows::texts;
 use crate::functions::scalar::{Arity, Scalar};
 
-pub(super) const AGE: Scalar = Scalar {
-    name: "age",
-    summary: "age(unit, from, to): the whole units between two dates or times. \
-              age('month', toDate('2024-01-31'), toDate('2024-02-29')) = 0",
-    arity: Arity::Exactly(3),
-    returns: |_| Ok(DataType::Int64),
-    kernel: age,
-};
+pub(super) const AGE: Scalar =
+    Scalar { name: "age", arity: Arity::Exactly(3), returns: |_| Ok(DataType::Int64), kernel: age };
 
 fn age(arguments: &[ArrayRef]) -> Result<ArrayRef> {
     let units = texts(&arguments[0])?;

@@ -8,20 +8,19 @@ use arrow::datatypes::{DataType, Date32Type, TimeUnit, TimestampSecondType};
 use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, Timelike};
 use datafusion::common::Result;
 
+use super::zones::wall;
 use crate::functions::scalar::{Arity, Scalar};
 
 pub(super) fn all() -> Vec<Scalar> {
     vec![
         Scalar {
             name: "toYYYYMM",
-            summary: "year and month of a date or time as a number, 202401",
             arity: Arity::Exactly(1),
             returns: |_| Ok(DataType::UInt32),
             kernel: |arguments| of_date(&arguments[0], |date| year(date) * 100 + date.month()),
         },
         Scalar {
             name: "toYYYYMMDD",
-            summary: "year, month and day of a date or time as a number, 20240131",
             arity: Arity::Exactly(1),
             returns: |_| Ok(DataType::UInt32),
             kernel: |arguments| {
@@ -30,7 +29,6 @@ pub(super) fn all() -> Vec<Scalar> {
         },
         Scalar {
             name: "toYYYYMMDDhhmmss",
-            summary: "a time as a number, 20240131235959",
             arity: Arity::Exactly(1),
             returns: |_| Ok(DataType::UInt64),
             kernel: |arguments| of_time(&arguments[0]),
@@ -54,7 +52,7 @@ pub(super) fn time_of(seconds: i64) -> Option<NaiveDateTime> {
 }
 
 fn of_date(values: &ArrayRef, number: fn(NaiveDate) -> u32) -> Result<ArrayRef> {
-    let days = cast(values, &DataType::Date32)?;
+    let days = cast(&wall(values)?, &DataType::Date32)?;
     let days = days.as_primitive::<Date32Type>();
     // Neighbours often share their day, above all in sorted data.
     let mut last: Option<(i32, Option<u32>)> = None;
@@ -76,7 +74,7 @@ fn of_date(values: &ArrayRef, number: fn(NaiveDate) -> u32) -> Result<ArrayRef> 
 }
 
 fn of_time(values: &ArrayRef) -> Result<ArrayRef> {
-    let seconds = cast(values, &DataType::Timestamp(TimeUnit::Second, None))?;
+    let seconds = seconds(values)?;
     let numbers: UInt64Array = seconds
         .as_primitive::<TimestampSecondType>()
         .iter()
@@ -97,9 +95,9 @@ pub(super) fn is_time(data_type: &DataType) -> bool {
     matches!(data_type, DataType::Timestamp(..) | DataType::Date32 | DataType::Date64)
 }
 
-/// The seconds since the epoch of dates, times or their texts.
+/// The seconds since the epoch of dates, times or their texts, as the clocks of their zone show them.
 pub(super) fn seconds(values: &ArrayRef) -> Result<ArrayRef> {
-    let seconds = cast(values, &DataType::Timestamp(TimeUnit::Second, None))?;
+    let seconds = cast(&wall(values)?, &DataType::Timestamp(TimeUnit::Second, None))?;
     debug_assert_eq!(seconds.len(), values.len());
     Ok(seconds)
 }

@@ -4,16 +4,16 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, TimestampSecondType};
+use arrow::datatypes::{DataType, Int64Type, TimeUnit, TimestampSecondType};
 use chrono::{Datelike, NaiveDateTime};
 use datafusion::common::{Result, exec_err};
 
 use super::civil::{seconds, time_of};
+use super::zones::wall;
 use crate::functions::scalar::{Arity, Scalar};
 
 pub(super) const DATE_DIFF: Scalar = Scalar {
     name: "date_diff",
-    summary: "date_diff(unit, from, to): the borders of the unit between two dates or times",
     arity: Arity::Exactly(3),
     returns: |_| Ok(DataType::Int64),
     kernel: date_diff,
@@ -25,16 +25,47 @@ fn date_diff(arguments: &[ArrayRef]) -> Result<ArrayRef> {
     let Some(unit) = units.iter().next().flatten() else {
         return Ok(Arc::new(Int64Array::new_null(arguments[1].len())));
     };
+    if let Some(ticks) = fine_unit(unit) {
+        return ticks_between(&arguments[1], &arguments[2], ticks);
+    }
     let Some(position) = position_in(unit) else {
         return exec_err!("dateDiff: '{unit}' is not a unit of time");
     };
-    let (from, to) = (seconds(&arguments[1])?, seconds(&arguments[2])?);
+    // Units below a day are the same in every zone.
+    let by_instant =
+        ["second", "minute", "hour"].contains(&unit.to_ascii_lowercase().trim_end_matches('s'));
+    let at = |values: &ArrayRef| match by_instant {
+        true => Ok(cast(values, &DataType::Timestamp(TimeUnit::Second, None))?),
+        false => seconds(values),
+    };
+    let (from, to) = (at(&arguments[1])?, at(&arguments[2])?);
     let from = from.as_primitive::<TimestampSecondType>();
     let to = to.as_primitive::<TimestampSecondType>();
     let place = |seconds: i64| time_of(seconds).map(|time| position(seconds, time));
     let differences: Int64Array =
         from.iter().zip(to.iter()).map(|(from, to)| Some(place(to?)? - place(from?)?)).collect();
     Ok(Arc::new(differences))
+}
+
+/// Units below a second.
+fn fine_unit(unit: &str) -> Option<TimeUnit> {
+    Some(match unit.to_ascii_lowercase().trim_end_matches('s') {
+        "millisecond" | "m" if unit.eq_ignore_ascii_case("ms") => TimeUnit::Millisecond,
+        "millisecond" => TimeUnit::Millisecond,
+        "microsecond" | "u" => TimeUnit::Microsecond,
+        "nanosecond" | "n" => TimeUnit::Nanosecond,
+        _ => return None,
+    })
+}
+
+fn ticks_between(from: &ArrayRef, to: &ArrayRef, unit: TimeUnit) -> Result<ArrayRef> {
+    let ticks = |values: &ArrayRef| {
+        let times = cast(&wall(values)?, &DataType::Timestamp(unit, None))?;
+        cast(&times, &DataType::Int64)
+    };
+    let (from, to) = (ticks(from)?, ticks(to)?);
+    let pairs = from.as_primitive::<Int64Type>().iter().zip(to.as_primitive::<Int64Type>().iter());
+    Ok(Arc::new(pairs.map(|(from, to)| Some(to? - from?)).collect::<Int64Array>()))
 }
 
 /// Counts the borders of a unit up to a time.

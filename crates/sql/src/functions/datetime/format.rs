@@ -10,19 +10,25 @@ use chrono::{DateTime, Datelike, NaiveDateTime, Timelike};
 use datafusion::common::{Result, exec_err};
 
 use super::civil::is_time;
-use crate::functions::scalar::{Arity, Scalar};
+use super::parse::from_joda;
+use super::zones::wall;
+use crate::functions::gives;
+use crate::functions::scalar::{Scalar, TWO, scalar};
 
-pub(super) const FORMAT_DATE_TIME: Scalar = Scalar {
-    name: "formatDateTime",
-    summary: "a date or time by a pattern, '%Y-%m-%d %H:%i:%S'",
-    arity: Arity::Exactly(2),
-    returns: |_| Ok(DataType::Utf8),
-    kernel: format_date_time,
-};
+pub(super) fn all() -> Vec<Scalar> {
+    vec![
+        scalar("formatDateTime", TWO, gives::text, |arguments| {
+            format_date_time(arguments, |pattern| pattern.to_owned())
+        }),
+        scalar("formatDateTimeInJodaSyntax", TWO, gives::text, |arguments| {
+            format_date_time(arguments, from_joda)
+        }),
+    ]
+}
 
 /// `YYYY-MM-DD HH:MM:SS` with as many digits of the second as the type has.
 pub(crate) fn time_texts(values: &ArrayRef, unit: TimeUnit) -> Result<ArrayRef> {
-    let ticks = cast(values, &DataType::Int64)?;
+    let ticks = cast(&wall(values)?, &DataType::Int64)?;
     let (per_second, digits) = match unit {
         TimeUnit::Second => (1, 0),
         TimeUnit::Millisecond => (1_000, 3),
@@ -48,11 +54,11 @@ pub(crate) fn time_texts(values: &ArrayRef, unit: TimeUnit) -> Result<ArrayRef> 
     Ok(Arc::new(texts.finish()))
 }
 
-fn format_date_time(arguments: &[ArrayRef]) -> Result<ArrayRef> {
+fn format_date_time(arguments: &[ArrayRef], as_mysql: fn(&str) -> String) -> Result<ArrayRef> {
     if !is_time(arguments[0].data_type()) {
         return exec_err!("formatDateTime takes a date or time as its first argument");
     }
-    let nanos = cast(&arguments[0], &DataType::Timestamp(TimeUnit::Microsecond, None))?;
+    let nanos = cast(&wall(&arguments[0])?, &DataType::Timestamp(TimeUnit::Microsecond, None))?;
     let micros = cast(&nanos, &DataType::Int64)?;
     let patterns = cast(&arguments[1], &DataType::Utf8)?;
     let patterns = patterns.as_string::<i32>();
@@ -62,7 +68,9 @@ fn format_date_time(arguments: &[ArrayRef]) -> Result<ArrayRef> {
         .zip(patterns.iter())
         .map(|(micros, pattern)| {
             match (micros.and_then(DateTime::from_timestamp_micros), pattern) {
-                (Some(time), Some(pattern)) => formatted(time.naive_utc(), pattern).map(Some),
+                (Some(time), Some(pattern)) => {
+                    formatted(time.naive_utc(), &as_mysql(pattern)).map(Some)
+                }
                 _ => Ok(None),
             }
         })

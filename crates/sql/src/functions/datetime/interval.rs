@@ -11,7 +11,6 @@ use crate::functions::scalar::{Arity, Scalar};
 
 pub(super) const TO_INTERVAL: Scalar = Scalar {
     name: "toInterval",
-    summary: "toInterval(n, unit): n units of time",
     arity: Arity::Exactly(2),
     returns: |_| Ok(DataType::Interval(IntervalUnit::MonthDayNano)),
     kernel: to_interval,

@@ -1,7 +1,5 @@
 //! `toStartOfInterval`: a time rounded down to whole intervals.
 
-use std::sync::Arc;
-
 use arrow::array::{ArrayRef, AsArray, TimestampSecondArray};
 use arrow::compute::cast;
 use arrow::datatypes::{
@@ -12,19 +10,25 @@ use chrono::{Datelike, NaiveDate};
 use datafusion::common::{Result, exec_err};
 
 use super::civil::{seconds, time_of};
-use crate::functions::scalar::{Arity, Scalar};
+use super::zones::from_wall;
+use crate::functions::scalar::{Arity, Typed};
 
-pub(super) const TO_START_OF_INTERVAL: Scalar = Scalar {
+pub(super) const TO_START_OF_INTERVAL: Typed = Typed {
     name: "toStartOfInterval",
-    summary: "toStartOfInterval(time, INTERVAL n unit): the beginning of the interval of a time",
     arity: Arity::Exactly(2),
-    returns: |_| Ok(DataType::Timestamp(TimeUnit::Second, None)),
+    returns: |types, _| {
+        let zone = match types.first() {
+            Some(DataType::Timestamp(_, zone)) => zone.clone(),
+            _ => None,
+        };
+        Ok(DataType::Timestamp(TimeUnit::Second, zone))
+    },
     kernel: to_start_of_interval,
 };
 
 const DAY: i64 = 86_400;
 
-fn to_start_of_interval(arguments: &[ArrayRef]) -> Result<ArrayRef> {
+fn to_start_of_interval(arguments: &[ArrayRef], data_type: &DataType) -> Result<ArrayRef> {
     let times = seconds(&arguments[0])?;
     let intervals = cast(&arguments[1], &DataType::Interval(IntervalUnit::MonthDayNano))?;
     let starts: TimestampSecondArray = times
@@ -36,7 +40,10 @@ fn to_start_of_interval(arguments: &[ArrayRef]) -> Result<ArrayRef> {
             _ => Ok(None),
         })
         .collect::<Result<_>>()?;
-    Ok(Arc::new(starts))
+    match data_type {
+        DataType::Timestamp(_, zone) => from_wall(starts, zone.as_ref()),
+        other => exec_err!("toStartOfInterval gives times, not {other}"),
+    }
 }
 
 /// Months count from the epoch's, weeks from a Monday, everything else from the epoch.

@@ -20,7 +20,6 @@ fn questions() -> Vec<Scalar> {
     vec![
         Scalar {
             name: "JSONHas",
-            summary: "JSONHas(json, path...): whether there is a value",
             arity: Arity::AtLeastOne,
             returns: |_| Ok(DataType::Boolean),
             kernel: |arguments| {
@@ -30,7 +29,6 @@ fn questions() -> Vec<Scalar> {
         },
         Scalar {
             name: "isValidJSON",
-            summary: "isValidJSON(text): whether a text is JSON",
             arity: Arity::Exactly(1),
             returns: |_| Ok(DataType::Boolean),
             kernel: |arguments| {
@@ -42,7 +40,6 @@ fn questions() -> Vec<Scalar> {
         },
         Scalar {
             name: "JSONLength",
-            summary: "JSONLength(json, path...): how many elements or members a value has, else 0",
             arity: Arity::AtLeastOne,
             returns: |_| Ok(DataType::UInt64),
             kernel: |arguments| {
@@ -52,8 +49,6 @@ fn questions() -> Vec<Scalar> {
         },
         Scalar {
             name: "JSONType",
-            summary: "JSONType(json, path...): 'Object', 'Array', 'String', 'Int64', 'UInt64', \
-                      'Double', 'Bool' or 'Null'",
             arity: Arity::AtLeastOne,
             returns: |_| Ok(DataType::Utf8),
             kernel: |arguments| {
@@ -69,7 +64,6 @@ fn parts() -> Vec<Scalar> {
     vec![
         Scalar {
             name: "JSONExtractKeys",
-            summary: "JSONExtractKeys(json, path...): the names of an object's members",
             arity: Arity::AtLeastOne,
             returns: |_| Ok(texts_type()),
             kernel: |arguments| {
@@ -81,7 +75,6 @@ fn parts() -> Vec<Scalar> {
         },
         Scalar {
             name: "JSONExtractArrayRaw",
-            summary: "JSONExtractArrayRaw(json, path...): the elements of an array, each as JSON",
             arity: Arity::AtLeastOne,
             returns: |_| Ok(texts_type()),
             kernel: |arguments| {

@@ -23,22 +23,18 @@ pub(super) fn all() -> Vec<Scalar> {
     vec![
         Scalar {
             name: "jsonExtractAs",
-            summary: "JSONExtract(json, path..., 'Type'): a value as the type, else its zero value",
             arity: Arity::AtLeastOne,
             returns: |types| Ok(types[0].clone()),
             kernel: |arguments| extract(arguments, false, false),
         },
         Scalar {
             name: "jsonExtractAsNullable",
-            summary: "JSONExtract(json, path..., 'Nullable(Type)'): a value as the type, else NULL",
             arity: Arity::AtLeastOne,
             returns: |types| Ok(types[0].clone()),
             kernel: |arguments| extract(arguments, true, false),
         },
         Scalar {
             name: "jsonEntriesAs",
-            summary: "JSONExtractKeysAndValues(json, path..., 'Type'): an object as an array of \
-                      tuples of name and value",
             arity: Arity::AtLeastOne,
             returns: |types| Ok(types[0].clone()),
             kernel: |arguments| extract(arguments, false, true),

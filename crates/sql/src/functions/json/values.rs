@@ -14,8 +14,6 @@ pub(super) fn all() -> Vec<Scalar> {
     vec![
         Scalar {
             name: "JSONExtractInt",
-            summary: "JSONExtractInt(json, path...): a whole number, else 0. \
-                      JSONExtractInt('{\"a\": [7]}', 'a', 1) = 7",
             arity: Arity::AtLeastOne,
             returns: |_| Ok(DataType::Int64),
             kernel: |arguments| {
@@ -25,7 +23,6 @@ pub(super) fn all() -> Vec<Scalar> {
         },
         Scalar {
             name: "JSONExtractUInt",
-            summary: "JSONExtractUInt(json, path...): a whole number that is not negative, else 0",
             arity: Arity::AtLeastOne,
             returns: |_| Ok(DataType::UInt64),
             kernel: |arguments| {
@@ -35,7 +32,6 @@ pub(super) fn all() -> Vec<Scalar> {
         },
         Scalar {
             name: "JSONExtractFloat",
-            summary: "JSONExtractFloat(json, path...): a number, else 0",
             arity: Arity::AtLeastOne,
             returns: |_| Ok(DataType::Float64),
             kernel: |arguments| {
@@ -45,7 +41,6 @@ pub(super) fn all() -> Vec<Scalar> {
         },
         Scalar {
             name: "JSONExtractBool",
-            summary: "JSONExtractBool(json, path...): whether the value is true or not zero",
             arity: Arity::AtLeastOne,
             returns: |_| Ok(DataType::Boolean),
             kernel: |arguments| {
@@ -55,8 +50,6 @@ pub(super) fn all() -> Vec<Scalar> {
         },
         Scalar {
             name: "JSONExtractString",
-            summary: "JSONExtractString(json, path...): a text, else the empty one. \
-                      JSONExtractString('{\"a\": \"b\"}', 'a') = 'b'",
             arity: Arity::AtLeastOne,
             returns: |_| Ok(DataType::Utf8),
             kernel: |arguments| {
@@ -65,7 +58,6 @@ pub(super) fn all() -> Vec<Scalar> {
         },
         Scalar {
             name: "JSONExtractRaw",
-            summary: "JSONExtractRaw(json, path...): a value as JSON, else the empty text",
             arity: Arity::AtLeastOne,
             returns: |_| Ok(DataType::Utf8),
             kernel: |arguments| texts(arguments, Value::to_string),

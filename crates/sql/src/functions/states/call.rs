@@ -12,7 +12,8 @@ use datafusion::physical_expr::expressions::{Column, Literal};
 use granary_catalog::{AggregateType, ColumnType};
 
 use super::codec::StateCodec;
-use super::known::Known;
+use super::known::{Known, Parameters};
+use crate::functions::gathered::{PARAMETER, SEPARATOR};
 
 /// Makes accumulators.
 #[derive(Debug)]
@@ -53,7 +54,7 @@ impl Call {
         let mut expressions: Vec<_> = fields.iter().enumerate().map(column).collect();
         let return_field = known.inner.return_field(&fields)?;
         for parameter in parameters {
-            fields.push(Arc::new(Field::new("parameter", parameter.data_type(), true)));
+            fields.push(Arc::new(Field::new(PARAMETER, parameter.data_type(), true)));
             expressions.push(Arc::new(Literal::new(parameter)));
         }
         Ok(Call { known, fields, arguments, expressions, schema, return_field })
@@ -62,12 +63,19 @@ impl Call {
     /// The call whose states a column holds.
     pub(super) fn of_state(known: &'static Known, state: &AggregateType) -> Result<Call> {
         let arguments: Vec<DataType> = state.arguments.iter().map(ColumnType::arrow).collect();
-        let parameters = match known.own {
-            true => state.parameters.iter().filter_map(|text| text.parse().ok()).collect(),
-            false => Vec::new(),
+        let parameters = match known.parameters {
+            Parameters::None => Vec::new(),
+            Parameters::Levels => {
+                let levels = state.parameters.iter().filter_map(|text| text.parse().ok());
+                levels.map(|level| ScalarValue::Float64(Some(level))).collect()
+            }
+            Parameters::Text => {
+                let texts: Vec<&str> =
+                    state.parameters.iter().map(|text| text.trim_matches('\'')).collect();
+                vec![ScalarValue::Utf8(Some(texts.join(&SEPARATOR.to_string())))]
+            }
         };
-        let parameters = parameters.into_iter().map(|level| ScalarValue::Float64(Some(level)));
-        Call::new(known, &arguments, parameters.collect())
+        Call::new(known, &arguments, parameters)
     }
 
     pub(super) fn return_type(&self) -> &DataType {

@@ -18,7 +18,7 @@ use granary_catalog::ColumnType;
 
 use super::accumulate::{CombinedAccumulator, CombinedGroups, Step};
 use super::call::Call;
-use super::known::{self, Known};
+use super::known::{self, Known, Parameters};
 
 /// What goes in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,8 +86,11 @@ impl Combined {
     fn call(&self, types: &[DataType], expressions: &[Arc<dyn PhysicalExpr>]) -> Result<Call> {
         let taken = match self.input {
             Input::States => 1,
-            _ if self.takes_parameters() => 1,
-            _ => types.len(),
+            _ => match self.known.parameters {
+                Parameters::None => types.len(),
+                Parameters::Levels => 1,
+                Parameters::Text => types.len().saturating_sub(1),
+            },
         };
         let (arguments, _) = types.split_at(taken.min(types.len()));
         let parameters = parameters(expressions.get(taken..).unwrap_or_default(), &self.name)?;
@@ -99,10 +102,6 @@ impl Combined {
             }
             Input::States => self.call_of_states(arguments, parameters),
         }
-    }
-
-    fn takes_parameters(&self) -> bool {
-        self.known.name.starts_with("quantile")
     }
 
     fn call_of_states(&self, types: &[DataType], parameters: Vec<ScalarValue>) -> Result<Call> {
@@ -144,7 +143,10 @@ impl Combined {
 /// The constants behind the arguments.
 fn parameters(expressions: &[Arc<dyn PhysicalExpr>], name: &str) -> Result<Vec<ScalarValue>> {
     let constant = |expression: &Arc<dyn PhysicalExpr>| match expression.downcast_ref::<Literal>() {
-        Some(literal) => literal.value().cast_to(&DataType::Float64),
+        Some(literal) => match literal.value() {
+            text @ ScalarValue::Utf8(_) => Ok(text.clone()),
+            other => other.cast_to(&DataType::Float64),
+        },
         None => plan_err!("the parameters of {name} are constants"),
     };
     expressions.iter().map(constant).collect()
@@ -188,16 +190,21 @@ impl AggregateUDFImpl for Combined {
     }
 
     fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
+        let (arguments, text) = match (self.known.parameters, types.split_last()) {
+            (Parameters::Text, Some((_, arguments))) => (arguments, Some(DataType::Utf8)),
+            _ => (types, None),
+        };
         if self.input != Input::Arrays {
-            return self.known.inner.coerce_types(types);
+            let wanted = self.known.inner.coerce_types(arguments)?;
+            return Ok(wanted.into_iter().chain(text).collect());
         }
-        let items = types.iter().map(|data_type| item(&self.name, data_type));
+        let items = arguments.iter().map(|data_type| item(&self.name, data_type));
         let items: Vec<FieldRef> = items
             .map(|data_type| Ok(Arc::new(Field::new("item", data_type?, true))))
             .collect::<Result<_>>()?;
         let wanted = fields_with_udf(&items, self.known.inner.as_ref())?;
         let list = |field: &FieldRef| DataType::new_list(field.data_type().clone(), true);
-        Ok(wanted.iter().map(list).collect())
+        Ok(wanted.iter().map(list).chain(text).collect())
     }
 
     fn return_type(&self, types: &[DataType]) -> Result<DataType> {

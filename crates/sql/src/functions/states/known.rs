@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock};
 use datafusion::functions_aggregate as df;
 use datafusion::logical_expr::AggregateUDF;
 
-use crate::functions::{average, extremes, quantiles};
+use crate::functions::{average, by_key, extremes, gathered, quantiles};
 
 /// One function.
 #[derive(Debug)]
@@ -19,18 +19,42 @@ pub(crate) struct Known {
     pub(super) distinct: bool,
     /// Values of the function merge by the function itself.
     pub(super) simple: bool,
-    /// It is our own and takes parameters after its one argument or compares by its second.
+    /// It is our own and in its plain form no function of the sessions yet.
     pub(super) own: bool,
+    pub(super) parameters: Parameters,
+}
+
+/// How the parameters stand behind the arguments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Parameters {
+    None,
+    /// As numbers behind the one argument.
+    Levels,
+    /// As one text, always.
+    Text,
 }
 
 /// All of them.
 pub(super) static KNOWN: LazyLock<Vec<Known>> = LazyLock::new(|| {
-    let plain =
-        |name, id, inner| Known { name, id, inner, distinct: false, simple: false, own: false };
+    let plain = |name, id, inner| {
+        let (distinct, simple, own, parameters) = (false, false, false, Parameters::None);
+        Known { name, id, inner, distinct, simple, own, parameters }
+    };
     let simple = |name, id, inner| Known { simple: true, ..plain(name, id, inner) };
     let distinct = |name, id, inner| Known { distinct: true, ..plain(name, id, inner) };
     let own = |name, id, inner| Known { own: true, ..plain(name, id, inner) };
-    vec![
+    let levels = |name, id, inner| Known { parameters: Parameters::Levels, ..own(name, id, inner) };
+    let gathered = gathered::functions().map(|function| Known {
+        parameters: Parameters::Text,
+        ..own(function.name, function.name, function.udaf())
+    });
+    let by_key = by_key::all().into_iter().zip([
+        ("sumMap", "summap"),
+        ("minMap", "minmap"),
+        ("maxMap", "maxmap"),
+    ]);
+    let by_key = by_key.map(|(inner, (name, id))| plain(name, id, inner));
+    let listed = vec![
         plain("count", "count", df::count::count_udaf()),
         simple("sum", "sum", df::sum::sum_udaf()),
         plain("avg", "avg", average::average()),
@@ -53,10 +77,11 @@ pub(super) static KNOWN: LazyLock<Vec<Known>> = LazyLock::new(|| {
         simple("groupBitXor", "bit_xor", df::bit_and_or_xor::bit_xor_udaf()),
         own("argMin", "argmin", extremes::arg_min()),
         own("argMax", "argmax", extremes::arg_max()),
-        own("quantile", "quantile", quantiles::quantile()),
-        own("quantileExact", "quantileexact", quantiles::quantile_exact()),
-        own("quantiles", "quantiles", quantiles::quantiles()),
-    ]
+        levels("quantile", "quantile", quantiles::quantile()),
+        levels("quantileExact", "quantileexact", quantiles::quantile_exact()),
+        levels("quantiles", "quantiles", quantiles::quantiles()),
+    ];
+    listed.into_iter().chain(by_key).chain(gathered).collect()
 });
 
 /// The function that ClickHouse calls `name`, perhaps with combinators that leave states as they
@@ -64,6 +89,12 @@ pub(super) static KNOWN: LazyLock<Vec<Known>> = LazyLock::new(|| {
 pub(super) fn of(name: &str) -> Option<&'static Known> {
     let id = crate::bind::aggregate_of_state(name)?;
     KNOWN.iter().find(|known| known.id == id)
+}
+
+/// Whether the function that the rewrites call `id` has its parameters as one text.
+pub(crate) fn takes_text(id: &str) -> bool {
+    let known = KNOWN.iter().find(|known| known.id == id);
+    known.is_some_and(|known| known.parameters == Parameters::Text)
 }
 
 /// ClickHouse's name of the function that the rewrites call `id`.

@@ -163,6 +163,10 @@ fn alike(left: &ScalarValue, right: &ScalarValue) -> bool {
 
 /// Whether states of the runs of `values` merge to what the function gives for all of them.
 fn check_splits(known: &'static Known, values: &[Option<i32>], cuts: &[usize]) {
+    // Those over rows and maps are tested by queries, with their own arguments.
+    if known.parameters == known::Parameters::Text || known.name.ends_with("Map") {
+        return;
+    }
     let numbers: ArrayRef =
         Arc::new(values.iter().map(|v| v.map(i64::from)).collect::<Int64Array>());
     let bys: ArrayRef = Arc::new((0..values.len()).map(|v| v as f64).collect::<Float64Array>());

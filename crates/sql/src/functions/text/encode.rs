@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, StringArray};
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, UInt64Type};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use datafusion::common::{Result, exec_err};
@@ -20,45 +20,36 @@ fn digits_and_base64() -> Vec<Scalar> {
     vec![
         Scalar {
             name: "hex",
-            summary: "hex(x): the bytes of a text, or a whole number, as hexadecimal digits. \
-                      hex('ab') = '6162', hex(255) = 'FF'",
             arity: Arity::Exactly(1),
             returns: |_| Ok(DataType::Utf8),
             kernel: |arguments| digits(&arguments[0], |byte| format!("{byte:02X}"), 16),
         },
         Scalar {
             name: "bin",
-            summary: "bin(x): the bytes of a text, or a whole number, as binary digits",
             arity: Arity::Exactly(1),
             returns: |_| Ok(DataType::Utf8),
             kernel: |arguments| digits(&arguments[0], |byte| format!("{byte:08b}"), 2),
         },
         Scalar {
             name: "unhex",
-            summary: "unhex(text): the text whose bytes the hexadecimal digits are. \
-                      unhex('6162') = 'ab'",
             arity: Arity::Exactly(1),
             returns: |_| Ok(DataType::Utf8),
             kernel: |arguments| map_texts(&arguments[0], |text| Some(unhex(text))),
         },
         Scalar {
             name: "base64Encode",
-            summary: "base64Encode(text): the text in Base64. base64Encode('abc') = 'YWJj'",
             arity: Arity::Exactly(1),
             returns: |_| Ok(DataType::Utf8),
             kernel: |arguments| map_texts(&arguments[0], |text| Some(STANDARD.encode(text))),
         },
         Scalar {
             name: "base64Decode",
-            summary: "base64Decode(text): the text that Base64 stands for; an error for what is \
-                      none",
             arity: Arity::Exactly(1),
             returns: |_| Ok(DataType::Utf8),
             kernel: base64_decode,
         },
         Scalar {
             name: "tryBase64Decode",
-            summary: "tryBase64Decode(text): as base64Decode, and the empty text for what is none",
             arity: Arity::Exactly(1),
             returns: |_| Ok(DataType::Utf8),
             kernel: |arguments| {
@@ -73,23 +64,18 @@ fn urls_and_characters() -> Vec<Scalar> {
     vec![
         Scalar {
             name: "encodeURLComponent",
-            summary: "encodeURLComponent(text): the text with all but letters, digits and -_.~ as \
-                      %XX",
             arity: Arity::Exactly(1),
             returns: |_| Ok(DataType::Utf8),
             kernel: |arguments| map_texts(&arguments[0], |text| Some(percent_encoded(text))),
         },
         Scalar {
             name: "decodeURLComponent",
-            summary: "decodeURLComponent(text): the text with each %XX replaced. \
-                      decodeURLComponent('a%20b') = 'a b'",
             arity: Arity::Exactly(1),
             returns: |_| Ok(DataType::Utf8),
             kernel: |arguments| map_texts(&arguments[0], |text| Some(percent_decoded(text))),
         },
         Scalar {
             name: "char",
-            summary: "char(code...): the text of these bytes. char(104, 105) = 'hi'",
             arity: Arity::AtLeastOne,
             returns: |_| Ok(DataType::Utf8),
             kernel: characters,
@@ -98,7 +84,7 @@ fn urls_and_characters() -> Vec<Scalar> {
 }
 
 fn digits(values: &ArrayRef, byte: fn(&u8) -> String, base: u32) -> Result<ArrayRef> {
-    let number = |number: i64| match base {
+    let number = |number: u64| match base {
         16 if number == 0 => "00".to_owned(),
         // Whole bytes, as for texts.
         16 => {
@@ -113,7 +99,7 @@ fn digits(values: &ArrayRef, byte: fn(&u8) -> String, base: u32) -> Result<Array
     };
     let written: StringArray = match values.data_type() {
         data_type if data_type.is_integer() => {
-            integers(values)?.iter().map(|value| value.map(number)).collect()
+            bits(values)?.into_iter().map(|value| value.map(number)).collect()
         }
         DataType::BinaryView => values
             .as_binary_view()
@@ -126,6 +112,16 @@ fn digits(values: &ArrayRef, byte: fn(&u8) -> String, base: u32) -> Result<Array
             .collect(),
     };
     Ok(Arc::new(written))
+}
+
+/// The numbers as the bits that they have in their width.
+fn bits(values: &ArrayRef) -> Result<Vec<Option<u64>>> {
+    let data_type = values.data_type();
+    if *data_type == DataType::UInt64 {
+        return Ok(values.as_primitive::<UInt64Type>().iter().collect());
+    }
+    let mask = u64::MAX >> (64 - 8 * data_type.primitive_width().unwrap_or(8).clamp(1, 8));
+    Ok(integers(values)?.iter().map(|value| value.map(|value| value as u64 & mask)).collect())
 }
 
 fn unhex(text: &str) -> String {

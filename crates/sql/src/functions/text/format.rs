@@ -11,7 +11,6 @@ use crate::functions::scalar::{Arity, Scalar};
 
 pub(super) const FORMAT: Scalar = Scalar {
     name: "format",
-    summary: "a template whose {} or {0} are replaced by the other arguments",
     arity: Arity::AtLeastOne,
     returns: |_| Ok(DataType::Utf8),
     kernel: format_rows,

@@ -12,7 +12,6 @@ use crate::functions::scalar::{Arity, Scalar};
 
 pub(super) const LENGTH: Scalar = Scalar {
     name: "length",
-    summary: "bytes of a text, elements of an array, pairs of a map",
     arity: Arity::Exactly(1),
     returns: |arguments| match &arguments[0] {
         DataType::Utf8

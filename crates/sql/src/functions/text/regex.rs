@@ -12,7 +12,6 @@ use crate::functions::scalar::{Arity, Scalar};
 
 pub(super) const EXTRACT: Scalar = Scalar {
     name: "regexExtract",
-    summary: "the first match of a regular expression, its first group if it has one, else ''",
     arity: Arity::Exactly(2),
     returns: |_| Ok(DataType::Utf8),
     kernel: extract,
@@ -20,7 +19,6 @@ pub(super) const EXTRACT: Scalar = Scalar {
 
 pub(super) const EXTRACT_ALL: Scalar = Scalar {
     name: "extractAll",
-    summary: "all matches of a regular expression, or of its first group",
     arity: Arity::Exactly(2),
     returns: |_| Ok(DataType::List(Arc::new(Field::new_list_field(DataType::Utf8, true)))),
     kernel: extract_all,

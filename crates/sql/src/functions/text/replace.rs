@@ -11,7 +11,6 @@ use crate::functions::scalar::{Arity, Scalar};
 
 pub(super) const REPLACE_ONE: Scalar = Scalar {
     name: "replaceOne",
-    summary: "a text with the first occurrence of a part replaced",
     arity: Arity::Exactly(3),
     returns: |_| Ok(DataType::Utf8),
     kernel: replace_one,

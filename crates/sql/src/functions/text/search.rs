@@ -19,8 +19,6 @@ fn several_parts() -> Vec<Scalar> {
     vec![
         Scalar {
             name: "multiSearchAny",
-            summary: "multiSearchAny(text, parts): whether one of the parts occurs. \
-                      multiSearchAny('abc', ['x', 'b'])",
             arity: Arity::Exactly(2),
             returns: |_| Ok(DataType::Boolean),
             kernel: |arguments| {
@@ -32,7 +30,6 @@ fn several_parts() -> Vec<Scalar> {
         },
         Scalar {
             name: "multiSearchAnyCaseInsensitive",
-            summary: "multiSearchAnyCaseInsensitive(text, parts): the same without case",
             arity: Arity::Exactly(2),
             returns: |_| Ok(DataType::Boolean),
             kernel: |arguments| {
@@ -44,8 +41,6 @@ fn several_parts() -> Vec<Scalar> {
         },
         Scalar {
             name: "multiSearchFirstIndex",
-            summary: "multiSearchFirstIndex(text, parts): which part, from 1, is the first that \
-                      occurs, else 0",
             arity: Arity::Exactly(2),
             returns: |_| Ok(DataType::UInt64),
             kernel: |arguments| {
@@ -57,8 +52,6 @@ fn several_parts() -> Vec<Scalar> {
         },
         Scalar {
             name: "multiSearchFirstPosition",
-            summary: "multiSearchFirstPosition(text, parts): the leftmost place of any part, from \
-                      1, else 0",
             arity: Arity::Exactly(2),
             returns: |_| Ok(DataType::UInt64),
             kernel: |arguments| {
@@ -76,15 +69,12 @@ fn patterns_and_counts() -> Vec<Scalar> {
     vec![
         Scalar {
             name: "multiMatchAny",
-            summary: "multiMatchAny(text, patterns): whether one of the regular expressions matches",
             arity: Arity::Exactly(2),
             returns: |_| Ok(DataType::Boolean),
             kernel: match_any,
         },
         Scalar {
             name: "countSubstrings",
-            summary: "countSubstrings(text, part): how often a part occurs. \
-                      countSubstrings('aXbX', 'X') = 2",
             arity: Arity::Exactly(2),
             returns: |_| Ok(DataType::UInt64),
             kernel: |arguments| {
@@ -95,7 +85,6 @@ fn patterns_and_counts() -> Vec<Scalar> {
         },
         Scalar {
             name: "countMatches",
-            summary: "countMatches(text, pattern): how often a regular expression matches",
             arity: Arity::Exactly(2),
             returns: |_| Ok(DataType::UInt64),
             kernel: |arguments| {
@@ -107,8 +96,6 @@ fn patterns_and_counts() -> Vec<Scalar> {
         },
         Scalar {
             name: "positionFrom",
-            summary: "position(text, part, start): the place of a part at or after the start, \
-                      from 1, else 0",
             arity: Arity::Exactly(3),
             returns: |_| Ok(DataType::UInt64),
             kernel: position_from,

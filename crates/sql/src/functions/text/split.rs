@@ -14,15 +14,12 @@ pub(super) fn all() -> Vec<Scalar> {
     vec![
         Scalar {
             name: "splitByRegexp",
-            summary: "splitByRegexp(pattern, text): the parts between the matches. \
-                      splitByRegexp('[0-9]', 'a1b') = ['a', 'b']",
             arity: Arity::Exactly(2),
             returns: |_| Ok(parts_type()),
             kernel: by_regexp,
         },
         Scalar {
             name: "splitByWhitespace",
-            summary: "splitByWhitespace(text): the words between blanks",
             arity: Arity::Exactly(1),
             returns: |_| Ok(parts_type()),
             kernel: |arguments| {
@@ -31,7 +28,6 @@ pub(super) fn all() -> Vec<Scalar> {
         },
         Scalar {
             name: "splitByNonAlpha",
-            summary: "splitByNonAlpha(text): the parts between blanks and punctuation",
             arity: Arity::Exactly(1),
             returns: |_| Ok(parts_type()),
             kernel: |arguments| {
@@ -43,8 +39,6 @@ pub(super) fn all() -> Vec<Scalar> {
         },
         Scalar {
             name: "alphaTokens",
-            summary: "alphaTokens(text): the runs of the letters a-z and A-Z. \
-                      alphaTokens('ab1c') = ['ab', 'c']",
             arity: Arity::Exactly(1),
             returns: |_| Ok(parts_type()),
             kernel: |arguments| {
@@ -53,7 +47,6 @@ pub(super) fn all() -> Vec<Scalar> {
         },
         Scalar {
             name: "ngrams",
-            summary: "ngrams(text, n): all parts of n characters. ngrams('abc', 2) = ['ab', 'bc']",
             arity: Arity::Exactly(2),
             returns: |_| Ok(parts_type()),
             kernel: ngrams,

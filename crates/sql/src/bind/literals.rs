@@ -1,0 +1,75 @@
+//! Numbers that are written down beside floats are floats. The engine reads `0.5` as a decimal, which
+//! is exact beside decimals; `coalesce(x, 0.5)` of a float would become a decimal of a fixed scale.
+
+use std::cell::Cell;
+use std::sync::Arc;
+
+use arrow::datatypes::DataType;
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{DFSchema, DFSchemaRef, Result, ScalarValue};
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::utils::merge_schema;
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, cast};
+
+/// Functions that give one of their arguments, or keep them beside each other.
+const CHOICES: [&str; 6] = ["coalesce", "nvl", "nvl2", "greatest", "least", "make_array"];
+
+/// `plan` with these numbers as floats.
+pub(super) fn floats_beside_floats(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let any_changed = Cell::new(false);
+    let rewritten = plan.transform_up_with_subqueries(|plan| {
+        let schema = match plan.inputs().as_slice() {
+            [] => DFSchemaRef::clone(plan.schema()),
+            inputs => Arc::new(merge_schema(inputs)),
+        };
+        let names = NamePreserver::new(&plan);
+        let plan = plan.map_expressions(|expression| {
+            let name = names.save(&expression);
+            let changed = expression.transform_up(|inner| Ok(choice(inner, &schema)))?;
+            Ok(match changed.transformed {
+                true => changed.update_data(|expression| name.restore(expression)),
+                false => changed,
+            })
+        })?;
+        any_changed.set(any_changed.get() || plan.transformed);
+        match any_changed.get() {
+            true => Ok(Transformed::yes(plan.data.recompute_schema()?)),
+            false => Ok(plan),
+        }
+    })?;
+    Ok(rewritten.data)
+}
+
+fn choice(mut expression: Expr, schema: &DFSchema) -> Transformed<Expr> {
+    let mut values: Vec<&mut Expr> = match &mut expression {
+        Expr::Case(case) => {
+            let results = case.when_then_expr.iter_mut().map(|(_, result)| result.as_mut());
+            results.chain(case.else_expr.as_deref_mut()).collect()
+        }
+        Expr::ScalarFunction(function) if CHOICES.contains(&function.func.name()) => {
+            function.args.iter_mut().collect()
+        }
+        _ => return Transformed::no(expression),
+    };
+    let has_written = values.iter().any(|value| is_written_decimal(value));
+    let is_float = |value: &&mut Expr| {
+        matches!(value.get_type(schema), Ok(DataType::Float32 | DataType::Float64))
+    };
+    if !has_written || !values.iter().any(is_float) {
+        return Transformed::no(expression);
+    }
+    for value in &mut values {
+        if is_written_decimal(value) {
+            **value = cast(value.clone(), DataType::Float64);
+        }
+    }
+    Transformed::yes(expression)
+}
+
+fn is_written_decimal(expression: &Expr) -> bool {
+    match expression {
+        Expr::Literal(ScalarValue::Decimal128(..) | ScalarValue::Decimal256(..), _) => true,
+        Expr::Negative(inner) => is_written_decimal(inner),
+        _ => false,
+    }
+}

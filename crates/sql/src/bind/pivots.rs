@@ -1,0 +1,168 @@
+//! PIVOT as one aggregate for each value, UNPIVOT as one query for each column.
+
+use granary_common::{Error, Result};
+use sqlparser::ast::{
+    Expr, ExprWithAlias, FunctionArguments, NullInclusion, PivotValueSource, Query, SetExpr,
+    TableAlias, TableFactor, Value, visit_expressions,
+};
+use std::ops::ControlFlow;
+
+use super::templates;
+
+/// Puts a query in the place of a table that is turned.
+pub(super) fn rewrite(factor: &mut TableFactor) -> Result<()> {
+    let (query, alias) = match factor {
+        TableFactor::Pivot {
+            table,
+            aggregate_functions,
+            value_column,
+            value_source,
+            default_on_null,
+            alias,
+        } => {
+            let [column] = value_column.as_slice() else {
+                return Err(Error::unsupported("PIVOT is offered for one column"));
+            };
+            let PivotValueSource::List(values) = value_source else {
+                return Err(Error::unsupported("PIVOT takes a list of values: IN ('a', 'b')"));
+            };
+            let default = default_on_null.as_ref();
+            (pivot(table, aggregate_functions, column, values, default)?, alias.take())
+        }
+        TableFactor::Unpivot { table, value, name, columns, null_inclusion, alias } => {
+            let keeps_nulls = matches!(null_inclusion, Some(NullInclusion::IncludeNulls));
+            (unpivot(table, value, &name.to_string(), columns, keeps_nulls)?, alias.take())
+        }
+        _ => return Ok(()),
+    };
+    *factor = derived(query, alias);
+    Ok(())
+}
+
+fn derived(query: Query, alias: Option<TableAlias>) -> TableFactor {
+    TableFactor::Derived { lateral: false, subquery: Box::new(query), alias, sample: None }
+}
+
+/// Puts the table into all queries of a text, each of which has `(SELECT 1)` in its place.
+fn over(text: &str, table: &TableFactor) -> Result<Query> {
+    fn fill(body: &mut SetExpr, table: &TableFactor) {
+        match body {
+            SetExpr::Select(select) => {
+                if let Some(from) = select.from.first_mut() {
+                    from.relation = table.clone();
+                }
+            }
+            SetExpr::SetOperation { left, right, .. } => {
+                fill(left, table);
+                fill(right, table);
+            }
+            _ => {}
+        }
+    }
+    let mut query = templates::query(text)?;
+    fill(query.body.as_mut(), table);
+    Ok(query)
+}
+
+/// The name of a column, also where it is written with its table.
+fn column_name(expression: &Expr) -> Result<String> {
+    match expression {
+        Expr::Identifier(name) => Ok(name.to_string()),
+        Expr::CompoundIdentifier(parts) => {
+            Ok(parts.last().map(ToString::to_string).unwrap_or_default())
+        }
+        Expr::Nested(inner) => column_name(inner),
+        other => Err(Error::invalid(format!("a column is expected, not {other}"))),
+    }
+}
+
+fn text_of(value: &Expr) -> String {
+    match value {
+        Expr::Value(value) => match &value.value {
+            Value::SingleQuotedString(text) => text.clone(),
+            other => other.to_string(),
+        },
+        other => other.to_string(),
+    }
+}
+
+fn quoted(name: &str) -> String {
+    format!("`{}`", name.replace('`', "``"))
+}
+
+/// Groups by all columns that are neither turned nor aggregated.
+fn pivot(
+    table: &TableFactor,
+    aggregates: &[ExprWithAlias],
+    column: &Expr,
+    values: &[ExprWithAlias],
+    default: Option<&Expr>,
+) -> Result<Query> {
+    let column = column_name(column)?;
+    let mut gone = vec![column.clone()];
+    for aggregate in aggregates {
+        let Expr::Function(function) = &aggregate.expr else {
+            return Err(Error::invalid(format!("PIVOT takes aggregates, not {}", aggregate.expr)));
+        };
+        if let FunctionArguments::List(list) = &function.args {
+            let _ = visit_expressions(list, |expression| {
+                if let Ok(name) = column_name(expression)
+                    && !gone.contains(&name)
+                {
+                    gone.push(name);
+                }
+                ControlFlow::<()>::Continue(())
+            });
+        }
+    }
+    let mut shown = Vec::new();
+    for value in values {
+        let named = value.alias.as_ref().map(|alias| alias.value.clone());
+        let named = named.unwrap_or_else(|| text_of(&value.expr));
+        for aggregate in aggregates {
+            let name = match (&aggregate.alias, aggregates.len()) {
+                (Some(alias), _) => format!("{named}_{}", alias.value),
+                (None, 1) => named.clone(),
+                (None, _) => format!("{named}_{}", aggregate.expr),
+            };
+            let call = format!("{} FILTER (WHERE {column} = {})", aggregate.expr, value.expr);
+            let call = match default {
+                Some(default) => format!("coalesce({call}, {default})"),
+                None => call,
+            };
+            shown.push(format!("{call} AS {}", quoted(&name)));
+        }
+    }
+    let text = format!(
+        "SELECT * EXCEPT ({}), {} FROM (SELECT 1) GROUP BY ALL",
+        gone.join(", "),
+        shown.join(", ")
+    );
+    over(&text, table)
+}
+
+fn unpivot(
+    table: &TableFactor,
+    value: &Expr,
+    name: &str,
+    columns: &[ExprWithAlias],
+    keeps_nulls: bool,
+) -> Result<Query> {
+    let value = column_name(value)?;
+    let names = columns.iter().map(|column| column_name(&column.expr));
+    let names = names.collect::<Result<Vec<String>>>()?;
+    let part = |(column, of): (&ExprWithAlias, &String)| {
+        let label = match &column.alias {
+            Some(alias) => alias.value.clone(),
+            None => of.trim_matches(['`', '"']).to_owned(),
+        };
+        let there = if keeps_nulls { String::new() } else { format!(" WHERE {of} IS NOT NULL") };
+        format!(
+            "SELECT * EXCEPT ({}), '{}' AS {name}, {of} AS {value} FROM (SELECT 1){there}",
+            names.join(", "),
+            label.replace('\'', "''")
+        )
+    };
+    let parts: Vec<String> = columns.iter().zip(&names).map(part).collect();
+    over(&parts.join(" UNION ALL "), table)
+}
