@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use datafusion::error::DataFusionError;
-use datafusion::execution::SessionState;
+use datafusion::execution::{SessionState, TaskContext};
 use datafusion_distributed::grpc::{BoxCloneSyncChannel, create_worker_client};
 use datafusion_distributed::{
-    ChannelResolver, DistributedExt, Worker, WorkerChannel, WorkerQueryContext,
-    WorkerSessionBuilder,
+    ChannelResolver, DistributedExt, DistributedTaskContext, Worker, WorkerChannel,
+    WorkerQueryContext, WorkerSessionBuilder,
 };
 use granary_common::{ClusterId, Error, Result};
 use http::{HeaderMap, HeaderValue};
@@ -152,6 +152,20 @@ impl WorkerSessionBuilder for FragmentHost {
         let builder = builder.with_runtime_env(self.memory.for_query(memory_bytes_max));
         Ok(register_all(&*self.functions, builder).build())
     }
+}
+
+/// Which of a stage's tasks an operator runs in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TaskOf {
+    pub index: usize,
+    /// How many tasks the stage has.
+    pub count: usize,
+}
+
+/// The task that `context` belongs to; the only one where a plan was not cut.
+pub fn task_of(context: &Arc<TaskContext>) -> TaskOf {
+    let task = DistributedTaskContext::from_ctx(context);
+    TaskOf { index: task.task_index, count: task.task_count }
 }
 
 /// Adds the service that runs fragments to a worker's server; `check` sees every request first.

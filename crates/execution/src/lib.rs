@@ -34,7 +34,7 @@ pub use part_scan::facts::{Placement, ScanFacts};
 pub use part_scan::layout::{Layout, ScanSpec, ScannedPart, chunked};
 pub use part_scan::read::{PartAccess, PartRead, read_held};
 pub use part_scan::statistics::{ColumnSummaries, ColumnSummary};
-pub use runtime_filter::{FilterHub, KeySummary, Reach, RuntimeFilterExec};
+pub use runtime_filter::{Announced, BuiltPart, FilterHub, KeySummary, RuntimeFilterExec};
 pub use table_reading::TableReading;
 pub use worker_api::{
     CatalogDirectory, CopySpec, FileRead, OptimizeSpec, Optimized, RemotePartScan, RemoteWorker,

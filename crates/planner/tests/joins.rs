@@ -259,6 +259,22 @@ async fn colocated_joins_filter_what_they_probe() {
     assert!((1..300).contains(&rows), "{rows}\n{ran}");
 }
 
+/// Where both sides are dealt out each partition tells of its part. Scans that begin before all parts
+/// are known read more rows, so only the plan and the answer are certain.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn joins_that_deal_out_both_sides_tell_scans_as_well() {
+    let embedded = filled(1, EngineMode::Embedded).await;
+    let cluster = filled(3, EngineMode::Cluster).await;
+    let sql = "SELECT c.k, c.v, n.v FROM c LEFT JOIN n ON c.k = n.k WHERE c.v < 2005";
+    let plan = cluster.explain(sql).await;
+    assert!(plan.contains("mode=Partitioned") && plan.contains("NetworkShuffle"), "{plan}");
+    assert!(plan.contains("RuntimeFilterExec") && plan.contains("awaits=[k@0]"), "{plan}");
+    let expected = embedded.rows(sql).await;
+    for _ in 0..10 {
+        assert_eq!(cluster.rows(sql).await, expected, "{plan}");
+    }
+}
+
 /// A join that builds nothing in most of its partitions does not ask for their probed rows. Joins
 /// below it must not wait for these partitions.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -10,8 +10,8 @@ use futures::{StreamExt, TryStreamExt};
 use granary_catalog::{NewPart, PartLocation};
 use granary_common::{Error, Result, WorkerId};
 use granary_execution::{
-    ActiveWork, CopySpec, FileRead, FilterHub, KeySummary, OptimizeSpec, Optimized, RemotePartScan,
-    RunningMerge, WorkerApi, WriteSpec, WrittenDeletions, read_held,
+    ActiveWork, BuiltPart, CopySpec, FileRead, FilterHub, KeySummary, OptimizeSpec, Optimized,
+    RemotePartScan, RunningMerge, WorkerApi, WriteSpec, WrittenDeletions, read_held,
 };
 use granary_storage::merge::Unthrottled;
 use granary_storage::{
@@ -190,8 +190,8 @@ impl WorkerApi for LocalWorker {
         file_bytes(volume, file.files, &file.name, file.offset).await
     }
 
-    async fn offer_filter(&self, id: u64, summary: Arc<KeySummary>) -> Result<()> {
-        self.filters.offer(id, summary);
+    async fn offer_filter(&self, id: u64, part: BuiltPart, summary: Arc<KeySummary>) -> Result<()> {
+        self.filters.offer(id, part, summary);
         Ok(())
     }
 }

@@ -10,7 +10,7 @@ use granary_catalog::codec;
 use granary_common::{ClusterId, Error, Result};
 use granary_execution::worker_api::{CLUSTER_HEADER, IpcDecoder, IpcEncoder};
 use granary_execution::{
-    CopySpec, FileRead, KeySummary, OptimizeSpec, RemotePartScan, WorkerApi, WriteSpec,
+    BuiltPart, CopySpec, FileRead, KeySummary, OptimizeSpec, RemotePartScan, WorkerApi, WriteSpec,
 };
 use granary_proto::internal::worker_server::Worker;
 use granary_proto::internal::{
@@ -242,10 +242,11 @@ impl Worker for WorkerService {
         &self,
         request: Request<OfferFilterRequest>,
     ) -> Result<Response<OfferFilterResponse>, Status> {
-        let OfferFilterRequest { id, summary } = request.into_inner();
+        let OfferFilterRequest { id, summary, part, parts } = request.into_inner();
+        let part = BuiltPart { index: part as usize, of: parts as usize };
         let summary = KeySummary::decode(summary)
             .map_err(|error| Status::invalid_argument(format!("a damaged filter: {error}")))?;
-        let offered = self.local.offer_filter(id, Arc::new(summary)).await;
+        let offered = self.local.offer_filter(id, part, Arc::new(summary)).await;
         offered.map_err(|error| to_status(&error))?;
         Ok(Response::new(OfferFilterResponse {}))
     }

@@ -20,7 +20,7 @@ use super::{AwaitedFilter, PartScanExec};
 use crate::colocated_aggregate::ColocatedAggregateExec;
 use crate::colocated_join::ColocatedJoinExec;
 use crate::error::to_datafusion;
-use crate::runtime_filter::{Reach, RuntimeFilterExec};
+use crate::runtime_filter::{Announced, RuntimeFilterExec};
 
 #[derive(Clone, PartialEq, Message)]
 struct Node {
@@ -38,6 +38,9 @@ struct RuntimeFilterNode {
     /// Whether scans of other tasks want it.
     #[prost(bool, tag = "3")]
     afar: bool,
+    /// Whether each partition of each task builds a part of the side.
+    #[prost(bool, tag = "4")]
+    dealt: bool,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -136,8 +139,8 @@ impl OperatorCodec {
         converter: Converter<'_>,
     ) -> Result<NodeKind> {
         let keys = self.encode_keys(filter.keys(), converter)?;
-        let afar = filter.reach() == Reach::Workers;
-        Ok(NodeKind::RuntimeFilter(RuntimeFilterNode { keys, id: filter.id(), afar }))
+        let Announced { id, afar, dealt } = filter.announced();
+        Ok(NodeKind::RuntimeFilter(RuntimeFilterNode { keys, id, afar, dealt }))
     }
 }
 
@@ -192,8 +195,9 @@ impl PhysicalExtensionCodec for OperatorCodec {
             Some(NodeKind::RuntimeFilter(filter)) => {
                 let input = only(inputs)?;
                 let keys = decode_keys(&filter.keys, &input.schema(), &context, proto_converter)?;
-                let reach = if filter.afar { Reach::Workers } else { Reach::Task };
-                Ok(Arc::new(RuntimeFilterExec::new(Arc::clone(input), keys, filter.id, reach)))
+                let RuntimeFilterNode { id, afar, dealt, .. } = filter;
+                let announced = Announced { id, afar, dealt };
+                Ok(Arc::new(RuntimeFilterExec::new(Arc::clone(input), keys, announced)))
             }
             None => internal_err!("a plan names an operator that this build does not know"),
         }

@@ -52,7 +52,7 @@ impl BuiltBuckets {
 
     fn note(&self, partition: usize, collector: KeyCollector) {
         let source = self.sources.get(partition);
-        if let (Some(source), Some(summary)) = (source, KeyCollector::summary(vec![collector])) {
+        if let (Some(source), Some(summary)) = (source, collector.finish()) {
             source.set(Arc::new(summary));
         }
     }
@@ -141,7 +141,7 @@ pub(super) fn keys_of(keys: &[Expression], batch: &RecordBatch) -> Result<Vec<Ar
 /// Passes on `input` and notes its keys when it has ended: a partition that fails or is dropped has
 /// no filter.
 fn tapped(input: Batches, partition: usize, built: Arc<BuiltBuckets>) -> Batches {
-    let collector = KeyCollector::new(&built.types);
+    let collector = KeyCollector::new(&built.types, 1);
     let state = Some((input, collector));
     let batches = stream::try_unfold(state, move |state| {
         let built = Arc::clone(&built);

@@ -28,7 +28,7 @@ const HASH_SEED: u64 = 0x6772_616e_6172_7901;
 /// Gathers keys batch by batch.
 #[derive(Debug)]
 pub struct KeyCollector {
-    columns: usize,
+    parts: usize,
     /// Whether the keys are one column of whole numbers, which are kept as they are.
     numbers: bool,
     keys: Keys,
@@ -55,11 +55,11 @@ impl Keys {
 #[derive(Clone, Copy, PartialEq, Message)]
 pub struct Bounds {
     #[prost(bool, tag = "1")]
-    known: bool,
+    pub(super) known: bool,
     #[prost(sint64, tag = "2")]
-    min: i64,
+    pub(super) min: i64,
     #[prost(sint64, tag = "3")]
-    max: i64,
+    pub(super) max: i64,
 }
 
 /// Whether values of the type are whole numbers that fit in 64 bits with a sign.
@@ -91,12 +91,12 @@ fn valid(columns: &[ArrayRef]) -> Option<NullBuffer> {
 }
 
 impl KeyCollector {
-    /// A collector of keys of these types.
-    pub fn new(types: &[DataType]) -> Self {
+    /// A collector of keys of these types, of a side that is built in `parts` of about one size.
+    pub fn new(types: &[DataType], parts: usize) -> Self {
         let numbers = matches!(types, [only] if is_number(only));
         let keys = if numbers { Keys::Numbers(Vec::new()) } else { Keys::Hashes(Vec::new()) };
         let bounds = types.iter().map(|of| is_number(of).then(Bounds::default));
-        Self { columns: types.len(), numbers, keys, bounds: bounds.collect(), full: false }
+        Self { parts, numbers, keys, bounds: bounds.collect(), full: false }
     }
 
     /// Takes the keys of a batch; rows with NULL in them have no partner and are left out.
@@ -105,7 +105,7 @@ impl KeyCollector {
         if self.full || rows == 0 {
             return Ok(());
         }
-        if self.keys.len() + rows > KEYS_MAX {
+        if (self.keys.len() + rows).saturating_mul(self.parts) > KEYS_MAX {
             self.full = true;
             self.keys = Keys::Hashes(Vec::new());
             return Ok(());
@@ -132,40 +132,40 @@ impl KeyCollector {
         Ok(())
     }
 
-    /// The summary of everything that `collectors` of the same columns took; `None` when it would
-    /// not be worth its cost.
-    pub fn summary(collectors: Vec<KeyCollector>) -> Option<KeySummary> {
-        if collectors.iter().any(|collector| collector.full) {
+    /// The summary of everything that came; `None` when it would not be worth its cost.
+    pub fn finish(self) -> Option<KeySummary> {
+        if self.full {
             return None;
         }
-        let columns = collectors.first()?.columns;
-        let mut bounds = vec![Bounds::default(); columns];
-        for collector in &collectors {
-            for (all, own) in bounds.iter_mut().zip(&collector.bounds) {
-                if let Some(own) = own.filter(|own| own.known) {
-                    all.widen(own.min);
-                    all.widen(own.max);
+        let bounds = self.bounds.iter().map(|bounds| bounds.unwrap_or_default()).collect();
+        let keys = self.keys.len() as u64;
+        let expected = keys * self.parts as u64;
+        let mut summary = KeySummary { keys, bounds, bitmap: false, words: Vec::new() };
+        match summary.bitmap_range(expected).filter(|_| self.numbers) {
+            Some(range) => {
+                summary.make_bitmap(&range);
+                let Keys::Numbers(keys) = &self.keys else { return None };
+                keys.iter().for_each(|key| summary.set_number(*range.start(), *key));
+            }
+            None => {
+                summary.words = vec![0; words_for(expected)];
+                match self.keys {
+                    Keys::Hashes(keys) => keys.iter().for_each(|hash| summary.set_hash(*hash)),
+                    Keys::Numbers(keys) => summary.set_hashes_of(keys).ok()?,
                 }
             }
-        }
-        let keys: usize = collectors.iter().map(|collector| collector.keys.len()).sum();
-        if keys > KEYS_MAX {
-            return None;
-        }
-        let mut summary =
-            KeySummary { keys: keys as u64, bounds, bitmap: false, words: Vec::new() };
-        let range = summary.bitmap_range(&collectors);
-        summary.bitmap = range.is_some();
-        match range {
-            Some(range) => summary.set_numbers(&range, &collectors),
-            None => summary.set_hashes(&collectors).ok()?,
         }
         Some(summary)
     }
 }
 
+/// Words of a set of hashes. A power of two, so that a smaller set can be widened to a larger one.
+pub(super) fn words_for(keys: u64) -> usize {
+    (keys as usize).div_ceil(KEYS_PER_WORD).max(1).next_power_of_two()
+}
+
 impl Bounds {
-    fn widen(&mut self, value: i64) {
+    pub(super) fn widen(&mut self, value: i64) {
         if self.known {
             self.min = self.min.min(value);
             self.max = self.max.max(value);
@@ -180,16 +180,16 @@ impl Bounds {
 pub struct KeySummary {
     /// Keys that it was made of, each as often as it came.
     #[prost(uint64, tag = "1")]
-    keys: u64,
+    pub(super) keys: u64,
     /// Of each key column; unknown where values are no whole numbers.
     #[prost(message, repeated, tag = "2")]
-    bounds: Vec<Bounds>,
+    pub(super) bounds: Vec<Bounds>,
     /// Whether `words` has a bit for each value from the least to the greatest; else it is a set of
     /// hashes, of which each has four bits in one word.
     #[prost(bool, tag = "3")]
-    bitmap: bool,
+    pub(super) bitmap: bool,
     #[prost(fixed64, repeated, packed = "true", tag = "4")]
-    words: Vec<u64>,
+    pub(super) words: Vec<u64>,
 }
 
 impl KeySummary {
@@ -211,55 +211,48 @@ impl KeySummary {
 
     /// The keys themselves, where they are few whole numbers.
     pub fn values(&self) -> Option<Vec<i64>> {
-        let min = *self.range(0).filter(|_| self.bitmap)?.start();
         let distinct: usize = self.words.iter().map(|word| word.count_ones() as usize).sum();
-        if distinct > LISTED_MAX {
-            return None;
-        }
-        let words = self.words.iter().enumerate().filter(|(_, word)| **word != 0);
+        (self.bitmap && distinct <= LISTED_MAX).then(|| self.numbers().collect())
+    }
+
+    /// The numbers of a bitmap.
+    pub(super) fn numbers(&self) -> impl Iterator<Item = i64> + '_ {
+        let min = self.range(0).map_or(0, |range| *range.start());
+        let words = self.words.iter().enumerate().filter(|(_, word)| self.bitmap && **word != 0);
         let bits = words.flat_map(|(at, word)| {
             (0..64).filter(move |bit| word >> bit & 1 == 1).map(move |bit| at as u64 * 64 + bit)
         });
         // The distance to the greatest may be more than a number with a sign can say.
-        Some(bits.map(|bit| min.wrapping_add_unsigned(bit)).collect())
+        bits.map(move |bit| min.wrapping_add_unsigned(bit))
     }
 
-    fn bitmap_range(&self, collectors: &[KeyCollector]) -> Option<RangeInclusive<i64>> {
-        if !collectors.iter().all(|collector| collector.numbers) {
-            return None;
-        }
+    /// What a bitmap of `keys` keys would cover, if it is worth its size.
+    pub(super) fn bitmap_range(&self, keys: u64) -> Option<RangeInclusive<i64>> {
         let range = self.range(0)?;
         let span = range.end().abs_diff(*range.start());
-        let worth = (self.keys * BITMAP_BITS_PER_KEY).clamp(BITMAP_BITS_SMALL, BITMAP_BITS_MAX);
+        let worth = (keys * BITMAP_BITS_PER_KEY).clamp(BITMAP_BITS_SMALL, BITMAP_BITS_MAX);
         (span < worth).then_some(range)
     }
 
-    fn set_numbers(&mut self, range: &RangeInclusive<i64>, collectors: &[KeyCollector]) {
+    pub(super) fn make_bitmap(&mut self, range: &RangeInclusive<i64>) {
         let span = range.end().abs_diff(*range.start());
+        self.bitmap = true;
         self.words = vec![0; (span / 64 + 1) as usize];
-        for collector in collectors {
-            let Keys::Numbers(keys) = &collector.keys else { continue };
-            for key in keys {
-                let bit = key.abs_diff(*range.start());
-                self.words[(bit / 64) as usize] |= 1 << (bit % 64);
-            }
-        }
     }
 
-    fn set_hashes(&mut self, collectors: &[KeyCollector]) -> Result<()> {
-        self.words = vec![0; (self.keys as usize).div_ceil(KEYS_PER_WORD).max(1)];
-        let words = self.words.len();
-        let mut set = |hash: u64| self.words[word_of(hash, words)] |= mask(hash);
-        for collector in collectors {
-            match &collector.keys {
-                Keys::Hashes(keys) => keys.iter().for_each(|hash| set(*hash)),
-                Keys::Numbers(keys) => {
-                    let keys = keys.iter().copied();
-                    let column = PrimitiveArray::<Int64Type>::from_iter_values(keys);
-                    hashes(&[Arc::new(column)])?.into_iter().for_each(&mut set);
-                }
-            }
-        }
+    pub(super) fn set_number(&mut self, min: i64, key: i64) {
+        let bit = key.abs_diff(min);
+        self.words[(bit / 64) as usize] |= 1 << (bit % 64);
+    }
+
+    fn set_hash(&mut self, hash: u64) {
+        let word = word_of(hash, self.words.len());
+        self.words[word] |= mask(hash);
+    }
+
+    pub(super) fn set_hashes_of(&mut self, keys: impl IntoIterator<Item = i64>) -> Result<()> {
+        let column = PrimitiveArray::<Int64Type>::from_iter_values(keys);
+        hashes(&[Arc::new(column)])?.into_iter().for_each(|hash| self.set_hash(hash));
         Ok(())
     }
 
@@ -325,12 +318,11 @@ mod tests {
     fn summary(batches: &[Vec<ArrayRef>]) -> KeySummary {
         let types: Vec<DataType> =
             batches[0].iter().map(|column| column.data_type().clone()).collect();
-        let collectors = batches.iter().map(|batch| {
-            let mut collector = KeyCollector::new(&types);
+        let mut collector = KeyCollector::new(&types, 1);
+        for batch in batches {
             collector.add(batch).unwrap();
-            collector
-        });
-        let made = KeyCollector::summary(collectors.collect()).expect("a summary");
+        }
+        let made = collector.finish().expect("a summary");
         // It is used as it arrives on another node.
         KeySummary::decode(made.encode_to_vec().as_slice()).unwrap()
     }
@@ -417,11 +409,11 @@ mod tests {
 
     #[test]
     fn too_many_keys_make_no_summary() {
-        let mut collector = KeyCollector::new(&[DataType::Int64]);
+        let mut collector = KeyCollector::new(&[DataType::Int64], 1);
         let block: ArrayRef = Arc::new(Int64Array::from_iter_values(0..(1 << 20)));
         for _ in 0..5 {
             collector.add(&[Arc::clone(&block)]).unwrap();
         }
-        assert_eq!(KeyCollector::summary(vec![collector]), None);
+        assert_eq!(collector.finish(), None);
     }
 }

@@ -16,10 +16,11 @@ mod buckets;
 mod expression;
 mod hub;
 mod keys;
+mod merged;
 mod operator;
 
 pub use buckets::{BucketFilterExpr, BuiltBuckets, BuiltInput, of_partition};
 pub use expression::{FilterSource, KeyFilterExpr};
-pub use hub::FilterHub;
+pub use hub::{BuiltPart, FilterHub};
 pub use keys::{KeyCollector, KeySummary};
-pub use operator::{Reach, RuntimeFilterExec};
+pub use operator::{Announced, RuntimeFilterExec};

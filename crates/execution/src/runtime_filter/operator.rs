@@ -11,52 +11,58 @@ use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::execution_plan::{CardinalityEffect, apply_expression_roots};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PlanProperties,
+};
 use futures::future::join_all;
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
 
 use super::buckets::keys_of;
-use super::{KeyCollector, KeySummary};
+use super::hub::PARTS_MAX;
+use super::{BuiltPart, KeyCollector, KeySummary};
+use crate::fragments::task_of;
 use crate::part_scan::read::PartAccess;
 
-/// Bytes of a summary that is sent to every worker at most.
+/// Bytes of a summary that is sent to every worker at most; of parts less, since there are many.
 const SENT_BYTES_MAX: usize = 1 << 20;
+const SENT_PART_BYTES_MAX: usize = 256 << 10;
 /// How long a join waits for workers to say that they have its filter. One that is late, stopped or
 /// gone costs no more than this.
 const SEND_MAX: Duration = Duration::from_millis(500);
 
 /// Passes on the built side of a join and, before it says that this is all, makes known what keys
-/// there were: on this node, and on every worker when scans of other tasks want it. Every task of the
-/// join builds the whole side, so whichever is first tells for all; and since joins ask for the
-/// probed side only when the built one has ended, its scans know the keys when they begin. If they do
-/// not, they read everything: no scan waits.
+/// there were: on this node, and on every worker when scans of other tasks want it. Where every task
+/// of the join builds the whole side, whichever is first tells for all; where it is dealt out, each
+/// partition of each task tells its part. Joins ask for the probed side only when the built one has
+/// ended, so its scans know the keys when they begin, or soon after. Until they do, they read
+/// everything: no scan waits.
 #[derive(Debug)]
 pub struct RuntimeFilterExec {
     input: Arc<dyn ExecutionPlan>,
     keys: Vec<Arc<dyn PhysicalExpr>>,
-    id: u64,
-    reach: Reach,
+    announced: Announced,
 }
 
-/// Where a filter is wanted.
+/// What a filter is told as, and where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reach {
-    /// In the join's own task.
-    Task,
-    /// In other tasks as well.
-    Workers,
+pub struct Announced {
+    /// The name of the filter.
+    pub id: u64,
+    /// Whether scans of other tasks want it.
+    pub afar: bool,
+    /// Whether each partition of each task builds a part; else every task builds the whole side.
+    pub dealt: bool,
 }
 
 impl RuntimeFilterExec {
-    /// Tells of `keys` over `input`, which has one partition, under `id`.
+    /// Tells of `keys` over `input`, which has one partition unless it is dealt out.
     pub fn new(
         input: Arc<dyn ExecutionPlan>,
         keys: Vec<Arc<dyn PhysicalExpr>>,
-        id: u64,
-        reach: Reach,
+        announced: Announced,
     ) -> Self {
-        Self { input, keys, id, reach }
+        Self { input, keys, announced }
     }
 
     /// The keys that it tells of.
@@ -64,25 +70,29 @@ impl RuntimeFilterExec {
         &self.keys
     }
 
-    /// The name of the filter.
-    pub fn id(&self) -> u64 {
-        self.id
+    /// How it tells.
+    pub fn announced(&self) -> Announced {
+        self.announced
     }
 
-    /// Where it is told.
-    pub fn reach(&self) -> Reach {
-        self.reach
-    }
-
-    fn announcement(&self, context: &TaskContext) -> Result<Announcement> {
+    fn announcement(&self, partition: usize, context: &Arc<TaskContext>) -> Result<Announcement> {
         let schema = self.input.schema();
         let types = self.keys.iter().map(|key| key.data_type(&schema));
         let types = types.collect::<Result<Vec<_>>>()?;
+        let partitions = self.input.output_partitioning().partition_count();
+        let part = match self.announced.dealt {
+            true => {
+                let task = task_of(context);
+                let index = task.index * partitions + partition;
+                BuiltPart { index, of: task.count * partitions }
+            }
+            false => BuiltPart::WHOLE,
+        };
         Ok(Announcement {
             keys: self.keys.clone(),
-            id: self.id,
-            reach: self.reach,
-            collector: KeyCollector::new(&types),
+            announced: self.announced,
+            part,
+            collector: (part.of <= PARTS_MAX).then(|| KeyCollector::new(&types, part.of)),
             access: PartAccess::of(context).map_err(crate::error::to_datafusion)?,
         })
     }
@@ -90,37 +100,43 @@ impl RuntimeFilterExec {
 
 struct Announcement {
     keys: Vec<Arc<dyn PhysicalExpr>>,
-    id: u64,
-    reach: Reach,
-    collector: KeyCollector,
+    announced: Announced,
+    part: BuiltPart,
+    /// `None` where nothing will be told.
+    collector: Option<KeyCollector>,
     access: Arc<PartAccess>,
 }
 
 impl Announcement {
     fn add(&mut self, batch: &RecordBatch) -> Result<()> {
-        self.collector.add(&keys_of(&self.keys, batch)?)
+        match &mut self.collector {
+            Some(collector) => collector.add(&keys_of(&self.keys, batch)?),
+            None => Ok(()),
+        }
     }
 
     async fn announce(self) {
-        let Announcement { id, reach, collector, access, .. } = self;
+        let Announcement { announced: Announced { id, afar, .. }, part, collector, access, .. } =
+            self;
         if access.filters.get(id).is_some() {
             return; // Another task of this join was faster.
         }
-        let Some(summary) = KeyCollector::summary(vec![collector]) else { return };
-        let summary = Arc::new(summary);
-        access.filters.offer(id, Arc::clone(&summary));
-        if reach == Reach::Workers && summary.size_bytes() <= SENT_BYTES_MAX {
+        let summary = collector.and_then(KeyCollector::finish);
+        let Some(summary) = summary.map(Arc::new) else { return };
+        access.filters.offer(id, part, Arc::clone(&summary));
+        let sent_max = if part.of == 1 { SENT_BYTES_MAX } else { SENT_PART_BYTES_MAX };
+        if afar && summary.size_bytes() <= sent_max {
             // Scans that do not hear of it read more rows than they need to.
-            let _ = tokio::time::timeout(SEND_MAX, send(&access, id, &summary)).await;
+            let _ = tokio::time::timeout(SEND_MAX, send(&access, id, part, &summary)).await;
         }
     }
 }
 
-async fn send(access: &PartAccess, id: u64, summary: &Arc<KeySummary>) {
+async fn send(access: &PartAccess, id: u64, part: BuiltPart, summary: &Arc<KeySummary>) {
     let workers = access.workers.live();
     let sent = workers.iter().map(|(worker, _)| async move {
         let api = access.workers.api(*worker)?;
-        api.offer_filter(id, Arc::clone(summary)).await
+        api.offer_filter(id, part, Arc::clone(summary)).await
     });
     for outcome in join_all(sent).await {
         if let Err(error) = outcome {
@@ -192,7 +208,7 @@ impl ExecutionPlan for RuntimeFilterExec {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         match (children.pop(), children.is_empty()) {
             (Some(input), true) => {
-                Ok(Arc::new(Self::new(input, self.keys.clone(), self.id, self.reach)))
+                Ok(Arc::new(Self::new(input, self.keys.clone(), self.announced)))
             }
             _ => internal_err!("RuntimeFilterExec has one input"),
         }
@@ -203,10 +219,7 @@ impl ExecutionPlan for RuntimeFilterExec {
         partition: usize,
         context: Arc<TaskContext>,
     ) -> Result<SendableRecordBatchStream> {
-        if partition > 0 {
-            return internal_err!("RuntimeFilterExec has no partition {partition}");
-        }
-        let announcement = self.announcement(&context)?;
+        let announcement = self.announcement(partition, &context)?;
         let input = self.input.execute(partition, context)?;
         let batches = announced(input.boxed(), announcement);
         Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), batches)))

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use url::Url;
 
-use crate::runtime_filter::KeySummary;
+use crate::runtime_filter::{BuiltPart, KeySummary};
 
 pub use directory::{CatalogDirectory, worker_url};
 pub use ipc::{IpcDecoder, IpcEncoder};
@@ -110,8 +110,8 @@ pub trait WorkerApi: Debug + Send + Sync {
     /// Kinds: `NotFound` for a file that is not there, `Unavailable` for a worker that is away.
     async fn read_file(&self, file: FileRead) -> Result<BoxStream<'static, Result<Bytes>>>;
 
-    /// Tells what keys a join has built, for the scans that wait for the filter `id`.
-    async fn offer_filter(&self, id: u64, summary: Arc<KeySummary>) -> Result<()>;
+    /// Tells what keys `part` of a join's built side has, for the scans that look for the filter `id`.
+    async fn offer_filter(&self, id: u64, part: BuiltPart, summary: Arc<KeySummary>) -> Result<()>;
 }
 
 /// The way to every worker.

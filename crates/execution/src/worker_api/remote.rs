@@ -28,7 +28,7 @@ use super::{
     RunningMerge, WorkerApi, WriteSpec, WrittenDeletions,
 };
 use crate::error::from_peer_status;
-use crate::runtime_filter::KeySummary;
+use crate::runtime_filter::{BuiltPart, KeySummary};
 
 /// The header of every internal request: the cluster that the caller belongs to.
 pub const CLUSTER_HEADER: &str = "granary-cluster-id";
@@ -198,8 +198,10 @@ impl WorkerApi for RemoteWorker {
         Ok(bytes.map_err(move |status| this.failed("reading a file", &status)).boxed())
     }
 
-    async fn offer_filter(&self, id: u64, summary: Arc<KeySummary>) -> Result<()> {
-        let request = OfferFilterRequest { id, summary: summary.encode_to_vec().into() };
+    async fn offer_filter(&self, id: u64, part: BuiltPart, summary: Arc<KeySummary>) -> Result<()> {
+        let summary = summary.encode_to_vec().into();
+        let (part, parts) = (part.index as u64, part.of as u64);
+        let request = OfferFilterRequest { id, summary, part, parts };
         let mut client = self.client.clone();
         let offered = client.offer_filter(self.request(request)).await;
         offered.map_err(|status| self.failed("offering a filter", &status))?;

@@ -1,4 +1,4 @@
-//! Runtime filters of joins that collect one side, for scans in whatever stage they are.
+//! Runtime filters of joins, for scans in whatever stage they are.
 //!
 //! ```text
 //!   HashJoin (built side collected)           HashJoin
@@ -24,7 +24,7 @@ use datafusion::physical_plan::{
     ChildrenPropertiesMode, ExecutionPlan, ExecutionPlanProperties, ReplaceChildrenOptions,
 };
 use granary_common::Random;
-use granary_execution::{PartScanExec, Reach, RuntimeFilterExec};
+use granary_execution::{Announced, PartScanExec, RuntimeFilterExec};
 
 type Plan = Arc<dyn ExecutionPlan>;
 /// A leaf with its scans changed; `None` when none of them is.
@@ -44,7 +44,7 @@ pub struct Cut<'a> {
     pub random: &'a dyn Random,
 }
 
-/// Lets joins that collect a side tell its keys to the scans of the other one.
+/// Lets joins tell the keys of their built side to the scans of the other one.
 pub fn tell_scans(plan: Plan, cut: &Cut<'_>) -> Result<Plan> {
     Ok(told(&plan, cut.several_tasks, cut)?.unwrap_or(plan))
 }
@@ -92,14 +92,15 @@ fn with_inputs(node: &Plan, inputs: Vec<Plan>) -> Result<Plan> {
 }
 
 /// The join that tells, or else one without a filter for which partitions would wait; `None` where
-/// the engine's filter does no harm. Every task of such a join knows all keys since each of them
-/// collects the whole side.
+/// the engine's filter does no harm. A task knows all keys if it collects the whole side; if the side
+/// is dealt out, each partition tells of its own, and scans put them together.
 fn telling(join: &HashJoinExec, alone: bool, cut: &Cut<'_>) -> Changed {
     let produced = join.dynamic_expressions_produced();
     let filter = produced.first().and_then(|filter| filter.expression_id());
-    let whole = *join.partition_mode() == PartitionMode::CollectLeft;
-    let Some(filter) = filter.filter(|_| whole) else { return Ok(None) };
-    let waits = alone && join.right().output_partitioning().partition_count() > 1;
+    let Some(filter) = filter else { return Ok(None) };
+    let dealt = *join.partition_mode() == PartitionMode::Partitioned;
+    // Partitions of a join that deals out both sides wait only for those that still run.
+    let waits = alone && !dealt && join.right().output_partitioning().partition_count() > 1;
     if join.null_equality() == NullEquality::NullEqualsNothing && !join.null_aware {
         let id = cut.random.next_u64();
         let mut looking = Looking { filter, id, afar: false, cut };
@@ -107,8 +108,8 @@ fn telling(join: &HashJoinExec, alone: bool, cut: &Cut<'_>) -> Changed {
             && (waits || looking.afar)
         {
             let keys = join.on().iter().map(|(built, _)| Arc::clone(built)).collect();
-            let reach = if looking.afar { Reach::Workers } else { Reach::Task };
-            let left = RuntimeFilterExec::new(Arc::clone(join.left()), keys, id, reach);
+            let announced = Announced { id, afar: looking.afar, dealt };
+            let left = RuntimeFilterExec::new(Arc::clone(join.left()), keys, announced);
             // Without the engine's filter.
             let telling = join.builder().reset_state();
             let telling = telling.with_new_children(vec![Arc::new(left), right])?;
