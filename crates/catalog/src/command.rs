@@ -55,6 +55,11 @@ pub enum CommandBody {
         database: DatabaseId,
         name: String,
     },
+    /// Swaps the names of two tables.
+    ExchangeTables {
+        first: TableId,
+        second: TableId,
+    },
     TruncateTable {
         table: TableId,
     },

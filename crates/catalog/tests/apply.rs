@@ -81,12 +81,21 @@ fn tables() {
     bench.done(rename(first, "v"));
     assert!(bench.state.find_table(DEFAULT_DATABASE, "t").is_none());
 
+    let exchange = |first, second| CommandBody::ExchangeTables { first, second };
+    bench.done(exchange(first, second));
+    let found = |bench: &Bench, name| {
+        bench.state.find_table(DEFAULT_DATABASE, name).map(|state| state.table.id)
+    };
+    assert_eq!((found(&bench, "u"), found(&bench, "v")), (Some(first), Some(second)));
+    bench.refused(exchange(first, first), InvalidInput);
+    bench.refused(exchange(first, TableId(77)), NotFound);
+
     bench.done(CommandBody::DropTable { table: second });
     bench.refused(CommandBody::DropTable { table: second }, NotFound);
     bench.refused(rename(second, "w"), NotFound);
     bench.refused(CommandBody::TruncateTable { table: TableId(77) }, NotFound);
     // A dropped name is free, and the new table is another one.
-    assert_ne!(bench.table("u", 1), second);
+    assert_ne!(bench.table("v", 1), second);
 }
 
 #[test]

@@ -319,6 +319,7 @@ fn commands() -> Vec<(&'static str, CommandBody)> {
             "rename_table",
             CommandBody::RenameTable { table, database: DatabaseId(1), name: "old".into() },
         ),
+        ("exchange_tables", CommandBody::ExchangeTables { first: table, second: TableId(8) }),
         ("truncate_table", CommandBody::TruncateTable { table }),
         ("alter_table", CommandBody::AlterTable(Box::new(alter_table()))),
         ("register_worker", support::register("fedcba")),

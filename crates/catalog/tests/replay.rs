@@ -17,6 +17,7 @@ enum Step {
     CreateTable(u8, u8),
     DropTable(u8),
     RenameTable(u8, u8),
+    ExchangeTables(u8, u8),
     Truncate(u8),
     Register(u8),
     SetState(u8, bool),
@@ -38,6 +39,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (small.clone(), small.clone()).prop_map(|(a, b)| Step::CreateTable(a, b)),
         1 => small.clone().prop_map(Step::DropTable),
         1 => (small.clone(), small.clone()).prop_map(|(a, b)| Step::RenameTable(a, b)),
+        1 => (small.clone(), small.clone()).prop_map(|(a, b)| Step::ExchangeTables(a, b)),
         1 => small.clone().prop_map(Step::Truncate),
         2 => small.clone().prop_map(Step::Register),
         1 => (small.clone(), any::<bool>()).prop_map(|(a, b)| Step::SetState(a, b)),
@@ -84,6 +86,9 @@ fn command(bench: &Bench, step: &Step) -> CommandBody {
             CommandBody::CreateTable { table, if_not_exists: n % 2 == 0 }
         }
         Step::DropTable(n) => CommandBody::DropTable { table: table_id(*n) },
+        Step::ExchangeTables(a, b) => {
+            CommandBody::ExchangeTables { first: table_id(*a), second: table_id(*b) }
+        }
         Step::RenameTable(n, to) => CommandBody::RenameTable {
             table: table_id(*n),
             database: DEFAULT_DATABASE,

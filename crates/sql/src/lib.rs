@@ -47,12 +47,14 @@ pub use overwrite::with_overwritten_columns;
 pub use partition::partition_values;
 pub use resolve::{Named, find_database, resolve_name, resolve_table};
 pub use settings::DialectSettings;
-pub use show::{DescribedColumn, describe, describe_view, show_create_table, show_create_view};
+pub use show::{
+    DescribedColumn, describe, describe_columns, describe_view, show_create_table, show_create_view,
+};
 pub use statement::{
     AlterAction, AlterPartition, AlterTable, ColumnPlace, CreateTable, CreateView, Delete,
-    EqualColumns, Insert, LikePattern, MaterializedClause, Merge, MergeAction, MergeClause,
-    MergeInsert, Optimize, OverwriteClause, PartitionClause, PartitionCommand, RefreshClause,
-    Statement, SystemView, TableName, Update, ViewAction, parse, refresh_text,
+    EqualColumns, ExistsName, Insert, LikePattern, MaterializedClause, Merge, MergeAction,
+    MergeClause, MergeInsert, Optimize, OverwriteClause, PartitionClause, PartitionCommand,
+    RefreshClause, Statement, SystemView, TableName, Update, ViewAction, parse, refresh_text,
 };
 pub use types::{column_type_from_arrow, type_from_sql};
 pub use view::{AliasArguments, alias_arguments, query_columns, view_plan, view_query};

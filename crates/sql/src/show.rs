@@ -35,6 +35,11 @@ pub fn describe(table: &Table) -> Vec<DescribedColumn> {
 
 /// The rows of DESCRIBE of a view.
 pub fn describe_view(view: &View) -> Vec<DescribedColumn> {
+    describe_columns(&view.columns)
+}
+
+/// The rows of DESCRIBE for columns that have nothing but a name and a type.
+pub fn describe_columns(columns: &[(String, granary_catalog::ColumnType)]) -> Vec<DescribedColumn> {
     let row = |(name, column_type): &(String, granary_catalog::ColumnType)| DescribedColumn {
         name: name.clone(),
         column_type: column_type.to_string(),
@@ -42,7 +47,7 @@ pub fn describe_view(view: &View) -> Vec<DescribedColumn> {
         default_expression: String::new(),
         comment: String::new(),
     };
-    view.columns.iter().map(row).collect()
+    columns.iter().map(row).collect()
 }
 
 /// A statement that makes this view.

@@ -13,6 +13,7 @@ mod mutate;
 mod parse;
 mod processes;
 mod refresh;
+mod show;
 mod view;
 
 use std::fmt;
@@ -66,6 +67,15 @@ impl fmt::Display for TableName {
     }
 }
 
+/// A name and what it is the name of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ExistsName {
+    Database(String),
+    /// A table or a view.
+    Table(TableName),
+    View(TableName),
+}
+
 /// A parsed statement.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Statement {
@@ -115,7 +125,17 @@ pub enum Statement {
         renames: Vec<(TableName, TableName)>,
         notices: Vec<Notice>,
     },
+    /// Swaps the names of two tables.
+    ExchangeTables {
+        first: TableName,
+        second: TableName,
+        notices: Vec<Notice>,
+    },
     Optimize(Optimize),
+    /// Accepted with a notice; there is nothing to do.
+    Nothing {
+        notices: Vec<Notice>,
+    },
     /// SYSTEM STOP | START MERGES, of one table or of all.
     SetMerges {
         table: Option<TableName>,
@@ -145,9 +165,20 @@ pub enum Statement {
     ShowCreateTable {
         table: TableName,
     },
+    ShowCreateDatabase {
+        database: String,
+    },
+    /// The columns of a table or view.
     Describe {
         table: TableName,
+        like: Option<LikePattern>,
     },
+    /// The columns of a query's rows.
+    DescribeQuery {
+        query: Box<Query>,
+    },
+    /// Whether there is something of this name.
+    Exists(ExistsName),
     Use {
         database: String,
     },
@@ -171,6 +202,8 @@ impl Statement {
             | Statement::DropViews { notices, .. }
             | Statement::TruncateTable { notices, .. }
             | Statement::RenameTables { notices, .. }
+            | Statement::ExchangeTables { notices, .. }
+            | Statement::Nothing { notices }
             | Statement::SetMerges { notices, .. }
             | Statement::KillMutation { notices, .. }
             | Statement::KillQuery { notices, .. } => notices,

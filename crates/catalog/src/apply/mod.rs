@@ -85,6 +85,7 @@ fn dispatch(draft: &mut Draft, body: &CommandBody) -> Result<Outcome> {
         CommandBody::RenameTable { table, database, name } => {
             table::rename(draft, *table, *database, name)
         }
+        CommandBody::ExchangeTables { first, second } => table::exchange(draft, *first, *second),
         CommandBody::TruncateTable { table } => table::truncate(draft, *table),
         CommandBody::AlterTable(alter) => alter::alter(draft, alter),
         CommandBody::RegisterWorker { identity, address, zone, software_version } => {

@@ -109,6 +109,19 @@ pub(super) fn rename(
     Ok(Outcome::Done)
 }
 
+pub(super) fn exchange(draft: &mut Draft, first: TableId, second: TableId) -> Result<Outcome> {
+    let mut one = (*find(draft, first)?.table).clone();
+    let mut other = (*find(draft, second)?.table).clone();
+    if first == second {
+        return Err(Error::invalid(format!("'{}' cannot be exchanged with itself", one.name)));
+    }
+    std::mem::swap(&mut one.database, &mut other.database);
+    std::mem::swap(&mut one.name, &mut other.name);
+    draft.put(Row::Table(one));
+    draft.put(Row::Table(other));
+    Ok(Outcome::Done)
+}
+
 pub(super) fn truncate(draft: &mut Draft, table: TableId) -> Result<Outcome> {
     let state = find(draft, table)?;
     let mut row = (*state.table).clone();

@@ -27,7 +27,7 @@ use crate::session::{Session, parse_settings};
 use crate::views::create_view;
 
 pub(crate) use partitions::partitions_of;
-pub use show::show;
+pub use show::{describe_query, show};
 
 /// What a statement without rows brought about.
 #[derive(Clone, Debug, Default)]
@@ -79,6 +79,10 @@ pub async fn change(
                 rename(core, request, &from, &to).await?;
             }
         }
+        Statement::ExchangeTables { first, second, .. } => {
+            exchange(core, request, &first, &second).await?;
+        }
+        Statement::Nothing { .. } => {}
         Statement::Optimize(optimize) => {
             merges::optimize(core, request, &optimize, &mut done.notices).await?;
         }
@@ -219,6 +223,24 @@ async fn rename(
         Named::View(view) => CommandBody::RenameView { view: view.id, database, name },
     };
     execute(core, command).await
+}
+
+async fn exchange(
+    core: &Coordinator,
+    request: &StatementRequest,
+    first: &TableName,
+    second: &TableName,
+) -> Result<()> {
+    let snapshot = core.with.catalog.read_latest().await?;
+    let table = |name: &TableName| match resolve_name(&snapshot, &request.session.database, name)? {
+        Named::Table(table) => Ok(table.id),
+        Named::View(view) => Err(Error::unsupported(format!(
+            "'{}' is a view; EXCHANGE TABLES takes tables",
+            view.name
+        ))),
+    };
+    let (first, second) = (table(first)?, table(second)?);
+    execute(core, CommandBody::ExchangeTables { first, second }).await
 }
 
 async fn use_database(

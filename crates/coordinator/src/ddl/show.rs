@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, StringArray};
+use arrow::array::{ArrayRef, StringArray, UInt8Array};
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::record_batch::RecordBatch;
+use datafusion::logical_expr::LogicalPlan;
 use granary_catalog::{Snapshot, ViewKind};
-use granary_common::{Error, Result};
+use granary_common::{Error, ErrorKind, Result};
 use granary_sql::{
-    LikePattern, Named, Statement, describe, describe_view, resolve_name, resolve_table,
-    show_create_table, show_create_view,
+    DescribedColumn, ExistsName, LikePattern, Named, Statement, describe, describe_columns,
+    describe_view, query_columns, resolve_name, resolve_table, show_create_table, show_create_view,
 };
 
 use crate::core::Coordinator;
@@ -44,24 +45,67 @@ pub fn show(
             };
             text_columns([("statement", vec![text])])
         }
-        Statement::Describe { table } => {
-            let rows = match resolve_name(snapshot, &session.database, table)? {
+        Statement::ShowCreateDatabase { database } => {
+            let found = snapshot
+                .find_database(database)
+                .ok_or_else(|| Error::not_found(format!("unknown database '{database}'")))?;
+            text_columns([("statement", vec![format!("CREATE DATABASE {}", found.name)])])
+        }
+        Statement::Describe { table, like } => {
+            let mut rows = match resolve_name(snapshot, &session.database, table)? {
                 Named::View(view) if view.kind == ViewKind::Plain => describe_view(&view),
                 _ => describe(&*resolve_table(snapshot, &session.database, table)?),
             };
-            let column = |value: fn(&granary_sql::DescribedColumn) -> &String| {
-                rows.iter().map(|row| value(row).clone()).collect::<Vec<_>>()
-            };
-            text_columns([
-                ("name", column(|row| &row.name)),
-                ("type", column(|row| &row.column_type)),
-                ("default_type", column(|row| &row.default_kind)),
-                ("default_expression", column(|row| &row.default_expression)),
-                ("comment", column(|row| &row.comment)),
-            ])
+            rows.retain(|row| like.as_ref().is_none_or(|like| like.matches(&row.name)));
+            described(&rows)
         }
+        Statement::Exists(name) => exists(snapshot, session, name),
         _ => Err(Error::internal("not a SHOW")),
     }
+}
+
+/// The columns of a query, as rows of DESCRIBE.
+pub fn describe_query(plan: &LogicalPlan) -> Result<RecordBatch> {
+    described(&describe_columns(&query_columns(plan)?))
+}
+
+fn described(rows: &[DescribedColumn]) -> Result<RecordBatch> {
+    let column = |value: fn(&DescribedColumn) -> &String| {
+        rows.iter().map(|row| value(row).clone()).collect::<Vec<_>>()
+    };
+    text_columns([
+        ("name", column(|row| &row.name)),
+        ("type", column(|row| &row.column_type)),
+        ("default_type", column(|row| &row.default_kind)),
+        ("default_expression", column(|row| &row.default_expression)),
+        ("comment", column(|row| &row.comment)),
+    ])
+}
+
+/// One row: 1 when there is something of this name, else 0.
+fn exists(snapshot: &Snapshot, session: &Session, name: &ExistsName) -> Result<RecordBatch> {
+    let is_there = match name {
+        ExistsName::Database(database) => {
+            system::is_system_schema(database) || snapshot.find_database(database).is_some()
+        }
+        ExistsName::Table(table) | ExistsName::View(table) => {
+            let database = table.database.as_ref().unwrap_or(&session.database);
+            let is_view = matches!(name, ExistsName::View(_));
+            match system::table_names(database) {
+                Some(names) => {
+                    !is_view && names.iter().any(|known| known.eq_ignore_ascii_case(&table.name))
+                }
+                None => match resolve_name(snapshot, &session.database, table) {
+                    Ok(found) => !is_view || matches!(found, Named::View(_)),
+                    Err(error) if error.kind() == ErrorKind::NotFound => false,
+                    Err(error) => return Err(error),
+                },
+            }
+        }
+    };
+    let result: ArrayRef = Arc::new(UInt8Array::from(vec![u8::from(is_there)]));
+    RecordBatch::try_from_iter([("result", result)])
+        .map_err(|error| Error::internal(error.to_string()))
 }
 
 fn tables_of(_core: &Arc<Coordinator>, snapshot: &Snapshot, database: &str) -> Result<Vec<String>> {

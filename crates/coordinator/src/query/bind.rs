@@ -51,7 +51,10 @@ pub fn is_query(statement: &Statement) -> bool {
             | Statement::ShowDatabases { .. }
             | Statement::ShowTables { .. }
             | Statement::ShowCreateTable { .. }
+            | Statement::ShowCreateDatabase { .. }
             | Statement::Describe { .. }
+            | Statement::DescribeQuery { .. }
+            | Statement::Exists(_)
     )
 }
 
@@ -99,6 +102,11 @@ pub async fn bind_statement(
             let plan = granary_sql::bind_query(&state, &query, &request.sql).await?;
             let plan = with_values(plan, &request)?;
             Bound::Explain { state: Box::new(state), plan, analyze, verbose }
+        }
+        Statement::DescribeQuery { query } => {
+            let state = core.session_state(&snapshot, &request.session, &settings)?;
+            let plan = granary_sql::bind_query(&state, &query, &request.sql).await?;
+            Bound::Rows(ddl::describe_query(&plan)?)
         }
         other => Bound::Rows(ddl::show(core, &snapshot, &request.session, &other)?),
     };

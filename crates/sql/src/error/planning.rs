@@ -5,7 +5,7 @@ use datafusion::common::SchemaError;
 use datafusion::error::DataFusionError;
 use granary_common::Error;
 
-use super::{did_you_mean, place_of};
+use super::{as_written, did_you_mean, place_of};
 
 /// The error that a caller sees. `sql` is the statement that was planned, when there was one.
 ///
@@ -33,7 +33,7 @@ fn convert(error: &DataFusionError, sql: &str) -> Error {
             Error::invalid(in_our_types(message))
         }
         DataFusionError::NotImplemented(message) => {
-            Error::unsupported(format!("not supported: {message}"))
+            Error::unsupported(format!("not supported: {}", without_trees(message)))
         }
         DataFusionError::ResourcesExhausted(message) => Error::exhausted(message.clone()),
         DataFusionError::ExecutionJoin(inner) if inner.is_cancelled() => {
@@ -111,7 +111,8 @@ fn plan_error(message: &str, sql: &str) -> Error {
         Some((name, _)) => {
             let names = crate::functions::names();
             let hint = did_you_mean(name, names.iter().map(String::as_str));
-            Error::invalid(format!("unknown function '{name}'{hint}{}", place_of(name, sql)))
+            let written = as_written(name, sql).unwrap_or_else(|| name.to_owned());
+            Error::invalid(format!("unknown function '{written}'{hint}{}", place_of(name, sql)))
         }
         None => Error::invalid(in_our_types(message)),
     }
@@ -142,8 +143,53 @@ fn in_our_types(message: &str) -> String {
     NAMES.iter().fold(plain(message), |text, (arrow, ours)| text.replace(arrow, ours))
 }
 
+/// The message up to where the library prints a syntax tree, which only its authors can read.
+fn without_trees(message: &str) -> &str {
+    let is_tree = |rest: &str| {
+        let name: String = rest.chars().take_while(|c| c.is_ascii_alphanumeric()).collect();
+        rest[name.len()..].starts_with(['(', '{']) || rest[name.len()..].starts_with(" {")
+    };
+    let begins = |at: &usize| {
+        message[*at..].starts_with(|c: char| c.is_ascii_uppercase()) && is_tree(&message[*at..])
+    };
+    let tree = message.match_indices(' ').map(|(at, _)| at + 1).find(begins);
+    let Some(tree) = tree.filter(|_| message.contains("span: Span(") || message.contains("{ "))
+    else {
+        return message;
+    };
+    // The name of the tree's first node says what it is.
+    let name = message[tree..].find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(0);
+    &message[..tree + name]
+}
+
 /// The message without what the library says about itself.
 fn plain(message: &str) -> String {
     let said = message.split("\nThis issue was likely caused by a bug").next().unwrap_or(message);
     said.replace("Error during planning: ", "").replace("Internal error: ", "")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trees_of_the_parser_are_cut_away() {
+        for (message, shown) in [
+            (
+                "Unsupported JOIN operator Semi(On(BinaryOp { left: Identifier(x), span: Span(..) }",
+                "Unsupported JOIN operator Semi",
+            ),
+            (
+                "Unsupported ast node Pivot { table: Derived { lateral: false } }",
+                "Unsupported ast node Pivot",
+            ),
+            ("TOP", "TOP"),
+            (
+                "Physical plan does not support Avg(DISTINCT) here",
+                "Physical plan does not support Avg(DISTINCT) here",
+            ),
+        ] {
+            assert_eq!(without_trees(message), shown);
+        }
+    }
 }

@@ -84,6 +84,15 @@ pub(crate) fn place_of(name: &str, text: &str) -> String {
     shown(place, text)
 }
 
+/// How `text` spells `name`, which the library knows in lower case only.
+pub(crate) fn as_written(name: &str, text: &str) -> Option<String> {
+    let tokens = crate::dialect::tokenize(text).ok()?;
+    tokens.into_iter().find_map(|token| match token.token {
+        Token::Word(word) if word.value.eq_ignore_ascii_case(name) => Some(word.value),
+        _ => None,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

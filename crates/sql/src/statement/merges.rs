@@ -103,6 +103,9 @@ pub(super) fn system(parser: &mut Parser<'_>) -> Parsed<Statement> {
     if let Some(of_view) = super::refresh::system_view(parser)? {
         return Ok(of_view);
     }
+    if let Some(notice) = super::show::nothing_to_do(parser) {
+        return Ok(Statement::Nothing { notices: vec![notice] });
+    }
     let is_stop = is_next_word(parser, "STOP");
     if !is_stop && !is_next_word(parser, "START") {
         let message = "of SYSTEM, STOP MERGES, START MERGES, and REFRESH, WAIT, STOP and START VIEW \

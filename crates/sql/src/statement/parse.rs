@@ -8,9 +8,7 @@ use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Token, Word};
 
-use super::{
-    Insert, LikePattern, OverwriteClause, PartitionClause, Statement, TableName, setting_text,
-};
+use super::{Insert, OverwriteClause, PartitionClause, Statement, TableName, setting_text};
 use crate::Notice;
 use crate::dialect::{GranaryDialect, tokenize};
 use crate::error::{from_parser, from_tokenizer};
@@ -93,8 +91,10 @@ fn one_statement(parser: &mut Parser<'_>, text: &str) -> Parsed<Statement> {
         Keyword::DROP => drop(parser),
         Keyword::TRUNCATE => truncate(parser),
         Keyword::RENAME => rename(parser),
-        Keyword::SHOW => show(parser),
-        Keyword::DESCRIBE | Keyword::DESC => describe(parser),
+        Keyword::EXCHANGE => exchange(parser),
+        Keyword::SHOW => super::show::show(parser),
+        Keyword::DESCRIBE | Keyword::DESC => super::show::describe(parser),
+        Keyword::EXISTS => super::show::exists(parser),
         Keyword::EXPLAIN => super::explain::explain(parser),
         Keyword::USE => use_database(parser),
         Keyword::SET => set(parser),
@@ -264,60 +264,15 @@ fn rename(parser: &mut Parser<'_>) -> Parsed<Statement> {
     Ok(Statement::RenameTables { renames, notices })
 }
 
-fn show(parser: &mut Parser<'_>) -> Parsed<Statement> {
-    if is_ahead(parser, &[Keyword::SHOW, Keyword::CREATE]) {
-        parser.next_token();
-        parser.next_token();
-        let _ = parser.parse_one_of_keywords(&[Keyword::TABLE, Keyword::VIEW]);
-        let table = TableName::of(&parser.parse_object_name(false)?)?;
-        return Ok(Statement::ShowCreateTable { table });
-    }
-    if is_ahead(parser, &[Keyword::SHOW, Keyword::DATABASES])
-        || is_ahead(parser, &[Keyword::SHOW, Keyword::SCHEMAS])
-    {
-        parser.next_token();
-        parser.next_token();
-        return Ok(Statement::ShowDatabases { like: like_pattern(parser)? });
-    }
-    if is_ahead(parser, &[Keyword::SHOW, Keyword::TABLES]) {
-        parser.next_token();
-        parser.next_token();
-        let database = match parser.parse_one_of_keywords(&[Keyword::FROM, Keyword::IN]) {
-            Some(_) => Some(parser.parse_identifier()?.value),
-            None => None,
-        };
-        return Ok(Statement::ShowTables { database, like: like_pattern(parser)? });
-    }
-    let full = usize::from(is_ahead(parser, &[Keyword::SHOW, Keyword::FULL]));
-    if matches!(parser.peek_nth_token(1 + full).token, Token::Word(word)
-        if word.value.eq_ignore_ascii_case("PROCESSLIST"))
-    {
-        for _ in 0..2 + full {
-            parser.next_token();
-        }
-        return super::processes::processlist();
-    }
-    Err(other(parser)?)
-}
-
-fn like_pattern(parser: &mut Parser<'_>) -> Parsed<Option<LikePattern>> {
-    let negated = parser.parse_keyword(Keyword::NOT);
-    let ignore_case = match parser.parse_one_of_keywords(&[Keyword::LIKE, Keyword::ILIKE]) {
-        Some(keyword) => keyword == Keyword::ILIKE,
-        None if negated => {
-            parser.expect_keyword(Keyword::LIKE)?;
-            false
-        }
-        None => return Ok(None),
-    };
-    Ok(Some(LikePattern { pattern: parser.parse_literal_string()?, negated, ignore_case }))
-}
-
-fn describe(parser: &mut Parser<'_>) -> Parsed<Statement> {
+/// `EXCHANGE TABLES a AND b`, which swaps two names in one step.
+fn exchange(parser: &mut Parser<'_>) -> Parsed<Statement> {
     parser.next_token();
-    let _ = parser.parse_keyword(Keyword::TABLE);
-    let table = TableName::of(&parser.parse_object_name(false)?)?;
-    Ok(Statement::Describe { table })
+    parser.expect_keyword(Keyword::TABLES)?;
+    let first = TableName::of(&parser.parse_object_name(false)?)?;
+    parser.expect_keyword(Keyword::AND)?;
+    let second = TableName::of(&parser.parse_object_name(false)?)?;
+    let notices = on_cluster(parser)?;
+    Ok(Statement::ExchangeTables { first, second, notices })
 }
 
 fn use_database(parser: &mut Parser<'_>) -> Parsed<Statement> {

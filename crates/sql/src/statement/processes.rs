@@ -1,4 +1,4 @@
-//! KILL QUERY and SHOW PROCESSLIST.
+//! KILL QUERY and KILL MUTATION.
 
 use granary_common::Error;
 use sqlparser::ast::{BinaryOperator, Expr};
@@ -8,19 +8,6 @@ use sqlparser::parser::Parser;
 use super::parse::{Failure, Parsed, is_next_word, on_cluster};
 use super::{Statement, setting_text};
 use crate::Notice;
-use crate::dialect::{GranaryDialect, tokenize};
-
-/// What SHOW PROCESSLIST stands for.
-const PROCESSLIST: &str = "SELECT query_id, user, database, elapsed_ms, rows, query, coordinator \
-     FROM system.queries WHERE state = 'running' ORDER BY elapsed_ms DESC";
-
-/// `SHOW PROCESSLIST`, after its last word.
-pub(super) fn processlist() -> Parsed<Statement> {
-    let tokens = tokenize(PROCESSLIST).map_err(|error| Error::internal(error.to_string()))?;
-    let dialect = GranaryDialect;
-    let query = Parser::new(&dialect).with_tokens_with_locations(tokens).parse_query()?;
-    Ok(Statement::Query(query))
-}
 
 /// `KILL QUERY 'id'` or `KILL QUERY WHERE query_id = 'id'`; `SYNC` and `ASYNC` are the same here.
 pub(super) fn kill(parser: &mut Parser<'_>) -> Parsed<Statement> {
@@ -132,14 +119,6 @@ mod tests {
         assert!(parse("KILL MUTATION WHERE table = 't'").is_err());
         for text in ["KILL QUERY WHERE user = 'ann'", "KILL QUERY", "KILL QUERY 'a' TEST"] {
             assert!(parse(text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn the_processlist_is_a_query() {
-        for text in ["SHOW PROCESSLIST", "show full processlist"] {
-            let statements = parse(text).expect(text);
-            assert!(matches!(statements.as_slice(), [Statement::Query(_)]), "{text}");
         }
     }
 }
