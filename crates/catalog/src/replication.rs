@@ -110,7 +110,7 @@ pub fn next_replicas(
 /// Whether `worker` has the files of a part at `location`.
 pub fn holds(location: &PartLocation, worker: WorkerId) -> bool {
     match location {
-        PartLocation::Local { copies } => copies.contains(&worker),
+        PartLocation::Local { copies, .. } => copies.contains(&worker),
         PartLocation::Shared { .. } => true,
     }
 }

@@ -10,6 +10,7 @@ use crate::model::{
 
 /// A row of the catalog.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[allow(clippy::large_enum_variant)] // Rows are put into maps behind pointers of their own.
 pub enum Row {
     Cluster(Cluster),
     Database(Database),

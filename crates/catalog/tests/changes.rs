@@ -32,6 +32,8 @@ fn merging(bench: &Bench, table: TableId, inputs: &[KnownPart], output: Option<u
         synced: bucket.in_sync.clone(),
         inputs: inputs.to_vec(),
         outputs: part.map(|part| MergedPart { part, deletions: None }).into_iter().collect(),
+        ttl_version: state.table.options.ttl_version,
+        is_move: false,
     }
 }
 
@@ -109,6 +111,53 @@ fn merges_swap_what_they_knew() {
     bench.refused(CommandBody::MergeParts(strange), Conflict);
     bench.done(CommandBody::MergeParts(merging(&bench, table, &[known(10, Some(now.0))], None)));
     assert_eq!(bench.visible(table), Vec::<u64>::new());
+}
+
+#[test]
+fn a_merge_under_an_earlier_ttl_is_refused() {
+    let mut bench = Bench::with_workers(1);
+    let table = bench.table("t", 1);
+    bench.inserted(bench.commit(table, "a", &[1, 2]));
+    let merge = merging(&bench, table, &[known(1, None), known(2, None)], Some(9));
+    let now = bench.state.tables[&table].table.clone();
+    let altered = AlterTable {
+        table,
+        schema_version: now.schema_version,
+        view_set_version: now.view_set_version,
+        columns: now.columns.clone(),
+        next_column_id: now.next_column_id,
+        engine: now.engine.clone(),
+        order_by: now.order_by.clone(),
+        partition_by: now.partition_by.clone(),
+        settings: now.settings.clone(),
+        comment: None,
+        options: TableOptions { ttl_version: 1, ..now.options.clone() },
+        requires_no_parts: false,
+    };
+    bench.done(CommandBody::AlterTable(Box::new(altered)));
+    bench.refused(CommandBody::MergeParts(merge.clone()), ErrorKind::Conflict);
+    bench.done(CommandBody::MergeParts(MergeParts { ttl_version: 1, ..merge }));
+    assert_eq!(bench.visible(table), [9]);
+}
+
+#[test]
+fn a_moved_part_is_what_it_was() {
+    let mut bench = Bench::with_workers(1);
+    let table = bench.table("t", 1);
+    bench.inserted(bench.commit(table, "a", &[1]));
+    let before = part(&bench, table, 1).clone();
+    let mut moved = merging(&bench, table, &[known(1, None)], Some(9));
+    moved.is_move = true;
+    bench.refused(CommandBody::MergeParts(moved.clone()), ErrorKind::Internal);
+    let disk = Some("cold".to_owned());
+    let location = PartLocation::Local { copies: moved.synced.clone(), disk };
+    let output = &mut moved.outputs[0].part;
+    (output.rows, output.location) = (before.rows, location.clone());
+    bench.done(CommandBody::MergeParts(moved));
+    let after = part(&bench, table, 9).clone();
+    assert_eq!((after.level, after.inserted), (before.level, before.inserted));
+    assert_eq!((after.schema_version, after.location), (before.schema_version, location));
+    assert_eq!(bench.visible(table), [9]);
 }
 
 #[test]

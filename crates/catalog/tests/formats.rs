@@ -44,7 +44,7 @@ fn part() -> Part {
         }),
         schema_version: 2,
         level: 1,
-        location: PartLocation::Local { copies: vec![WorkerId(1), WorkerId(2)] },
+        location: PartLocation::Local { copies: vec![WorkerId(1), WorkerId(2)], disk: None },
         inserted: ((CatalogVersion(40), 0), (CatalogVersion(41), 5)),
         added: CatalogVersion(41),
         removed: Some(CatalogVersion(50)),
@@ -289,9 +289,11 @@ fn alter_table() -> AlterTable {
                 expression: "key".into(),
                 kind: "minmax".into(),
                 granularity: 4,
+                bound: None,
             }],
             projections: vec![Projection { name: "p".into(), query: "SELECT count()".into() }],
             ttl: Some("at + INTERVAL 1 YEAR".into()),
+            ..TableOptions::default()
         },
         requires_no_parts: true,
     }
@@ -378,7 +380,10 @@ fn takeaways() -> Vec<(&'static str, CommandBody)> {
         synced: vec![WorkerId(1)],
         inputs: vec![known],
         outputs: vec![MergedPart { part: new, deletions: Some((3, content)) }],
+        ttl_version: 0,
+        is_move: false,
     };
+    let aged = MergeParts { ttl_version: 9, is_move: true, ..merge.clone() };
     let copy = CopyPartitions {
         from: table,
         to: TableId(8),
@@ -411,6 +416,7 @@ fn takeaways() -> Vec<(&'static str, CommandBody)> {
     vec![
         ("commit_write", CommandBody::CommitWrite(commit)),
         ("merge_parts", CommandBody::MergeParts(merge)),
+        ("merge_parts_ttl", CommandBody::MergeParts(aged)),
         ("change_partitions", CommandBody::ChangePartitions { table, change }),
         ("copy_partitions", CommandBody::CopyPartitions(copy)),
         ("create_view", CommandBody::CreateView { view, existing }),
@@ -460,6 +466,60 @@ fn commands_of_every_kind() {
     for (name, body) in commands().into_iter().chain(takeaways()).chain(replication()) {
         check(&format!("command_{name}"), &Command { time_ms: 1_700_000_000_000, body });
     }
+}
+
+/// Every kind of rule.
+fn rules() -> Vec<TtlRule> {
+    let expression = |byte, columns: &[u32]| RowExpression {
+        plan: vec![byte, 200],
+        columns: columns.iter().copied().map(ColumnId).collect(),
+    };
+    let rule = |action| TtlRule { expiry: expression(1, &[1]), condition: None, action };
+    let roll_up = RollUp {
+        keys: vec![ColumnId(0)],
+        aggregates: vec![expression(3, &[2])],
+        set: vec![(ColumnId(2), expression(4, &[0]))],
+    };
+    vec![
+        TtlRule { condition: Some(expression(2, &[0, 2])), ..rule(TtlAction::Delete) },
+        rule(TtlAction::Reset { column: ColumnId(2), default: Some(expression(5, &[])) }),
+        rule(TtlAction::Reset { column: ColumnId(2), default: None }),
+        rule(TtlAction::GroupBy(roll_up)),
+        rule(TtlAction::Recompress),
+        rule(TtlAction::Move(TtlPlace::Disk("cold".into()))),
+        rule(TtlAction::Move(TtlPlace::Volume("far".into()))),
+    ]
+}
+
+#[test]
+fn indexes_of_every_kind() {
+    let kinds = [
+        IndexKind::MinMax,
+        IndexKind::Set { values_max: 100 },
+        IndexKind::Bloom { false_per_million: 25_000 },
+        IndexKind::Ngrams { length: 4, bytes: 1024, hashes: 3, seed: 7 },
+        IndexKind::Tokens { bytes: 1024, hashes: 3, seed: 7 },
+    ];
+    let expression = RowExpression { plan: vec![9, 200], columns: vec![ColumnId(2)] };
+    let index = |kind: IndexKind| SkipIndex {
+        name: "i".into(),
+        expression: "lower(s)".into(),
+        kind: "written".into(),
+        granularity: 2,
+        bound: Some(BoundIndex { expression: expression.clone(), kind, granularity: 2 }),
+    };
+    let options = TableOptions {
+        indexes: kinds.map(index).to_vec(),
+        partition_expressions: vec![None, Some(expression.clone())],
+        ..TableOptions::default()
+    };
+    check("table_options_indexes", &options);
+}
+
+#[test]
+fn rules_of_a_ttl() {
+    let options = TableOptions { rules: rules(), ttl_version: 3, ..TableOptions::default() };
+    check("table_options_ttl", &options);
 }
 
 #[test]

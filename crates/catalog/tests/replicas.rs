@@ -17,7 +17,7 @@ fn bucket(bench: &Bench, table: TableId) -> &Bucket {
 
 fn copies(bench: &Bench, table: TableId, part: u64) -> Vec<u64> {
     match &bench.state.tables[&table].parts[&PartId(part)].location {
-        PartLocation::Local { copies } => copies.iter().map(|worker| worker.0).collect(),
+        PartLocation::Local { copies, .. } => copies.iter().map(|worker| worker.0).collect(),
         PartLocation::Shared { .. } => panic!("a shared part"),
     }
 }
@@ -72,7 +72,7 @@ fn the_factor_is_a_setting() {
 fn a_part_must_be_on_every_replica_in_sync() {
     let (mut bench, table) = bench();
     let mut commit = bench.commit(table, "a", &[1]);
-    let location = PartLocation::Local { copies: workers(&[1]) };
+    let location = PartLocation::Local { copies: workers(&[1]), disk: None };
     commit.tables[0].buckets[0].parts[0].location = location;
     bench.refused(CommandBody::CommitWrite(commit.clone()), Conflict);
     commit.tables[0].buckets[0].synced = workers(&[1]);
@@ -225,7 +225,7 @@ fn parts_of_another_table_may_take_replicas_out_of_sync() {
         CopyPartitions { from, to, partitions: Partitions::All, replace: false, remove: false };
     bench.done(CommandBody::CopyPartitions(copy));
     let shown = bench.state.tables[&to].parts.values().next().expect("a part");
-    let PartLocation::Local { copies } = &shown.location else { panic!("{shown:?}") };
+    let PartLocation::Local { copies, .. } = &shown.location else { panic!("{shown:?}") };
     let kept: Vec<WorkerId> =
         other.in_sync.iter().copied().filter(|worker| copies.contains(worker)).collect();
     assert_ne!(kept, other.in_sync);

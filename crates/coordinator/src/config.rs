@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use granary_storage::Tiers;
+
 /// The text of `/metrics`, rendered when it is asked for.
 pub type RenderMetrics = Arc<dyn Fn() -> String + Send + Sync>;
 
@@ -21,6 +23,8 @@ pub struct CoordinatorConfig {
     /// Renders `/metrics`.
     pub render_metrics: RenderMetrics,
     pub limits: Limits,
+    /// Disks and storage policies.
+    pub tiers: Arc<Tiers>,
 }
 
 impl std::fmt::Debug for CoordinatorConfig {
@@ -44,6 +48,7 @@ impl CoordinatorConfig {
             secret: String::new(),
             render_metrics: Arc::new(String::new),
             limits: Limits::default(),
+            tiers: Arc::default(),
         }
     }
 }

@@ -16,6 +16,7 @@ pub mod fragments;
 pub mod functions;
 pub mod memory;
 pub mod part_scan;
+pub mod row_expression;
 pub mod runtime_filter;
 pub mod single_value;
 pub mod subqueries;
@@ -34,9 +35,10 @@ pub use part_scan::facts::{Placement, ScanFacts};
 pub use part_scan::layout::{Layout, ScanSpec, ScannedPart, chunked};
 pub use part_scan::read::{PartAccess, PartRead, read_held};
 pub use part_scan::statistics::{ColumnSummaries, ColumnSummary};
+pub use row_expression::RowExpressions;
 pub use runtime_filter::{Announced, BuiltPart, FilterHub, KeySummary, RuntimeFilterExec};
 pub use table_reading::TableReading;
 pub use worker_api::{
-    CatalogDirectory, CopySpec, FileRead, OptimizeSpec, Optimized, RemotePartScan, RemoteWorker,
-    RunningMerge, WorkerApi, WorkerDirectory, WriteSpec, WrittenDeletions,
+    CatalogDirectory, CopySpec, FileRead, OptimizeSpec, Optimized, Relocation, RemotePartScan,
+    RemoteWorker, RunningMerge, WorkerApi, WorkerDirectory, WriteSpec, WrittenDeletions,
 };

@@ -122,7 +122,7 @@ fn removed_part(removed: Option<u64>) -> Row {
         key_range: None,
         schema_version: 1,
         level: 0,
-        location: PartLocation::Local { copies: vec![WorkerId(1)] },
+        location: PartLocation::Local { copies: vec![WorkerId(1)], disk: None },
         inserted: (at, at),
         added: CatalogVersion(2),
         removed: removed.map(CatalogVersion),

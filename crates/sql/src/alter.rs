@@ -19,6 +19,7 @@ use granary_common::{ColumnId, Result};
 
 use crate::create_table::columns::Columns;
 use crate::statement::{AlterAction, AlterTable};
+use crate::ttl::partition_expressions;
 use crate::{Notice, TableSource};
 
 /// What the change of a table depends on, besides its row in the catalog.
@@ -123,25 +124,36 @@ impl Draft<'_> {
                 first
                     .columns
                     .retain(|column| column.is_visible() || key_columns.contains(&column.id));
-                first.columns.extend(self.pending);
+                first.columns.extend(self.pending.iter().cloned());
                 Some((first, ids))
             }
         };
         let next_column_id = self.columns.next_column_id();
-        let mut columns = self.columns.into_columns();
+        let (mut rest, columns) = (self, Columns::default());
+        let mut columns = std::mem::replace(&mut rest.columns, columns).into_columns();
         // What was prepared and is not taken is a leftover now.
         columns.retain(|column| {
             column.role == ColumnRole::Ordinary || key_columns.contains(&column.id)
         });
+        let rules = rest.rules(&columns)?;
+        rest.next.options.indexes = rest.indexes(&columns)?;
+        let state = rest.source.table.state;
+        rest.next.options.partition_expressions =
+            partition_expressions(&rest.next.partition_by, &columns, state)?;
+        let options = &mut rest.next.options;
+        if options.rules != rules {
+            options.rules = rules;
+            options.ttl_version += 1;
+        }
         let command = Command {
             columns,
             next_column_id,
-            requires_no_parts: self.requires_no_parts,
+            requires_no_parts: rest.requires_no_parts,
             // The versions that the change was computed from.
-            schema_version: self.table.schema_version,
-            ..command(&self.next)
+            schema_version: rest.table.schema_version,
+            ..command(&rest.next)
         };
-        Ok(AlteredTable { command, preparation, notices: self.notices })
+        Ok(AlteredTable { command, preparation, notices: rest.notices })
     }
 }
 

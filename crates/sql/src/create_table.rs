@@ -3,18 +3,22 @@
 pub(crate) mod columns;
 mod distribution;
 mod engine;
+pub(crate) mod indexes;
 mod keys;
 pub(crate) mod options;
 mod unique;
 
 use datafusion::execution::SessionState;
-use granary_catalog::{ColumnType, NewTable, Snapshot, Table};
-use granary_common::{Error, Result};
+use granary_catalog::{ColumnType, Distribution, NewTable, Snapshot, Table, TableOptions};
+use granary_common::{ColumnId, Error, Result};
 
 use crate::resolve::{find_database, resolve_table};
+use crate::ttl::{TtlTable, bind_rules, partition_expressions};
 use crate::{CreateTable, DialectSettings, Notice};
 use columns::Columns;
 use distribution::Meeting;
+use keys::Keys;
+pub(crate) use keys::check_deterministic;
 
 /// Where a CREATE TABLE looks things up.
 #[derive(Clone, Copy, Debug)]
@@ -72,8 +76,12 @@ pub fn create_table(
     )?;
     let mut settings = options::settings(&create.clauses.settings, &mut notices)?;
     options::check_copies(&settings)?;
-    settings.extend(keys.sample_by.map(|key| (Table::SAMPLE_BY_SETTING.to_owned(), key)));
-    let options = options::kept(&create, &columns, source, &mut notices)?;
+    let sample_by = keys.sample_by.clone();
+    settings.extend(sample_by.map(|key| (Table::SAMPLE_BY_SETTING.to_owned(), key)));
+    let unique_key: Vec<ColumnId> = unique_key.iter().map(|key| key.column).collect();
+    let mut options = options::kept(&create, &columns, source, &mut notices)?;
+    let other_keys = other_keys(&unique_key, &distribution.distribution);
+    bind_options(&mut options, &create, &columns, &keys, &other_keys, source)?;
     Ok((
         NewTable {
             database,
@@ -88,11 +96,43 @@ pub fn create_table(
             colocation_group: distribution.colocation_group,
             settings,
             comment: create.clauses.comment,
-            unique_key: unique_key.iter().map(|key| key.column).collect(),
+            unique_key,
             options,
         },
         notices,
     ))
+}
+
+/// Binds the rules of the TTL and the expressions of PARTITION BY.
+fn bind_options(
+    options: &mut TableOptions,
+    create: &CreateTable,
+    columns: &Columns,
+    keys: &Keys,
+    other_keys: &[ColumnId],
+    source: TableSource<'_>,
+) -> Result<()> {
+    let table = TtlTable {
+        columns: columns.all(),
+        order_by: &keys.order_by,
+        primary_key_len: keys.primary_key_len,
+        partition_by: &keys.partition_by,
+        other_keys,
+        state: source.state,
+    };
+    options.rules = bind_rules(create.clauses.ttl.as_deref().unwrap_or_default(), table)?;
+    options.partition_expressions =
+        partition_expressions(&keys.partition_by, columns.all(), source.state)?;
+    Ok(())
+}
+
+/// Columns that rows are told apart by or distributed by.
+pub(crate) fn other_keys(unique_key: &[ColumnId], distribution: &Distribution) -> Vec<ColumnId> {
+    let mut keys = unique_key.to_vec();
+    if let Distribution::Hash(hashed) = distribution {
+        keys.extend(hashed);
+    }
+    keys
 }
 
 fn refuse_what_is_not_offered(create: &CreateTable, source: TableSource<'_>) -> Result<()> {

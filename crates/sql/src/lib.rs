@@ -26,6 +26,7 @@ pub mod resolve;
 pub mod settings;
 pub mod show;
 pub mod statement;
+mod ttl;
 pub mod types;
 pub mod view;
 
@@ -54,7 +55,8 @@ pub use statement::{
     AlterAction, AlterPartition, AlterTable, ColumnPlace, CreateTable, CreateView, Delete,
     EqualColumns, ExistsName, Insert, LikePattern, MaterializedClause, Merge, MergeAction,
     MergeClause, MergeInsert, Optimize, OverwriteClause, PartitionClause, PartitionCommand,
-    RefreshClause, Statement, SystemView, TableName, Update, ViewAction, parse, refresh_text,
+    Rebuilt, RefreshClause, Statement, SystemView, TableName, Update, ViewAction, parse,
+    refresh_text,
 };
 pub use types::{column_type_from_arrow, type_from_sql};
 pub use view::{AliasArguments, alias_arguments, query_columns, view_plan, view_query};

@@ -14,6 +14,7 @@ mod parse;
 mod processes;
 mod refresh;
 mod show;
+mod ttl;
 mod view;
 
 use std::fmt;
@@ -33,6 +34,8 @@ pub use merges::{EqualColumns, Optimize};
 pub use mutate::{Delete, Update};
 pub use parse::parse;
 pub use refresh::{RefreshClause, SystemView, ViewAction, refresh_text};
+pub use ttl::{TtlClause, TtlClauseAction};
+pub(crate) use ttl::{parse_ttl, ttl_text};
 pub use view::{CreateView, MaterializedClause};
 
 /// A table's name as written.
@@ -312,8 +315,8 @@ pub struct TableClauses {
     /// The columns of which a row replaces the earlier one that has the same values.
     pub unique_key: Option<Vec<Expr>>,
     pub sample_by: Option<Expr>,
-    /// The rules of the TTL as written; they have no effect yet.
-    pub ttl: Option<String>,
+    /// The rules of the TTL.
+    pub ttl: Option<Vec<TtlClause>>,
     pub distributed_by: Option<DistributionClause>,
     pub colocate_with: Option<String>,
     pub settings: Vec<(String, String)>,

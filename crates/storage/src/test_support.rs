@@ -141,6 +141,7 @@ pub fn whole(schema: &PartSchema) -> PartScan {
         rows: None,
         batch_rows: 0,
         limit: None,
+        hints: Vec::new(),
     }
 }
 

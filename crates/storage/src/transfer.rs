@@ -13,7 +13,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
-use granary_catalog::{DeletionContent, Part};
+use granary_catalog::{DeletionContent, NewPart, Part, PartLocation};
 use granary_common::{Error, ErrorKind, PartId, Result, TableId};
 use object_store::ObjectStoreExt;
 use serde::{Deserialize, Serialize};
@@ -38,6 +38,9 @@ const FAILURES_MAX: u32 = 3;
 pub struct PartCopy {
     /// Table and part that the files are named by.
     pub files: (TableId, PartId),
+    /// The disk that they are on, at every holder; `None`: its data folder.
+    #[serde(default)]
+    pub disk: Option<String>,
     /// Whether the part's own files are wanted, or only its deletions.
     pub whole: bool,
     /// Deletion vectors in files.
@@ -49,13 +52,18 @@ impl PartCopy {
     pub fn of(part: &Part) -> PartCopy {
         let vectors = part.deletions.iter().map(|vector| &vector.content);
         let deletions = vectors.filter_map(deletion_file).collect();
-        PartCopy { files: part.file_owner(), whole: true, deletions }
+        PartCopy { files: part.file_owner(), disk: disk_of(&part.location), whole: true, deletions }
     }
 
     /// A part that has just been written.
-    pub fn of_new(table: TableId, part: PartId) -> PartCopy {
-        PartCopy { files: (table, part), whole: true, deletions: Vec::new() }
+    pub fn of_new(table: TableId, part: &NewPart) -> PartCopy {
+        let disk = disk_of(&part.location);
+        PartCopy { files: (table, part.id), disk, whole: true, deletions: Vec::new() }
     }
+}
+
+fn disk_of(location: &PartLocation) -> Option<String> {
+    location.disk().map(str::to_owned)
 }
 
 /// The file of a deletion vector, when it is in one.

@@ -67,7 +67,7 @@ async fn a_copy_reads_like_its_original_however_often_its_transfer_breaks() {
     let (from, schema, part) = source().await;
     let temporary = tempfile::tempdir().unwrap();
     let to = folder(temporary.path());
-    let wanted = PartCopy::of_new(schema.table, part.id);
+    let wanted = PartCopy::of_new(schema.table, &part);
     let faulty = Faulty { breaks_after: 1_000, ..Faulty::new(&from, wanted.files) };
     copy_part(&to, &wanted, &faulty, &Unthrottled).await.unwrap();
     let offsets = faulty.reads_of(DATA_FILE);
@@ -93,7 +93,7 @@ async fn a_damaged_copy_leaves_nothing_that_looks_like_a_part() {
     let (from, schema, part) = source().await;
     for file in [DATA_FILE, INDEX_FILE, DESCRIPTOR_FILE] {
         let to = memory();
-        let wanted = PartCopy::of_new(schema.table, part.id);
+        let wanted = PartCopy::of_new(schema.table, &part);
         let faulty = Faulty { damages: Some(file), ..Faulty::new(&from, wanted.files) };
         let error = copy_part(&to, &wanted, &faulty, &Unthrottled).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Corruption, "{file}: {error}");
@@ -102,7 +102,7 @@ async fn a_damaged_copy_leaves_nothing_that_looks_like_a_part() {
     }
     // A source that never gets on is given up.
     let to = memory();
-    let wanted = PartCopy::of_new(schema.table, part.id);
+    let wanted = PartCopy::of_new(schema.table, &part);
     let stuck = Faulty { breaks_after: 0, ..Faulty::new(&from, wanted.files) };
     let error = copy_part(&to, &wanted, &stuck, &Unthrottled).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");

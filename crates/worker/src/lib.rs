@@ -20,6 +20,7 @@ mod registration;
 mod replicate;
 mod server;
 mod sweep;
+mod volumes;
 
 pub use merge::MergeSettings;
 pub use node::{SHARED_VOLUME, WorkerConfig, WorkerNode};

@@ -8,12 +8,13 @@ use bytes::Bytes;
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
 use granary_catalog::{NewPart, PartLocation};
-use granary_common::{Error, Result, WorkerId};
+use granary_common::{Error, ErrorKind, Result, WorkerId};
 use granary_execution::{
     ActiveWork, BuiltPart, CopySpec, FileRead, FilterHub, KeySummary, OptimizeSpec, Optimized,
     RemotePartScan, RunningMerge, WorkerApi, WriteSpec, WrittenDeletions, read_held,
 };
 use granary_storage::merge::Unthrottled;
+use granary_storage::ttl::RowEvaluator;
 use granary_storage::{
     ColumnStatistics, Deletions, PartRef, PartStore, Volume, WriteOptions, file_bytes, write_block,
     write_deletions,
@@ -21,7 +22,7 @@ use granary_storage::{
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use crate::merge::Merges;
+use crate::merge::{Merges, skip_indexes};
 use crate::part_ids::LeasedPartIds;
 use crate::replicate::{Receiver, Shipper};
 
@@ -49,6 +50,7 @@ pub struct LocalWorker {
     merges: Arc<Merges>,
     copying: Copying,
     filters: FilterHub,
+    evaluator: Arc<dyn RowEvaluator>,
 }
 
 impl LocalWorker {
@@ -60,6 +62,7 @@ impl LocalWorker {
         active: ActiveWork,
         merges: Arc<Merges>,
         copying: Copying,
+        evaluator: Arc<dyn RowEvaluator>,
     ) -> Self {
         Self {
             worker,
@@ -71,6 +74,7 @@ impl LocalWorker {
             merges,
             copying,
             filters: FilterHub::default(),
+            evaluator,
         }
     }
 
@@ -110,6 +114,7 @@ impl LocalWorker {
         let volume = self.volume(&spec.location)?;
         let options = WriteOptions {
             partitions_per_block_max: spec.partitions_per_block_max,
+            skip: skip_indexes(spec.indexes.clone(), &self.evaluator),
             ..WriteOptions::default()
         };
         write_block(volume, spec.location.clone(), &spec.schema, &*self.ids, block, &options).await
@@ -186,8 +191,15 @@ impl WorkerApi for LocalWorker {
     }
 
     async fn read_file(&self, file: FileRead) -> Result<BoxStream<'static, Result<Bytes>>> {
-        let volume = &self.copying.receiver.volume;
-        file_bytes(volume, file.files, &file.name, file.offset).await
+        let mut missing = Error::not_found(format!("this worker has no file {}", file.name));
+        // A part's files are on one of the worker's volumes; which one, the asker need not know.
+        for volume in self.store.volumes().own() {
+            match file_bytes(volume, file.files, &file.name, file.offset).await {
+                Err(error) if error.kind() == ErrorKind::NotFound => missing = error,
+                outcome => return outcome,
+            }
+        }
+        Err(missing)
     }
 
     async fn offer_filter(&self, id: u64, part: BuiltPart, summary: Arc<KeySummary>) -> Result<()> {

@@ -11,10 +11,11 @@ use granary_common::{Clock, ClusterId, Error, Random, Result, TaskOwner, WorkerI
 use granary_execution::worker_api::MESSAGE_BYTES_MAX;
 use granary_execution::{
     ActiveWork, CatalogDirectory, FragmentChannels, FragmentHost, FunctionSet, MemoryLimits,
-    NodeMemory, PartAccess, WorkerApi, WorkerDirectory, add_fragment_service,
+    NodeMemory, PartAccess, RowExpressions, WorkerApi, WorkerDirectory, add_fragment_service,
 };
 use granary_proto::internal::worker_server::WorkerServer;
-use granary_storage::{PartStore, PartStoreOptions, Volume, VolumeKind, Volumes};
+use granary_storage::PartStore;
+use granary_storage::ttl::RowEvaluator;
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -33,6 +34,7 @@ use crate::part_ids::LeasedPartIds;
 use crate::replicate::{Arrivals, CatchUp, Pace, Receiver, Shipper};
 use crate::server::{ClusterCheck, WorkerService};
 use crate::sweep::Sweeper;
+use crate::volumes::open_store;
 
 /// The name of the shared volume.
 pub const SHARED_VOLUME: &str = "shared";
@@ -110,18 +112,18 @@ impl Parts {
         functions: &dyn FunctionSet,
         joined: &Joined,
     ) -> Result<Parts> {
-        let volume = Arc::new(open_local(folder, joined.id)?);
-        let store = Arc::new(open_store(config, &volume)?);
+        let store = Arc::new(open_store(config, folder, joined.id)?);
         let ids = LeasedPartIds::new(Arc::clone(catalog), joined.id, joined.incarnation);
         let ids = Arc::new(ids);
         let active = ActiveWork::default();
+        let evaluator: Arc<dyn RowEvaluator> = Arc::new(RowExpressions::new(functions));
         let peers: Arc<dyn WorkerDirectory> =
             Arc::new(CatalogDirectory::new(Arc::clone(catalog), BTreeMap::new()));
         let shipper = Shipper::new(joined.id, Arc::clone(&peers), Arc::clone(clock));
         let shipper = Arc::new(shipper);
         let arrivals = Arc::<Arrivals>::default();
         let receiver = Arc::new(Receiver {
-            volume: Arc::clone(&volume),
+            store: Arc::clone(&store),
             workers: peers,
             arrivals: Arc::clone(&arrivals),
         });
@@ -130,6 +132,8 @@ impl Parts {
             ids: Arc::clone(&ids),
             states: functions.states(),
             shipper: Arc::clone(&shipper),
+            evaluator: Arc::clone(&evaluator),
+            clock: Arc::clone(clock),
         };
         let merges = Arc::new(Merges::new(
             joined.id,
@@ -146,6 +150,7 @@ impl Parts {
             active.clone(),
             Arc::clone(&merges),
             Copying { shipper, receiver: Arc::clone(&receiver) },
+            evaluator,
         ));
         let itself: BTreeMap<WorkerId, Arc<dyn WorkerApi>> =
             BTreeMap::from([(joined.id, Arc::clone(&local) as Arc<dyn WorkerApi>)]);
@@ -153,7 +158,8 @@ impl Parts {
         let sweeper = Sweeper::new(
             Arc::clone(catalog),
             Arc::clone(&ids),
-            volume,
+            joined.id,
+            store.volumes().own().map(Arc::clone).collect(),
             merges.replaced(),
             arrivals,
         );
@@ -297,23 +303,6 @@ impl WorkerNode {
         tracing::info!(worker = %self.id, idle, "the worker has stopped");
         idle && ended
     }
-}
-
-fn open_local(folder: &DataFolder, id: WorkerId) -> Result<Volume> {
-    let path = folder.volume();
-    let path = path.to_str().ok_or_else(|| {
-        Error::invalid(format!("the path {} is not valid Unicode", path.display()))
-    })?;
-    Volume::open("local", VolumeKind::Local { worker: id }, path)
-}
-
-fn open_store(config: &WorkerConfig, local: &Arc<Volume>) -> Result<PartStore> {
-    let mut volumes = vec![Arc::clone(local)];
-    if let Some(url) = &config.volume_url {
-        let shared = Volume::open(SHARED_VOLUME, VolumeKind::Shared, url.as_str())?;
-        volumes.push(Arc::new(shared));
-    }
-    Ok(PartStore::new(Volumes::new(volumes), PartStoreOptions::default()))
 }
 
 /// Serves everything that a worker offers, until `stop` or until the owner stops.

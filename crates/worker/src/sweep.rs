@@ -13,8 +13,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use granary_catalog::{Catalog, PartLocation, Snapshot};
-use granary_common::{Clock, PartId, Result, TableId};
-use granary_storage::{Volume, VolumeKind, delete_part, sweep_orphans};
+use granary_common::{Clock, PartId, Result, TableId, WorkerId};
+use granary_storage::{Volume, delete_part, sweep_orphans};
 
 use crate::merge::Replaced;
 use crate::part_ids::LeasedPartIds;
@@ -23,13 +23,14 @@ use crate::replicate::Arrivals;
 /// Before the first sweep, so that a start is not slowed down by it.
 const FIRST_AFTER: Duration = Duration::from_secs(20);
 
-/// Sweeps one local volume.
+/// Sweeps the volumes that only this worker reaches.
 #[derive(Debug)]
 pub struct Sweeper {
     pub catalog: Arc<dyn Catalog>,
     pub ids: Arc<LeasedPartIds>,
-    pub volume: Arc<Volume>,
-    /// The parts on the volume that the catalog named at the last sweep, with their tables.
+    pub volumes: Vec<Arc<Volume>>,
+    worker: WorkerId,
+    /// The parts on the volumes that the catalog named at the last sweep, with their tables.
     seen: BTreeMap<PartId, TableId>,
     /// Parts that were merged away since.
     replaced: Replaced,
@@ -42,11 +43,12 @@ impl Sweeper {
     pub fn new(
         catalog: Arc<dyn Catalog>,
         ids: Arc<LeasedPartIds>,
-        volume: Arc<Volume>,
+        worker: WorkerId,
+        volumes: Vec<Arc<Volume>>,
         replaced: Replaced,
         arrivals: Arc<Arrivals>,
     ) -> Self {
-        Self { catalog, ids, volume, seen: BTreeMap::new(), replaced, arrivals }
+        Self { catalog, ids, volumes, worker, seen: BTreeMap::new(), replaced, arrivals }
     }
 
     /// Sweeps every `interval`, for ever.
@@ -67,26 +69,30 @@ impl Sweeper {
         let leases = self.ids.hold_leases().await;
         self.arrivals.begin_sweep();
         let snapshot = self.catalog.read_latest().await?;
-        let present = named(&snapshot, &self.volume.kind);
+        let present = named(&snapshot, self.worker);
         let claim = |part: PartId| {
             let is_kept = present.contains_key(&part) || snapshot.is_leased(part);
             if is_kept { None } else { self.arrivals.leave(part) }
         };
-        let swept = sweep_orphans(&self.volume, claim).await?;
-        drop(leases);
-        if !swept.deleted.is_empty() {
-            tracing::info!(
-                parts = swept.deleted.len(),
-                bytes = swept.bytes,
-                "deleted part files that nothing refers to"
-            );
+        for volume in &self.volumes {
+            let swept = sweep_orphans(volume, claim).await?;
+            if !swept.deleted.is_empty() {
+                tracing::info!(
+                    parts = swept.deleted.len(),
+                    bytes = swept.bytes,
+                    volume = volume.name,
+                    "deleted part files that nothing refers to"
+                );
+            }
         }
+        drop(leases);
         self.delete_departed(present).await
     }
 
     /// Deletes the files of parts that the catalog has named here and does not any more.
     async fn delete_departed(&mut self, present: BTreeMap<PartId, TableId>) -> Result<()> {
         self.seen.extend(std::mem::take(&mut *self.replaced.lock()));
+
         let departed: Vec<(PartId, TableId)> = self
             .seen
             .iter()
@@ -99,7 +105,10 @@ impl Sweeper {
                 kept.push((part, table));
                 continue;
             };
-            delete_part(&self.volume, table, part).await?;
+            // It is on one of them.
+            for volume in &self.volumes {
+                delete_part(volume, table, part).await?;
+            }
             tracing::debug!(%part, "deleted the files of a part that has left the catalog");
             self.seen.remove(&part);
         }
@@ -109,17 +118,15 @@ impl Sweeper {
     }
 }
 
-/// The parts whose files a volume holds as the catalog has it, with the table in their path; those of
-/// inserts that are under way included. A part may show the files of another one; those are kept as
-/// long as either is there.
-fn named(snapshot: &Snapshot, volume: &VolumeKind) -> BTreeMap<PartId, TableId> {
-    // A shared volume is swept of what no lease covers; whose parts they were is not known here.
-    let VolumeKind::Local { worker } = volume else { return BTreeMap::new() };
+/// The parts whose files a worker's own volumes hold as the catalog has it, with the table in their
+/// path; those of inserts that are under way included. A part may show the files of another one;
+/// those are kept as long as either is there.
+fn named(snapshot: &Snapshot, worker: WorkerId) -> BTreeMap<PartId, TableId> {
     let parts = snapshot.tables.values().flat_map(|state| state.parts.values());
     let staged = snapshot.staged.values().flat_map(|insert| insert.parts.iter());
     let parts = parts.map(|part| &**part).chain(staged);
     let here = parts.filter(|part| match &part.location {
-        PartLocation::Local { copies } => copies.contains(worker),
+        PartLocation::Local { copies, .. } => copies.contains(&worker),
         PartLocation::Shared { .. } => false,
     });
     here.map(|part| part.file_owner()).map(|(table, part)| (part, table)).collect()
@@ -128,7 +135,8 @@ fn named(snapshot: &Snapshot, volume: &VolumeKind) -> BTreeMap<PartId, TableId> 
 #[cfg(test)]
 mod tests {
     use granary_catalog::MemoryCatalog;
-    use granary_common::{SystemClock, WorkerId};
+    use granary_common::SystemClock;
+    use granary_storage::VolumeKind;
 
     use super::*;
 
@@ -152,7 +160,8 @@ mod tests {
             let sweeper = Sweeper::new(
                 shared,
                 ids,
-                Arc::new(volume),
+                worker,
+                vec![Arc::new(volume)],
                 Replaced::default(),
                 Arc::clone(&arrivals),
             );

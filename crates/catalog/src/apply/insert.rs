@@ -263,7 +263,7 @@ pub(super) fn check_part(draft: &Draft, part: &NewPart) -> Result<()> {
             part.id
         )));
     }
-    if matches!(&part.location, PartLocation::Local { copies } if copies.is_empty()) {
+    if matches!(&part.location, PartLocation::Local { copies, .. } if copies.is_empty()) {
         return Err(Error::internal(format!("part {} has no copy", part.id)));
     }
     Ok(())

@@ -13,6 +13,10 @@ pub(super) fn commit(draft: &mut Draft, merge: &MergeParts) -> Result<Outcome> {
     let MergeParts { table, bucket, .. } = *merge;
     let under = (merge.epoch, merge.in_sync_version);
     insert::check_leadership(draft, table, bucket, under, &merge.synced)?;
+    let row = &table::find(draft, table)?.table;
+    if row.options.ttl_version != merge.ttl_version {
+        return Err(Error::conflict(format!("the TTL of table '{}' changed meanwhile", row.name)));
+    }
     let mut inputs = Vec::with_capacity(merge.inputs.len());
     for known in &merge.inputs {
         inputs.push(insert::known_part(draft, table, bucket, known)?);
@@ -24,6 +28,9 @@ pub(super) fn commit(draft: &mut Draft, merge: &MergeParts) -> Result<Outcome> {
     ) else {
         return Err(Error::internal("a merge has no inputs"));
     };
+    if merge.is_move {
+        check_move(merge, &inputs)?;
+    }
     let version = draft.version();
     for output in &merge.outputs {
         insert::check_part(draft, &output.part)?;
@@ -32,6 +39,9 @@ pub(super) fn commit(draft: &mut Draft, merge: &MergeParts) -> Result<Outcome> {
         let mut part = insert::new_part(draft, of, &output.part);
         part.inserted = (first, last);
         part.level = level + 1;
+        if let (true, [moved]) = (merge.is_move, inputs.as_slice()) {
+            (part.level, part.schema_version) = (moved.level, moved.schema_version);
+        }
         if let Some((rows, content)) = &output.deletions {
             let vector = DeletionVector { since: version, rows: *rows, content: content.clone() };
             part.deletions.push(vector);
@@ -42,6 +52,13 @@ pub(super) fn commit(draft: &mut Draft, merge: &MergeParts) -> Result<Outcome> {
         draft.put(Row::Part(Part { removed: Some(version), ..input }));
     }
     Ok(Outcome::Done)
+}
+
+fn check_move(merge: &MergeParts, inputs: &[Part]) -> Result<()> {
+    match (inputs, merge.outputs.as_slice()) {
+        ([input], [output]) if input.rows == output.part.rows => Ok(()),
+        _ => Err(Error::internal("a move has one part, with as many rows as before")),
+    }
 }
 
 pub(super) fn set_stopped(

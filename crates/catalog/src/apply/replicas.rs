@@ -119,7 +119,7 @@ fn changed(
     known: &KnownPart,
     mut part: Part,
 ) -> Result<Option<Part>> {
-    let PartLocation::Local { copies } = &mut part.location else { return Ok(None) };
+    let PartLocation::Local { copies, .. } = &mut part.location else { return Ok(None) };
     let has = copies.contains(&change.worker);
     let fits = match change.change {
         CopyChange::Added => {
@@ -164,7 +164,7 @@ pub(super) fn check_copies(
     index: BucketIndex,
     part: &NewPart,
 ) -> Result<()> {
-    let PartLocation::Local { copies } = &part.location else { return Ok(()) };
+    let PartLocation::Local { copies, .. } = &part.location else { return Ok(()) };
     let now = bucket(draft, table, index)?;
     if let Some(missing) = now.in_sync.iter().find(|worker| !copies.contains(worker)) {
         return Err(Error::conflict(format!(
@@ -189,7 +189,8 @@ pub(super) fn check_deletions(
     content: &DeletionContent,
     synced: &[WorkerId],
 ) -> Result<()> {
-    let (DeletionContent::File { .. }, PartLocation::Local { copies }) = (content, &part.location)
+    let (DeletionContent::File { .. }, PartLocation::Local { copies, .. }) =
+        (content, &part.location)
     else {
         return Ok(());
     };

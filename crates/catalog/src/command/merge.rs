@@ -21,6 +21,14 @@ pub struct MergeParts {
     pub inputs: Vec<KnownPart>,
     /// None when no row is left.
     pub outputs: Vec<MergedPart>,
+    /// [`TableOptions::ttl_version`] of the rules that were applied.
+    ///
+    /// [`TableOptions::ttl_version`]: crate::TableOptions::ttl_version
+    #[serde(default)]
+    pub ttl_version: u64,
+    /// Whether the output is its one input on another volume, row by row.
+    #[serde(default)]
+    pub is_move: bool,
 }
 
 /// A part that a merge made.

@@ -6,8 +6,10 @@ mod mutation;
 mod part;
 mod refresh;
 mod scalar;
+mod skip_index;
 mod table;
 mod token;
+mod ttl;
 mod view;
 mod worker;
 
@@ -19,10 +21,12 @@ pub use refresh::{
     RefreshFailure, RefreshRun, RefreshSchedule, RefreshStep, RefreshSuccess, ViewRefresh,
 };
 pub use scalar::{KeyRange, PartitionValue, Scalar};
+pub use skip_index::{BoundIndex, IndexKind, SkipIndex};
 pub use table::{
     Column, ColumnDefault, ColumnRole, Database, Distribution, EarlierColumn, EngineKind,
-    KeyExpression, Projection, SkipIndex, Table, TableEngine, TableOptions,
+    KeyExpression, Projection, Table, TableEngine, TableOptions,
 };
 pub use token::{InsertToken, StagedInsert, StagedTarget};
+pub use ttl::{RollUp, RowExpression, TtlAction, TtlPlace, TtlRule};
 pub use view::{View, ViewKind};
 pub use worker::{PartIdRange, Worker, WorkerState};

@@ -6,10 +6,24 @@ use super::{KeyRange, PartitionValue};
 /// Where a part's files are.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PartLocation {
-    /// On the local volumes of these workers.
-    Local { copies: Vec<WorkerId> },
+    /// On the local volumes of these workers: their data folders, or their disks of this name.
+    Local {
+        copies: Vec<WorkerId>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        disk: Option<String>,
+    },
     /// Once, on the shared volume of this name.
     Shared { volume: String },
+}
+
+impl PartLocation {
+    /// The disk of a local part, when it is not in the data folder.
+    pub fn disk(&self) -> Option<&str> {
+        match self {
+            PartLocation::Local { disk, .. } => disk.as_deref(),
+            PartLocation::Shared { .. } => None,
+        }
+    }
 }
 
 /// Which rows of a part are deleted, from a version on.

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use granary_common::{CatalogVersion, ColumnId, DatabaseId, TableId};
 use serde::{Deserialize, Serialize};
 
-use super::Scalar;
+use super::{RowExpression, Scalar, SkipIndex, TtlRule};
 use crate::types::ColumnType;
 
 /// A database.
@@ -145,7 +145,7 @@ pub struct Column {
     /// `CODEC(...)` as written; it has no effect.
     #[serde(default)]
     pub codec: Option<String>,
-    /// `TTL expr` as written; it has no effect.
+    /// `TTL expr` as written; the rule is one of [`TableOptions::rules`].
     #[serde(default)]
     pub ttl: Option<String>,
 }
@@ -187,17 +187,6 @@ impl Column {
     }
 }
 
-/// A data-skipping index. Kept so that it is shown again; parts keep statistics of every column
-/// anyway.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SkipIndex {
-    pub name: String,
-    pub expression: String,
-    /// As `minmax` or `bloom_filter(0.01)`.
-    pub kind: String,
-    pub granularity: u64,
-}
-
 /// A projection. Kept so that it is shown again; queries are answered from the table itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Projection {
@@ -206,7 +195,7 @@ pub struct Projection {
     pub query: String,
 }
 
-/// Clauses of a table that this version keeps and does not act on.
+/// Clauses of a table beside its columns and keys.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TableOptions {
     #[serde(default)]
@@ -216,6 +205,16 @@ pub struct TableOptions {
     /// The rules after `TTL` as written.
     #[serde(default)]
     pub ttl: Option<String>,
+    /// The same, bound, and those of columns.
+    #[serde(default)]
+    pub rules: Vec<TtlRule>,
+    /// What the expressions of PARTITION BY mean, by their places; `None` for a plain column, and
+    /// where a table was made before this was kept.
+    #[serde(default)]
+    pub partition_expressions: Vec<Option<RowExpression>>,
+    /// Moves when the rules change, so that no merge takes rows away by rules that are gone.
+    #[serde(default)]
+    pub ttl_version: u64,
 }
 
 /// An expression of ORDER BY or PARTITION BY, and the column that holds its values.

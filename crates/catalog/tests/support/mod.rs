@@ -83,7 +83,7 @@ impl Bench {
         // A leader that is not in sync yet writes as well.
         let mut copies = vec![bucket.leader];
         copies.extend(bucket.in_sync.iter().filter(|worker| **worker != bucket.leader));
-        let location = PartLocation::Local { copies: copies.clone() };
+        let location = PartLocation::Local { copies: copies.clone(), disk: None };
         let part =
             |id: &u64| NewPart { location: location.clone(), ..new_part(*id, bucket.leader) };
         let parts = parts.iter().map(part).collect();
@@ -144,7 +144,7 @@ pub fn new_part(id: u64, worker: WorkerId) -> NewPart {
         rows: 10,
         bytes: 100,
         key_range: None,
-        location: PartLocation::Local { copies: vec![worker] },
+        location: PartLocation::Local { copies: vec![worker], disk: None },
     }
 }
 

@@ -9,14 +9,18 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef};
 use arrow::datatypes::DataType;
-use granary_catalog::{CommandBody, Part, Scalar, Snapshot, Table, View};
+use granary_catalog::{CommandBody, Part, Partitions, Scalar, Snapshot, Table, View};
 use granary_common::{ColumnId, Error, ErrorKind, Result};
 use granary_sql::{
-    AlterSource, AlterTable, AlteredTable, Notice, Statement, TableName, TableSource, Update,
-    alter_table, resolve_table,
+    AlterAction, AlterSource, AlterTable, AlteredTable, Notice, Rebuilt, Statement, TableName,
+    TableSource, Update, alter_table, resolve_table,
 };
+use granary_storage::volume::tiers::DEFAULT_POLICY;
 use granary_storage::{scalar_at, to_arrow_scalar};
 
+use super::merges::{materialize_index, materialize_ttl};
+use super::partitions_of;
+use super::tiers::{check_policy, unknown_places};
 use crate::core::Coordinator;
 use crate::mutate::mutate;
 use crate::query::StatementRequest;
@@ -37,6 +41,13 @@ pub(super) async fn alter(
         let table = resolve_table(&snapshot, &request.session.database, &alter.table)?;
         let AlteredTable { command, preparation, notices: more } =
             altered(core, request, alter, &snapshot, &table, &prepared)?;
+        let policy = command.settings.get("storage_policy");
+        check_policy(&core.config.tiers, policy)?;
+        let policy = policy.map_or(DEFAULT_POLICY, String::as_str);
+        let places = match command.options.rules == table.options.rules {
+            true => Vec::new(),
+            false => unknown_places(&core.config.tiers, policy, &command.options),
+        };
         let outcome = match preparation {
             None => {
                 let command = CommandBody::AlterTable(Box::new(command));
@@ -51,7 +62,8 @@ pub(super) async fn alter(
         match outcome {
             Ok(None) => {
                 notices.extend(more);
-                return Ok(());
+                notices.extend(places);
+                return materialize(core, request, alter).await;
             }
             Ok(Some(columns)) => {
                 if let Err(error) = rewrite(core, request, &snapshot, &table).await {
@@ -67,6 +79,38 @@ pub(super) async fn alter(
             Err(error) => return Err(error),
         }
     }
+}
+
+/// What the statement asks for beside the change of the table's row.
+async fn materialize(
+    core: &Arc<Coordinator>,
+    request: &StatementRequest,
+    alter: &AlterTable,
+) -> Result<()> {
+    for action in &alter.actions {
+        let (partition, index) = match action {
+            AlterAction::MaterializeTtl(partition) => (partition, None),
+            AlterAction::Rebuild { what: Rebuilt::Index, name, partition, .. } => {
+                (partition, Some(name))
+            }
+            _ => continue,
+        };
+        let snapshot = core.with.catalog.read_latest().await?;
+        let table = resolve_table(&snapshot, &request.session.database, &alter.table)?;
+        let partitions = match partition {
+            None => Partitions::All,
+            Some(clause) => {
+                let settings = parse_settings(&request.session.settings)?;
+                let state = core.session_state(&snapshot, &request.session, &settings)?;
+                partitions_of(&snapshot, &table, clause, &state)?
+            }
+        };
+        match index {
+            Some(name) => materialize_index(core, &table, partitions, name).await?,
+            None => materialize_ttl(core, &table, partitions).await?,
+        }
+    }
+    Ok(())
 }
 
 fn altered(

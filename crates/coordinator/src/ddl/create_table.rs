@@ -8,7 +8,9 @@ use granary_sql::{
     CreateTable, Notice, TableName, TableSource, alias_arguments, bind_query, create_table,
     query_columns, resolve_name,
 };
+use granary_storage::volume::tiers::DEFAULT_POLICY;
 
+use super::tiers::{check_policy, unknown_places};
 use crate::core::Coordinator;
 use crate::insert::insert_query;
 use crate::query::StatementRequest;
@@ -46,6 +48,10 @@ pub(super) async fn create(
     };
     let (table, more) = create_table(create, source)?;
     notices.extend(more.into_iter().filter(|notice| !create.notices.contains(notice)));
+    let policy = table.settings.get("storage_policy");
+    check_policy(&core.config.tiers, policy)?;
+    let policy = policy.map_or(DEFAULT_POLICY, String::as_str);
+    notices.extend(unknown_places(&core.config.tiers, policy, &table.options));
     let command = CommandBody::CreateTable { table, if_not_exists: create.if_not_exists };
     core.with.catalog.execute(command).await?;
     match create.query {

@@ -53,6 +53,9 @@ pub(super) async fn optimize(
         is_final: optimize.is_final,
         is_cleanup: optimize.is_cleanup,
         deduplicate_by,
+        is_ttl: false,
+        relocation: None,
+        index: None,
     };
     let done = merged_by_leaders(core, spec).await?;
     tracing::debug!(
@@ -65,6 +68,47 @@ pub(super) async fn optimize(
     Ok(())
 }
 
+/// MATERIALIZE TTL: rows that are due by now are treated when this returns.
+pub(super) async fn materialize_ttl(
+    core: &Arc<Coordinator>,
+    table: &Table,
+    partitions: Partitions,
+) -> Result<()> {
+    let spec = OptimizeSpec {
+        table: table.id,
+        buckets: Vec::new(),
+        partitions,
+        is_final: false,
+        is_cleanup: false,
+        deduplicate_by: None,
+        is_ttl: true,
+        relocation: None,
+        index: None,
+    };
+    merged_by_leaders(core, spec).await.map(drop)
+}
+
+/// MATERIALIZE INDEX: every part that is there by now has the index when this returns.
+pub(super) async fn materialize_index(
+    core: &Arc<Coordinator>,
+    table: &Table,
+    partitions: Partitions,
+    name: &str,
+) -> Result<()> {
+    let spec = OptimizeSpec {
+        table: table.id,
+        buckets: Vec::new(),
+        partitions,
+        is_final: false,
+        is_cleanup: false,
+        deduplicate_by: None,
+        is_ttl: false,
+        relocation: None,
+        index: Some(name.to_owned()),
+    };
+    merged_by_leaders(core, spec).await.map(drop)
+}
+
 /// Whether rows that are equal in `columns` are always in the same bucket.
 fn meet_in_a_bucket(table: &Table, columns: &[ColumnId]) -> bool {
     match &table.distribution {
@@ -75,7 +119,10 @@ fn meet_in_a_bucket(table: &Table, columns: &[ColumnId]) -> bool {
 }
 
 /// Sends the merges to the leaders; buckets whose leader changed are asked for again.
-async fn merged_by_leaders(core: &Arc<Coordinator>, spec: OptimizeSpec) -> Result<Optimized> {
+pub(super) async fn merged_by_leaders(
+    core: &Arc<Coordinator>,
+    spec: OptimizeSpec,
+) -> Result<Optimized> {
     let mut done = Optimized::default();
     let mut backoff = None;
     let mut left: Option<Vec<BucketIndex>> = None;

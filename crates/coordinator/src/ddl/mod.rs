@@ -11,6 +11,7 @@ mod create_table;
 mod merges;
 mod partitions;
 mod show;
+mod tiers;
 
 use std::sync::Arc;
 

@@ -14,6 +14,7 @@ use granary_sql::{
 };
 use granary_storage::scalar_at;
 
+use super::tiers::relocate;
 use crate::core::Coordinator;
 use crate::query::StatementRequest;
 use crate::session::parse_settings;
@@ -41,6 +42,9 @@ pub(super) async fn alter(
     let copy = |from, to, partitions, replace, remove| {
         CommandBody::CopyPartitions(CopyPartitions { from, to, partitions, replace, remove })
     };
+    if let PartitionCommand::Relocate { part, place } = &alter.command {
+        return relocate(core, &table, partitions, *part, place).await;
+    }
     let command = match &alter.command {
         PartitionCommand::Drop => change(PartitionChange::Drop(partitions)),
         PartitionCommand::Detach => change(PartitionChange::Detach(partitions)),
@@ -51,6 +55,9 @@ pub(super) async fn alter(
         }
         PartitionCommand::AttachFrom(from) => {
             copy(other(from)?, table.id, partitions, false, false)
+        }
+        PartitionCommand::Relocate { .. } => {
+            return Err(Error::internal("a move to a disk is no change of the catalog"));
         }
         PartitionCommand::MoveTo(to) => copy(table.id, other(to)?, partitions, false, true),
     };

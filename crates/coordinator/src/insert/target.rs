@@ -11,9 +11,10 @@ use datafusion::execution::SessionState;
 use futures::stream::{StreamExt, TryStreamExt};
 use granary_catalog::replication::{CopyTargets, leave_behind};
 use granary_catalog::{
-    Bucket, BucketWrite, InsertToken, PartLocation, Snapshot, Table, TableState, TableWrite,
+    BoundIndex, Bucket, BucketWrite, InsertToken, PartLocation, Snapshot, Table, TableState,
+    TableWrite,
 };
-use granary_common::{BucketIndex, Error, Result, TableId};
+use granary_common::{BucketIndex, Error, Result, TableId, WorkerId};
 use granary_execution::WriteSpec;
 use granary_sql::{Notice, RowProjection, resolve_table};
 use granary_storage::PartSchema;
@@ -299,7 +300,7 @@ impl Target {
             Error::internal(format!("cutting a block into buckets failed: {error}"))
         })??;
         // Boxed: what a bucket's write holds would else lie on the stack of every statement.
-        let write = |(index, rows)| Box::pin(self.write_bucket(core, index, rows));
+        let write = |(index, rows)| Box::pin(self.write_bucket(core, index, rows, turn));
         let writes = pieces.into_iter().map(write);
         let mut buckets: Vec<BucketWrite> = futures::stream::iter(writes)
             .buffer_unordered(core.config.limits.bucket_writes_max)
@@ -314,6 +315,7 @@ impl Target {
         core: &Coordinator,
         index: BucketIndex,
         rows: RecordBatch,
+        turn: u64,
     ) -> Result<BucketWrite> {
         // Who leads and holds the bucket may have changed since the rows were bound.
         let newest = core.with.catalog.snapshot();
@@ -322,15 +324,16 @@ impl Target {
         let spec = WriteSpec {
             schema: self.part_schema.clone(),
             bucket: index,
-            location: PartLocation::Local { copies: vec![leader] },
+            location: self.location(core, leader, turn),
             copies: CopyTargets::of(&newest, state, bucket),
             partitions_per_block_max: self.partitions_per_block_max,
+            indexes: self.indexes(),
         };
         let worker = core.with.workers.api(leader)?;
         let writing = worker.write_block(spec, rows);
         let parts = while_alive(core, Some(vec![leader]), writing).await?;
         let (synced, in_sync_version) = match parts.first().map(|part| &part.location) {
-            Some(PartLocation::Local { copies }) => {
+            Some(PartLocation::Local { copies, .. }) => {
                 let version = leave_behind(&*core.with.catalog, bucket, copies).await?;
                 (copies.clone(), version)
             }
@@ -350,6 +353,18 @@ impl Target {
                 false => Some(self.bucket(&self.snapshot, index)?.1.upsert_version),
             },
         })
+    }
+
+    /// Skip indexes of new parts.
+    fn indexes(&self) -> Vec<BoundIndex> {
+        let indexes = self.table.options.indexes.iter();
+        indexes.filter_map(|index| index.bound.clone()).collect()
+    }
+
+    /// Where the leader puts new parts: on a disk of the first volume of the table's policy.
+    fn location(&self, core: &Coordinator, leader: WorkerId, turn: u64) -> PartLocation {
+        let tiers = &core.config.tiers;
+        tiers.location(tiers.first_disk(&self.table, turn), leader)
     }
 
     fn bucket<'a>(

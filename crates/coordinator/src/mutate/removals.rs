@@ -179,7 +179,7 @@ async fn loss(
 async fn written(core: &Coordinator, part: PartRef, rows: Deletions) -> Result<WrittenDeletions> {
     let live: Vec<WorkerId> = core.with.workers.live().into_iter().map(|(id, _)| id).collect();
     let holder = match &part.location {
-        PartLocation::Local { copies } => copies.iter().find(|worker| live.contains(worker)),
+        PartLocation::Local { copies, .. } => copies.iter().find(|worker| live.contains(worker)),
         PartLocation::Shared { .. } => live.first(),
     };
     let holder = *holder
@@ -192,7 +192,7 @@ async fn written(core: &Coordinator, part: PartRef, rows: Deletions) -> Result<W
 /// A copy that did not take the vector is none any more; the statement then begins anew. Kind
 /// `Conflict` when there is one.
 async fn check_copies(core: &Coordinator, part: &Part, new: &NewDeletions) -> Result<()> {
-    let (DeletionContent::File { .. }, PartLocation::Local { copies }) =
+    let (DeletionContent::File { .. }, PartLocation::Local { copies, .. }) =
         (&new.content, &part.location)
     else {
         return Ok(());

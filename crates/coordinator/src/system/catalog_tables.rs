@@ -8,6 +8,7 @@ use granary_catalog::{
 };
 use granary_common::{ColumnId, WorkerId};
 use granary_sql::{show_create_table, show_create_view};
+use granary_storage::volume::tiers::disk_of;
 
 use super::columns::Columns;
 use super::partitions::partition_text;
@@ -290,6 +291,7 @@ pub(super) fn parts(view: &View) -> Columns {
         .texts("location", rows.iter().map(|(_, _, part)| location_text(&part.location)))
         .numbers("copies", rows.iter().map(|(_, _, part)| copies(view, part, false)))
         .numbers("live_copies", rows.iter().map(|(_, _, part)| copies(view, part, true)))
+        .texts("disk_name", rows.iter().map(|(_, _, part)| disk_of(part)))
         .numbers("schema_version", part(|part| part.schema_version))
         .numbers("added_version", part(|part| part.added.0))
 }
@@ -301,15 +303,15 @@ fn copies(view: &View, part: &Part, live: bool) -> u64 {
         row.is_some_and(|row| row.state == WorkerState::Alive)
     };
     match &part.location {
-        PartLocation::Local { copies } if live => copies.iter().filter(is_alive).count() as u64,
-        PartLocation::Local { copies } => copies.len() as u64,
+        PartLocation::Local { copies, .. } if live => copies.iter().filter(is_alive).count() as u64,
+        PartLocation::Local { copies, .. } => copies.len() as u64,
         PartLocation::Shared { .. } => 1,
     }
 }
 
 fn location_text(location: &PartLocation) -> String {
     match location {
-        PartLocation::Local { copies } => {
+        PartLocation::Local { copies, .. } => {
             let workers: Vec<String> = copies.iter().map(ToString::to_string).collect();
             format!("local: {}", workers.join(", "))
         }
@@ -326,7 +328,7 @@ pub(super) fn workers(view: &View) -> Columns {
     };
     let holds = |worker: WorkerId, of: fn(&Part) -> u64| {
         let held = parts.iter().filter(|(_, _, part)| match &part.location {
-            PartLocation::Local { copies } => copies.contains(&worker),
+            PartLocation::Local { copies, .. } => copies.contains(&worker),
             PartLocation::Shared { .. } => false,
         });
         held.map(|(_, _, part)| of(part)).sum::<u64>()

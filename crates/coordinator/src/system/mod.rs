@@ -11,6 +11,7 @@ mod merges;
 mod mutations;
 mod node_tables;
 mod partitions;
+mod tiers;
 mod view_refreshes;
 
 use std::sync::Arc;
@@ -29,11 +30,12 @@ use columns::Columns;
 /// The schemas beside the users' databases.
 pub const SCHEMAS: [&str; 2] = ["information_schema", "system"];
 
-const SYSTEM_TABLES: [&str; 15] = [
+const SYSTEM_TABLES: [&str; 17] = [
     "bucket_replicas",
     "buckets",
     "columns",
     "databases",
+    "disks",
     "functions",
     "merges",
     "movements",
@@ -42,6 +44,7 @@ const SYSTEM_TABLES: [&str; 15] = [
     "parts",
     "queries",
     "settings",
+    "storage_policies",
     "tables",
     "view_refreshes",
     "workers",
@@ -116,6 +119,8 @@ impl SystemSchema {
             ("system", "workers") => catalog_tables::workers(view),
             ("system", "mutations") => mutations::mutations(view),
             ("system", "view_refreshes") => view_refreshes::view_refreshes(view),
+            ("system", "disks") => tiers::disks(view),
+            ("system", "storage_policies") => tiers::storage_policies(view),
             ("system", "queries") => node_tables::queries(view),
             ("system", "functions") => node_tables::functions(),
             ("system", "settings") => node_tables::settings(view)?,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use granary_common::{BucketIndex, ColumnId, WorkerId};
 use granary_storage::merge::CollapseRule;
-use granary_storage::{Filter, PartRef, PartSchema};
+use granary_storage::{Filter, PartRef, PartSchema, SkipHint};
 use serde::{Deserialize, Serialize};
 
 /// Rows of a work unit at most, so that no thread is left with one long unit.
@@ -68,6 +68,9 @@ pub struct ScanSpec {
     /// What becomes of rows with equal sort keys, for FINAL. The layout is by buckets then, and the
     /// filter only over the sort key.
     pub collapse: Option<CollapseRule>,
+    /// What skip indexes are asked; none of a scan that collapses.
+    #[serde(default)]
+    pub hints: Vec<SkipHint>,
 }
 
 impl ScanSpec {
@@ -217,7 +220,7 @@ pub(crate) mod tests {
                 files: (TableId(1), PartId(index as u64)),
                 rows_deleted: 0,
                 deletions: None,
-                location: PartLocation::Local { copies: vec![WorkerId(1)] },
+                location: PartLocation::Local { copies: vec![WorkerId(1)], disk: None },
                 rows: *rows,
                 bytes: rows * 8,
                 schema_version: 1,
@@ -237,6 +240,7 @@ pub(crate) mod tests {
             ordered_by: 0,
             layout,
             collapse: None,
+            hints: Vec::new(),
         }
     }
 

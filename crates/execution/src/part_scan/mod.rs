@@ -250,6 +250,10 @@ impl DisplayAs for PartScanExec {
         if let Some(filter) = filter {
             write!(f, ", filter={}", DisplayFilter { filter, spec: &self.spec })?;
         }
+        if !self.spec.hints.is_empty() {
+            let names: Vec<&str> = self.spec.hints.iter().map(|hint| hint.name.as_str()).collect();
+            write!(f, ", indexes=[{}]", names.join(", "))?;
+        }
         if !self.residual.is_empty() {
             let all: Vec<String> = self.residual.iter().map(ToString::to_string).collect();
             write!(f, ", runtime_filters=[{}]", all.join(", "))?;

@@ -51,7 +51,7 @@ impl ExecutionPlan for PartScanExec {
         if partition >= self.spec.layout.partitions() {
             return internal_err!("PartScanExec has no partition {partition}");
         }
-        let metrics = ScanMetrics::new(&self.metrics, partition);
+        let metrics = ScanMetrics::new(&self.metrics, partition, &self.spec.hints);
         let Some(queue) = self.queue(partition) else {
             return internal_err!("PartScanExec has no units for partition {partition}");
         };

@@ -7,7 +7,7 @@ use datafusion::execution::TaskContext;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use granary_common::{Error, ErrorKind, Result};
-use granary_storage::{Deletions, OpenPart, PartRef, PartScan, PartSchema, PartStore};
+use granary_storage::{Deletions, OpenPart, PartRef, PartScan, PartSchema, PartStore, SkipHint};
 
 use arrow::record_batch::RecordBatch;
 
@@ -37,10 +37,19 @@ impl PartAccess {
 }
 
 /// What the index let a reader skip.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Skipped {
     pub granules_total: u64,
     pub granules_selected: u64,
+    /// What each skip index did, in the order of the hints.
+    pub by_index: Vec<SkippedByIndex>,
+}
+
+/// What a skip index let a reader skip.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SkippedByIndex {
+    pub granules_total: u64,
+    pub granules_left: u64,
 }
 
 /// Batches of one part.
@@ -57,30 +66,42 @@ pub async fn read_held(
     part: &PartRef,
     scan: PartScan,
 ) -> Result<PartRead> {
-    Ok(read_open(&*store.open(part).await?, schema, scan))
+    let open = store.open(part).await?;
+    read_open(store, part, &open, schema, scan).await
 }
 
 /// The same of an open part.
-fn read_open(open: &OpenPart, schema: Arc<PartSchema>, mut scan: PartScan) -> PartRead {
+async fn read_open(
+    store: &PartStore,
+    part: &PartRef,
+    open: &OpenPart,
+    schema: Arc<PartSchema>,
+    mut scan: PartScan,
+) -> Result<PartRead> {
     let mut skipped = Skipped::default();
-    if let Some(filter) = &scan.filter {
-        let pruned = open.prune(filter);
-        let ranges = match scan.rows.take() {
+    let hints = std::mem::take(&mut scan.hints);
+    if scan.filter.is_some() || !hints.is_empty() {
+        let pruned = match &scan.filter {
+            Some(filter) => open.prune(filter),
+            None => open.all_rows(),
+        };
+        let mut ranges = match scan.rows.take() {
             Some(wanted) => intersect(&wanted, &pruned.ranges),
             None => pruned.ranges,
         };
         let granularity = open.granularity().max(1);
-        let selected = ranges.iter().map(|range| (range.end - range.start).div_ceil(granularity));
+        let by_index = ask_indexes(store, part, &hints, &mut ranges, granularity).await?;
         skipped = Skipped {
             granules_total: pruned.granules_total,
-            granules_selected: selected.sum::<u64>().min(pruned.granules_selected),
+            granules_selected: granules(&ranges, granularity).min(pruned.granules_selected),
+            by_index,
         };
         if ranges.is_empty() {
-            return PartRead { batches: stream::empty().boxed(), remote: false, skipped };
+            return Ok(PartRead { batches: stream::empty().boxed(), remote: false, skipped });
         }
         scan.rows = Some(ranges);
     }
-    PartRead { batches: open.scan(schema, scan), remote: false, skipped }
+    Ok(PartRead { batches: open.scan(schema, scan), remote: false, skipped })
 }
 
 /// Reads a part that `store` holds without `hidden` rows.
@@ -91,7 +112,35 @@ pub async fn read_without(
     hidden: Arc<Deletions>,
     scan: PartScan,
 ) -> Result<PartRead> {
-    Ok(read_open(&*store.open_without(part, hidden).await?, schema, scan))
+    let open = store.open_without(part, hidden).await?;
+    read_open(store, part, &open, schema, scan).await
+}
+
+/// Leaves of `ranges` what the skip indexes of the part let pass.
+async fn ask_indexes(
+    store: &PartStore,
+    part: &PartRef,
+    hints: &[SkipHint],
+    ranges: &mut Vec<Range<u64>>,
+    granularity: u64,
+) -> Result<Vec<SkippedByIndex>> {
+    let mut by_index = Vec::with_capacity(hints.len());
+    for hint in hints {
+        let granules_total = granules(ranges, granularity);
+        // What is left to no other index need not be asked of this one.
+        if granules_total > 0
+            && let Some(file) = store.skip_file(part, &hint.file).await?
+        {
+            *ranges = intersect(ranges, &file.ranges(&hint.term));
+        }
+        let granules_left = granules(ranges, granularity);
+        by_index.push(SkippedByIndex { granules_total, granules_left });
+    }
+    Ok(by_index)
+}
+
+fn granules(ranges: &[Range<u64>], granularity: u64) -> u64 {
+    ranges.iter().map(|range| (range.end - range.start).div_ceil(granularity)).sum()
 }
 
 /// Reads a part wherever it is: here if it is here, else on the first of its holders that answers. A

@@ -20,7 +20,7 @@ use datafusion::physical_plan::metrics::{
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
 use granary_common::ColumnId;
-use granary_storage::{Deletions, PartScan};
+use granary_storage::{Deletions, PartScan, SkipHint};
 use parking_lot::Mutex;
 
 use super::layout::{ScanSpec, Unit};
@@ -46,12 +46,21 @@ pub struct ScanMetrics {
     granules_total: Count,
     granules_selected: Count,
     rows_dropped: Count,
+    /// Granules before and after each skip index, in the order of the scan's hints.
+    indexes: Vec<(Count, Count)>,
 }
 
 impl ScanMetrics {
-    /// The counters of `partition`.
-    pub fn new(set: &ExecutionPlanMetricsSet, partition: usize) -> Self {
+    /// The counters of `partition` of a scan with these hints.
+    pub fn new(set: &ExecutionPlanMetricsSet, partition: usize, hints: &[SkipHint]) -> Self {
         let count = |name: &'static str| MetricBuilder::new(set).counter(name, partition);
+        let of_index = |hint: &SkipHint| {
+            let count = |what: &str| {
+                let name = format!("index_{}_granules_{what}", hint.name);
+                MetricBuilder::new(set).counter(name, partition)
+            };
+            (count("total"), count("left"))
+        };
         Self {
             baseline: BaselineMetrics::new(set, partition),
             units_local: count("units_local"),
@@ -60,6 +69,7 @@ impl ScanMetrics {
             granules_total: count("granules_total"),
             granules_selected: count("granules_selected"),
             rows_dropped: count("rows_dropped_by_runtime_filters"),
+            indexes: hints.iter().map(of_index).collect(),
         }
     }
 
@@ -132,6 +142,7 @@ impl Reader {
                     true => self.spec.fetch.map(|fetch| fetch as u64),
                     false => None,
                 },
+                hints: self.spec.hints.clone(),
             };
             let schema = Arc::clone(&self.spec.schema);
             let reading = match (hidden, &self.access.store) {
@@ -143,6 +154,10 @@ impl Reader {
             let read = reading.map_err(to_datafusion)?;
             metrics.granules_total.add(read.skipped.granules_total as usize);
             metrics.granules_selected.add(read.skipped.granules_selected as usize);
+            for ((total, left), found) in metrics.indexes.iter().zip(&read.skipped.by_index) {
+                total.add(found.granules_total as usize);
+                left.add(found.granules_left as usize);
+            }
             let units = if read.remote { &metrics.units_remote } else { &metrics.units_local };
             units.add(1);
             let batches = read.batches.map_err(to_datafusion);

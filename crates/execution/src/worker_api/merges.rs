@@ -1,6 +1,6 @@
 //! What is asked of a worker about the merges of its buckets.
 
-use granary_catalog::Partitions;
+use granary_catalog::{Partitions, TtlPlace};
 use granary_common::{BucketIndex, ColumnId, PartId, TableId, WorkerId};
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +17,23 @@ pub struct OptimizeSpec {
     pub is_cleanup: bool,
     /// Of rows that are equal in these columns one stays; needs `is_final`.
     pub deduplicate_by: Option<Vec<ColumnId>>,
+    /// Only parts with rows that are due by the table's TTL are written again, each by itself.
+    #[serde(default)]
+    pub is_ttl: bool,
+    /// Nothing is merged: parts move there.
+    #[serde(default)]
+    pub relocation: Option<Relocation>,
+    /// Nothing is merged: parts that lack the index of this name get it.
+    #[serde(default)]
+    pub index: Option<String>,
+}
+
+/// Parts that move to another disk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Relocation {
+    pub place: TtlPlace,
+    /// Only this one.
+    pub part: Option<PartId>,
 }
 
 /// What OPTIMIZE did on a worker.

@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use granary_catalog::replication::CopyTargets;
-use granary_catalog::{NewPart, PartLocation};
+use granary_catalog::{BoundIndex, NewPart, PartLocation};
 use granary_common::{BucketIndex, Result, WorkerId};
 use granary_storage::{ColumnStatistics, Deletions, PartRef, PartScan, PartSchema};
 use serde::{Deserialize, Serialize};
@@ -24,7 +24,7 @@ use crate::runtime_filter::{BuiltPart, KeySummary};
 
 pub use directory::{CatalogDirectory, worker_url};
 pub use ipc::{IpcDecoder, IpcEncoder};
-pub use merges::{OptimizeSpec, Optimized, RunningMerge};
+pub use merges::{OptimizeSpec, Optimized, Relocation, RunningMerge};
 pub use remote::{CLUSTER_HEADER, MESSAGE_BYTES_MAX, RemoteWorker, lazy_channel};
 pub use replicas::{CopySpec, FileRead, WrittenDeletions};
 
@@ -42,6 +42,9 @@ pub struct WriteSpec {
     pub copies: CopyTargets,
     /// Partitions that one block may touch; more is an error of kind `ResourceExhausted`.
     pub partitions_per_block_max: usize,
+    /// Skip indexes that the parts get.
+    #[serde(default)]
+    pub indexes: Vec<BoundIndex>,
 }
 
 /// One part to read for somebody else.

@@ -12,6 +12,7 @@ mod environment;
 mod file;
 mod nearest;
 mod settings;
+mod tiers;
 mod validate;
 mod values;
 
@@ -24,6 +25,8 @@ pub use environment::read_environment;
 pub use file::read_file;
 pub use nearest::nearest;
 pub use settings::{Layer, Origin, Role, Settings};
+pub use tiers::{Disks, Policies};
+pub(crate) use validate::tiers as configured_tiers;
 pub use values::{Addresses, LogFormat, Secret, VolumeUrl};
 
 /// The settings of `role`, and remarks on what was set in vain.

@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::tiers::{Disks, Policies};
 use super::values::{Addresses, LogFormat, Secret, VolumeUrl};
 
 /// What a process does.
@@ -181,6 +182,13 @@ settings! {
     /// URL of an object store for part files, for example s3://bucket/prefix. Not set: the data
     /// folder.
     volume: VolumeUrl = unset, [Server, Worker];
+    /// Disks beside the data folder, the same for every process: a folder, in which each worker makes
+    /// one of its own, or the URL of an object store, by the disk's name. Not set: none.
+    disks: Disks = unset, [Server, Coordinator, Worker];
+    /// Storage policies, the same for every process: for each name a list of volumes, as in
+    /// { tiered = [{ volume = "hot", disks = ["default"] }, { volume = "cold", disks = ["hdd"] }] }.
+    /// New rows of a table go to the first volume of its policy. Not set: only the policy default.
+    policies: Policies = unset, [Server, Coordinator, Worker];
     /// Memory that queries of this process may take together, in MiB, 64 to 1048576. Not set: half
     /// of what the machine has free at start.
     memory_mib: u64 = unset, [Server, Coordinator, Worker];

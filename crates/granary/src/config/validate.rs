@@ -3,6 +3,8 @@
 use std::ops::RangeInclusive;
 
 use granary_common::{Error, Result};
+use granary_storage::Tiers;
+use granary_worker::SHARED_VOLUME;
 
 use super::{Layer, Role, Settings};
 
@@ -37,6 +39,7 @@ pub(super) fn bounds(role: Role, settings: &Settings) -> Result<()> {
     within("worker_lease_s", Some(settings.worker_lease_s), 2..=3600)?;
     within("replace_after_s", Some(settings.replace_after_s), 0..=604_800)?;
     within("drain_limit_s", Some(settings.drain_limit_s), 0..=3600)?;
+    tiers(settings)?;
     if role.uses("metadata") && settings.metadata.0.is_empty() {
         return Err(Error::invalid("metadata names no address"));
     }
@@ -45,6 +48,15 @@ pub(super) fn bounds(role: Role, settings: &Settings) -> Result<()> {
             .map_err(|error| error.context("the place in the metadata list"))?;
     }
     Ok(())
+}
+
+/// The disks and policies, with the object store of `volume` as a disk of its own.
+pub(crate) fn tiers(settings: &Settings) -> Result<Tiers> {
+    let mut disks = settings.disks.clone().unwrap_or_default().0;
+    if let Some(volume) = &settings.volume {
+        disks.insert(SHARED_VOLUME.to_owned(), volume.0.to_string());
+    }
+    Tiers::new(disks, settings.policies.clone().unwrap_or_default().0)
 }
 
 fn within(name: &str, value: Option<u64>, bounds: RangeInclusive<u64>) -> Result<()> {

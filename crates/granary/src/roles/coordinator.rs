@@ -16,7 +16,7 @@ use super::health::Health;
 use super::member::{Member, advertise_host};
 use super::{STOP_LIMIT, memory, worker};
 use crate::cluster::ReadyLine;
-use crate::config::Settings;
+use crate::config::{Settings, configured_tiers};
 
 const READY_POLL: Duration = Duration::from_millis(20);
 
@@ -88,6 +88,7 @@ pub(super) async fn start_node(
     let mut config = CoordinatorConfig::new(settings.grpc_listen, None);
     config.advertise_host = advertise_host(settings, settings.grpc_listen)?;
     config.secret = settings.secret.as_ref().map(|secret| secret.0.clone()).unwrap_or_default();
+    config.tiers = Arc::new(configured_tiers(settings)?);
     let with = Collaborators {
         catalog,
         engine: Arc::new(engine),

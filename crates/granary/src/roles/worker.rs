@@ -12,7 +12,7 @@ use granary_worker::{MergeSettings, WorkerConfig, WorkerNode};
 use super::member::{Member, advertise_host};
 use super::{STOP_LIMIT, memory};
 use crate::cluster::ReadyLine;
-use crate::config::Settings;
+use crate::config::{Settings, configured_tiers};
 
 /// Bytes of spilled files, in multiples of the memory.
 const SPILL_FACTOR: u64 = 16;
@@ -57,7 +57,7 @@ pub(super) async fn start_node(
         memory_bytes_max,
         spill_bytes_max: spill_bytes(memory_bytes_max),
         sweep_interval: SWEEP_INTERVAL,
-        merges: merge_settings(settings),
+        merges: merge_settings(settings)?,
         copy_bytes_per_s: settings.copy_mib_s * MIB,
     };
     WorkerNode::start(
@@ -72,15 +72,16 @@ pub(super) async fn start_node(
 }
 
 /// One thread of two merges, unless the settings say it.
-fn merge_settings(settings: &Settings) -> MergeSettings {
+fn merge_settings(settings: &Settings) -> Result<MergeSettings> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = settings.threads.unwrap_or(cores);
-    MergeSettings {
+    Ok(MergeSettings {
         merges_max: settings.merge_threads.unwrap_or((threads / 2).max(1)),
         memory_bytes_max: settings.merge_memory_mib * MIB,
         merge_bytes_max: settings.merge_mib_max * MIB,
         threads,
-    }
+        tiers: Arc::new(configured_tiers(settings)?),
+    })
 }
 
 /// Bytes of spilled files for `memory_bytes` of memory.

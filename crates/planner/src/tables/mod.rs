@@ -1,5 +1,7 @@
 //! The catalog's tables as the engine sees them, at one snapshot.
 
+mod hints;
+mod partitions;
 mod provider;
 pub mod prune;
 mod runs;

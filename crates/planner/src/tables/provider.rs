@@ -24,6 +24,8 @@ use granary_storage::{
     Filter, PART_OFFSET_COLUMN, PartColumn, PartRef, PartSchema, virtual_columns,
 };
 
+use super::hints::{hints, may_hint};
+use super::partitions::with_implied;
 use super::prune::may_match;
 use super::runs::runs;
 use super::statistics::StatisticsCache;
@@ -108,7 +110,7 @@ impl PartTable {
     /// Workers that can read `part`, those that are alive first.
     fn holders(&self, part: &Part) -> Vec<WorkerId> {
         let mut holders = match &part.location {
-            PartLocation::Local { copies } => copies.clone(),
+            PartLocation::Local { copies, .. } => copies.clone(),
             PartLocation::Shared { .. } => match self.state.buckets.get(&part.bucket) {
                 Some(bucket) => bucket.replicas.clone(),
                 None => self.snapshot.workers.keys().copied().collect(),
@@ -208,18 +210,34 @@ impl TableProvider for PartTable {
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>, DataFusionError> {
         let df_schema = Arc::clone(&self.schema).to_dfschema()?;
-        let converted = filters.iter().map(|filter| {
-            self.filter(session, &df_schema, filter).ok_or_else(|| {
-                DataFusionError::Internal(format!("filter {filter} was promised and is not done"))
-            })
-        });
-        let filter = all_of(converted.collect::<Result<_, _>>()?);
+        let mut converted = Vec::with_capacity(filters.len());
+        for filter in filters {
+            match self.filter(session, &df_schema, filter) {
+                Some(filter) => converted.push(filter),
+                // It only helps; the engine applies it again.
+                None if may_hint(filter) => {}
+                None => {
+                    return Err(DataFusionError::Internal(format!(
+                        "filter {filter} was promised and is not done"
+                    )));
+                }
+            }
+        }
+        let filter = all_of(converted);
+        let hints = match &self.collapse {
+            // What an index knows is about rows before they are collapsed.
+            Some(_) => Vec::new(),
+            None => hints(session, &self.state.table, &self.exposed, filters),
+        };
         let positions = match projection {
             Some(projection) => projection.clone(),
             None => (0..self.schema.fields().len()).collect(),
         };
         let column = |position: &usize| self.exposed.columns[*position].id;
-        let parts = self.scanned_parts(filter.as_ref());
+        let table = &self.state.table;
+        let choosing =
+            filter.clone().map(|filter| with_implied(session, table, &self.part_schema, filter));
+        let parts = self.scanned_parts(choosing.as_ref());
         let summaries = self.statistics.of_parts(&self.part_schema, &parts).await;
         let facts = ScanFacts { summaries, placement: Placement::of(&self.state) };
         let mut spec = ScanSpec {
@@ -232,6 +250,7 @@ impl TableProvider for PartTable {
             ordered_by: 0,
             layout: Layout::Spread { partitions: 1 },
             collapse: self.collapse.clone(),
+            hints,
         };
         spec.layout = self.layout(session.config(), &spec);
         let scan = PartScanExec::new(spec, Arc::new(facts)).map_err(to_datafusion)?;
@@ -245,13 +264,17 @@ impl TableProvider for PartTable {
         let schema = Arc::clone(&self.schema).to_dfschema()?;
         let session = datafusion::execution::context::ExecutionProps::new();
         let context = Default::default();
-        let supported = |filter: &&Expr| {
+        let indexes = &self.state.table.options.indexes;
+        let has_indexes = self.collapse.is_none() && indexes.iter().any(|i| i.bound.is_some());
+        let supported = |original: &&Expr| {
+            let filter = *original;
             let physical = datafusion::physical_expr::create_physical_expr(
                 filter, &schema, &session, &context,
             );
             let filter = physical.ok().filter(|_| !filter.is_volatile());
             match filter.and_then(|physical| self.scan_filter(&physical)) {
                 Some(_) => TableProviderFilterPushDown::Exact,
+                None if has_indexes && may_hint(original) => TableProviderFilterPushDown::Inexact,
                 None => TableProviderFilterPushDown::Unsupported,
             }
         };

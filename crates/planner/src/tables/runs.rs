@@ -82,7 +82,7 @@ mod tests {
             key_range: range.map(|(min, max)| KeyRange { min: int(min), max: max.map(int) }),
             schema_version: 1,
             level: 0,
-            location: PartLocation::Local { copies: vec![WorkerId(1)] },
+            location: PartLocation::Local { copies: vec![WorkerId(1)], disk: None },
             inserted: ((CatalogVersion(id), 0), (CatalogVersion(id), 0)),
             added: CatalogVersion(id),
             removed: None,

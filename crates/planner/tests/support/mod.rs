@@ -159,7 +159,8 @@ impl Cluster {
             let spec = WriteSpec {
                 schema: schema.clone(),
                 bucket,
-                location: PartLocation::Local { copies: vec![row.leader] },
+                indexes: Vec::new(),
+                location: PartLocation::Local { copies: vec![row.leader], disk: None },
                 copies: granary_catalog::replication::CopyTargets::of(&snapshot, state, row),
                 partitions_per_block_max: 100,
             };

@@ -34,6 +34,7 @@ pub fn scan(layout: Layout) -> Plan {
         ordered_by: 0,
         layout,
         collapse: None,
+        hints: Vec::new(),
     };
     let placement = Placement { hashed: vec![ColumnId(0)], leaders: vec![] };
     let facts = ScanFacts { placement: Some(placement), ..ScanFacts::default() };

@@ -142,7 +142,6 @@ impl Draft<'_> {
         let Some(column) = self.find(from, if_exists)? else { return Ok(()) };
         self.check_new_name(to)?;
         self.check_no_view(&column, "rename")?;
-        self.check_no_ttl(&column, "rename")?;
         self.rename_in_texts(&column.name, to)?;
         self.change(&column, |found| found.name = to.to_owned());
         Ok(())

@@ -1,15 +1,16 @@
 //! Indexes, projections, settings, TTL and the comment.
 
-use granary_catalog::Column;
+use granary_catalog::{Column, SkipIndex, TtlRule};
 use granary_common::{Error, Result};
 
 use super::Draft;
 use crate::Notice;
-use crate::create_table::options::{
-    INDEX_NOTICE, PROJECTION_NOTICE, TTL_NOTICE, add_index, add_projection, check_copies, settings,
-};
+use crate::create_table::indexes::{add_index, bind_index};
+use crate::create_table::options::{PROJECTION_NOTICE, add_projection, check_copies, settings};
+use crate::create_table::other_keys;
 use crate::error::did_you_mean;
-use crate::statement::{AlterAction, Rebuilt};
+use crate::statement::{AlterAction, Rebuilt, parse_ttl, ttl_text};
+use crate::ttl::{TtlTable, bind_rules};
 
 impl Draft<'_> {
     pub(super) fn change_options(&mut self, action: &AlterAction) -> Result<()> {
@@ -18,8 +19,8 @@ impl Draft<'_> {
             AlterAction::AddIndex { index, if_not_exists } => {
                 let is_there = options.indexes.iter().any(|known| known.name == index.name);
                 if !(is_there && *if_not_exists) {
-                    add_index(options, index, &self.columns, self.source.table)?;
-                    self.notices.push(Notice::new(INDEX_NOTICE));
+                    let (columns, source) = (self.columns.all(), self.source.table);
+                    add_index(options, index, columns, source, &mut self.notices)?;
                 }
             }
             AlterAction::AddProjection { projection, if_not_exists } => {
@@ -38,12 +39,19 @@ impl Draft<'_> {
                 self.check_named(Rebuilt::Projection, name, *if_exists)?;
                 self.next.options.projections.retain(|projection| projection.name != *name);
             }
-            AlterAction::Rebuild { what, name, if_exists } => {
+            AlterAction::Rebuild { what, name, if_exists, .. } => {
                 self.check_named(*what, name, *if_exists)?;
-                self.notices.push(Notice::new(match what {
-                    Rebuilt::Index => INDEX_NOTICE,
-                    Rebuilt::Projection => PROJECTION_NOTICE,
-                }));
+                // Indexes are made once the command is through.
+                if *what == Rebuilt::Projection {
+                    self.notices.push(Notice::new(PROJECTION_NOTICE));
+                }
+            }
+            AlterAction::ClearIndex { name, if_exists } => {
+                self.check_named(Rebuilt::Index, name, *if_exists)?;
+                self.notices.push(Notice::new(
+                    "CLEAR INDEX has no effect: the files of an index go with their parts; DROP \
+                     INDEX lets queries forget it",
+                ));
             }
             AlterAction::ModifySettings(written) => {
                 if written.iter().any(|(written, _)| written == "colocation_group") {
@@ -56,29 +64,35 @@ impl Draft<'_> {
                 check_copies(&self.next.settings)?;
             }
             AlterAction::ResetSettings(names) => {
-                for name in names {
-                    if self.next.settings.remove(name).is_none() {
-                        let known = self.next.settings.keys().map(String::as_str);
-                        let hint = did_you_mean(name, known);
-                        return Err(Error::not_found(format!(
-                            "setting '{name}' of table '{}' is not set{hint}",
-                            self.next.name
-                        )));
-                    }
-                }
+                names.iter().try_for_each(|name| self.reset_setting(name))?;
             }
             AlterAction::ModifyComment(text) => {
                 self.next.comment = (!text.is_empty()).then(|| text.clone());
             }
             AlterAction::ModifyTtl(rules) => {
-                self.next.options.ttl = rules.clone();
-                if rules.is_some() {
-                    self.notices.push(Notice::new(TTL_NOTICE));
-                }
+                self.next.options.ttl = rules.as_deref().map(ttl_text);
             }
+            // The merges that it asks for follow the command.
+            AlterAction::MaterializeTtl(_) if self.next.options.rules.is_empty() => {
+                return Err(Error::invalid(format!("table '{}' has no TTL", self.next.name)));
+            }
+            AlterAction::MaterializeTtl(_) => {}
             _ => return Err(Error::internal("an action on columns reached the wrong place")),
         }
         Ok(())
+    }
+
+    fn reset_setting(&mut self, name: &str) -> Result<()> {
+        match self.next.settings.remove(name) {
+            Some(_) => Ok(()),
+            None => {
+                let hint = did_you_mean(name, self.next.settings.keys().map(String::as_str));
+                let table = &self.next.name;
+                Err(Error::not_found(format!(
+                    "setting '{name}' of table '{table}' is not set{hint}"
+                )))
+            }
+        }
     }
 
     fn check_named(&self, what: Rebuilt, name: &str, if_exists: bool) -> Result<()> {
@@ -101,14 +115,44 @@ impl Draft<'_> {
 
     /// Refuses to change a column that a rule of the table's TTL names.
     pub(super) fn check_no_ttl(&self, column: &Column, what: &str) -> Result<()> {
-        let Some(ttl) = &self.next.options.ttl else { return Ok(()) };
-        let mut words = ttl.split(|c: char| !(c.is_alphanumeric() || c == '_'));
-        match words.any(|word| word == column.name) {
+        let words = |text: &str| -> Vec<String> {
+            let words = text.split(|c: char| !(c.is_alphanumeric() || c == '_'));
+            words.map(str::to_owned).collect()
+        };
+        let of_table = self.next.options.ttl.iter();
+        let others = self.columns.all().iter().filter(|other| other.id != column.id);
+        let mut texts = of_table.chain(others.filter_map(|other| other.ttl.as_ref()));
+        match texts.any(|text| words(text).contains(&column.name)) {
             true => Err(Error::invalid(format!(
                 "cannot {what} column '{}': the TTL of table '{}' uses it; remove the TTL first",
                 column.name, self.next.name
             ))),
             false => Ok(()),
         }
+    }
+
+    /// The indexes over `columns`, which may have changed.
+    pub(super) fn indexes(&self, columns: &[Column]) -> Result<Vec<SkipIndex>> {
+        let bound = |index: &SkipIndex| {
+            let bound = bind_index(index, columns, self.source.table)?;
+            Ok(SkipIndex { bound, ..index.clone() })
+        };
+        self.next.options.indexes.iter().map(bound).collect()
+    }
+
+    /// The rules of the TTL over `columns`, which may have changed.
+    pub(super) fn rules(&self, columns: &[Column]) -> Result<Vec<TtlRule>> {
+        let table = &self.next;
+        let clauses = table.options.ttl.as_deref().map(parse_ttl).transpose()?;
+        let other_keys = other_keys(&table.unique_key, &table.distribution);
+        let of = TtlTable {
+            columns,
+            order_by: &table.order_by,
+            primary_key_len: table.primary_key_len,
+            partition_by: &table.partition_by,
+            other_keys: &other_keys,
+            state: self.source.table.state,
+        };
+        bind_rules(&clauses.unwrap_or_default(), of)
     }
 }

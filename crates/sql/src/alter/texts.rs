@@ -5,7 +5,7 @@ use sqlparser::ast::{Expr, Ident, VisitMut, visit_expressions_mut};
 
 use super::{Draft, usage};
 use crate::show::identifier;
-use crate::statement::parse_expression;
+use crate::statement::{TtlClause, TtlClauseAction, parse_expression, parse_ttl, ttl_text};
 use granary_catalog::ColumnRole;
 
 impl Draft<'_> {
@@ -30,6 +30,11 @@ impl Draft<'_> {
         for key in self.next.order_by.iter_mut().chain(&mut self.next.partition_by) {
             key.text = expression(&key.text)?;
         }
+        if let Some(ttl) = &self.next.options.ttl {
+            let mut rules = parse_ttl(ttl)?;
+            rules.iter_mut().for_each(|rule| rename_in_rule(rule, from, to));
+            self.next.options.ttl = Some(ttl_text(&rules));
+        }
         for index in &mut self.next.options.indexes {
             index.expression = expression(&index.expression)?;
         }
@@ -44,6 +49,24 @@ impl Draft<'_> {
             }
         }
         Ok(())
+    }
+}
+
+fn rename_in_rule(rule: &mut TtlClause, from: &str, to: &str) {
+    rename(&mut rule.expiry, from, to);
+    if let Some(condition) = &mut rule.condition {
+        rename(condition, from, to);
+    }
+    if let TtlClauseAction::GroupBy { keys, set } = &mut rule.action {
+        for key in keys {
+            rename(key, from, to);
+        }
+        for (column, value) in set {
+            rename(value, from, to);
+            if column == from {
+                to.clone_into(column);
+            }
+        }
     }
 }
 

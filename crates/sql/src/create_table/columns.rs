@@ -188,18 +188,16 @@ impl Columns {
             ColumnOption::PrimaryKey(_) => self.primary_key.push(name.clone()),
             ColumnOption::DialectSpecific(tokens) => {
                 let texts: Vec<String> = tokens.iter().map(ToString::to_string).collect();
-                let text = match texts.as_slice() {
+                match texts.as_slice() {
                     [word, rule] if word.eq_ignore_ascii_case("TTL") => {
                         column.ttl = Some(rule.clone());
-                        format!("TTL {rule}")
                     }
                     _ => {
                         let text = texts.concat();
-                        column.codec = Some(text.clone());
-                        text
+                        notices.push(Notice::new(format!("column '{name}': {text} has no effect")));
+                        column.codec = Some(text);
                     }
-                };
-                notices.push(Notice::new(format!("column '{name}': {text} has no effect")));
+                }
             }
             ColumnOption::ForeignKey(_) => {
                 notices.push(Notice::new(format!("column '{name}': REFERENCES is not checked")))

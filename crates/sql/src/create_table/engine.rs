@@ -121,8 +121,9 @@ fn spelled(kind: &EngineKind, columns: &Columns) -> Vec<String> {
 fn not_offered(name: &str, base: &str) -> Error {
     if base == "graphitemergetree" {
         return Error::unsupported(format!(
-            "engine {name} is not supported: its rollup rules live in a server's configuration; \
-             use AggregatingMergeTree with a materialized view"
+            "engine {name} is not supported: its roll-up rules live in a server's configuration; \
+             spell them as MergeTree with TTL time + INTERVAL ... GROUP BY keys SET value = \
+             avg(value), see the user guide"
         ));
     }
     if base == "distributed" {

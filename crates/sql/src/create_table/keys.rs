@@ -70,9 +70,6 @@ pub(super) fn keys(
         Some(key) => Some(sampling_key(key, columns, source)?),
         None => None,
     };
-    if clauses.ttl.is_some() {
-        notices.push(Notice::new(super::options::TTL_NOTICE));
-    }
     Ok(Keys { order_by, primary_key_len, partition_by, sample_by })
 }
 
@@ -182,7 +179,7 @@ fn check_type(text: &str, column_type: &ColumnType) -> Result<()> {
 }
 
 /// The same row must have the same key whenever and wherever it is computed.
-pub(super) fn check_deterministic(bound: &PlannedExpr) -> Result<()> {
+pub(crate) fn check_deterministic(bound: &PlannedExpr) -> Result<()> {
     let mut unstable = None;
     let visited = bound.apply(|inner| {
         if let PlannedExpr::ScalarFunction(call) = inner

@@ -5,15 +5,15 @@ use std::collections::BTreeMap;
 use granary_catalog::replication::{
     FACTOR_SETTING, MIN_COPIES_SETTING, min_copies, replication_factor,
 };
-use granary_catalog::{KeyExpression, Projection, SkipIndex, Table, TableOptions};
+use granary_catalog::{KeyExpression, Projection, Table, TableOptions};
 use granary_common::{Error, Result};
 use sqlparser::ast::{Expr, Ident};
 
 use super::TableSource;
 use super::columns::Columns;
-use crate::bind::bind_expression;
+use super::indexes::add_index;
 use crate::error::did_you_mean;
-use crate::statement::{IndexClause, ProjectionClause, parse_expression};
+use crate::statement::{ProjectionClause, parse_expression, parse_ttl, ttl_text};
 use crate::{CreateTable, Notice};
 
 /// Rows of a granule: enough to be worth an index entry, few enough to be one unit of reading.
@@ -26,7 +26,7 @@ const PARTS_MAX: u64 = 1_000_000;
 const COPIES_MAX: u64 = 16;
 
 /// Settings that this version obeys.
-const KNOWN: [&str; 7] = [
+const KNOWN: [&str; 10] = [
     "index_granularity",
     FACTOR_SETTING,
     MIN_COPIES_SETTING,
@@ -34,17 +34,17 @@ const KNOWN: [&str; 7] = [
     "parts_to_delay_insert",
     "parts_to_throw_insert",
     "max_bytes_to_merge_at_max_space_in_pool",
+    "merge_with_ttl_timeout",
+    "storage_policy",
+    "ttl_only_drop_parts",
 ];
 
 /// Settings of ClickHouse's MergeTree that have no counterpart here.
-const WITHOUT_EFFECT: [&str; 15] = [
+const WITHOUT_EFFECT: [&str; 12] = [
     "index_granularity_bytes",
     "min_bytes_for_wide_part",
     "min_rows_for_wide_part",
     "enable_mixed_granularity_parts",
-    "merge_with_ttl_timeout",
-    "ttl_only_drop_parts",
-    "storage_policy",
     "old_parts_lifetime",
     "max_parts_in_total",
     "enable_block_number_column",
@@ -79,6 +79,19 @@ pub(crate) fn settings(
                 let copies = bounded(name, value, COPIES_MAX)?;
                 settings.insert(name.clone(), copies.to_string());
             }
+            // Seconds between two merges of a partition and bucket for the sake of its TTL.
+            "merge_with_ttl_timeout" => {
+                let seconds = bounded(name, value, u64::from(u32::MAX))?;
+                settings.insert(name.clone(), seconds.to_string());
+            }
+            "ttl_only_drop_parts" => match value.as_str() {
+                "0" | "1" => drop(settings.insert(name.clone(), value.clone())),
+                _ => {
+                    return Err(Error::invalid(format!("setting {name} is 0 or 1, not '{value}'")));
+                }
+            },
+            // Whether it is there is known to whoever runs the statement.
+            "storage_policy" => drop(settings.insert(name.clone(), value.clone())),
             // The distribution has taken it.
             "colocation_group" => {}
             known if WITHOUT_EFFECT.contains(&known) => {
@@ -131,6 +144,12 @@ pub(super) fn take_over(create: &mut CreateTable, table: &Table) -> Result<()> {
     if clauses.partition_by.is_none() && create.engine.is_none() {
         clauses.partition_by = Some(parsed(&table.partition_by)?);
     }
+    if let Some(ttl) = &table.options.ttl
+        && clauses.ttl.is_none()
+        && create.engine.is_none()
+    {
+        clauses.ttl = Some(parse_ttl(ttl)?);
+    }
     if clauses.unique_key.is_none() && create.engine.is_none() && !table.unique_key.is_empty() {
         let columns = table.unique_key.iter().filter_map(|id| table.column(*id));
         clauses.unique_key =
@@ -139,22 +158,20 @@ pub(super) fn take_over(create: &mut CreateTable, table: &Table) -> Result<()> {
     Ok(())
 }
 
-/// The clauses that the catalog keeps without acting on them.
+/// Indexes, projections and the TTL's text.
 pub(super) fn kept(
     create: &CreateTable,
     columns: &Columns,
     source: TableSource<'_>,
     notices: &mut Vec<Notice>,
 ) -> Result<TableOptions> {
-    let mut options = TableOptions { ttl: create.clauses.ttl.clone(), ..TableOptions::default() };
+    let ttl = create.clauses.ttl.as_deref().map(ttl_text);
+    let mut options = TableOptions { ttl, ..TableOptions::default() };
     for index in &create.indexes {
-        add_index(&mut options, index, columns, source)?;
+        add_index(&mut options, index, columns.all(), source, notices)?;
     }
     for projection in &create.projections {
         add_projection(&mut options, projection)?;
-    }
-    if !options.indexes.is_empty() {
-        notices.push(Notice::new(INDEX_NOTICE));
     }
     if !options.projections.is_empty() {
         notices.push(Notice::new(PROJECTION_NOTICE));
@@ -162,64 +179,9 @@ pub(super) fn kept(
     Ok(options)
 }
 
-/// What a user is told who makes an index.
-pub(crate) const INDEX_NOTICE: &str = "INDEX has no effect yet: parts keep the least and the greatest value of every column for each \
-     granule anyway";
-/// What a user is told who sets a TTL.
-pub(crate) const TTL_NOTICE: &str = "TTL has no effect yet: no row expires";
 /// What a user is told who makes a projection.
 pub(crate) const PROJECTION_NOTICE: &str =
     "PROJECTION has no effect yet: queries are answered from the rows of the table";
-
-/// Kinds of skip indexes that ClickHouse has.
-const INDEX_KINDS: [&str; 9] = [
-    "minmax",
-    "set",
-    "bloom_filter",
-    "ngrambf_v1",
-    "tokenbf_v1",
-    "text",
-    "inverted",
-    "full_text",
-    "hypothesis",
-];
-
-/// Adds an index whose name is new, whose kind exists and whose expression binds.
-pub(crate) fn add_index(
-    options: &mut TableOptions,
-    index: &IndexClause,
-    columns: &Columns,
-    source: TableSource<'_>,
-) -> Result<()> {
-    let IndexClause { name, expression, kind, granularity } = index;
-    if options.indexes.iter().any(|known| known.name == *name) {
-        return Err(Error::already_exists(format!("index '{name}' already exists")));
-    }
-    let plain = kind.split('(').next().unwrap_or_default();
-    if !INDEX_KINDS.iter().any(|known| known.eq_ignore_ascii_case(plain)) {
-        let hint = did_you_mean(plain, INDEX_KINDS);
-        return Err(Error::invalid(format!("index '{name}': unknown type '{plain}'{hint}")));
-    }
-    let within = |error: Error| error.context(format!("index '{name}'"));
-    if *granularity == 0 {
-        return Err(within(Error::invalid("GRANULARITY is 1 at least")));
-    }
-    let schema = columns.schema()?;
-    let expressions = match expression {
-        sqlparser::ast::Expr::Tuple(expressions) => expressions.as_slice(),
-        one => std::slice::from_ref(one),
-    };
-    for one in expressions {
-        bind_expression(source.state, one, &schema).map_err(within)?;
-    }
-    options.indexes.push(SkipIndex {
-        name: name.clone(),
-        expression: expression.to_string(),
-        kind: kind.clone(),
-        granularity: *granularity,
-    });
-    Ok(())
-}
 
 /// Adds a projection whose name is new.
 pub(crate) fn add_projection(

@@ -1,5 +1,6 @@
 //! ALTER TABLE: changes of whole partitions and of rows.
 
+use granary_catalog::TtlPlace;
 use granary_common::Error;
 use sqlparser::ast::Expr;
 use sqlparser::keywords::Keyword;
@@ -7,7 +8,7 @@ use sqlparser::parser::Parser;
 use sqlparser::tokenizer::Token;
 
 use super::mutate::{assignments, optional_settings, predicate};
-use super::parse::{Failure, Parsed, is_next_word, on_cluster, other};
+use super::parse::{Failure, Parsed, on_cluster, other};
 use super::{Delete, Statement, TableName, Update};
 use crate::Notice;
 
@@ -44,6 +45,11 @@ pub enum PartitionCommand {
     AttachFrom(TableName),
     /// The partition leaves the table for this one.
     MoveTo(TableName),
+    /// The partition, or one part of it by its id, moves to another disk.
+    Relocate {
+        part: Option<u64>,
+        place: TtlPlace,
+    },
 }
 
 /// ALTER TABLE with one command.
@@ -147,6 +153,8 @@ enum Verb {
     DropDetached,
     Replace,
     Move,
+    /// The part of this id.
+    MovePart(u64),
 }
 
 /// `DROP PARTITION p` and its like, up to the partition.
@@ -165,7 +173,12 @@ fn partition_verb(parser: &mut Parser<'_>) -> Parsed<Option<(Verb, PartitionClau
         ["ATTACH", "PARTITION", ..] => (Verb::Attach, 2),
         ["REPLACE", "PARTITION", ..] => (Verb::Replace, 2),
         ["MOVE", "PARTITION", ..] => (Verb::Move, 2),
-        ["DROP" | "DETACH" | "ATTACH" | "MOVE", "PART", ..] | ["DROP", "DETACHED", "PART"] => {
+        ["MOVE", "PART", ..] => {
+            parser.next_token();
+            parser.next_token();
+            return Ok(Some((Verb::MovePart(part_id(parser)?), PartitionClause::All)));
+        }
+        ["DROP" | "DETACH" | "ATTACH", "PART", ..] | ["DROP", "DETACHED", "PART"] => {
             let message = "single parts cannot be named: merges replace them at any time; name a \
                            partition";
             return Err(Error::unsupported(message).into());
@@ -197,14 +210,35 @@ fn partition_command(parser: &mut Parser<'_>, verb: Verb) -> Parsed<PartitionCom
         }
         Verb::Move => {
             parser.expect_keyword(Keyword::TO)?;
-            if is_next_word(parser, "DISK") || is_next_word(parser, "VOLUME") {
-                let message = "MOVE PARTITION ... TO DISK or VOLUME is not supported";
-                return Err(Error::unsupported(message).into());
+            if let Some(place) = super::ttl::place(parser)? {
+                return Ok(PartitionCommand::Relocate { part: None, place });
             }
             parser.expect_keyword(Keyword::TABLE)?;
             PartitionCommand::MoveTo(table_name(parser)?)
         }
+        Verb::MovePart(id) => {
+            parser.expect_keyword(Keyword::TO)?;
+            match super::ttl::place(parser)? {
+                Some(place) => PartitionCommand::Relocate { part: Some(id), place },
+                None => {
+                    let next = parser.peek_token();
+                    return Ok(parser.expected("DISK or VOLUME", next)?);
+                }
+            }
+        }
     })
+}
+
+/// A part's id as `system.parts` shows it, as a number or as a text.
+fn part_id(parser: &mut Parser<'_>) -> Parsed<u64> {
+    let token = parser.next_token();
+    let text = match &token.token {
+        Token::Number(text, _) | Token::SingleQuotedString(text) => text.clone(),
+        _ => return Ok(parser.expected("the id of a part", token)?),
+    };
+    Ok(text.parse().map_err(|_| {
+        Error::invalid(format!("'{text}' is no id of a part; system.parts shows them"))
+    })?)
 }
 
 fn table_name(parser: &mut Parser<'_>) -> Parsed<TableName> {

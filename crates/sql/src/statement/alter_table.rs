@@ -9,7 +9,7 @@ use sqlparser::tokenizer::Token;
 use super::alter::in_partition;
 use super::elements::{IndexClause, ProjectionClause, index, projection};
 use super::parse::{Parsed, is_next_word};
-use super::{TableName, setting_text};
+use super::{PartitionClause, TableName, TtlClause, setting_text};
 use crate::Notice;
 
 /// `ALTER TABLE t action, action, ...`
@@ -62,20 +62,27 @@ pub enum AlterAction {
         name: String,
         if_exists: bool,
     },
-    /// MATERIALIZE and CLEAR of an index or a projection, which only must be there.
+    /// MATERIALIZE of an index or a projection, CLEAR of a projection.
     Rebuild {
         what: Rebuilt,
+        name: String,
+        if_exists: bool,
+        partition: Option<PartitionClause>,
+    },
+    ClearIndex {
         name: String,
         if_exists: bool,
     },
     ModifySettings(Vec<(String, String)>),
     ResetSettings(Vec<String>),
     ModifyComment(String),
-    /// The rules as written; `None` takes them away.
-    ModifyTtl(Option<String>),
+    /// `None` takes the rules away.
+    ModifyTtl(Option<Vec<TtlClause>>),
+    /// Applies the rules to what is there now.
+    MaterializeTtl(Option<PartitionClause>),
 }
 
-/// What MATERIALIZE and CLEAR are about.
+/// What MATERIALIZE is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rebuilt {
     Index,
@@ -136,7 +143,8 @@ fn action(parser: &mut Parser<'_>) -> Parsed<Option<AlterAction>> {
         ["COMMENT", "COLUMN"] => comment_column,
         ["ADD", "INDEX"] => add_index,
         ["DROP", "INDEX"] => drop_index,
-        ["MATERIALIZE" | "CLEAR", "INDEX"] => rebuild_index,
+        ["MATERIALIZE", "INDEX"] => rebuild_index,
+        ["CLEAR", "INDEX"] => clear_index,
         ["ADD", "PROJECTION"] => add_projection,
         ["DROP", "PROJECTION"] => drop_projection,
         ["MATERIALIZE" | "CLEAR", "PROJECTION"] => rebuild_projection,
@@ -145,6 +153,7 @@ fn action(parser: &mut Parser<'_>) -> Parsed<Option<AlterAction>> {
         ["MODIFY", "COMMENT"] => modify_comment,
         ["MODIFY", "TTL"] => modify_ttl,
         ["REMOVE", "TTL"] => remove_ttl,
+        ["MATERIALIZE", "TTL"] => materialize_ttl,
         ["CLEAR", "COLUMN"] => {
             let message = "CLEAR COLUMN is not supported; write ALTER TABLE ... UPDATE";
             return Err(Error::unsupported(message).into());
@@ -291,12 +300,19 @@ fn drop_index(parser: &mut Parser<'_>) -> Parsed<AlterAction> {
 fn rebuild(parser: &mut Parser<'_>, what: Rebuilt) -> Parsed<AlterAction> {
     let if_exists = if_exists(parser);
     let name = name(parser)?;
-    in_partition(parser)?;
-    Ok(AlterAction::Rebuild { what, name, if_exists })
+    let partition = in_partition(parser)?;
+    Ok(AlterAction::Rebuild { what, name, if_exists, partition })
 }
 
 fn rebuild_index(parser: &mut Parser<'_>) -> Parsed<AlterAction> {
     rebuild(parser, Rebuilt::Index)
+}
+
+fn clear_index(parser: &mut Parser<'_>) -> Parsed<AlterAction> {
+    let if_exists = if_exists(parser);
+    let name = name(parser)?;
+    in_partition(parser)?;
+    Ok(AlterAction::ClearIndex { name, if_exists })
 }
 
 fn rebuild_projection(parser: &mut Parser<'_>) -> Parsed<AlterAction> {
@@ -349,9 +365,13 @@ fn modify_comment(parser: &mut Parser<'_>) -> Parsed<AlterAction> {
 }
 
 fn modify_ttl(parser: &mut Parser<'_>) -> Parsed<AlterAction> {
-    Ok(AlterAction::ModifyTtl(Some(super::clauses::ttl(parser)?)))
+    Ok(AlterAction::ModifyTtl(Some(super::ttl::rules(parser)?)))
 }
 
 fn remove_ttl(_: &mut Parser<'_>) -> Parsed<AlterAction> {
     Ok(AlterAction::ModifyTtl(None))
+}
+
+fn materialize_ttl(parser: &mut Parser<'_>) -> Parsed<AlterAction> {
+    Ok(AlterAction::MaterializeTtl(in_partition(parser)?))
 }

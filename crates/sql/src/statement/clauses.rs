@@ -49,7 +49,7 @@ pub(super) fn clause(parser: &mut Parser<'_>, create: &mut CreateTable) -> Parse
     } else if parser.parse_keywords(&[Keyword::SAMPLE, Keyword::BY]) {
         once("SAMPLE BY", &mut clauses.sample_by, parser.parse_expr()?)?;
     } else if is_next_word(parser, "TTL") {
-        let rules = ttl(parser)?;
+        let rules = super::ttl::rules(parser)?;
         once("TTL", &mut clauses.ttl, rules)?;
     } else if is_next_word(parser, "DISTRIBUTED") {
         let distribution = distribution(parser)?;
@@ -137,50 +137,6 @@ fn arguments_of_tuple(function: &sqlparser::ast::Function) -> Parsed<Vec<Expr>> 
         other => Err(Error::invalid(format!("'{other}' cannot be part of a key")).into()),
     };
     list.args.iter().map(expression).collect()
-}
-
-/// The rules of a TTL as a text; they have no effect yet.
-pub(super) fn ttl(parser: &mut Parser<'_>) -> Parsed<String> {
-    let mut rules = Vec::new();
-    loop {
-        rules.push(ttl_rule(parser)?);
-        if !parser.consume_token(&Token::Comma) {
-            return Ok(rules.join(", "));
-        }
-    }
-}
-
-fn ttl_rule(parser: &mut Parser<'_>) -> Parsed<String> {
-    let mut rule = parser.parse_expr()?.to_string();
-    if is_next_word(parser, "TO") {
-        let place = match is_next_word(parser, "DISK") {
-            true => "DISK",
-            false if is_next_word(parser, "VOLUME") => "VOLUME",
-            false => {
-                let next = parser.peek_token();
-                return Ok(parser.expected("DISK or VOLUME", next)?);
-            }
-        };
-        let name = crate::show::string(&parser.parse_literal_string()?);
-        rule.push_str(&format!(" TO {place} {name}"));
-    } else if is_next_word(parser, "RECOMPRESS") {
-        rule.push_str(&format!(" RECOMPRESS {}", parser.parse_expr()?));
-    } else if parser.parse_keyword(Keyword::DELETE) {
-        rule.push_str(" DELETE");
-    } else if parser.parse_keywords(&[Keyword::GROUP, Keyword::BY]) {
-        let keys = parser.parse_comma_separated(Parser::parse_expr)?;
-        let keys: Vec<String> = keys.iter().map(ToString::to_string).collect();
-        rule.push_str(&format!(" GROUP BY {}", keys.join(", ")));
-        if parser.parse_keyword(Keyword::SET) {
-            let set = parser.parse_comma_separated(Parser::parse_expr)?;
-            let set: Vec<String> = set.iter().map(ToString::to_string).collect();
-            rule.push_str(&format!(" SET {}", set.join(", ")));
-        }
-    }
-    if parser.parse_keyword(Keyword::WHERE) {
-        rule.push_str(&format!(" WHERE {}", parser.parse_expr()?));
-    }
-    Ok(rule)
 }
 
 fn distribution(parser: &mut Parser<'_>) -> Parsed<DistributionClause> {

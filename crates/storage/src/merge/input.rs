@@ -29,6 +29,7 @@ pub(super) async fn open_sorted(
         rows: None,
         batch_rows: READ_ROWS,
         limit: None,
+        hints: Vec::new(),
     };
     Ok((open.scan(Arc::clone(schema), scan), positions))
 }

@@ -1,8 +1,8 @@
 //! Parts become one part; rows with equal sort keys become what the table's engine says.
 //!
 //! ```text
-//! part scans ─► k-way merge ─► collapse ─► deduplicate ─► part writer ─► merged part
-//!     └─ positions ──────────────┴─────────────┴──► row map: where every row went
+//! part scans ─► k-way merge ─► collapse ─► TTL ─► deduplicate ─► part writer ─► merged part
+//!     └─ positions ──────────────┴──────────┴───────┴──► row map: where every row went
 //! ```
 //!
 //! Memory is bounded by the inputs times a few batches, whatever the size of the parts.
@@ -21,11 +21,13 @@ mod states;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use collapse::Sourced;
 pub use collapse::{CollapseMode, Collapser};
 pub(crate) use hidden::hidden_rows;
 pub use hidden::{HiddenKey, HiddenRows};
 pub use progress::{MergeProgress, Throttle, Unthrottled};
 pub use row_map::RowMap;
+pub(crate) use row_map::{RowMapBuilder, RowSource};
 pub use rule::{CollapseRule, StateColumn, is_state, is_summable};
 pub use run::{MergeSpec, Merged, merge_parts};
 pub use states::{NoStates, StateMerger};

@@ -62,6 +62,18 @@ impl MergeProgress {
         }
     }
 
+    /// Waits where the work is to be slower; so many bytes were read.
+    pub(crate) async fn admit(&self, bytes: u64) {
+        self.throttle.admit(bytes).await;
+    }
+
+    /// Rows that were read and written without being looked at.
+    pub(crate) fn note_rows(&self, rows: u64) {
+        self.rows_total.store(rows, Ordering::Relaxed);
+        self.rows_read.store(rows, Ordering::Relaxed);
+        self.rows_written.store(rows, Ordering::Relaxed);
+    }
+
     pub(super) async fn read(&self, rows: u64, bytes: u64) {
         self.rows_read.fetch_add(rows, Ordering::Relaxed);
         self.throttle.admit(bytes).await;

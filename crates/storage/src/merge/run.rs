@@ -1,7 +1,7 @@
 //! A whole merge.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 
 use arrow::array::RecordBatch;
 use futures::channel::oneshot;
@@ -21,6 +21,8 @@ use super::states::StateMerger;
 use crate::part::format::Effort;
 use crate::read::{PartRef, PartStore};
 use crate::schema::PartSchema;
+use crate::skip::SkipIndexes;
+use crate::ttl::{MergeTtl, TtlMark, TtlStage};
 use crate::volume::Volume;
 use crate::write::PartIds;
 use crate::write::sorted::{NewPartSpec, write_sorted};
@@ -38,6 +40,12 @@ pub struct MergeSpec {
     pub partition: PartitionValue,
     /// Of rows that are equal in these columns the first stays. The sort key is always among them.
     pub deduplicate_by: Option<Vec<ColumnId>>,
+    /// The rules of the table's TTL.
+    pub ttl: Option<MergeTtl>,
+    /// How densely the rows are encoded.
+    pub effort: Effort,
+    /// The indexes that the part gets.
+    pub skip: Option<SkipIndexes>,
 }
 
 /// What a merge made.
@@ -87,6 +95,9 @@ pub async fn merge_parts(
             Some(Deduplicator::new(columns, key.clone()))
         }
     };
+    let is_dense = spec.effort == Effort::Dense;
+    let ttl = spec.ttl.as_ref().map(|ttl| TtlStage::new(ttl, &schema, is_dense)).transpose()?;
+    let marks = Arc::new(OnceLock::new());
     let (arrow, sort_key) = (schema.arrow_schema(), schema.sort_key.clone());
     let collapser = Collapser::new(arrow, columns, sort_key, spec.rule, states, spec.mode)?;
     let (done, mapped) = oneshot::channel();
@@ -94,6 +105,8 @@ pub async fn merge_parts(
         merge: KWayMerge::new(inputs, key),
         positions,
         collapser: Some(collapser),
+        ttl,
+        marks: Arc::clone(&marks),
         deduplicate,
         map,
         progress: Arc::clone(&progress),
@@ -103,8 +116,10 @@ pub async fn merge_parts(
         id: ids.next().await?,
         partition: spec.partition,
         location: spec.location,
-        effort: Effort::Full,
+        effort: spec.effort,
         bytes_written: Arc::clone(&progress.bytes_written),
+        ttl: marks,
+        skip: spec.skip,
     };
     let batches = stream::try_unfold(pipeline, Pipeline::next).boxed();
     let part = write_sorted(volume, &schema, new_part, batches).await?;
@@ -135,6 +150,9 @@ struct Pipeline {
     positions: Vec<Positions>,
     /// `None` after the last rows.
     collapser: Option<Collapser>,
+    ttl: Option<TtlStage>,
+    /// Gets the marks after the last rows.
+    marks: Arc<OnceLock<Vec<TtlMark>>>,
     deduplicate: Option<Deduplicator>,
     map: RowMapBuilder,
     progress: Arc<MergeProgress>,
@@ -156,7 +174,7 @@ impl Pipeline {
                 }
                 None => collapser.complete(Some(&mut self.map))?,
             };
-            let Some(rows) = rows else { continue };
+            let Some(rows) = self.aged(rows)? else { continue };
             let rows = match &mut self.deduplicate {
                 Some(deduplicate) => deduplicate.pass(rows, &mut self.map)?,
                 None => rows,
@@ -165,12 +183,30 @@ impl Pipeline {
             let written = rows.rows.num_rows();
             self.progress.rows_written.fetch_add(written as u64, Ordering::Relaxed);
             if written > 0 {
+                if let Some(ttl) = &mut self.ttl {
+                    ttl.observe(&rows.rows)?;
+                }
                 return Ok(Some((rows.rows, self)));
             }
         }
+        // Set once, since the stream ends once.
+        let _ = self.marks.set(self.ttl.iter().flat_map(TtlStage::marks).collect());
         // The merge is gone when nobody receives it.
         let _ = self.done.send(self.map);
         Ok(None)
+    }
+
+    /// Rows after the rules of the TTL; after the last batch also those that were kept back.
+    fn aged(&mut self, rows: Option<Sourced>) -> Result<Option<Sourced>> {
+        let Some(ttl) = &mut self.ttl else { return Ok(rows) };
+        let rows = rows.map(|rows| ttl.pass(rows, &mut self.map)).transpose()?;
+        if self.collapser.is_some() {
+            return Ok(rows);
+        }
+        match (rows, ttl.finish(&mut self.map)?) {
+            (Some(rows), Some(last)) => rows.followed_by(last).map(Some),
+            (rows, last) => Ok(rows.or(last)),
+        }
     }
 }
 

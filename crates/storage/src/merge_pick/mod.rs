@@ -34,6 +34,23 @@ pub struct Candidate {
     pub age_ms: u64,
     /// Whether a merge works on it; it then parts its neighbours.
     pub is_busy: bool,
+    /// What its table's TTL says.
+    pub due: Due,
+}
+
+/// What of a part is due by its table's TTL.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Due {
+    #[default]
+    Nothing,
+    /// Some rows.
+    Some,
+    /// Every row, so that nothing is left.
+    All,
+    /// It is to be encoded more densely.
+    Recompress,
+    /// It is to be on another disk.
+    Move,
 }
 
 impl Candidate {
@@ -48,6 +65,7 @@ impl Candidate {
             inserted: part.inserted,
             age_ms,
             is_busy,
+            due: Due::Nothing,
         }
     }
 
@@ -137,6 +155,14 @@ pub enum Reason {
     Deletions,
     /// Nothing was written to the partition for long.
     Cold,
+    /// Every row is due by the TTL: it goes without being read.
+    Expired,
+    /// Rows are due by the TTL.
+    Due,
+    /// Its TTL says that it is to be encoded more densely.
+    Recompress,
+    /// Its TTL says that it is to be on another disk.
+    Move,
     /// Somebody asked for it.
     Wanted,
 }
@@ -178,9 +204,13 @@ pub fn pick(parts: &[Candidate], pool: Pool, limits: &PickLimits) -> Vec<Pick> {
     let mut picks = Vec::new();
     loop {
         let bytes_max = pool.bytes_free(limits);
-        let best = by_size(&parts, bytes_max, limits)
+        let best = expired(&parts, bytes_max)
+            .or_else(|| due(&parts, bytes_max, limits))
+            .or_else(|| by_size(&parts, bytes_max, limits))
             .or_else(|| cold(&parts, bytes_max, limits))
-            .or_else(|| by_deletions(&parts, bytes_max, limits));
+            .or_else(|| by_deletions(&parts, bytes_max, limits))
+            .or_else(|| alone(&parts, bytes_max, Due::Recompress, Reason::Recompress))
+            .or_else(|| alone(&parts, bytes_max, Due::Move, Reason::Move));
         let Some(best) = best else { return picks };
         for part in parts.iter_mut().filter(|part| best.parts.contains(&part.part)) {
             part.is_busy = true;
@@ -290,6 +320,42 @@ fn by_deletions(parts: &[Candidate], bytes_max: u64, limits: &PickLimits) -> Opt
         let score = most.bytes_kept() as f64 + PART_COST_BYTES as f64;
         made_of(std::slice::from_ref(most), Reason::Deletions, score)
     })
+}
+
+/// A part of which no row is left.
+fn expired(parts: &[Candidate], bytes_max: u64) -> Option<Pick> {
+    let part = parts.iter().find(|part| part.due == Due::All && !part.is_busy)?;
+    let pick = made_of(std::slice::from_ref(part), Reason::Expired, 0.0);
+    (bytes_max > 0).then_some(Pick { bytes: 0, ..pick })
+}
+
+/// The longest run of neighbours that all have rows which are due, as far as one merge may read.
+fn due(parts: &[Candidate], bytes_max: u64, limits: &PickLimits) -> Option<Pick> {
+    let mut best: Option<&[Candidate]> = None;
+    let is_due = |part: &Candidate| part.due == Due::Some && !part.is_busy;
+    for begin in (0..parts.len()).filter(|begin| is_due(&parts[*begin])) {
+        let mut bytes = 0_u64;
+        let fits = |part: &&Candidate| {
+            bytes = bytes.saturating_add(part.bytes_kept());
+            is_due(part) && bytes <= bytes_max
+        };
+        let length = parts[begin..].iter().take(limits.merge_parts_max).take_while(fits).count();
+        if length > best.map_or(0, <[_]>::len) {
+            best = Some(&parts[begin..begin + length]);
+        }
+    }
+    let run = best?;
+    let sum = run.iter().map(Candidate::bytes_kept).sum::<u64>();
+    Some(made_of(run, Reason::Due, sum as f64 + PART_COST_BYTES as f64))
+}
+
+/// The first part for which something is due that is done to each part by itself. No other merge
+/// could take it if it were too large for one.
+fn alone(parts: &[Candidate], bytes_max: u64, due: Due, reason: Reason) -> Option<Pick> {
+    let fits = |part: &&Candidate| part.due == due && !part.is_busy;
+    let part = parts.iter().filter(|_| bytes_max > 0).find(fits)?;
+    let score = part.bytes as f64 + PART_COST_BYTES as f64;
+    Some(made_of(std::slice::from_ref(part), reason, score))
 }
 
 fn made_of(parts: &[Candidate], reason: Reason, score: f64) -> Pick {

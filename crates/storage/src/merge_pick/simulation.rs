@@ -45,6 +45,7 @@ impl Bucket {
             inserted: (order, order),
             age_ms: 0,
             is_busy: false,
+            due: Due::Nothing,
         };
         self.next += 1;
         self.bytes_inserted += bytes;
@@ -70,6 +71,7 @@ impl Bucket {
             inserted: (inputs[0].inserted.0, inputs[inputs.len() - 1].inserted.1),
             age_ms: 0,
             is_busy: false,
+            due: Due::Nothing,
         };
         self.next += 1;
         self.bytes_written += pick.bytes;

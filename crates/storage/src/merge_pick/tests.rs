@@ -13,6 +13,7 @@ fn part(place: u64, mib: u64, age_s: u64) -> Candidate {
         inserted: (order, order),
         age_ms: age_s * 1000,
         is_busy: false,
+        due: Due::Nothing,
     }
 }
 

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::envelope::{self, FileKind};
 use crate::schema::PartSchema;
+use crate::ttl::TtlMark;
 
 const KIND: FileKind = FileKind { magic: *b"GRNPART\0", version: 1 };
 
@@ -60,6 +61,9 @@ pub struct Descriptor {
     pub key_range: Option<KeyRange>,
     /// Every file but this one.
     pub files: Vec<FileEntry>,
+    /// When its rows are due, by the rules that its merge knew.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ttl: Vec<TtlMark>,
 }
 
 impl Descriptor {

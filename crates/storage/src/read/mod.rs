@@ -20,9 +20,12 @@ use granary_common::{CatalogVersion, ColumnId, PartId, TableId};
 use serde::{Deserialize, Serialize};
 
 use crate::filter::Filter;
+use crate::skip::SkipHint;
 
+pub(crate) use constant::repeated;
 pub use open_part::OpenPart;
 pub(crate) use part_files::read_file;
+pub(crate) use prune::{may_compare, may_like};
 pub use store::{PartStore, PartStoreOptions};
 
 /// A part as a plan names it, at one version of the catalog.
@@ -82,6 +85,10 @@ pub struct PartScan {
     pub batch_rows: usize,
     /// Stop after this many rows that pass.
     pub limit: Option<u64>,
+    /// What skip indexes may be asked; whether they are changes no result. Those who read choose
+    /// `rows` by them before they scan.
+    #[serde(default)]
+    pub hints: Vec<SkipHint>,
 }
 
 /// What is left of a part after its index and statistics were consulted.

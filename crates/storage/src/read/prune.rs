@@ -172,6 +172,16 @@ fn positions(known: &GranuleStatistics, value: &Scalar) -> Option<[(Ordering, bo
     ])
 }
 
+/// Whether some of the values may compare so.
+pub(crate) fn may_compare(known: &GranuleStatistics, op: CompareOp, value: &Scalar) -> bool {
+    compare(known, op, value).can_true
+}
+
+/// Whether some of the values may be like the pattern.
+pub(crate) fn may_like(known: &GranuleStatistics, pattern: &str) -> bool {
+    is_like(known, pattern).can_true
+}
+
 fn compare(known: &GranuleStatistics, op: CompareOp, value: &Scalar) -> Outcomes {
     if matches!(value, Scalar::Null) || known.null_count == known.rows {
         return Outcomes { can_true: false, can_false: false, can_null: true };

@@ -6,14 +6,17 @@ use futures::FutureExt;
 use granary_catalog::{DeletionContent, PartLocation};
 use granary_common::{Error, ErrorKind, PartId, Result};
 use moka::future::Cache;
+use object_store::ObjectStoreExt;
 
 use super::part_files::{PartFiles, read_file};
 use super::{OpenPart, PartRef};
 use crate::deletions::Deletions;
 use crate::merge::{CollapseRule, HiddenKey, HiddenRows, hidden_rows};
 use crate::part::descriptor::FileEntry;
+use crate::part::file_path;
 use crate::schema::PartSchema;
-use crate::volume::{Volume, Volumes};
+use crate::skip::SkipFile;
+use crate::volume::{Volume, Volumes, store_error};
 
 /// Bounds of what a store keeps in memory.
 #[derive(Clone, Debug)]
@@ -22,6 +25,8 @@ pub struct PartStoreOptions {
     pub open_parts_bytes_max: u64,
     /// Bytes of deletion vectors that were read from files; default 64 MiB.
     pub deletions_bytes_max: u64,
+    /// Bytes of skip indexes; default 64 MiB.
+    pub skip_files_bytes_max: u64,
     /// Open parts, each with a file handle when it is on this machine; default 512.
     pub open_parts_max: u64,
     /// Bytes of what is known of rows that FINAL leaves out; default 128 MiB.
@@ -33,6 +38,7 @@ impl Default for PartStoreOptions {
         Self {
             open_parts_bytes_max: 256 << 20,
             deletions_bytes_max: 64 << 20,
+            skip_files_bytes_max: 64 << 20,
             open_parts_max: 512,
             hidden_bytes_max: 128 << 20,
         }
@@ -49,6 +55,8 @@ pub struct PartStore {
     deletions: Cache<(PartId, String), Arc<Deletions>>,
     /// What FINAL leaves out of sets of parts.
     hidden: Cache<HiddenKey, Arc<HiddenRows>>,
+    /// Skip indexes likewise; `None` for one that is not there.
+    skip_files: Cache<(PartId, String), Option<Arc<SkipFile>>>,
 }
 
 impl PartStore {
@@ -75,7 +83,14 @@ impl PartStore {
                 u32::try_from(hidden.memory_bytes()).unwrap_or(u32::MAX)
             })
             .build();
-        PartStore { volumes, open, deletions, hidden }
+        let skip_files = Cache::builder()
+            .max_capacity(options.skip_files_bytes_max)
+            .weigher(|_, file: &Option<Arc<SkipFile>>| {
+                let bytes = file.as_ref().map_or(64, |file| file.memory_bytes());
+                u32::try_from(bytes).unwrap_or(u32::MAX)
+            })
+            .build();
+        PartStore { volumes, open, deletions, hidden, skip_files }
     }
 
     /// The volumes that it reads.
@@ -156,6 +171,30 @@ impl PartStore {
         };
         let read = self.deletions.try_get_with((owner, name.clone()), reading).await;
         read.map(Some).map_err(|error| in_part(part, &error))
+    }
+
+    /// The skip index in the file `name` of `part`, if it has one. Kinds as of [`PartStore::open`].
+    pub async fn skip_file(&self, part: &PartRef, name: &str) -> Result<Option<Arc<SkipFile>>> {
+        let (table, owner) = part.files;
+        let reading = async {
+            let volume = self.volume(part)?;
+            let path = volume.path(&file_path(table, owner, name));
+            let found = async { volume.store.get(&path).await?.bytes().await };
+            match found.await {
+                Ok(bytes) => SkipFile::decode(bytes)
+                    .map(|file| Some(Arc::new(file)))
+                    .map_err(|error| error.context(format!("file {name}"))),
+                Err(object_store::Error::NotFound { .. }) => Ok(None),
+                Err(error) => Err(store_error(&error).context(format!("file {name}"))),
+            }
+        };
+        let read = self.skip_files.try_get_with((owner, name.to_owned()), reading).await;
+        read.map_err(|error| in_part(part, &error))
+    }
+
+    /// The file may be there by now.
+    pub async fn forget_skip_file(&self, part: &PartRef, name: &str) {
+        self.skip_files.invalidate(&(part.files.1, name.to_owned())).await;
     }
 
     fn volume(&self, part: &PartRef) -> Result<&Arc<Volume>> {

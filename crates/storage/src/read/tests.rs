@@ -442,7 +442,8 @@ async fn parts_elsewhere_are_unavailable() {
     let again = parts.open(&reference).await.unwrap();
     assert!(std::ptr::eq(first.descriptor(), again.descriptor()), "it stays open");
     reference.files.1 = PartId(99);
-    reference.location = PartLocation::Local { copies: vec![granary_common::WorkerId(8)] };
+    reference.location =
+        PartLocation::Local { copies: vec![granary_common::WorkerId(8)], disk: None };
     assert!(!parts.holds(&reference.location));
     assert_eq!(parts.open(&reference).await.unwrap_err().kind(), ErrorKind::Unavailable);
 }

@@ -3,6 +3,7 @@
 mod local;
 #[cfg(test)]
 mod tests;
+pub mod tiers;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,6 +19,7 @@ use object_store::path::Path;
 use url::Url;
 
 pub use local::LocalStore;
+pub use tiers::{DEFAULT_DISK, TierVolume, Tiers};
 
 /// Who reaches a volume.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +42,8 @@ pub struct Volume {
     /// The folder behind `store`, when it is one on this machine; scans then read its files
     /// without going through the store.
     folder: Option<PathBuf>,
+    /// The disk that it is, when it is not the data folder.
+    disk: Option<String>,
 }
 
 impl fmt::Debug for Volume {
@@ -57,18 +61,26 @@ impl Volume {
     pub fn open(name: &str, kind: VolumeKind, location: &str) -> Result<Volume> {
         let (store, prefix, folder) = open_store(location, &kind)
             .map_err(|error| error.context(format!("volume {name} at {location}")))?;
-        Ok(Volume { name: name.to_owned(), kind, store, prefix, folder })
+        Ok(Volume { name: name.to_owned(), kind, store, prefix, folder, disk: None })
     }
 
     /// A volume over any store, for tests and fault injection.
     pub fn over(name: &str, kind: VolumeKind, store: Arc<dyn ObjectStore>) -> Volume {
-        Volume { name: name.to_owned(), kind, store, prefix: Path::default(), folder: None }
+        let (prefix, folder, disk) = (Path::default(), None, None);
+        Volume { name: name.to_owned(), kind, store, prefix, folder, disk }
+    }
+
+    /// The same volume as the disk of its name, beside the data folder.
+    pub fn as_disk(self) -> Volume {
+        Volume { disk: Some(self.name.clone()), ..self }
     }
 
     /// The location of new parts on this volume.
     pub fn part_location(&self) -> PartLocation {
         match &self.kind {
-            VolumeKind::Local { worker } => PartLocation::Local { copies: vec![*worker] },
+            VolumeKind::Local { worker } => {
+                PartLocation::Local { copies: vec![*worker], disk: self.disk.clone() }
+            }
             VolumeKind::Shared => PartLocation::Shared { volume: self.name.clone() },
         }
     }
@@ -159,16 +171,21 @@ fn open_store(location: &str, kind: &VolumeKind) -> Result<OpenedStore> {
 #[derive(Clone, Debug, Default)]
 pub struct Volumes {
     local: Option<(WorkerId, Arc<Volume>)>,
+    /// Local ones beside it, by their names.
+    disks: BTreeMap<String, (WorkerId, Arc<Volume>)>,
     shared: BTreeMap<String, Arc<Volume>>,
 }
 
 impl Volumes {
-    /// These volumes, at most one of them local.
+    /// These volumes, at most one of them local that is no disk beside the data folder.
     pub fn new(volumes: impl IntoIterator<Item = Arc<Volume>>) -> Volumes {
         let mut known = Volumes::default();
         for volume in volumes {
             match volume.kind {
-                VolumeKind::Local { worker } => known.local = Some((worker, volume)),
+                VolumeKind::Local { worker } => match &volume.disk {
+                    None => known.local = Some((worker, volume)),
+                    Some(disk) => drop(known.disks.insert(disk.clone(), (worker, volume))),
+                },
                 VolumeKind::Shared => {
                     known.shared.insert(volume.name.clone(), volume);
                 }
@@ -180,17 +197,32 @@ impl Volumes {
     /// The volume that holds parts at `location` and that this worker reaches, if any.
     pub fn holding(&self, location: &PartLocation) -> Option<&Arc<Volume>> {
         match location {
-            PartLocation::Local { copies } => self
-                .local
-                .as_ref()
-                .filter(|(worker, _)| copies.contains(worker))
-                .map(|(_, volume)| volume),
+            PartLocation::Local { copies, disk } => match disk {
+                None => self.local.as_ref(),
+                Some(disk) => self.disks.get(disk),
+            }
+            .filter(|(worker, _)| copies.contains(worker))
+            .map(|(_, volume)| volume),
             PartLocation::Shared { volume } => self.shared.get(volume),
         }
     }
 
+    /// The local volume, or the disk of this name beside it.
+    pub fn own_disk(&self, disk: Option<&str>) -> Option<&Arc<Volume>> {
+        let found = match disk {
+            None => self.local.as_ref(),
+            Some(disk) => self.disks.get(disk),
+        };
+        found.map(|(_, volume)| volume)
+    }
+
     /// Every volume, the local one first.
     pub fn all(&self) -> impl Iterator<Item = &Arc<Volume>> {
-        self.local.iter().map(|(_, volume)| volume).chain(self.shared.values())
+        self.own().chain(self.shared.values())
+    }
+
+    /// Those that only this worker reaches.
+    pub fn own(&self) -> impl Iterator<Item = &Arc<Volume>> {
+        self.local.iter().chain(self.disks.values()).map(|(_, volume)| volume)
     }
 }

@@ -108,6 +108,8 @@ fn parts_are_found_by_their_location() {
         let found = volumes.holding(&volume.part_location()).unwrap();
         assert_eq!(found.name, volume.name);
     }
-    assert!(volumes.holding(&PartLocation::Local { copies: vec![WorkerId(4)] }).is_none());
+    assert!(
+        volumes.holding(&PartLocation::Local { copies: vec![WorkerId(4)], disk: None }).is_none()
+    );
     assert!(volumes.holding(&PartLocation::Shared { volume: "x".into() }).is_none());
 }

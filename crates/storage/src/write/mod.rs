@@ -23,6 +23,7 @@ use granary_common::{ColumnId, Error, PartId, Result};
 
 use crate::part::format::compute;
 use crate::schema::PartSchema;
+use crate::skip::SkipIndexes;
 use crate::sort_order::{canonical_floats, sort_permutation};
 use crate::volume::Volume;
 pub(crate) use part::put;
@@ -43,11 +44,13 @@ pub struct WriteOptions {
     pub partitions_per_block_max: usize,
     /// Parts of a block that are made at the same time; default 4.
     pub concurrent_parts_max: usize,
+    /// The indexes that parts get.
+    pub skip: Option<SkipIndexes>,
 }
 
 impl Default for WriteOptions {
     fn default() -> Self {
-        Self { partitions_per_block_max: 100, concurrent_parts_max: 4 }
+        Self { partitions_per_block_max: 100, concurrent_parts_max: 4, skip: None }
     }
 }
 
@@ -78,7 +81,8 @@ pub async fn write_block(
         let (schema, block, location) = (Arc::clone(&schema), block.clone(), location.clone());
         async move {
             let id = ids.next().await?;
-            part::write(volume, location, schema, id, block, slice).await
+            let skip = options.skip.as_ref();
+            part::write(volume, location, schema, id, block, slice, skip).await
         }
     });
     stream::iter(writes).buffered(options.concurrent_parts_max.max(1)).try_collect().await

@@ -17,6 +17,8 @@ use crate::part::key_range::key_range;
 use crate::part::{DATA_FILE, DESCRIPTOR_FILE, INDEX_FILE, file_path};
 use crate::scalar::{has_scalars, scalar_at};
 use crate::schema::PartSchema;
+use crate::skip::{SkipBuilder, SkipIndexes};
+use crate::ttl::TtlMark;
 use crate::volume::{Volume, store_error};
 
 /// Writes the rows of `slice` as part `id`.
@@ -27,10 +29,12 @@ pub async fn write(
     id: PartId,
     block: RecordBatch,
     slice: Slice,
+    skip: Option<&SkipIndexes>,
 ) -> Result<NewPart> {
     let describing = Arc::clone(&schema);
     let (rows_of, partition) = (slice.rows, slice.partition);
-    let (rows, index, key_range) = compute(move || {
+    let skip = skip.map(|skip| SkipBuilder::new(skip, &schema)).transpose()?;
+    let (rows, index, key_range, skip) = compute(move || {
         let rows = match &rows_of {
             Some(rows) => take_record_batch(&block, rows)
                 .map_err(|error| Error::internal(format!("cannot sort the rows: {error}")))?,
@@ -39,12 +43,20 @@ pub async fn write(
         let index = PartIndex::of(&describing, &rows)?;
         let mut key_range = KeyRangeBuilder::default();
         key_range.push(&describing, &rows)?;
-        Ok::<_, Error>((rows, index, key_range.finish()))
+        let skip = match skip {
+            Some(mut skip) => {
+                skip.push(&rows)?;
+                skip.finish()?
+            }
+            None => Vec::new(),
+        };
+        Ok::<_, Error>((rows, index, key_range.finish(), skip))
     })
     .await??;
     let data = encode(&schema, rows).await?;
     let entry = FileEntry::of(DATA_FILE, &data);
-    let written = Written { id, partition, index, key_range, data: entry };
+    let ttl = Vec::new();
+    let written = Written { id, partition, index, key_range, data: entry, ttl, skip };
     futures::try_join!(
         put(volume, schema.table, id, DATA_FILE, data),
         describe(volume, location, &schema, written)
@@ -60,6 +72,10 @@ pub struct Written {
     pub key_range: Option<KeyRange>,
     /// The file with the columns.
     pub data: FileEntry,
+    /// When its rows are due.
+    pub ttl: Vec<TtlMark>,
+    /// Skip indexes with the names of their files.
+    pub skip: Vec<(String, Bytes)>,
 }
 
 /// Writes the small files of a part.
@@ -69,19 +85,27 @@ pub async fn describe(
     schema: &PartSchema,
     written: Written,
 ) -> Result<NewPart> {
-    let Written { id, partition, index, key_range, data } = written;
+    let Written { id, partition, index, key_range, data, ttl, skip } = written;
     let (rows, data_bytes) = (index.rows, data.bytes);
     let index = index.encode()?;
+    let mut files = vec![data, FileEntry::of(INDEX_FILE, &index)];
+    let mut skip_bytes = 0;
+    for (name, content) in skip {
+        files.push(FileEntry::of(&name, &content));
+        skip_bytes += content.len();
+        put(volume, schema.table, id, &name, content).await?;
+    }
     let descriptor = Descriptor {
         part: id,
         schema: PartSchema::clone(schema),
         partition: partition.clone(),
         rows,
         key_range: key_range.clone(),
-        files: vec![data, FileEntry::of(INDEX_FILE, &index)],
+        files,
+        ttl,
     };
     let descriptor = descriptor.encode()?;
-    let bytes = data_bytes + (index.len() + descriptor.len()) as u64;
+    let bytes = data_bytes + (index.len() + descriptor.len() + skip_bytes) as u64;
     futures::try_join!(
         put(volume, schema.table, id, INDEX_FILE, index),
         put(volume, schema.table, id, DESCRIPTOR_FILE, descriptor)

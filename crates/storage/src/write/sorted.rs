@@ -5,8 +5,8 @@
 //!                            └─► encode ─► upload in pieces
 //! ```
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
 
 use arrow::compute::concat_batches;
 use arrow::record_batch::RecordBatch;
@@ -21,6 +21,8 @@ use crate::part::DATA_FILE;
 use crate::part::format::{Effort, compute, encode_stream};
 use crate::part::index::IndexBuilder;
 use crate::schema::PartSchema;
+use crate::skip::{SkipBuilder, SkipIndexes};
+use crate::ttl::TtlMark;
 use crate::volume::Volume;
 
 /// Rows that are encoded together, at least.
@@ -34,6 +36,10 @@ pub struct NewPartSpec {
     pub effort: Effort,
     /// Bytes of data are added to it as they are written.
     pub bytes_written: Arc<AtomicU64>,
+    /// When its rows are due, known after the last of them.
+    pub ttl: Arc<OnceLock<Vec<TtlMark>>>,
+    /// The indexes that it gets.
+    pub skip: Option<SkipIndexes>,
 }
 
 /// Writes sorted `batches` (columns in the order of `schema.columns`, floats canonical) as one part
@@ -47,16 +53,18 @@ pub async fn write_sorted(
     batches: BoxStream<'static, Result<RecordBatch>>,
 ) -> Result<Option<NewPart>> {
     let (summary, summarised) = oneshot::channel();
-    let chunks = Chunks::new(Arc::clone(schema), batches, summary);
+    let skip = spec.skip.as_ref().map(|skip| SkipBuilder::new(skip, schema)).transpose()?;
+    let chunks = Chunks::new(Arc::clone(schema), batches, skip, summary);
     let mut chunks = stream::try_unfold(chunks, Chunks::next).boxed();
     let Some(first) = chunks.next().await else { return Ok(None) };
     let chunks = stream::once(std::future::ready(first)).chain(chunks).boxed();
-    let NewPartSpec { id, partition, location, effort, bytes_written } = spec;
+    let NewPartSpec { id, partition, location, effort, bytes_written, ttl, skip: _ } = spec;
     let mut upload = Upload::new(volume, schema.table, id, DATA_FILE, bytes_written);
     encode_stream(schema, chunks, &mut upload, effort).await?;
     let ended = |_| Error::internal("the rows were encoded but not to their end");
-    let Summary { index, key_range } = summarised.await.map_err(ended)?;
+    let Summary { index, key_range, skip } = summarised.await.map_err(ended)?;
     let (index, key_range) = (index.finish(), key_range.finish());
+    let skip = skip.map(SkipBuilder::finish).transpose()?.unwrap_or_default();
     if index.rows > u64::from(u32::MAX) {
         return Err(Error::exhausted(format!(
             "a part would have {} rows, and a part has at most {}",
@@ -65,7 +73,8 @@ pub async fn write_sorted(
         )));
     }
     let data = upload.finish().await?;
-    let written = Written { id, partition, index, key_range, data };
+    let ttl = ttl.get().cloned().unwrap_or_default();
+    let written = Written { id, partition, index, key_range, data, ttl, skip };
     describe(volume, location, schema, written).await.map(Some)
 }
 
@@ -73,6 +82,7 @@ pub async fn write_sorted(
 struct Summary {
     index: IndexBuilder,
     key_range: KeyRangeBuilder,
+    skip: Option<SkipBuilder>,
 }
 
 /// Cuts batches into whole granules.
@@ -93,6 +103,7 @@ impl Chunks {
     fn new(
         schema: Arc<PartSchema>,
         batches: BoxStream<'static, Result<RecordBatch>>,
+        skip: Option<SkipBuilder>,
         done: oneshot::Sender<Summary>,
     ) -> Chunks {
         let granularity = schema.granularity.max(1);
@@ -104,7 +115,7 @@ impl Chunks {
             waiting: Vec::new(),
             waiting_rows: 0,
             ended: false,
-            summary: Summary { index, key_range: KeyRangeBuilder::default() },
+            summary: Summary { index, key_range: KeyRangeBuilder::default(), skip },
             done,
         }
     }
@@ -129,6 +140,9 @@ impl Chunks {
         let (summary, chunk) = compute(move || {
             summary.index.push(&schema, &chunk)?;
             summary.key_range.push(&schema, &chunk)?;
+            if let Some(skip) = &mut summary.skip {
+                skip.push(&chunk)?;
+            }
             Ok::<_, Error>((summary, chunk))
         })
         .await??;

@@ -9,6 +9,7 @@ mod expected_failures;
 mod report;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use sqllogictest::{
@@ -70,7 +71,16 @@ pub async fn run_file(file: &Path, url: &str) -> TestResult<FileOutcome> {
             break;
         }
         let line = line_of(&record);
-        let output = runner.apply_record(record.clone()).await;
+        let mut output = runner.apply_record(record.clone()).await;
+        // What comes about in the background is waited for.
+        let (attempts, pause) = retry(&record);
+        for _ in 0..attempts {
+            if !matches!(judge(&record, &output), Some(Some(_))) {
+                break;
+            }
+            tokio::time::sleep(pause).await;
+            output = runner.apply_record(record.clone()).await;
+        }
         let Some(line) = line else { continue };
         if let Some(failure) = judge(&record, &output) {
             let failure = failure.map(|why| format!("{why}\n{}", statement_of(&record)));
@@ -116,6 +126,16 @@ fn line_of(record: &Record<DefaultColumnType>) -> Option<u32> {
     match record {
         Record::Statement { loc, .. } | Record::Query { loc, .. } => Some(loc.line()),
         _ => None,
+    }
+}
+
+/// How often a record with `retry` is run again while it fails, and after which pause.
+fn retry(record: &Record<DefaultColumnType>) -> (usize, Duration) {
+    match record {
+        Record::Statement { retry: Some(retry), .. } | Record::Query { retry: Some(retry), .. } => {
+            (retry.attempts, retry.backoff)
+        }
+        _ => (0, Duration::ZERO),
     }
 }
 

@@ -61,9 +61,11 @@ pub fn choose(mut lanes: Vec<LaneParts>, pool: Pool) -> Vec<Start> {
     }
 }
 
-/// Crowded lanes first, the most crowded before all; then merges because of sizes, which pay off
+/// What costs nothing first; then crowded lanes, the most crowded before all; then merges because of sizes, which pay off
 /// most; then the cheapest.
 struct Urgency {
+    /// Nothing is read or written.
+    is_free: bool,
     crowd: usize,
     is_for_sizes: bool,
     score: f64,
@@ -71,7 +73,7 @@ struct Urgency {
 
 impl Urgency {
     fn total_cmp_to(&self, other: &Urgency) -> bool {
-        let key = |urgency: &Urgency| (urgency.crowd, urgency.is_for_sizes);
+        let key = |urgency: &Urgency| (urgency.is_free, urgency.crowd, urgency.is_for_sizes);
         match key(self).cmp(&key(other)) {
             std::cmp::Ordering::Equal => self.score < other.score,
             order => order.is_gt(),
@@ -81,7 +83,12 @@ impl Urgency {
 
 fn urgency(lane: &LaneParts, pick: &Pick) -> Urgency {
     let crowd = if lane.parts.len() >= CROWD { lane.parts.len() } else { 0 };
-    Urgency { crowd, is_for_sizes: pick.reason == Reason::Sizes, score: pick.score }
+    Urgency {
+        is_free: pick.reason == Reason::Expired,
+        crowd,
+        is_for_sizes: pick.reason == Reason::Sizes,
+        score: pick.score,
+    }
 }
 
 /// Parts that one of `merges` merges at a time may read within `memory_bytes`.
@@ -116,6 +123,7 @@ mod tests {
                 inserted: (order, order),
                 age_ms: 0,
                 is_busy: false,
+                due: Default::default(),
             }
         };
         LaneParts {

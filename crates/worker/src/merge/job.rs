@@ -14,13 +14,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use granary_catalog::replication::{CopyTargets, leave_behind};
 use granary_catalog::{
-    Bucket, Catalog, CommandBody, DeletionContent, KnownPart, MergeParts, MergedPart, NewPart,
-    Part, PartLocation, Snapshot, Table, TableState,
+    BoundIndex, Bucket, Catalog, CommandBody, DeletionContent, KnownPart, MergeParts, MergedPart,
+    NewPart, Part, PartLocation, Snapshot, Table, TableState,
 };
 use granary_common::{
     CatalogVersion, Clock, ColumnId, Error, ErrorKind, PartId, Result, TableId, WorkerId,
 };
 use granary_storage::merge::MergeProgress;
+use granary_storage::ttl::PartLife;
 use parking_lot::Mutex;
 
 use super::book::Lane;
@@ -40,11 +41,17 @@ pub struct Job {
     pub inputs: Vec<Arc<Part>>,
     /// At which the inputs' deletions are taken.
     pub version: CatalogVersion,
+    /// Whether every row is due by a TTL that deletes rows, so that nothing need be read.
+    pub is_expired: bool,
+    /// Whether the rows are encoded as RECOMPRESS asks.
+    pub is_recompressed: bool,
     /// Whether rows that the engine marks as deleted go as well.
     pub is_cleanup: bool,
     pub deduplicate_by: Option<Vec<ColumnId>>,
     /// Who gets copies of the result.
     pub copies: CopyTargets,
+    /// Where the one input moves as it is.
+    pub target: Option<PartLocation>,
 }
 
 impl Job {
@@ -62,9 +69,12 @@ impl Job {
             lane: lane.clone(),
             inputs,
             version: snapshot.version,
+            is_expired: false,
+            is_recompressed: false,
             is_cleanup: false,
             deduplicate_by: None,
             copies: CopyTargets::of(snapshot, state, bucket),
+            target: None,
         })
     }
 
@@ -80,11 +90,17 @@ impl Job {
 
     /// Where the merged part is written: where the newest input is, before it is copied.
     pub fn location(&self) -> PartLocation {
+        if let Some(target) = &self.target {
+            return target.clone();
+        }
         match self.inputs.last().map(|part| &part.location) {
             Some(PartLocation::Shared { volume }) => {
                 PartLocation::Shared { volume: volume.clone() }
             }
-            _ => PartLocation::Local { copies: vec![self.bucket.leader] },
+            Some(PartLocation::Local { disk, .. }) => {
+                PartLocation::Local { copies: vec![self.bucket.leader], disk: disk.clone() }
+            }
+            None => PartLocation::Local { copies: vec![self.bucket.leader], disk: None },
         }
     }
 }
@@ -94,6 +110,8 @@ impl Job {
 pub struct Made {
     /// `None` when no row is left.
     pub part: Option<NewPart>,
+    /// Rows of it that are deleted from the beginning.
+    pub deletions: Option<(u64, DeletionContent)>,
     pub rows: Box<dyn CarryOver>,
 }
 
@@ -101,7 +119,7 @@ impl Made {
     /// The workers that hold the result; `None` when that is whoever is in sync.
     fn synced(&self) -> Option<&[WorkerId]> {
         match self.part.as_ref().map(|part| &part.location)? {
-            PartLocation::Local { copies } => Some(copies),
+            PartLocation::Local { copies, .. } => Some(copies),
             PartLocation::Shared { .. } => None,
         }
     }
@@ -125,6 +143,18 @@ pub trait CarryOver: Debug + Send + Sync {
 pub trait Merger: Debug + Send + Sync {
     /// Reads the inputs and writes what becomes of them.
     async fn merge(&self, job: &Job, progress: &Arc<MergeProgress>) -> Result<Made>;
+
+    /// When rows of the part are due by the table's TTL.
+    async fn life(&self, table: &Table, part: &Part, version: CatalogVersion) -> Result<PartLife>;
+
+    /// Gives the part an index that it was written without; whether there was anything to do.
+    async fn build_index(
+        &self,
+        table: &Table,
+        part: &Part,
+        version: CatalogVersion,
+        index: &BoundIndex,
+    ) -> Result<bool>;
 
     /// Deletes the files of a part that will never be committed. Failing that, a sweep does.
     async fn discard(&self, part: &NewPart, job: &Job);
@@ -185,7 +215,7 @@ impl Committer {
 
     async fn commit(&self, job: &Job, made: &Made, is_unknown: &mut bool) -> Result<Ended> {
         let mut inputs = job.inputs.clone();
-        let mut deletions = None;
+        let mut deletions = made.deletions.clone();
         let mut last = Error::conflict("a merge was not committed");
         for _ in 0..COMMITS_MAX {
             let under = match self.under(job, made).await {
@@ -266,6 +296,8 @@ fn command(
         synced,
         inputs: inputs.iter().map(known).collect(),
         outputs: output.into_iter().collect(),
+        ttl_version: job.table.options.ttl_version,
+        is_move: job.target.is_some(),
     }
 }
 
@@ -276,12 +308,15 @@ fn look_again(snapshot: &Snapshot, job: &Job, part: Option<&NewPart>) -> Found {
     }
     let bucket = state.buckets.get(&job.lane.bucket);
     let is_led_alike = bucket.is_some_and(|bucket| bucket.epoch == job.bucket.epoch);
+    let ttl_version = state.table.options.ttl_version;
+    let is_same_table =
+        state.table.dropped.is_none() && ttl_version == job.table.options.ttl_version;
     let there = |part: &Arc<Part>| {
         state.parts.get(&part.id).filter(|part| part.removed.is_none()).map(Arc::clone)
     };
     let inputs: Option<Vec<Arc<Part>>> = job.inputs.iter().map(there).collect();
     match inputs {
-        Some(inputs) if is_led_alike && state.table.dropped.is_none() => Found::There(inputs),
+        Some(inputs) if is_led_alike && is_same_table => Found::There(inputs),
         _ => Found::Overtaken,
     }
 }

@@ -6,15 +6,21 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use granary_catalog::replication::holds;
 use granary_catalog::{Part, Snapshot, Table, TableState};
 use granary_common::{BucketIndex, PartId, WorkerId};
-use granary_storage::merge_pick::{Candidate, PickLimits};
+use granary_storage::Tiers;
+use granary_storage::merge_pick::{Candidate, Due, PickLimits};
 use std::sync::Arc;
 
 use super::book::Lane;
 use super::choose::LaneParts;
+use super::job::Job;
+use super::lives::Lives;
 
 /// After a failure a lane is left alone for so long, doubled with each further one.
 const BACKOFF_MS: u64 = 2_000;
 const BACKOFF_MS_MAX: u64 = 600_000;
+/// Between two merges of a lane for the sake of its TTL, unless the table says it itself: what
+/// ClickHouse takes.
+const TTL_PAUSE_S: u64 = 14_400;
 
 /// The memory of one scheduler. Bounded by what the catalog holds.
 #[derive(Debug, Default)]
@@ -23,6 +29,45 @@ pub struct Memory {
     seen_ms: HashMap<PartId, u64>,
     /// How often a lane failed in a row, and until when it is left alone.
     failed: BTreeMap<Lane, (u32, u64)>,
+    /// When a merge began that treats rows which are due, and by which version of the TTL.
+    treated_ms: BTreeMap<Lane, (u64, u64)>,
+}
+
+/// What a look at the lanes depends on beside the catalog.
+#[derive(Clone, Copy, Debug)]
+pub struct Look<'a> {
+    pub worker: WorkerId,
+    pub busy: &'a HashSet<PartId>,
+    pub lives: &'a Lives,
+    /// On the monotonic clock.
+    pub now_ms: u64,
+    /// Since the epoch.
+    pub now_s: i64,
+    pub tiers: &'a Tiers,
+}
+
+impl Look<'_> {
+    /// What of the part is due, as far as that is known.
+    fn due(&self, state: &TableState, part: &Part) -> Due {
+        if state.table.options.rules.is_empty() {
+            return Due::Nothing;
+        }
+        let Some(life) = self.lives.known(state, part.id) else { return Due::Nothing };
+        let place = life.place(self.now_s);
+        let only_whole = state.table.settings.get("ttl_only_drop_parts");
+        let only_whole = only_whole.is_some_and(|value| value == "1");
+        if life.is_gone(self.now_s) {
+            Due::All
+        } else if life.is_due(self.now_s) && !only_whole {
+            Due::Some
+        } else if life.is_to_recompress(self.now_s) {
+            Due::Recompress
+        } else if place.is_some_and(|to| self.tiers.destination(&state.table, to, part).is_some()) {
+            Due::Move
+        } else {
+            Due::Nothing
+        }
+    }
 }
 
 impl Memory {
@@ -30,11 +75,10 @@ impl Memory {
     pub fn lanes(
         &mut self,
         snapshot: &Snapshot,
-        worker: WorkerId,
-        busy: &HashSet<PartId>,
         limits: &PickLimits,
-        now_ms: u64,
+        look: &Look<'_>,
     ) -> Vec<LaneParts> {
+        let Look { worker, busy, now_ms, .. } = *look;
         let mut seen_ms = HashMap::with_capacity(self.seen_ms.len());
         let mut lanes: Vec<LaneParts> = Vec::new();
         for state in snapshot.tables.values().filter(|state| may_merge(snapshot, &state.table)) {
@@ -46,9 +90,14 @@ impl Memory {
                     let age_ms = now_ms.saturating_sub(since_ms);
                     // What is not here yet is in nobody's merge until it has been fetched.
                     let is_busy = busy.contains(&part.id) || !holds(&part.location, worker);
-                    Candidate::of(part, snapshot.version, age_ms, is_busy)
+                    let due = look.due(state, part);
+                    Candidate { due, ..Candidate::of(part, snapshot.version, age_ms, is_busy) }
                 };
-                let parts: Vec<Candidate> = parts.iter().map(candidate).collect();
+                let mut parts: Vec<Candidate> = parts.iter().map(candidate).collect();
+                if self.was_treated(&lane, &state.table, now_ms) {
+                    let some = parts.iter_mut().filter(|part| part.due == Due::Some);
+                    some.for_each(|part| part.due = Due::Nothing);
+                }
                 if !self.is_left_alone(&lane, now_ms) {
                     lanes.push(LaneParts { lane, parts, limits: limits.clone() });
                 }
@@ -56,11 +105,28 @@ impl Memory {
         }
         self.seen_ms = seen_ms;
         self.failed.retain(|lane, _| snapshot.tables.contains_key(&lane.table));
+        self.treated_ms.retain(|lane, _| snapshot.tables.contains_key(&lane.table));
         lanes
     }
 
     fn is_left_alone(&self, lane: &Lane, now_ms: u64) -> bool {
         self.failed.get(lane).is_some_and(|(_, until_ms)| now_ms < *until_ms)
+    }
+
+    /// Whether rows of the lane were treated by the table's TTL a short while ago: a part that always
+    /// has a few rows that are due would else be written again and again.
+    fn was_treated(&self, lane: &Lane, table: &Table, now_ms: u64) -> bool {
+        let pause = table.settings.get("merge_with_ttl_timeout");
+        let pause_s = pause.and_then(|text| text.parse().ok()).unwrap_or(TTL_PAUSE_S);
+        self.treated_ms.get(lane).is_some_and(|(ttl_version, since_ms)| {
+            *ttl_version == table.options.ttl_version
+                && now_ms < since_ms.saturating_add(pause_s.saturating_mul(1000))
+        })
+    }
+
+    /// A merge begins that treats rows which are due.
+    pub fn treated(&mut self, job: &Job, now_ms: u64) {
+        self.treated_ms.insert(job.lane.clone(), (job.table.options.ttl_version, now_ms));
     }
 
     /// A merge of the lane failed.

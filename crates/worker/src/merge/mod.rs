@@ -13,6 +13,7 @@ mod book;
 mod choose;
 mod job;
 mod lanes;
+mod lives;
 mod optimize;
 mod stored;
 #[cfg(test)]
@@ -22,24 +23,26 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use granary_catalog::Catalog;
+use granary_catalog::{Catalog, Part, PartLocation, Snapshot, TableState, TtlPlace};
 use granary_common::{Clock, ErrorKind, TaskOwner, WorkerId};
 use granary_execution::{ActiveWork, RunningMerge};
+use granary_storage::Tiers;
 use granary_storage::merge::MergeProgress;
-use granary_storage::merge_pick::{PickLimits, Pool};
+use granary_storage::merge_pick::{PickLimits, Pool, Reason};
 use parking_lot::Mutex;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use book::{Book, Entry, Place};
 use choose::{Start, choose, may_start, parts_for_memory};
 pub use job::Replaced;
 use job::{Committer, Ended, Job};
-use lanes::Memory;
+use lanes::{Look, Memory};
+use lives::Lives;
 use stored::MakesRoom;
 
 pub use job::Merger;
-pub use stored::StoredParts;
+pub use stored::{StoredParts, skip_indexes};
 
 /// Between two looks at the catalog at least.
 const ROUND_MIN: Duration = Duration::from_millis(250);
@@ -61,11 +64,19 @@ pub struct MergeSettings {
     pub merge_bytes_max: u64,
     /// Threads that queries run on; while more queries and inserts are active, merges make room.
     pub threads: usize,
+    /// Where parts may move.
+    pub tiers: Arc<Tiers>,
 }
 
 impl Default for MergeSettings {
     fn default() -> Self {
-        Self { merges_max: 1, memory_bytes_max: 512 << 20, merge_bytes_max: 10 << 30, threads: 2 }
+        Self {
+            merges_max: 1,
+            memory_bytes_max: 512 << 20,
+            merge_bytes_max: 10 << 30,
+            threads: 2,
+            tiers: Arc::default(),
+        }
     }
 }
 
@@ -79,6 +90,9 @@ pub struct Merges {
     book: Arc<Book>,
     turns: Arc<Semaphore>,
     memory: Mutex<Memory>,
+    lives: Lives,
+    /// Told when the life of a part became known.
+    looked: Notify,
     leaving: CancellationToken,
 }
 
@@ -113,6 +127,8 @@ impl Merges {
             active,
             book: Arc::default(),
             memory: Mutex::default(),
+            lives: Lives::default(),
+            looked: Notify::new(),
             leaving: CancellationToken::new(),
         }
     }
@@ -136,7 +152,32 @@ impl Merges {
     pub async fn run(self: Arc<Self>, tasks: TaskOwner) {
         if self.settings.merges_max > 0 {
             let leaving = self.leaving.clone();
-            leaving.run_until_cancelled(self.rounds(tasks)).await;
+            let looking = Arc::clone(&self).looks();
+            let both = futures::future::join(self.rounds(tasks), looking);
+            leaving.run_until_cancelled(both).await;
+        }
+    }
+
+    /// Looks when rows of parts are due, for ever.
+    async fn looks(self: Arc<Self>) {
+        let mut versions = self.committer.catalog.watch();
+        let clock = Arc::clone(&self.committer.clock);
+        loop {
+            let snapshot = self.committer.catalog.snapshot();
+            let (busy, now_ms) = (self.book.busy(), clock.monotonic_ms());
+            let merger = &*self.committer.merger;
+            if self.lives.look(&snapshot, self.worker, &busy, merger, now_ms).await {
+                self.looked.notify_one();
+            }
+            tokio::select! {
+                changed = versions.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                }
+                () = clock.sleep(ROUND_MAX) => {}
+            }
+            clock.sleep(ROUND_MIN).await;
         }
     }
 
@@ -153,6 +194,7 @@ impl Merges {
                     }
                 }
                 () = self.book.one_ended() => {}
+                () = self.looked.notified() => {}
                 () = clock.sleep(ROUND_MAX) => {}
             }
             clock.sleep(ROUND_MIN).await;
@@ -166,6 +208,11 @@ impl Merges {
         while !may_start(self.active.count(), self.settings.threads, waited_ms()) {
             clock.sleep(CALM_INTERVAL).await;
         }
+    }
+
+    /// Seconds since the epoch.
+    fn now_s(&self) -> i64 {
+        (self.committer.clock.now_ms() / 1000) as i64
     }
 
     fn limits(&self) -> PickLimits {
@@ -182,7 +229,15 @@ impl Merges {
         let now_ms = self.committer.clock.monotonic_ms();
         let limits = self.limits();
         let busy = self.book.busy();
-        let lanes = self.memory.lock().lanes(&snapshot, self.worker, &busy, &limits, now_ms);
+        let look = Look {
+            worker: self.worker,
+            busy: &busy,
+            lives: &self.lives,
+            now_ms,
+            now_s: self.now_s(),
+            tiers: &self.settings.tiers,
+        };
+        let lanes = self.memory.lock().lanes(&snapshot, &limits, &look);
         let (merges_running, bytes_running) = self.book.load();
         let pool = Pool {
             merges_max: self.settings.merges_max,
@@ -192,9 +247,12 @@ impl Merges {
         };
         for start in choose(lanes, pool) {
             let Ok(turn) = Arc::clone(&self.turns).try_acquire_owned() else { return };
-            if let Some(job) = job_of(&snapshot, &start)
+            if let Some(job) = self.job_of(&snapshot, &start)
                 && let Some(entered) = self.enter(&job, false)
             {
+                if start.reason == Reason::Due {
+                    self.memory.lock().treated(&job, now_ms);
+                }
                 tracing::debug!(
                     table = job.table.name, bucket = %job.lane.bucket, parts = job.inputs.len(),
                     bytes = start.bytes, reason = ?start.reason, "a merge begins"
@@ -251,12 +309,32 @@ impl Merges {
             }
         }
     }
-}
 
-/// The merge that was chosen from `snapshot`.
-fn job_of(snapshot: &granary_catalog::Snapshot, start: &Start) -> Option<Job> {
-    let state = snapshot.tables.get(&start.lane.table)?;
-    let part = |id| state.parts.get(id).map(Arc::clone);
-    let inputs = start.parts.iter().map(part).collect::<Option<Vec<_>>>()?;
-    Job::of(snapshot, state, &start.lane, inputs)
+    /// The merge that was chosen from `snapshot`.
+    fn job_of(&self, snapshot: &Snapshot, start: &Start) -> Option<Job> {
+        let state = snapshot.tables.get(&start.lane.table)?;
+        let part = |id| state.parts.get(id).map(Arc::clone);
+        let inputs = start.parts.iter().map(part).collect::<Option<Vec<_>>>()?;
+        let job = Job::of(snapshot, state, &start.lane, inputs)?;
+        let target = match (start.reason, job.inputs.as_slice()) {
+            (Reason::Move, [part]) => {
+                let life = self.lives.known(state, part.id)?;
+                Some(self.target(state, life.place(self.now_s())?, part)?)
+            }
+            _ => None,
+        };
+        Some(Job {
+            is_expired: start.reason == Reason::Expired,
+            is_recompressed: start.reason == Reason::Recompress,
+            target,
+            ..job
+        })
+    }
+
+    /// Where a part moves so that it is at `place`; `None` when it is there, or nowhere.
+    fn target(&self, state: &TableState, place: &TtlPlace, part: &Part) -> Option<PartLocation> {
+        let tiers = &self.settings.tiers;
+        let disk = tiers.destination(&state.table, place, part)?;
+        Some(tiers.location(disk, self.worker))
+    }
 }

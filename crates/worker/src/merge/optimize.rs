@@ -7,7 +7,7 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use granary_catalog::replication::holds;
 use granary_catalog::{Part, Snapshot, TableState};
 use granary_common::{CatalogVersion, Error, Result};
-use granary_execution::{OptimizeSpec, Optimized};
+use granary_execution::{OptimizeSpec, Optimized, Relocation};
 use granary_storage::merge_pick::{Candidate, pick_wanted};
 
 use super::Merges;
@@ -75,6 +75,9 @@ impl Merges {
         lane: Lane,
         upto: CatalogVersion,
     ) -> Result<Optimized> {
+        if let Some(name) = &spec.index {
+            return self.index_lane(spec, name, &lane, upto).await;
+        }
         let mut done = Optimized::default();
         let mut overtaken = 0;
         loop {
@@ -109,6 +112,32 @@ impl Merges {
         }
     }
 
+    /// Gives the index to every part of the lane that lacks it. Parts that merges replace meanwhile
+    /// have it from them.
+    async fn index_lane(
+        &self,
+        spec: &OptimizeSpec,
+        name: &str,
+        lane: &Lane,
+        upto: CatalogVersion,
+    ) -> Result<Optimized> {
+        let snapshot = self.committer.catalog.read_latest().await?;
+        let state = table(&snapshot, spec)?;
+        let index = state.table.options.indexes.iter().find(|index| index.name == name);
+        let mut done = Optimized::default();
+        let Some(bound) = index.and_then(|index| index.bound.as_ref()) else { return Ok(done) };
+        let parts = led(&snapshot, state, self.worker).remove(lane).unwrap_or_default();
+        for part in parts.into_iter().filter(|part| part.added <= upto) {
+            let turn = self.turns.acquire().await;
+            let _turn = turn.map_err(|_| Error::unavailable("the worker has stopped"))?;
+            let merger = &self.committer.merger;
+            if merger.build_index(&state.table, &part, snapshot.version, bound).await? {
+                done.add(Optimized { merges: 0, parts: 1, bytes: part.bytes });
+            }
+        }
+        Ok(done)
+    }
+
     /// The next merge of a lane with a turn to run it, once nobody else works on its parts.
     async fn next_job(
         &self,
@@ -141,9 +170,17 @@ impl Merges {
                 self.book.wait_until_free(&ids).await;
                 continue;
             }
-            let step = match spec.is_final {
-                true => self.final_step(spec, state, parts, snapshot.version),
-                false => self.wanted_step(&snapshot, state, parts),
+            if let Some(relocation) = &spec.relocation {
+                let Some(job) = self.move_of(relocation, &snapshot, state, lane, parts, upto)
+                else {
+                    return Ok(None);
+                };
+                return Ok(Some((permit, job, false)));
+            }
+            let step = match (spec.is_ttl, spec.is_final) {
+                (true, _) => self.ttl_step(state, parts, upto, snapshot.version).await?,
+                (false, true) => self.final_step(spec, state, parts, snapshot.version).await?,
+                (false, false) => self.wanted_step(&snapshot, state, parts),
             };
             let Step::Merge { inputs, is_last } = step else { return Ok(None) };
             let Some(job) = Job::of(&snapshot, state, lane, inputs) else { return Ok(None) };
@@ -157,16 +194,67 @@ impl Merges {
         }
     }
 
-    fn final_step(
+    async fn final_step(
         &self,
         spec: &OptimizeSpec,
         state: &TableState,
         parts: Vec<Arc<Part>>,
         version: CatalogVersion,
-    ) -> Step {
-        let changes_rows = spec.is_cleanup || spec.deduplicate_by.is_some();
+    ) -> Result<Step> {
+        let mut changes_rows = spec.is_cleanup || spec.deduplicate_by.is_some();
+        if let [only] = parts.as_slice() {
+            changes_rows |= self.is_due(state, only, version).await?;
+        }
         let collapses = state.table.engine.kind.collapses();
-        final_step(parts, version, collapses, changes_rows, self.limits().merge_parts_max)
+        let parts_max = self.limits().merge_parts_max;
+        Ok(final_step(parts, version, collapses, changes_rows, parts_max))
+    }
+
+    async fn is_due(
+        &self,
+        state: &TableState,
+        part: &Arc<Part>,
+        version: CatalogVersion,
+    ) -> Result<bool> {
+        let life = self.lives.of(state, part, version, &*self.committer.merger).await?;
+        Ok(life.is_due(self.now_s()))
+    }
+
+    /// The next part of those at `upto` that is not yet where it is to be.
+    fn move_of(
+        &self,
+        relocation: &Relocation,
+        snapshot: &Snapshot,
+        state: &TableState,
+        lane: &Lane,
+        parts: Vec<Arc<Part>>,
+        upto: CatalogVersion,
+    ) -> Option<Job> {
+        let is_meant = |part: &Arc<Part>| {
+            part.added <= upto && relocation.part.is_none_or(|only| only == part.id)
+        };
+        let (part, target) = parts.into_iter().filter(is_meant).find_map(|part| {
+            let target = self.target(state, &relocation.place, &part)?;
+            Some((part, target))
+        })?;
+        let job = Job::of(snapshot, state, lane, vec![part])?;
+        Some(Job { target: Some(target), ..job })
+    }
+
+    /// The next part of those at `upto` with rows that are due; it is written again by itself.
+    async fn ttl_step(
+        &self,
+        state: &TableState,
+        parts: Vec<Arc<Part>>,
+        upto: CatalogVersion,
+        version: CatalogVersion,
+    ) -> Result<Step> {
+        for part in parts.into_iter().filter(|part| part.added <= upto) {
+            if self.is_due(state, &part, version).await? {
+                return Ok(Step::Merge { inputs: vec![part], is_last: false });
+            }
+        }
+        Ok(Step::Done)
     }
 
     fn wanted_step(&self, snapshot: &Snapshot, state: &TableState, parts: Vec<Arc<Part>>) -> Step {
@@ -239,7 +327,7 @@ mod tests {
             key_range: None,
             schema_version: 1,
             level,
-            location: PartLocation::Local { copies: Vec::new() },
+            location: PartLocation::Local { copies: Vec::new(), disk: None },
             inserted: (order, order),
             added: order.0,
             removed: None,

@@ -5,15 +5,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use granary_catalog::{DeletionContent, NewPart, Part, PartLocation};
+use granary_catalog::{BoundIndex, DeletionContent, NewPart, Part, PartLocation, Table};
 use granary_common::{CatalogVersion, Clock, Error, Result, WorkerId};
 use granary_execution::ActiveWork;
 use granary_storage::merge::{
     CollapseMode, CollapseRule, MergeProgress, MergeSpec, Merged, RowMap, StateMerger, Throttle,
     merge_parts,
 };
+use granary_storage::skip::build_index;
+use granary_storage::ttl::{MergeTtl, PartLife, RowEvaluator, marks_of};
 use granary_storage::{
-    Deletions, PartRef, PartSchema, PartStore, Volume, delete_part, deletion_file, write_deletions,
+    Deletions, Effort, PartRef, PartSchema, PartStore, SkipIndexes, Volume, delete_part,
+    deletion_file, relocate_part, write_deletions,
 };
 
 use super::job::{CarryOver, Job, Made, Merger};
@@ -35,9 +38,44 @@ pub struct StoredParts {
     pub states: Arc<dyn StateMerger>,
     /// Copies what merges make.
     pub shipper: Arc<Shipper>,
+    pub evaluator: Arc<dyn RowEvaluator>,
+    pub clock: Arc<dyn Clock>,
 }
 
 impl StoredParts {
+    /// Copies the one input to where it is to be.
+    async fn moved(
+        &self,
+        job: &Job,
+        volume: Arc<Volume>,
+        progress: &Arc<MergeProgress>,
+    ) -> Result<Made> {
+        let [input] = job.inputs.as_slice() else {
+            return Err(Error::internal("a move has one part"));
+        };
+        let source = PartRef::at(input, job.version);
+        let (location, ids) = (job.location(), &*self.ids);
+        let part = relocate_part(&self.store, &source, &volume, location, ids, progress).await?;
+        let part = self.shipper.replicate(job.table.id, vec![part], &job.copies).await?.pop();
+        let part =
+            part.ok_or_else(|| Error::internal("a moved part was lost while it was copied"))?;
+        let (store, ids) = (Arc::clone(&self.store), Arc::clone(&self.ids));
+        let shipper = Arc::clone(&self.shipper);
+        let rows = SameRows { store, volume, ids, part: new_ref(&job.table, &part), shipper };
+        let deletions = rows.carry(&job.inputs, job.version).await?;
+        Ok(Made { part: Some(part), deletions, rows: Box::new(rows) })
+    }
+
+    /// The rules that the merge applies, with its time.
+    fn ttl(&self, job: &Job) -> Option<MergeTtl> {
+        let rules = &job.table.options.rules;
+        (!rules.is_empty()).then(|| MergeTtl {
+            rules: rules.clone(),
+            now_s: (self.clock.now_ms() / 1000) as i64,
+            evaluator: Arc::clone(&self.evaluator),
+        })
+    }
+
     fn volume(&self, job: &Job) -> Result<Arc<Volume>> {
         let location = job.location();
         let volume = self.store.volumes().holding(&location).map(Arc::clone);
@@ -50,7 +88,13 @@ impl StoredParts {
 #[async_trait]
 impl Merger for StoredParts {
     async fn merge(&self, job: &Job, progress: &Arc<MergeProgress>) -> Result<Made> {
+        if job.is_expired {
+            return Ok(Made { part: None, deletions: None, rows: Box::new(NothingLeft) });
+        }
         let volume = self.volume(job)?;
+        if job.target.is_some() {
+            return self.moved(job, volume, progress).await;
+        }
         let spec = MergeSpec {
             schema: Arc::new(PartSchema::of(&job.table)),
             rule: CollapseRule::of(&job.table),
@@ -59,6 +103,9 @@ impl Merger for StoredParts {
             location: job.location(),
             partition: job.lane.partition.clone(),
             deduplicate_by: job.deduplicate_by.clone(),
+            ttl: self.ttl(job),
+            effort: if job.is_recompressed { Effort::Dense } else { Effort::Full },
+            skip: skip_indexes(bound_indexes(&job.table), &self.evaluator),
         };
         let (states, progress) = (Arc::clone(&self.states), Arc::clone(progress));
         let Merged { part, rows } =
@@ -69,7 +116,28 @@ impl Merger for StoredParts {
         let merged = part.clone();
         let (store, ids) = (Arc::clone(&self.store), Arc::clone(&self.ids));
         let (shipper, job) = (Arc::clone(&self.shipper), job.clone());
-        Ok(Made { part, rows: Box::new(Moved { store, volume, ids, rows, merged, job, shipper }) })
+        let rows = Carried { store, volume, ids, rows, merged, job, shipper };
+        Ok(Made { part, deletions: None, rows: Box::new(rows) })
+    }
+
+    async fn life(&self, table: &Table, part: &Part, version: CatalogVersion) -> Result<PartLife> {
+        let rules = &table.options.rules;
+        let schema = Arc::new(PartSchema::of(table));
+        let part = PartRef::at(part, version);
+        let marks = marks_of(&self.store, &schema, &part, rules, &*self.evaluator).await?;
+        PartLife::of(rules, &marks)
+    }
+
+    async fn build_index(
+        &self,
+        table: &Table,
+        part: &Part,
+        version: CatalogVersion,
+        index: &BoundIndex,
+    ) -> Result<bool> {
+        let schema = Arc::new(PartSchema::of(table));
+        let part = PartRef::at(part, version);
+        build_index(&self.store, &schema, &part, index, &*self.evaluator).await
     }
 
     async fn discard(&self, part: &NewPart, job: &Job) {
@@ -83,9 +151,64 @@ impl Merger for StoredParts {
     }
 }
 
+/// The indexes of a table that have an effect.
+pub fn bound_indexes(table: &Table) -> Vec<BoundIndex> {
+    table.options.indexes.iter().filter_map(|index| index.bound.clone()).collect()
+}
+
+/// What it takes to make `indexes`; `None` when there are none.
+pub fn skip_indexes(
+    indexes: Vec<BoundIndex>,
+    evaluator: &Arc<dyn RowEvaluator>,
+) -> Option<SkipIndexes> {
+    let evaluator = Arc::clone(evaluator);
+    (!indexes.is_empty()).then_some(SkipIndexes { indexes, evaluator })
+}
+
+/// The same rows at the same positions: what is deleted is deleted.
+#[derive(Debug)]
+struct SameRows {
+    store: Arc<PartStore>,
+    volume: Arc<Volume>,
+    ids: Arc<LeasedPartIds>,
+    part: PartRef,
+    shipper: Arc<Shipper>,
+}
+
+#[async_trait]
+impl CarryOver for SameRows {
+    async fn carry(
+        &self,
+        inputs: &[Arc<Part>],
+        version: CatalogVersion,
+    ) -> Result<Option<(u64, DeletionContent)>> {
+        let [input] = inputs else { return Err(Error::internal("a move has one part")) };
+        let input = PartRef::at(input, version);
+        let deleted = self.store.deletions(&input).await?.unwrap_or_default();
+        let content = write_deletions(&self.volume, &self.part, &*self.ids, &deleted).await?;
+        ship_beside(&self.shipper, &self.part, &content).await?;
+        Ok(Some((deleted.len(), content)))
+    }
+}
+
+/// No row is left, so none is deleted twice.
+#[derive(Debug)]
+struct NothingLeft;
+
+#[async_trait]
+impl CarryOver for NothingLeft {
+    async fn carry(
+        &self,
+        _: &[Arc<Part>],
+        _: CatalogVersion,
+    ) -> Result<Option<(u64, DeletionContent)>> {
+        Ok(Some((0, Deletions::new().to_inline())))
+    }
+}
+
 /// Where the rows of a merge went, with what it takes to write deletions of the merged part.
 #[derive(Debug)]
-struct Moved {
+struct Carried {
     store: Arc<PartStore>,
     volume: Arc<Volume>,
     ids: Arc<LeasedPartIds>,
@@ -96,7 +219,7 @@ struct Moved {
 }
 
 #[async_trait]
-impl CarryOver for Moved {
+impl CarryOver for Carried {
     async fn carry(
         &self,
         inputs: &[Arc<Part>],
@@ -117,36 +240,40 @@ impl CarryOver for Moved {
             deleted.iter().map(|(place, rows)| (*place, rows.as_ref())).collect();
         let Some(translated) = self.rows.translate(&deleted) else { return Ok(None) };
         let Some(merged) = &self.merged else { return Ok(Some((0, translated.to_inline()))) };
-        let part = self.merged_ref(merged);
+        let part = new_ref(&self.job.table, merged);
         let content = write_deletions(&self.volume, &part, &*self.ids, &translated).await?;
-        let synced = self.shipper.ship_deletions(&part, &content).await;
-        if deletion_file(&content).is_some() && !is_beside(&part.location, &synced) {
-            return Err(Error::unavailable("a copy of the merged part did not take its deletions"));
-        }
+        ship_beside(&self.shipper, &part, &content).await?;
         Ok(Some((translated.len(), content)))
     }
 }
 
-impl Moved {
-    /// The merged part, which the catalog does not know yet.
-    fn merged_ref(&self, merged: &NewPart) -> PartRef {
-        PartRef {
-            id: merged.id,
-            table: self.job.table.id,
-            files: (self.job.table.id, merged.id),
-            location: merged.location.clone(),
-            rows: merged.rows,
-            rows_deleted: 0,
-            deletions: None,
-            bytes: merged.bytes,
-            schema_version: self.job.table.schema_version,
-        }
+/// Sends deletions of a new part to every copy of it.
+async fn ship_beside(shipper: &Shipper, part: &PartRef, content: &DeletionContent) -> Result<()> {
+    let synced = shipper.ship_deletions(part, content).await;
+    if deletion_file(content).is_some() && !is_beside(&part.location, &synced) {
+        return Err(Error::unavailable("a copy of the merged part did not take its deletions"));
+    }
+    Ok(())
+}
+
+/// A part that the catalog does not know yet.
+fn new_ref(table: &Table, part: &NewPart) -> PartRef {
+    PartRef {
+        id: part.id,
+        table: table.id,
+        files: (table.id, part.id),
+        location: part.location.clone(),
+        rows: part.rows,
+        rows_deleted: 0,
+        deletions: None,
+        bytes: part.bytes,
+        schema_version: table.schema_version,
     }
 }
 
 fn is_beside(location: &PartLocation, synced: &[WorkerId]) -> bool {
     match location {
-        PartLocation::Local { copies } => copies.iter().all(|worker| synced.contains(worker)),
+        PartLocation::Local { copies, .. } => copies.iter().all(|worker| synced.contains(worker)),
         PartLocation::Shared { .. } => true,
     }
 }

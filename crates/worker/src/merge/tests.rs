@@ -7,8 +7,10 @@ use async_trait::async_trait;
 use granary_catalog::*;
 use granary_common::{
     BucketIndex, CatalogVersion, ColumnId, DatabaseId, Error, PartId, Result, SystemClock, TableId,
+    TestClock,
 };
 use granary_execution::OptimizeSpec;
+use granary_storage::ttl::PartLife;
 
 use super::job::{CarryOver, Made};
 use super::*;
@@ -22,6 +24,8 @@ struct Counting {
     meanwhile: Mutex<Vec<CommandBody>>,
     /// Whether deletions of inputs can be carried over.
     carries: bool,
+    /// When parts of so many rows are due, and, if that is before the epoch, gone as well.
+    due_s: BTreeMap<u64, i64>,
 }
 
 #[derive(Debug)]
@@ -42,6 +46,9 @@ impl CarryOver for Carried {
 #[async_trait]
 impl Merger for Counting {
     async fn merge(&self, job: &Job, _progress: &Arc<MergeProgress>) -> Result<Made> {
+        if job.is_expired {
+            return Ok(Made { part: None, deletions: None, rows: Box::new(Carried(true)) });
+        }
         let meanwhile = std::mem::take(&mut *self.meanwhile.lock());
         for command in meanwhile {
             self.catalog.execute(command).await?;
@@ -54,7 +61,23 @@ impl Merger for Counting {
             key_range: None,
             location: job.location(),
         };
-        Ok(Made { part: Some(part), rows: Box::new(Carried(self.carries)) })
+        let rows = Box::new(Carried(self.carries));
+        Ok(Made { part: Some(part), deletions: None, rows })
+    }
+
+    async fn life(&self, _: &Table, part: &Part, _: CatalogVersion) -> Result<PartLife> {
+        let due_s = self.due_s.get(&part.rows).copied();
+        Ok(PartLife { due_s, gone_s: due_s.filter(|due_s| *due_s < 0), ..PartLife::default() })
+    }
+
+    async fn build_index(
+        &self,
+        _: &Table,
+        _: &Part,
+        _: CatalogVersion,
+        _: &BoundIndex,
+    ) -> Result<bool> {
+        Ok(false)
     }
 
     async fn discard(&self, _part: &NewPart, _job: &Job) {
@@ -67,10 +90,16 @@ struct Bench {
     table: TableId,
     worker: WorkerId,
     next_part: u64,
+    due_s: BTreeMap<u64, i64>,
+    clock: Arc<dyn Clock>,
 }
 
 impl Bench {
     async fn start(kind: EngineKind) -> Bench {
+        Self::start_with(new_table(kind)).await
+    }
+
+    async fn start_with(table: NewTable) -> Bench {
         let catalog = Arc::new(MemoryCatalog::new("test", SystemClock::shared()).unwrap());
         let register = CommandBody::RegisterWorker {
             identity: "w".into(),
@@ -87,12 +116,13 @@ impl Bench {
             Outcome::PartIdsLeased(range) => range.start,
             other => panic!("{other:?}"),
         };
-        let table = CommandBody::CreateTable { table: new_table(kind), if_not_exists: false };
+        let table = CommandBody::CreateTable { table, if_not_exists: false };
         let table = match catalog.execute(table).await.unwrap().1 {
             Outcome::TableCreated(table) => table,
             other => panic!("{other:?}"),
         };
-        Bench { catalog, table, worker, next_part }
+        let (due_s, clock) = (BTreeMap::new(), SystemClock::shared());
+        Bench { catalog, table, worker, next_part, due_s, clock }
     }
 
     fn merges(&self, carries: bool, meanwhile: Vec<CommandBody>) -> (Arc<Merges>, Arc<Counting>) {
@@ -103,12 +133,13 @@ impl Bench {
             discarded: AtomicU64::new(0),
             meanwhile: Mutex::new(meanwhile),
             carries,
+            due_s: self.due_s.clone(),
         });
         let merges = Merges::new(
             self.worker,
             MergeSettings::default(),
             catalog,
-            SystemClock::shared(),
+            Arc::clone(&self.clock),
             Arc::clone(&merger) as Arc<dyn Merger>,
             ActiveWork::default(),
         );
@@ -152,15 +183,20 @@ impl Bench {
     }
 
     async fn insert(&mut self, parts: u64) {
+        self.insert_of(parts, 10).await;
+    }
+
+    /// Parts of so many rows.
+    async fn insert_of(&mut self, parts: u64, rows: u64) {
         for _ in 0..parts {
             let mut write = self.write();
             write.parts.push(NewPart {
                 id: PartId(self.next_part),
                 partition: PartitionValue::default(),
-                rows: 10,
+                rows,
                 bytes: 100,
                 key_range: None,
-                location: PartLocation::Local { copies: vec![self.worker] },
+                location: PartLocation::Local { copies: vec![self.worker], disk: None },
             });
             let token = format!("insert {}", self.next_part);
             self.next_part += 1;
@@ -193,6 +229,9 @@ impl Bench {
             is_final,
             is_cleanup: false,
             deduplicate_by: None,
+            is_ttl: false,
+            relocation: None,
+            index: None,
         }
     }
 }
@@ -299,4 +338,95 @@ async fn a_merge_of_dropped_parts_leaves_no_trace() {
     assert_eq!(merges.optimize(&bench.spec(true)).await.unwrap().merges, 0);
     assert!(bench.parts().is_empty());
     assert_eq!(merger.discarded.load(Ordering::SeqCst), 1);
+}
+
+/// A table with a TTL that deletes rows; what it says is up to the merger here.
+fn aging_table() -> NewTable {
+    let expiry = RowExpression { plan: Vec::new(), columns: vec![ColumnId(0)] };
+    let mut table = new_table(EngineKind::MergeTree);
+    table.options.rules = vec![TtlRule { expiry, condition: None, action: TtlAction::Delete }];
+    table
+}
+
+#[tokio::test]
+async fn parts_go_when_their_time_comes() {
+    let mut bench = Bench::start_with(aging_table()).await;
+    let clock = TestClock::at(99_000);
+    bench.clock = Arc::clone(&clock) as Arc<dyn Clock>;
+    // Parts of 7 rows have some that are due from second 100 on, those of 8 have nothing else.
+    bench.due_s = BTreeMap::from([(7, 100), (8, 101)]);
+    bench.insert_of(1, 7).await;
+    bench.insert_of(1, 8).await;
+    bench.insert_of(1, 9).await;
+    let (merges, _) = bench.merges(true, Vec::new());
+    let tasks = TaskOwner::current();
+    tasks.spawn(Arc::clone(&merges).run(tasks.clone()));
+    let settled = |levels: &'static [u32]| {
+        let (bench, clock) = (&bench, &clock);
+        async move {
+            for _ in 0..400 {
+                clock.advance(Duration::from_millis(10));
+                tokio::time::sleep(Duration::from_millis(5)).await;
+                let found: Vec<u32> = bench.parts().iter().map(|part| part.level).collect();
+                if found == levels {
+                    return;
+                }
+            }
+            panic!("{:?}", bench.parts());
+        }
+    };
+    for _ in 0..20 {
+        clock.advance(Duration::from_millis(10));
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(bench.parts().iter().all(|part| part.level == 0), "nothing is due yet");
+    clock.advance(Duration::from_secs(2));
+    // Neighbours that are due are treated together.
+    settled(&[1, 0]).await;
+    merges.leave();
+    assert!(tasks.stop(Duration::from_secs(5)).await);
+}
+
+#[tokio::test]
+async fn what_a_statement_asks_of_a_ttl() {
+    let mut bench = Bench::start_with(aging_table()).await;
+    bench.due_s = BTreeMap::from([(7, 100), (8, i64::MAX)]);
+    for rows in [7, 8] {
+        bench.insert_of(1, rows).await;
+    }
+    let (merges, _) = bench.merges(true, Vec::new());
+    let spec = OptimizeSpec { is_ttl: true, ..bench.spec(false) };
+    // Each by itself, once, however long its rows stay due.
+    assert_eq!(merges.optimize(&spec).await.unwrap().merges, 1);
+    let levels: Vec<u32> = bench.parts().iter().map(|part| part.level).collect();
+    assert_eq!(levels, [1, 0]);
+    assert_eq!(merges.optimize(&bench.spec(true)).await.unwrap().merges, 1);
+    // A part that no merge would change otherwise is written again while its rows are due.
+    assert_eq!(bench.parts().len(), 1);
+    bench.due_s = BTreeMap::from([(15, 100)]);
+    let (merges, _) = bench.merges(true, Vec::new());
+    assert_eq!(merges.optimize(&bench.spec(true)).await.unwrap().merges, 1);
+}
+
+#[tokio::test]
+async fn gone_parts_are_not_read() {
+    let mut bench = Bench::start_with(aging_table()).await;
+    bench.due_s = BTreeMap::from([(7, -1)]);
+    bench.insert_of(1, 7).await;
+    bench.insert_of(1, 9).await;
+    let (merges, merger) = bench.merges(true, Vec::new());
+    let tasks = TaskOwner::current();
+    tasks.spawn(Arc::clone(&merges).run(tasks.clone()));
+    for _ in 0..200 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        if bench.parts().len() == 1 {
+            break;
+        }
+    }
+    let rows: Vec<u64> = bench.parts().iter().map(|part| part.rows).collect();
+    assert_eq!(rows, [9]);
+    // No id was drawn for a part of the result.
+    assert_eq!(merger.next.load(Ordering::SeqCst) - bench.next_part, 500);
+    merges.leave();
+    assert!(tasks.stop(Duration::from_secs(5)).await);
 }

@@ -180,7 +180,7 @@ impl World {
             rows: 1,
             bytes: 1,
             key_range: None,
-            location: PartLocation::Local { copies: prepared.copies.clone() },
+            location: PartLocation::Local { copies: prepared.copies.clone(), disk: None },
         }
     }
 
@@ -305,7 +305,7 @@ impl World {
             self.fetched.get(&worker).into_iter().flatten().map(|w| w.copy.files.1).collect();
         let named = |part: PartId| {
             state.parts.get(&part).is_some_and(|part| match &part.location {
-                PartLocation::Local { copies } => copies.contains(&worker),
+                PartLocation::Local { copies, .. } => copies.contains(&worker),
                 PartLocation::Shared { .. } => false,
             })
         };
@@ -353,7 +353,7 @@ impl World {
     fn check(&self) {
         let (snapshot, state) = self.state();
         for part in state.parts.values() {
-            let PartLocation::Local { copies } = &part.location else { panic!("{part:?}") };
+            let PartLocation::Local { copies, .. } = &part.location else { panic!("{part:?}") };
             assert!(!copies.is_empty());
             for worker in copies {
                 let has = self.files[worker].contains(&part.id);

@@ -51,7 +51,7 @@ fn is_alive(snapshot: &Snapshot, worker: WorkerId) -> bool {
 fn plan_table(snapshot: &Snapshot, state: &TableState, worker: WorkerId, plan: &mut Plan) {
     let mut lacking: BTreeSet<BucketIndex> = BTreeSet::new();
     for part in replicated_parts(snapshot, state) {
-        let PartLocation::Local { copies } = &part.location else { continue };
+        let PartLocation::Local { copies, .. } = &part.location else { continue };
         let Some(bucket) = state.buckets.get(&part.bucket) else { continue };
         let is_here = copies.contains(&worker);
         if bucket.replicas.contains(&worker) {

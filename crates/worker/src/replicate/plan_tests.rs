@@ -77,7 +77,7 @@ fn part(id: u64, bytes: u64, copies: &[u64]) -> Part {
         key_range: None,
         schema_version: 1,
         level: 0,
-        location: PartLocation::Local { copies: ids(copies) },
+        location: PartLocation::Local { copies: ids(copies), disk: None },
         inserted: (order, order),
         added: order.0,
         removed: None,

@@ -10,17 +10,17 @@ use futures::stream::{self, BoxStream, StreamExt};
 use granary_common::{Error, PartId, Result, TableId, WorkerId};
 use granary_execution::{FileRead, WorkerDirectory};
 use granary_storage::merge::Throttle;
-use granary_storage::{FileSource, PartCopy, Volume, copy_part};
+use granary_storage::{FileSource, PartCopy, PartStore, Volume, copy_part};
 
 use super::{Arrivals, Arriving};
 
 /// A source that sends nothing for so long is given up.
 const STALL_LIMIT: Duration = Duration::from_secs(10);
 
-/// Fetches parts to this worker's volume.
+/// Fetches parts to this worker's volumes.
 #[derive(Debug)]
 pub struct Receiver {
-    pub volume: Arc<Volume>,
+    pub store: Arc<PartStore>,
     /// The way to the other workers.
     pub workers: Arc<dyn WorkerDirectory>,
     pub arrivals: Arc<Arrivals>,
@@ -42,8 +42,19 @@ impl Receiver {
             sources,
             turn: AtomicUsize::new(0),
         };
-        copy_part(&self.volume, wanted, &source, throttle).await?;
+        let volume = self.volume(wanted.disk.as_deref())?;
+        copy_part(volume, wanted, &source, throttle).await?;
         Ok(arriving)
+    }
+
+    /// The worker's disk of this name, or its data folder. Kind `Unavailable` when it has none.
+    pub fn volume(&self, disk: Option<&str>) -> Result<&Arc<Volume>> {
+        self.store.volumes().own_disk(disk).ok_or_else(|| {
+            let name = disk.unwrap_or_default();
+            Error::unavailable(format!(
+                "this worker has no disk '{name}'; configure it here as well"
+            ))
+        })
     }
 }
 

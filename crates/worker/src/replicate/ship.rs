@@ -51,7 +51,7 @@ impl Shipper {
             return Ok(parts);
         }
         let bytes = parts.iter().map(|part| part.bytes).sum();
-        let wanted = parts.iter().map(|part| PartCopy::of_new(table, part.id)).collect();
+        let wanted = parts.iter().map(|part| PartCopy::of_new(table, part)).collect();
         let copies = self.ship(wanted, bytes, targets).await;
         if copies.len() < targets.least {
             return Err(Error::unavailable(format!(
@@ -62,7 +62,9 @@ impl Shipper {
             )));
         }
         for part in &mut parts {
-            part.location = PartLocation::Local { copies: copies.clone() };
+            if let PartLocation::Local { copies: holders, .. } = &mut part.location {
+                holders.clone_from(&copies);
+            }
         }
         Ok(parts)
     }
@@ -95,14 +97,20 @@ impl Shipper {
     /// Sends a deletion vector that was just written here to wherever else its part has copies. Gives
     /// who has it now, this worker first.
     pub async fn ship_deletions(&self, part: &PartRef, content: &DeletionContent) -> Vec<WorkerId> {
-        let (Some(file), PartLocation::Local { copies }) = (deletion_file(content), &part.location)
+        let (Some(file), PartLocation::Local { copies, .. }) =
+            (deletion_file(content), &part.location)
         else {
             return vec![self.worker];
         };
         let others = copies.iter().copied().filter(|worker| *worker != self.worker).collect();
         let targets = CopyTargets { replicas: others, ..CopyTargets::default() };
         let bytes = file.bytes;
-        let copy = PartCopy { files: part.files, whole: false, deletions: vec![file] };
+        let copy = PartCopy {
+            files: part.files,
+            disk: part.location.disk().map(str::to_owned),
+            whole: false,
+            deletions: vec![file],
+        };
         self.ship(vec![copy], bytes, &targets).await
     }
 

@@ -32,6 +32,7 @@ pub struct Collapser {
 
 /// Rows and where each comes from: `None` for one that stands for several. Without sources when
 /// nobody asks.
+#[derive(Debug)]
 pub(crate) struct Sourced {
     pub rows: RecordBatch,
     pub sources: Vec<Option<RowSource>>,
@@ -158,7 +159,8 @@ impl Collapser {
 }
 
 impl Sourced {
-    fn followed_by(mut self, mut next: Sourced) -> Result<Sourced> {
+    /// These rows, then those of `next`.
+    pub(crate) fn followed_by(mut self, mut next: Sourced) -> Result<Sourced> {
         let schema = next.rows.schema();
         self.rows = concat_batches(&schema, [&self.rows, &next.rows]).map_err(failed)?;
         self.sources.append(&mut next.sources);

@@ -28,7 +28,7 @@ use granary_common::{Error, Result};
 use serde::{Deserialize, Serialize};
 
 pub use collapser::Collapser;
-pub(super) use collapser::Sourced;
+pub(crate) use collapser::Sourced;
 
 /// Who collapses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -8,6 +8,7 @@ use granary_catalog::{NewPart, PartitionValue};
 use super::model::{DECIMAL, NUMBER, SIGN, TEXT, VERSION};
 use super::*;
 use crate::deletions::Deletions;
+use crate::part::format::Effort;
 use crate::read::PartStore;
 use crate::schema::PartSchema;
 use crate::test_support::{Counter, folder, memory, part_ref, scanned, store, whole};
@@ -51,6 +52,9 @@ impl Bench {
             location: self.volume.part_location(),
             partition: PartitionValue::default(),
             deduplicate_by: None,
+            ttl: None,
+            effort: Effort::Full,
+            skip: None,
         }
     }
 

@@ -46,6 +46,8 @@ pub enum Effort {
     Light,
     /// The whole cascade, for rows that stay.
     Full,
+    /// The cascade and general compression after it, for rows that are read seldom.
+    Dense,
 }
 
 /// Takes the bytes of a file in order.
@@ -95,6 +97,7 @@ pub async fn encode_stream(
     let compressor = match effort {
         Effort::Light => light_encodings(),
         Effort::Full => BtrBlocksCompressorBuilder::from_session(&SESSION),
+        Effort::Dense => BtrBlocksCompressorBuilder::from_session(&SESSION).with_compact(),
     };
     let strategy = WriteStrategyBuilder::from_session(&SESSION)
         .with_row_block_size(schema.granularity)

@@ -1,0 +1,54 @@
+//! Skip indexes: what is known of runs of granules beside the least and greatest value that every
+//! column has anyway. Each is a file beside the part's, written with it or later.
+//!
+//! ```text
+//!   write, merge: rows ─► expression ─► [`SkipBuilder`] ─► file `skip-<fingerprint>`
+//!   scan: [`SkipTerm`]s that every passing row satisfies ─► runs that may hold such a row
+//! ```
+//!
+//! A file is named by what the index is, not by what it is called. A part never changes, so a file
+//! is right for ever; a part without it is read whole.
+
+mod bloom;
+mod build;
+mod file;
+mod term;
+#[cfg(test)]
+mod tests;
+mod words;
+
+use std::sync::Arc;
+
+use granary_catalog::{BoundIndex, codec};
+use granary_common::Result;
+use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::ttl::RowEvaluator;
+
+pub use build::{SkipBuilder, build_index};
+pub use file::SkipFile;
+pub use term::SkipTerm;
+
+/// The indexes that a new part gets.
+#[derive(Clone, Debug)]
+pub struct SkipIndexes {
+    pub indexes: Vec<BoundIndex>,
+    pub evaluator: Arc<dyn RowEvaluator>,
+}
+
+/// What a scan asks of an index.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SkipHint {
+    /// For people.
+    pub name: String,
+    /// [`file_name`] of the index.
+    pub file: String,
+    /// Every row that the scan must give satisfies this.
+    pub term: SkipTerm,
+}
+
+/// The name of the file of an index.
+pub fn file_name(index: &BoundIndex) -> Result<String> {
+    Ok(format!("skip-{:016x}", xxh3_64(&codec::encode(index)?)))
+}

@@ -1,0 +1,112 @@
+//! Skip indexes and partition pruning on real processes: what they skip, and that random queries
+//! answer alike with and without them.
+
+use granary_testkit::{Mode, SqlClient, TestCluster, TestResult};
+
+const COLUMNS: &str = "id Int64, at DateTime, code UInt16, note Nullable(String)";
+const REST: &str = "ENGINE = MergeTree PARTITION BY toYYYYMM(at) ORDER BY id \
+                    DISTRIBUTED BY (id) BUCKETS 1 SETTINGS index_granularity = 500";
+const INDEXES: &str = "INDEX i1 code TYPE set(8) GRANULARITY 1, \
+                       INDEX i2 code + 1 TYPE minmax GRANULARITY 2, \
+                       INDEX i3 note TYPE bloom_filter(0.01) GRANULARITY 1, \
+                       INDEX i4 note TYPE tokenbf_v1(2048, 3, 0) GRANULARITY 1, \
+                       INDEX i5 lower(note) TYPE ngrambf_v1(3, 2048, 3, 0) GRANULARITY 1, \
+                       INDEX i6 toHour(at) TYPE set(0) GRANULARITY 1";
+
+/// Conditions over the columns; the same for every run.
+fn conditions() -> Vec<String> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut draw = move |below: u64| {
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % below
+    };
+    let mut one = move || match draw(9) {
+        0 => format!("code = {}", draw(60)),
+        1 => format!("code IN ({}, {}, 999)", draw(60), draw(60)),
+        2 => format!("code + 1 > {}", draw(60)),
+        3 => format!("note = 'Item {} of group{}'", draw(4000), draw(40)),
+        4 => format!("hasToken(note, 'group{}')", draw(50)),
+        5 => format!("lower(note) LIKE '%group{}%'", draw(50)),
+        6 => format!("note LIKE 'Item {}%'", draw(400)),
+        7 => format!("toHour(at) = {}", draw(24)),
+        _ => format!("at >= '2024-0{}-1{} 00:00:00'", 1 + draw(6), draw(10)),
+    };
+    (0..60)
+        .map(|at| match at % 4 {
+            0 => one(),
+            1 => format!("{} AND {}", one(), one()),
+            2 => format!("({} OR {}) AND {}", one(), one(), one()),
+            _ => format!("NOT ({}) AND {}", one(), one()),
+        })
+        .collect()
+}
+
+async fn fill(client: &mut SqlClient, table: &str) -> TestResult {
+    let sql = format!(
+        "INSERT INTO {table} SELECT number, \
+         toDateTime('2024-01-01 00:00:00') + number * 4000, intDiv(number, 100) % 50, \
+         if(number % 7 = 0, NULL, \
+            concat('Item ', toString(number), ' of group', toString(intDiv(number, 100)))) \
+         FROM numbers(4000)"
+    );
+    client.update(&sql).await?;
+    Ok(())
+}
+
+async fn check(mode: Mode) -> TestResult {
+    let cluster = TestCluster::start(mode).await?;
+    let mut client = cluster.client(0).await?;
+    client.update(&format!("CREATE TABLE plain ({COLUMNS}) {REST}")).await?;
+    client.update(&format!("CREATE TABLE indexed ({COLUMNS}, {INDEXES}) {REST}")).await?;
+    client.update(&format!("CREATE TABLE later ({COLUMNS}) {REST}")).await?;
+    for table in ["plain", "indexed", "later"] {
+        fill(&mut client, table).await?;
+        client.update(&format!("DELETE FROM {table} WHERE id % 11 = 5")).await?;
+    }
+    let added = INDEXES.split("INDEX ").skip(1).map(|index| index.trim_end_matches(", "));
+    for index in added {
+        let name = index.split(' ').next().ok_or("a name")?;
+        client.update(&format!("ALTER TABLE later ADD INDEX {index}")).await?;
+        client.update(&format!("ALTER TABLE later MATERIALIZE INDEX {name}")).await?;
+    }
+    for condition in conditions() {
+        let mut answers = Vec::new();
+        for table in ["plain", "indexed", "later"] {
+            let sql = format!("SELECT count(*), sum(id) FROM {table} WHERE {condition}");
+            answers.push(client.lines(&sql).await?);
+        }
+        assert_eq!(answers[1], answers[0], "{condition}");
+        assert_eq!(answers[2], answers[0], "{condition}");
+    }
+
+    // What is skipped: eight granules of January's part, of which one has the words.
+    let january = "at < '2024-02-01 00:00:00'";
+    for (table, condition, expected) in [
+        ("indexed", "hasToken(note, 'group3')", "index_i4_granules_left=1"),
+        ("later", "hasToken(note, 'group3')", "index_i4_granules_left=1"),
+        ("indexed", "code = 3", "index_i1_granules_left=1"),
+        ("indexed", "lower(note) LIKE '%group3 %'", "index_i5_granules_left=0"),
+    ] {
+        let sql =
+            format!("EXPLAIN ANALYZE SELECT count(*) FROM {table} WHERE {january} AND {condition}");
+        let plan = client.lines(&sql).await?.join("\n");
+        assert!(plan.contains(expected), "{sql}: {expected}\n{plan}");
+    }
+    // Six months have parts, and two are asked for.
+    let sql = "EXPLAIN SELECT count(*), max(code) FROM plain \
+               WHERE at BETWEEN '2024-02-10 00:00:00' AND '2024-03-10 00:00:00'";
+    let plan = client.lines(sql).await?.join("\n");
+    assert!(plan.contains("parts=2,"), "{plan}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn indexes_embedded() -> TestResult {
+    check(Mode::Embedded).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn indexes_cluster() -> TestResult {
+    check(Mode::Cluster).await
+}
