@@ -135,7 +135,7 @@ fn a_merge_under_an_earlier_ttl_is_refused() {
         requires_no_parts: false,
     };
     bench.done(CommandBody::AlterTable(Box::new(altered)));
-    bench.refused(CommandBody::MergeParts(merge.clone()), ErrorKind::Conflict);
+    bench.refused(CommandBody::MergeParts(merge.clone()), granary_common::ErrorKind::Conflict);
     bench.done(CommandBody::MergeParts(MergeParts { ttl_version: 1, ..merge }));
     assert_eq!(bench.visible(table), [9]);
 }
@@ -148,7 +148,7 @@ fn a_moved_part_is_what_it_was() {
     let before = part(&bench, table, 1).clone();
     let mut moved = merging(&bench, table, &[known(1, None)], Some(9));
     moved.is_move = true;
-    bench.refused(CommandBody::MergeParts(moved.clone()), ErrorKind::Internal);
+    bench.refused(CommandBody::MergeParts(moved.clone()), granary_common::ErrorKind::Internal);
     let disk = Some("cold".to_owned());
     let location = PartLocation::Local { copies: moved.synced.clone(), disk };
     let output = &mut moved.outputs[0].part;

@@ -115,6 +115,8 @@ fn an_old_leader_cannot_commit() {
         synced: workers(&[1, 2]),
         inputs: vec![KnownPart { part: PartId(1), deletions: None }],
         outputs: Vec::new(),
+        ttl_version: 0,
+        is_move: false,
     };
     bench.refused(CommandBody::MergeParts(merge), Conflict);
 }

@@ -147,7 +147,9 @@ impl ExecutionPlan for PartScanExec {
         child_pushdown_result: ChildPushdownResult,
         _config: &ConfigOptions,
     ) -> Result<FilterPushdownPropagation<Arc<dyn ExecutionPlan>>> {
-        let mut filters: Vec<Filter> = self.spec.filter.iter().cloned().collect();
+        let mut filters = Vec::new();
+        add_terms(&mut filters, self.spec.filter.iter().cloned());
+        let known = filters.len();
         let mut residual = self.residual.clone();
         let mut answers = Vec::new();
         for offered in child_pushdown_result.parent_filters {
@@ -163,7 +165,7 @@ impl ExecutionPlan for PartScanExec {
             match phase {
                 FilterPushdownPhase::Pre => match to_filter(&self.spec.schema, &over_table) {
                     Some(filter) => {
-                        filters.push(filter);
+                        add_terms(&mut filters, [filter]);
                         answers.push(PushedDown::Yes);
                     }
                     None => answers.push(PushedDown::No),
@@ -175,9 +177,7 @@ impl ExecutionPlan for PartScanExec {
             }
         }
         let answer = FilterPushdownPropagation::with_parent_pushdown_result(answers);
-        if filters.len() == usize::from(self.spec.filter.is_some())
-            && residual.len() == self.residual.len()
-        {
+        if filters.len() == known && residual.len() == self.residual.len() {
             return Ok(answer);
         }
         let spec = ScanSpec { filter: all_of(filters), ..(*self.spec).clone() };
@@ -254,5 +254,16 @@ impl PartScanExec {
             .with_fetch(self.spec.fetch)
             .with_reservation(reservation)
             .build()
+    }
+}
+
+/// Adds what must hold, term by term; what is there already is not tested twice.
+fn add_terms(terms: &mut Vec<Filter>, filters: impl IntoIterator<Item = Filter>) {
+    for filter in filters {
+        match filter {
+            Filter::And(inner) => add_terms(terms, inner),
+            other if terms.contains(&other) => {}
+            other => terms.push(other),
+        }
     }
 }

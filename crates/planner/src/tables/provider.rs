@@ -8,6 +8,7 @@ use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::{DFSchema, ToDFSchema};
 use datafusion::error::DataFusionError;
+use datafusion::logical_expr::expr_rewriter::unnormalize_col;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::ExecutionPlan;
@@ -267,13 +268,16 @@ impl TableProvider for PartTable {
         let indexes = &self.state.table.options.indexes;
         let has_indexes = self.collapse.is_none() && indexes.iter().any(|i| i.bound.is_some());
         let supported = |original: &&Expr| {
-            let filter = *original;
+            // The optimizer names columns with their tables, the provider's schema without.
+            let filter = unnormalize_col((*original).clone());
             let physical = datafusion::physical_expr::create_physical_expr(
-                filter, &schema, &session, &context,
+                &filter, &schema, &session, &context,
             );
-            let filter = physical.ok().filter(|_| !filter.is_volatile());
-            match filter.and_then(|physical| self.scan_filter(&physical)) {
-                Some(_) => TableProviderFilterPushDown::Exact,
+            let physical = physical.ok().filter(|_| !filter.is_volatile());
+            match physical.and_then(|physical| self.scan_filter(&physical)) {
+                // Parts are chosen by it here. It stays above as well, where joins are ordered by
+                // how much it leaves, until the plan's last filters move into the scan.
+                Some(_) => TableProviderFilterPushDown::Inexact,
                 None if has_indexes && may_hint(original) => TableProviderFilterPushDown::Inexact,
                 None => TableProviderFilterPushDown::Unsupported,
             }

@@ -66,7 +66,6 @@ fn what_is_not_offered_says_so() {
         ("ALTER TABLE t UPDATE a = 1", ErrorKind::InvalidInput, "needs WHERE"),
         ("ALTER TABLE t DROP PART 'all_1_1_0'", ErrorKind::Unsupported, "partition"),
         ("ALTER TABLE t FREEZE PARTITION 1", ErrorKind::Unsupported, "FREEZE"),
-        ("ALTER TABLE t MOVE PARTITION 1 TO DISK 'x'", ErrorKind::Unsupported, "DISK"),
         ("ALTER TABLE t DROP PARTITION 1, DROP PARTITION 2", ErrorKind::Unsupported, "one"),
         ("UPDATE t SET a = 1 FROM u WHERE t.id = u.id", ErrorKind::Unsupported, "MERGE"),
         ("INSERT INTO t PARTITION (a = 1) SELECT 1", ErrorKind::Unsupported, "OVERWRITE"),

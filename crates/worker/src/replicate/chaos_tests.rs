@@ -246,6 +246,8 @@ impl World {
             synced: made.copies.clone(),
             inputs,
             outputs: vec![MergedPart { part: Self::new_part(&made), deletions: None }],
+            ttl_version: 0,
+            is_move: false,
         };
         match self.catalog.execute(CommandBody::MergeParts(merge)).await {
             Ok(_) => self.acknowledged -= 1,
