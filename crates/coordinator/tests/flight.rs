@@ -346,6 +346,8 @@ async fn long_streams_are_staged_and_published_at_once() {
     let cluster = Cluster::start().await;
     let client = &mut cluster.connect().await;
     update(client, TABLE).await;
+    // Merged parts have a version of their own.
+    update(client, "SYSTEM STOP MERGES t").await;
     let header = InsertHeader {
         table: "t".into(),
         settings: [("insert_block_rows_max".to_owned(), "1024".to_owned())].into(),

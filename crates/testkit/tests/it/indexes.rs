@@ -80,6 +80,16 @@ async fn check(mode: Mode) -> TestResult {
         assert_eq!(answers[2], answers[0], "{condition}");
     }
 
+    // Six months have parts, and two are asked for.
+    let sql = "EXPLAIN SELECT count(*), max(code) FROM plain \
+               WHERE at BETWEEN '2024-02-10 00:00:00' AND '2024-03-10 00:00:00'";
+    let plan = client.lines(sql).await?.join("\n");
+    assert!(plan.contains("parts=2,"), "{plan}");
+
+    // A worker does not say what it skips of a part that is read from elsewhere.
+    if mode == Mode::Cluster {
+        return Ok(());
+    }
     // What is skipped: eight granules of January's part, of which one has the words.
     let january = "at < '2024-02-01 00:00:00'";
     for (table, condition, expected) in [
@@ -93,11 +103,6 @@ async fn check(mode: Mode) -> TestResult {
         let plan = client.lines(&sql).await?.join("\n");
         assert!(plan.contains(expected), "{sql}: {expected}\n{plan}");
     }
-    // Six months have parts, and two are asked for.
-    let sql = "EXPLAIN SELECT count(*), max(code) FROM plain \
-               WHERE at BETWEEN '2024-02-10 00:00:00' AND '2024-03-10 00:00:00'";
-    let plan = client.lines(sql).await?.join("\n");
-    assert!(plan.contains("parts=2,"), "{plan}");
     Ok(())
 }
 
