@@ -10,6 +10,7 @@
 //! [`crate::functions::register`] adds to the session.
 
 mod access;
+mod accurate;
 mod aggregates;
 mod calls;
 mod clauses;

@@ -30,6 +30,11 @@ pub(crate) fn aggregate_of_state(name: &str) -> Option<&'static str> {
     combinators.iter().all(keeps).then_some(base)
 }
 
+/// Whether this is the name of an aggregate, with combinators or without.
+pub(super) fn is_aggregate(name: &str) -> bool {
+    split(&name.to_lowercase()).is_some()
+}
+
 /// The aggregate in a name with combinators; `None` when there are none.
 #[cfg(test)]
 pub(super) fn plain(name: &str) -> Option<&'static str> {

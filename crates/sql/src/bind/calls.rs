@@ -7,7 +7,7 @@ use sqlparser::ast::{
 };
 
 use super::{
-    access, aggregates, digests, json, lambdas, members, templates, units, windows, zoned,
+    access, accurate, aggregates, digests, json, lambdas, members, templates, units, windows, zoned,
 };
 
 /// Rewrites one expression whose parts are rewritten already.
@@ -39,8 +39,7 @@ pub(super) fn rewrite(expression: &mut Expr) -> Result<()> {
         Expr::Value(ValueWithSpan { value: Value::Number(digits, _), .. })
             if digits.contains(['e', 'E']) =>
         {
-            // A number with an exponent is approximate, as the standard has it.
-            *expression = templates::expression(&format!("CAST('{digits}' AS Float64)"))?;
+            templates::approximate(expression);
             Ok(())
         }
         Expr::TypedString(literal) => {
@@ -176,7 +175,8 @@ fn call(function: &mut Function) -> Result<Option<Expr>> {
 type Rewrite = fn(&str, &[Expr]) -> Result<Option<Expr>>;
 
 /// The meanings of calls by their names in lower case, the first that knows one.
-const REWRITES: [Rewrite; 7] = [
+const REWRITES: [Rewrite; 8] = [
+    accurate::rewrite,
     json::rewrite,
     zoned::rewrite,
     units::call_with_unit,

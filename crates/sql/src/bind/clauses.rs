@@ -17,7 +17,12 @@ const POSITION: &str = "__granary_position";
 pub(super) fn name_outputs(query: &mut Query) {
     let distinct_order = matches!(query.body.as_ref(), SetExpr::Select(select) if select.distinct.is_some())
         && query.order_by.is_some();
-    let SetExpr::Select(select) = query.body.as_mut() else { return };
+    // The first SELECT of a UNION names its columns.
+    let mut body = query.body.as_mut();
+    while let SetExpr::SetOperation { left, .. } = body {
+        body = left.as_mut();
+    }
+    let SetExpr::Select(select) = body else { return };
     // ORDER BY of a SELECT DISTINCT finds its expressions by their own names.
     if distinct_order {
         return;

@@ -3,40 +3,78 @@
 
 use std::ops::ControlFlow;
 
-use granary_common::Result;
+use granary_common::{Error, Result};
 use sqlparser::ast::{
-    Expr, GroupByExpr, Query, Select, SelectItem, SetExpr, TableFactor, visit_expressions_mut,
+    Expr, GroupByExpr, Query, Select, SelectItem, SetExpr, TableFactor, VisitMut, VisitorMut,
+    visit_expressions_mut,
 };
 
-use super::{or_break, templates};
+use super::{aggregates, or_break, templates};
 
 /// The rows of the subquery and their only column.
 const MEMBERS: &str = "__granary_members";
 
 /// Rewrites the output columns of one SELECT.
-pub(super) fn rewrite(select: &mut Select) -> ControlFlow<granary_common::Error> {
+pub(super) fn rewrite(select: &mut Select) -> ControlFlow<Error> {
+    let has_keys = !matches!(&select.group_by, GroupByExpr::Expressions(keys, modifiers)
+        if keys.is_empty() && modifiers.is_empty());
+    let mut memberships = Memberships { queries: 0, aggregates: usize::from(has_keys) };
     for item in &mut select.projection {
-        let (SelectItem::UnnamedExpr(expression)
-        | SelectItem::ExprWithAlias { expr: expression, .. }) = item
-        else {
-            continue;
-        };
-        visit_expressions_mut(expression, |part| {
-            let counted = match part {
-                Expr::Exists { subquery, negated } => exists(subquery, *negated).map(Some),
-                Expr::InSubquery { expr, subquery, negated } if !is_row(expr) => {
-                    is_member(expr, subquery, *negated).map(Some)
-                }
-                _ => Ok(None),
-            };
-            or_break(counted.map(|counted| {
-                if let Some(counted) = counted {
-                    *part = counted;
-                }
-            }))
-        })?;
+        if let SelectItem::UnnamedExpr(expression)
+        | SelectItem::ExprWithAlias { expr: expression, .. } = item
+        {
+            expression.visit(&mut memberships)?;
+        }
     }
     ControlFlow::Continue(())
+}
+
+/// What is around the expression that is visited.
+struct Memberships {
+    queries: usize,
+    /// Aggregates and windows, where the engine knows no correlated subquery.
+    aggregates: usize,
+}
+
+fn is_aggregate(expression: &Expr) -> bool {
+    matches!(expression, Expr::Function(function)
+        if function.over.is_some()
+            || aggregates::is_aggregate(&function.name.to_string()))
+}
+
+impl VisitorMut for Memberships {
+    type Break = Error;
+
+    fn pre_visit_query(&mut self, _: &mut Query) -> ControlFlow<Error> {
+        self.queries += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<Error> {
+        self.queries -= 1;
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<Error> {
+        self.aggregates += usize::from(is_aggregate(expression));
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<Error> {
+        self.aggregates -= usize::from(is_aggregate(expression));
+        // Inner queries come by themselves.
+        if self.queries > 0 {
+            return ControlFlow::Continue(());
+        }
+        let value = match expression {
+            Expr::Exists { subquery, negated } => exists(subquery, *negated),
+            Expr::InSubquery { expr, subquery, negated } if !is_row(expr) => {
+                is_member(expr, subquery, *negated, self.aggregates > 0)
+            }
+            _ => return ControlFlow::Continue(()),
+        };
+        or_break(value.map(|value| *expression = value))
+    }
 }
 
 fn is_row(expression: &Expr) -> bool {
@@ -84,12 +122,20 @@ fn is_plain(select: &Select) -> bool {
     !aggregates
 }
 
-fn is_member(value: &Expr, subquery: &Query, negated: bool) -> Result<Expr> {
-    let sign = if negated { "=" } else { ">" };
-    let text = format!(
-        "CASE WHEN ($1) IS NULL THEN NULL ELSE (SELECT count(*) FROM (SELECT 1) AS {MEMBERS} \
-         ({MEMBERS}_1) WHERE {MEMBERS}.{MEMBERS}_1 = ($1)) {sign} 0 END"
-    );
+/// `in_set` compares with all values of the subquery together.
+fn is_member(value: &Expr, subquery: &Query, negated: bool, in_set: bool) -> Result<Expr> {
+    let not = if negated { "NOT " } else { "" };
+    let rows = format!("(SELECT 1) AS {MEMBERS} ({MEMBERS}_1)");
+    let text = match in_set {
+        true => format!(
+            "CASE WHEN ($1) IS NULL THEN NULL ELSE {not}coalesce(array_has((SELECT \
+             array_agg(DISTINCT {MEMBERS}.{MEMBERS}_1) FROM {rows}), $1), false) END"
+        ),
+        false => format!(
+            "CASE WHEN ($1) IS NULL THEN NULL ELSE {not}((SELECT count(*) FROM {rows} WHERE \
+             {MEMBERS}.{MEMBERS}_1 = ($1)) > 0) END"
+        ),
+    };
     with_rows(&text, std::slice::from_ref(value), subquery)
 }
 

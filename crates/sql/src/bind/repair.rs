@@ -7,8 +7,8 @@ use std::ops::ControlFlow;
 use datafusion::common::{Column, SchemaError};
 use datafusion::error::DataFusionError;
 use sqlparser::ast::{
-    Expr, GroupByExpr, Ident, Query, Select, SelectItem, Value, VisitMut, VisitorMut,
-    visit_expressions_mut,
+    Expr, GroupByExpr, Ident, Query, Select, SelectItem, UnaryOperator, Value, VisitMut,
+    VisitorMut, visit_expressions_mut,
 };
 
 use super::calls::with_arguments;
@@ -17,6 +17,9 @@ use crate::functions::DOCUMENT_PART;
 
 /// Corrects `query` for `error`; false when there is nothing to correct.
 pub(super) fn repair(query: &mut Query, error: &DataFusionError) -> bool {
+    if is_unsigned_minus(error) {
+        return subtract_from_zero(query);
+    }
     let Some((missing, valid)) = missing_column(error) else { return false };
     let names: Vec<&str> = valid.iter().map(|column| column.name.as_str()).collect();
     let mut tables: Vec<&str> = Vec::new();
@@ -32,6 +35,34 @@ pub(super) fn repair(query: &mut Query, error: &DataFusionError) -> bool {
             !tables.contains(&table) && match_case_of(query, table, &tables)
         })
         || (missing.relation.is_none() && substitute_alias(query, &missing.name))
+}
+
+/// Whether the engine refused the sign of an unsigned number. It has no kind of error for that.
+fn is_unsigned_minus(error: &DataFusionError) -> bool {
+    match error {
+        DataFusionError::Plan(message) => message.starts_with("Unary operator '-'"),
+        DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => {
+            is_unsigned_minus(inner)
+        }
+        _ => false,
+    }
+}
+
+/// `-x` as `0 - x`, which has a sign whatever `x` has.
+fn subtract_from_zero(query: &mut Query) -> bool {
+    let mut changed = false;
+    let _ = visit_expressions_mut(query, |expression| {
+        if let Expr::UnaryOp { op: UnaryOperator::Minus, expr } = expression
+            && !matches!(expr.as_ref(), Expr::Value(_) | Expr::Interval(_))
+            && let Ok(difference) =
+                super::calls::substitute("(0 - ($1))", std::slice::from_ref(expr.as_ref()))
+        {
+            *expression = difference;
+            changed = true;
+        }
+        ControlFlow::<()>::Continue(())
+    });
+    changed
 }
 
 /// `n.k` is a column of that name where a table has one, as it has for `n Nested(k T)`.

@@ -13,7 +13,9 @@ use std::ops::ControlFlow;
 use std::sync::LazyLock;
 
 use granary_common::{Error, Result};
-use sqlparser::ast::{Expr, Query, Value, ValueWithSpan, visit_expressions_mut};
+use sqlparser::ast::{
+    CastKind, DataType, Expr, Query, Value, ValueWithSpan, visit_expressions_mut,
+};
 use sqlparser::parser::Parser;
 
 use crate::dialect::{GranaryDialect, tokenize};
@@ -73,7 +75,28 @@ fn calls() -> impl Iterator<Item = &'static Call> {
 
 /// Parses one of our own texts.
 pub(super) fn expression(text: &str) -> Result<Expr> {
-    parser(text)?.parse_expr().map_err(|error| own_mistake(text, &error))
+    let mut parsed = parser(text)?.parse_expr().map_err(|error| own_mistake(text, &error))?;
+    approximate(&mut parsed);
+    Ok(parsed)
+}
+
+/// A number with an exponent is approximate, as the standard has it.
+pub(super) fn approximate(expression: &mut Expr) {
+    let _ = visit_expressions_mut(expression, |part| {
+        if let Expr::Value(ValueWithSpan { value: Value::Number(digits, _), span }) = part
+            && digits.contains(['e', 'E'])
+        {
+            let text = Value::SingleQuotedString(digits.clone()).with_span(*span);
+            *part = Expr::Cast {
+                kind: CastKind::Cast,
+                expr: Box::new(Expr::Value(text)),
+                data_type: DataType::Float64,
+                array: false,
+                format: None,
+            };
+        }
+        ControlFlow::<()>::Continue(())
+    });
 }
 
 /// Parses one of our own texts.

@@ -37,7 +37,9 @@ impl ExprPlanner for DialectPlanner {
             }
             BinaryOperator::Divide => division(&raw, &left, &right),
             BinaryOperator::MyIntegerDivide => Some(integer_division(&raw, &left, &right)),
-            BinaryOperator::Plus | BinaryOperator::Minus => time_arithmetic(&raw, &left, &right),
+            BinaryOperator::Plus | BinaryOperator::Minus => time_arithmetic(&raw, &left, &right)
+                .or_else(|| wide_arithmetic(&raw, &left, &right)),
+            BinaryOperator::Multiply => wide_arithmetic(&raw, &left, &right),
             _ => compared_duration(&raw, &left, &right),
         };
         Ok(match planned {
@@ -226,6 +228,34 @@ fn integer_division(raw: &RawBinaryExpr, left: &DataType, right: &DataType) -> E
         true => quotient,
         false => cast(cast(quotient, DataType::Float64), DataType::Int64),
     }
+}
+
+/// Whole numbers are added, subtracted and multiplied in 64 bits: in their own width a sum of two
+/// bytes would come around. The difference of unsigned numbers has a sign.
+fn wide_arithmetic(raw: &RawBinaryExpr, left: &DataType, right: &DataType) -> Option<Expr> {
+    let operator = match raw.op {
+        BinaryOperator::Plus => Operator::Plus,
+        BinaryOperator::Minus => Operator::Minus,
+        _ => Operator::Multiply,
+    };
+    if !left.is_integer() || !right.is_integer() {
+        return None;
+    }
+    let is_unsigned = left.is_unsigned_integer() && right.is_unsigned_integer();
+    let wide = match is_unsigned && operator != Operator::Minus {
+        true => DataType::UInt64,
+        false => DataType::Int64,
+    };
+    // What is wide already is the engine's, unless it would lose the sign.
+    let is_wide = |data_type: &DataType| matches!(data_type, DataType::Int64 | DataType::UInt64);
+    if is_wide(left) && is_wide(right) && !(is_unsigned && operator == Operator::Minus) {
+        return None;
+    }
+    let widened = |operand: &Expr, data_type: &DataType| match *data_type == wide {
+        true => operand.clone(),
+        false => cast(operand.clone(), wide.clone()),
+    };
+    Some(binary_expr(widened(&raw.left, left), operator, widened(&raw.right, right)))
 }
 
 /// Dates and times with numbers: days on dates, seconds on times; differences are numbers.

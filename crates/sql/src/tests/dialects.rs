@@ -130,12 +130,25 @@ async fn conditions() {
         ("SELECT id, id IN (SELECT 1) AS f FROM sales ORDER BY id", "1 | true; 2 | false; 3 | false; 4 | false"),
         ("SELECT id FROM sales WHERE NOT id IN (SELECT id FROM sales WHERE region = 'eu') ORDER BY id", "3; 4"),
         ("SELECT id, id NOT IN (SELECT id FROM sales WHERE region = 'eu') AS f FROM sales ORDER BY id", "1 | false; 2 | false; 3 | true; 4 | true"),
+        ("SELECT countIf(id IN (SELECT 1)), sum(if(product IN (SELECT product FROM goods WHERE price > 5), amount, 0)) FROM sales", "1 | 80.0"),
+        ("SELECT product IN (SELECT product FROM goods WHERE price > 5) AS f, count() FROM sales GROUP BY f ORDER BY f", "false | 1; true | 3"),
         ("SELECT id, EXISTS (SELECT 1 FROM goods WHERE goods.product = sales.product AND price > 1.8) AS f FROM sales ORDER BY id", "1 | true; 2 | true; 3 | true; 4 | true"),
         ("SELECT EXISTS (SELECT 1 FROM goods), NOT EXISTS (SELECT 1 FROM goods WHERE price > 100)", "true | true"),
         ("SELECT count() FROM sales WHERE id - 1", "3"),
         ("SELECT count() FROM sales WHERE NOT (id - 1)", "1"),
         ("SELECT if(id > 2, amount, 0.5) FROM sales ORDER BY id LIMIT 3", "0.5; 0.5; 30.0"),
         ("SELECT coalesce(NULL, amount, 1.5) FROM sales WHERE id = 1", "10.0"),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn whole_numbers_do_not_come_around() {
+    check(&[
+        ("SELECT toUInt8(200) + toUInt8(100), toUInt8(3) - toUInt8(5), toInt32(2000000000) * toInt32(3)", "300 | -2 | 6000000000"),
+        ("SELECT runningDifference(id) FROM (SELECT id FROM sales ORDER BY id DESC)", "0; -1; -1; -1"),
+        ("SELECT id FROM sales ORDER BY -id LIMIT 1", "4"),
+        ("SELECT arraySort(x -> -x, groupArray(id)) FROM sales", "[4, 3, 2, 1]"),
     ])
     .await;
 }

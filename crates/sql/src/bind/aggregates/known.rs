@@ -40,6 +40,7 @@ pub(super) const AGGREGATES: &[(&str, &str)] = &[
     ("any_value", "first_value"),
     ("first_value_respect_nulls", "first_value"),
     ("uniqthetasketch", "uniq"),
+    ("uniqtheta", "uniq"),
     ("groupbitmap", "uniq"),
     ("stddevpopstable", "stddev_pop"),
     ("stddevsampstable", "stddev_samp"),

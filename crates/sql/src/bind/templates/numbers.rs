@@ -54,6 +54,7 @@ pub(super) const CALLS: &[Call] = &[
     ("ceiling", 1, "ceil($1)"),
     ("ceiling", 2, "ceil(($1) * power(10.0, $2)) / power(10.0, $2)"),
     ("degrees", 1, "($1) * 57.29577951308232e0"),
+    ("width_bucket", 4, "widthBucket($1, $2, $3, $4)"),
     ("radians", 1, "($1) * 0.017453292519943295e0"),
     ("isNaN", 1, "isnan(CAST($1 AS Float64))"),
     ("positive_modulo", 2, "((($1) % ($2)) + ($2)) % ($2)"),

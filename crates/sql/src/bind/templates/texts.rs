@@ -44,6 +44,7 @@ pub(super) const CALLS: &[Call] = &[
     ("REGEXP_EXTRACT", 2, "regexExtract($1, $2)"),
     ("substringUTF8", 2, "substr($1, $2)"),
     ("substringUTF8", 3, "substr($1, $2, $3)"),
+    ("mid", 2, "substr($1, $2)"),
     ("mid", 3, "substr($1, $2, $3)"),
     ("leftUTF8", 2, "left($1, $2)"),
     ("rightUTF8", 2, "right($1, $2)"),
