@@ -11,8 +11,9 @@ use granary_common::{
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Column, DeletionContent, Distribution, KeyExpression, KeyRange, PartIdRange, PartLocation,
-    PartitionValue, RefreshStep, TableEngine, TableOptions, ViewKind, WorkerState, WriteOrigin,
+    Column, CopyId, DeletionContent, Distribution, KeyExpression, KeyRange, PartIdRange,
+    PartLocation, PartitionValue, RefreshStep, TableEngine, TableOptions, ViewKind, WorkerState,
+    WriteOrigin,
 };
 use crate::types::ColumnType;
 
@@ -75,6 +76,13 @@ pub enum CommandBody {
         incarnation: u64,
         count: u64,
     },
+    /// Ends a lease of part ids, by where its range starts: nothing of it can be committed any more,
+    /// and files under its ids that nothing refers to may be deleted.
+    ReleasePartIds {
+        worker: WorkerId,
+        incarnation: u64,
+        start: u64,
+    },
     #[serde(alias = "CommitInsert")]
     CommitWrite(CommitWrite),
     /// Replaces parts by what they were merged into.
@@ -106,6 +114,11 @@ pub enum CommandBody {
     SetMerges {
         table: Option<TableId>,
         stopped: bool,
+    },
+    /// Notes that a copy of a part is damaged and why, or with no reason that it is whole again.
+    MarkDamage {
+        copy: CopyId,
+        reason: Option<String>,
     },
     /// Adds parts to a long insert without making them visible.
     StageParts {

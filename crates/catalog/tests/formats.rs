@@ -95,6 +95,10 @@ fn table() -> Table {
     }
 }
 
+fn damaged_copy() -> CopyId {
+    CopyId { table: TableId(7), part: PartId(1001), worker: Some(WorkerId(2)) }
+}
+
 fn rows() -> Vec<(&'static str, Row)> {
     vec![
         (
@@ -145,6 +149,14 @@ fn rows() -> Vec<(&'static str, Row)> {
                 kind: ViewKind::Plain,
                 comment: None,
                 created: CatalogVersion(10),
+            }),
+        ),
+        (
+            "damage",
+            Row::Damage(Damage {
+                copy: damaged_copy(),
+                reason: "file index: it is cut".into(),
+                found_ms: 1_700_000_000_002,
             }),
         ),
         ("database", Row::Database(Database { id: DatabaseId(1), name: "default".into() })),
@@ -327,6 +339,7 @@ fn commands() -> Vec<(&'static str, CommandBody)> {
             CommandBody::SetWorkerState { worker, incarnation, state: WorkerState::Dead },
         ),
         ("lease_part_ids", CommandBody::LeasePartIds { worker, incarnation, count: 1000 }),
+        ("release_part_ids", CommandBody::ReleasePartIds { worker, incarnation, start: 1001 }),
         (
             "commit_insert",
             CommandBody::CommitWrite(CommitWrite {
@@ -351,6 +364,20 @@ fn commands() -> Vec<(&'static str, CommandBody)> {
         (
             "expire",
             CommandBody::Expire { staged_before_ms: 1, tokens_before_ms: 2, tokens_per_table: 3 },
+        ),
+        (
+            "mark_damage",
+            CommandBody::MarkDamage {
+                copy: damaged_copy(),
+                reason: Some("file index: it is cut".into()),
+            },
+        ),
+        (
+            "mark_whole",
+            CommandBody::MarkDamage {
+                copy: CopyId { worker: None, ..damaged_copy() },
+                reason: None,
+            },
         ),
         ("advance_horizon", CommandBody::AdvanceHorizon { horizon: CatalogVersion(12) }),
     ]
@@ -576,6 +603,8 @@ fn keys_keep_their_order() {
         RowKey::InsertToken(table, "b".into()),
         RowKey::StagedInsert("x".into()),
         RowKey::View(TableId(9)),
+        RowKey::Damage(damaged_copy()),
+        RowKey::Damage(CopyId { worker: None, ..damaged_copy() }),
         RowKey::ViewRefresh(TableId(9)),
         RowKey::Mutation(table, CatalogVersion(50)),
         RowKey::Mutation(table, CatalogVersion(300)),

@@ -49,8 +49,8 @@ pub use resolve::{Named, find_database, resolve_name, resolve_table};
 pub use settings::DialectSettings;
 pub use show::{DescribedColumn, describe, describe_view, show_create_table, show_create_view};
 pub use statement::{
-    AlterAction, AlterPartition, AlterTable, ColumnPlace, CreateTable, CreateView, Delete,
-    EqualColumns, Insert, LikePattern, MaterializedClause, Merge, MergeAction, MergeClause,
+    AlterAction, AlterPartition, AlterTable, CheckTable, ColumnPlace, CreateTable, CreateView,
+    Delete, EqualColumns, Insert, LikePattern, MaterializedClause, Merge, MergeAction, MergeClause,
     MergeInsert, Optimize, OverwriteClause, PartitionClause, PartitionCommand, RefreshClause,
     Statement, SystemView, TableName, Update, ViewAction, parse, refresh_text,
 };

@@ -14,7 +14,7 @@ use granary_execution::{
     NodeMemory, PartAccess, WorkerApi, WorkerDirectory, add_fragment_service,
 };
 use granary_proto::internal::worker_server::WorkerServer;
-use granary_storage::{PartStore, PartStoreOptions, Volume, VolumeKind, Volumes};
+use granary_storage::PartStore;
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -30,12 +30,12 @@ use crate::join::{Joined, join};
 use crate::local::{Copying, LocalWorker};
 use crate::merge::{MergeSettings, Merges, StoredParts};
 use crate::part_ids::LeasedPartIds;
+use crate::quarantine::{Found, Quarantine};
 use crate::replicate::{Arrivals, CatchUp, Pace, Receiver, Shipper};
 use crate::server::{ClusterCheck, WorkerService};
 use crate::sweep::Sweeper;
+use crate::volumes::{open_local, open_store};
 
-/// The name of the shared volume.
-pub const SHARED_VOLUME: &str = "shared";
 /// How often a draining worker looks whether it is idle.
 const DRAIN_INTERVAL: Duration = Duration::from_millis(50);
 /// How long the last answers may take to leave once nothing runs.
@@ -99,6 +99,7 @@ struct Parts {
     sweeper: Sweeper,
     merges: Arc<Merges>,
     catch_up: CatchUp,
+    damage: Found,
 }
 
 impl Parts {
@@ -111,7 +112,9 @@ impl Parts {
         joined: &Joined,
     ) -> Result<Parts> {
         let volume = Arc::new(open_local(folder, joined.id)?);
-        let store = Arc::new(open_store(config, &volume)?);
+        let (quarantine, damage) = Quarantine::new(joined.id, Arc::clone(catalog));
+        let store = open_store(config, &volume)?.with_damage_watch(quarantine.clone());
+        let store = Arc::new(store);
         let ids = LeasedPartIds::new(Arc::clone(catalog), joined.id, joined.incarnation);
         let ids = Arc::new(ids);
         let active = ActiveWork::default();
@@ -146,6 +149,7 @@ impl Parts {
             active.clone(),
             Arc::clone(&merges),
             Copying { shipper, receiver: Arc::clone(&receiver) },
+            quarantine,
         ));
         let itself: BTreeMap<WorkerId, Arc<dyn WorkerApi>> =
             BTreeMap::from([(joined.id, Arc::clone(&local) as Arc<dyn WorkerApi>)]);
@@ -164,7 +168,7 @@ impl Parts {
             receiver,
             pace: Pace::new(Arc::clone(clock), config.copy_bytes_per_s),
         };
-        Ok(Parts { local, ids, store, directory, active, sweeper, merges, catch_up })
+        Ok(Parts { local, ids, store, directory, active, sweeper, merges, catch_up, damage })
     }
 }
 
@@ -199,7 +203,8 @@ impl WorkerNode {
             spill_dir: folder.spill(),
             spill_bytes_max: config.spill_bytes_max,
         })?);
-        let Parts { local, ids, store, directory, active, sweeper, merges, catch_up } = parts;
+        let Parts { local, ids, store, directory, active, sweeper, merges, catch_up, damage } =
+            parts;
         let host = FragmentHost {
             functions,
             access: Arc::new(PartAccess {
@@ -225,6 +230,7 @@ impl WorkerNode {
         tasks.spawn(sweeper.run(Arc::clone(&clock), config.sweep_interval));
         tasks.spawn(merges.run(tasks.clone()));
         tasks.spawn(catch_up.run(local.leaving()));
+        tasks.spawn(damage.run(Arc::clone(&clock)));
         tracing::info!(worker = %id, incarnation, %listen, "the worker serves");
         Ok(WorkerNode {
             id,
@@ -297,23 +303,6 @@ impl WorkerNode {
         tracing::info!(worker = %self.id, idle, "the worker has stopped");
         idle && ended
     }
-}
-
-fn open_local(folder: &DataFolder, id: WorkerId) -> Result<Volume> {
-    let path = folder.volume();
-    let path = path.to_str().ok_or_else(|| {
-        Error::invalid(format!("the path {} is not valid Unicode", path.display()))
-    })?;
-    Volume::open("local", VolumeKind::Local { worker: id }, path)
-}
-
-fn open_store(config: &WorkerConfig, local: &Arc<Volume>) -> Result<PartStore> {
-    let mut volumes = vec![Arc::clone(local)];
-    if let Some(url) = &config.volume_url {
-        let shared = Volume::open(SHARED_VOLUME, VolumeKind::Shared, url.as_str())?;
-        volumes.push(Arc::new(shared));
-    }
-    Ok(PartStore::new(Volumes::new(volumes), PartStoreOptions::default()))
 }
 
 /// Serves everything that a worker offers, until `stop` or until the owner stops.

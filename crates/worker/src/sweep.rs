@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use granary_catalog::{Catalog, PartLocation, Snapshot};
 use granary_common::{Clock, PartId, Result, TableId};
-use granary_storage::{Volume, VolumeKind, delete_part, sweep_orphans};
+use granary_storage::{Volume, VolumeKind, delete_part, sweep_deletions, sweep_orphans};
 
 use crate::merge::Replaced;
 use crate::part_ids::LeasedPartIds;
@@ -53,6 +53,9 @@ impl Sweeper {
     pub async fn run(mut self, clock: Arc<dyn Clock>, interval: Duration) {
         clock.sleep(FIRST_AFTER.min(interval)).await;
         loop {
+            if let Err(error) = self.ids.give_back(clock.monotonic_ms()).await {
+                tracing::warn!(%error, "leases of part ids were not given back");
+            }
             if let Err(error) = self.sweep().await {
                 tracing::warn!(%error, "orphaned part files were not looked for");
             }
@@ -73,6 +76,8 @@ impl Sweeper {
             if is_kept { None } else { self.arrivals.leave(part) }
         };
         let swept = sweep_orphans(&self.volume, claim).await?;
+        let settled = |part: PartId| self.arrivals.leave(part);
+        sweep_deletions(&self.volume, &snapshot, settled).await?;
         drop(leases);
         if !swept.deleted.is_empty() {
             tracing::info!(

@@ -10,6 +10,7 @@ use granary_common::{ColumnId, WorkerId};
 use granary_sql::{show_create_table, show_create_view};
 
 use super::columns::Columns;
+use super::damage::damage_text;
 use super::partitions::partition_text;
 use super::{SCHEMAS, View};
 use crate::session::CATALOG_NAME;
@@ -292,6 +293,7 @@ pub(super) fn parts(view: &View) -> Columns {
         .numbers("live_copies", rows.iter().map(|(_, _, part)| copies(view, part, true)))
         .numbers("schema_version", part(|part| part.schema_version))
         .numbers("added_version", part(|part| part.added.0))
+        .optional_texts("damage", rows.iter().map(|(_, _, part)| damage_text(view, part)))
 }
 
 /// Copies of a part; `live`: on workers that are alive.

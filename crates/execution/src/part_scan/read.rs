@@ -57,6 +57,12 @@ pub async fn read_held(
     part: &PartRef,
     scan: PartScan,
 ) -> Result<PartRead> {
+    if !store.may_read(part) {
+        return Err(Error::unavailable(format!(
+            "part {} is to be read from another copy",
+            part.id
+        )));
+    }
     Ok(read_open(&*store.open(part).await?, schema, scan))
 }
 
@@ -104,7 +110,7 @@ pub async fn read(
 ) -> Result<PartRead> {
     let mut failure = Error::unavailable(format!("no worker holds part {}", part.part.id));
     if let Some(store) = &access.store
-        && store.holds(&part.part.location)
+        && store.may_read(&part.part)
     {
         match read_held(store, Arc::clone(&schema), &part.part, scan.clone()).await {
             Err(error) if part.holders.len() > 1 && is_elsewhere(&error) => {

@@ -1,6 +1,8 @@
 //! Parts answer scans.
 
+mod check;
 mod constant;
+mod damage;
 #[cfg(test)]
 mod deletions_tests;
 mod missing;
@@ -21,6 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::filter::Filter;
 
+pub use damage::{DamageWatch, MetPart};
 pub use open_part::OpenPart;
 pub(crate) use part_files::read_file;
 pub use store::{PartStore, PartStoreOptions};

@@ -7,11 +7,12 @@ use granary_catalog::{DeletionContent, PartLocation};
 use granary_common::{Error, ErrorKind, PartId, Result};
 use moka::future::Cache;
 
-use super::part_files::{PartFiles, read_file};
+use super::check::{check_part, read_deletions};
+use super::damage::{DamageWatch, MetPart, Named};
+use super::part_files::PartFiles;
 use super::{OpenPart, PartRef};
 use crate::deletions::Deletions;
 use crate::merge::{CollapseRule, HiddenKey, HiddenRows, hidden_rows};
-use crate::part::descriptor::FileEntry;
 use crate::schema::PartSchema;
 use crate::volume::{Volume, Volumes};
 
@@ -49,6 +50,7 @@ pub struct PartStore {
     deletions: Cache<(PartId, String), Arc<Deletions>>,
     /// What FINAL leaves out of sets of parts.
     hidden: Cache<HiddenKey, Arc<HiddenRows>>,
+    watch: Option<Arc<dyn DamageWatch>>,
 }
 
 impl PartStore {
@@ -75,7 +77,12 @@ impl PartStore {
                 u32::try_from(hidden.memory_bytes()).unwrap_or(u32::MAX)
             })
             .build();
-        PartStore { volumes, open, deletions, hidden }
+        PartStore { volumes, open, deletions, hidden, watch: None }
+    }
+
+    /// Tells `watch` of damaged files that reads meet from now on.
+    pub fn with_damage_watch(self, watch: Arc<dyn DamageWatch>) -> PartStore {
+        PartStore { watch: Some(watch), ..self }
     }
 
     /// The volumes that it reads.
@@ -88,12 +95,20 @@ impl PartStore {
         self.volumes.holding(location).is_some()
     }
 
+    /// Whether this worker is to read `part` itself: it holds it, and not only in a damaged copy while
+    /// others hold whole ones.
+    pub fn may_read(&self, part: &PartRef) -> bool {
+        let watch = self.watch.as_ref();
+        self.holds(&part.location)
+            && watch.is_none_or(|watch| !watch.is_read_elsewhere(&MetPart::from(part)))
+    }
+
     /// Opens a part. Kinds: `Unavailable` when no volume of this worker holds it or the volume does
     /// not answer, `Corruption` when its files are missing, cut or damaged, `Unsupported` when a
     /// newer build wrote it.
     pub async fn open(&self, part: &PartRef) -> Result<Arc<OpenPart>> {
         let (files, deletions) = futures::try_join!(self.files(part), self.deletions(part))?;
-        Ok(Arc::new(OpenPart::new(part.id, files, deletions)))
+        Ok(Arc::new(OpenPart::new(self.named(part), files, deletions)))
     }
 
     /// Opens a part of which `hidden` rows are left out, and no others.
@@ -103,7 +118,7 @@ impl PartStore {
         hidden: Arc<Deletions>,
     ) -> Result<Arc<OpenPart>> {
         let hidden = Some(hidden).filter(|hidden| !hidden.is_empty());
-        Ok(Arc::new(OpenPart::new(part.id, self.files(part).await?, hidden)))
+        Ok(Arc::new(OpenPart::new(self.named(part), self.files(part).await?, hidden)))
     }
 
     /// What FINAL leaves out of `parts`, if it is known already.
@@ -137,7 +152,7 @@ impl PartStore {
         let volume = self.volume(part)?;
         let opening = async { PartFiles::open(Arc::clone(volume), part).await.map(Arc::new) };
         let opened = self.open.try_get_with(owner, opening).await;
-        opened.map_err(|error| in_part(part, &error))
+        opened.map_err(|error| self.named(part).error((*error).clone()))
     }
 
     /// The rows of `part` that are deleted. Kinds as of [`PartStore::open`].
@@ -145,17 +160,28 @@ impl PartStore {
         let Some(content) = &part.deletions else { return Ok(None) };
         let DeletionContent::File { name, bytes, crc32c } = content else {
             let deletions = Deletions::from_content(content);
-            return deletions.map(|d| Some(Arc::new(d))).map_err(|error| in_part(part, &error));
+            let deletions = deletions.map(|deletions| Some(Arc::new(deletions)));
+            return deletions.map_err(|error| error.context(format!("part {}", part.id)));
         };
         let (table, owner) = part.files;
         let reading = async {
             let volume = self.volume(part)?;
-            let content = read_file(volume, table, owner, name).await?;
-            FileEntry { name: name.clone(), bytes: *bytes, crc32c: *crc32c }.check(&content)?;
-            Deletions::decode(&content).map(Arc::new)
+            let read = read_deletions(volume, (table, owner), name, *bytes, *crc32c).await;
+            read.map(Arc::new)
         };
         let read = self.deletions.try_get_with((owner, name.clone()), reading).await;
-        read.map(Some).map_err(|error| in_part(part, &error))
+        read.map(Some).map_err(|error| self.named(part).error((*error).clone()))
+    }
+
+    /// Reads every file of a part that this worker holds, also where it was read before. Neither the
+    /// watch nor what is open has to do with it. Kinds: `Corruption` says what is damaged;
+    /// `Unavailable` when no volume of this worker holds it or the volume does not answer.
+    pub async fn check(&self, part: &PartRef) -> Result<()> {
+        check_part(self.volume(part)?, part).await
+    }
+
+    fn named(&self, part: &PartRef) -> Named {
+        Named { part: MetPart::from(part), watch: self.watch.clone() }
     }
 
     fn volume(&self, part: &PartRef) -> Result<&Arc<Volume>> {
@@ -168,10 +194,16 @@ impl PartStore {
     pub async fn forget(&self, part: PartId) {
         self.open.invalidate(&part).await;
     }
-}
 
-fn in_part(part: &PartRef, error: &Error) -> Error {
-    Error::new(error.kind(), format!("part {}: {}", part.id, error.message()))
+    /// Forgets also the deletion vectors in files of that part: its files were replaced.
+    pub async fn reopen(&self, part: PartId) {
+        self.forget(part).await;
+        let names = self.deletions.iter().map(|(name, _)| name);
+        let of_part: Vec<_> = names.filter(|name| name.0 == part).collect();
+        for name in of_part {
+            self.deletions.invalidate(&*name).await;
+        }
+    }
 }
 
 /// A missing file of a part that the catalog names is damage.

@@ -9,7 +9,6 @@ use std::fmt;
 use std::io::{self, SeekFrom};
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use futures::stream::{BoxStream, StreamExt};
@@ -24,10 +23,10 @@ use object_store::{
 use tokio::fs::{self, File, OpenOptions};
 use tokio::io::{AsyncSeekExt, AsyncWriteExt};
 
-type StoreResult<T> = object_store::Result<T>;
+use super::disk::{DiskStep, DiskWatch};
+use super::files::{Files, TEMPORARY_FOLDER};
 
-/// Files that are not finished are kept here, below the folder.
-const TEMPORARY_FOLDER: &str = ".tmp";
+pub(super) type StoreResult<T> = object_store::Result<T>;
 
 /// A folder on this machine.
 #[derive(Debug)]
@@ -46,8 +45,7 @@ impl LocalStore {
         std::fs::File::open(&folder).and_then(|folder| folder.sync_all()).map_err(failed)?;
         let reads = LocalFileSystem::new_with_prefix(&folder)
             .map_err(|error| Error::invalid(error.to_string()))?;
-        let files = Files { folder, next_temporary: AtomicU64::new(0) };
-        Ok(LocalStore { files: Arc::new(files), reads })
+        Ok(LocalStore { files: Arc::new(Files::new(folder)), reads })
     }
 
     /// Opens `folder` as its only owner, and deletes unfinished files of earlier runs.
@@ -64,6 +62,12 @@ impl LocalStore {
     pub fn folder(&self) -> &FilePath {
         &self.files.folder
     }
+
+    /// The same folder with `watch` told of each step from now on, for tests that inject faults.
+    pub fn watched(self, watch: Arc<dyn DiskWatch>) -> LocalStore {
+        let files = Files::new(self.files.folder.clone()).watched(watch);
+        LocalStore { files: Arc::new(files), ..self }
+    }
 }
 
 impl fmt::Display for LocalStore {
@@ -72,163 +76,7 @@ impl fmt::Display for LocalStore {
     }
 }
 
-/// The writing half.
-#[derive(Debug)]
-struct Files {
-    folder: PathBuf,
-    next_temporary: AtomicU64,
-}
-
-impl Files {
-    fn path(&self, location: &Path) -> PathBuf {
-        self.folder.join(location.as_ref())
-    }
-
-    /// A new temporary file, which no other process has.
-    async fn temporary(&self) -> io::Result<(PathBuf, File)> {
-        loop {
-            let number = self.next_temporary.fetch_add(1, Ordering::Relaxed);
-            let path = self.folder.join(TEMPORARY_FOLDER).join(number.to_string());
-            match OpenOptions::new().write(true).create_new(true).open(&path).await {
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                opened => return opened.map(|file| (path, file)),
-            }
-        }
-    }
-
-    /// Writes and syncs a new temporary file.
-    async fn write_temporary(&self, payload: &PutPayload) -> io::Result<PathBuf> {
-        let (path, mut file) = self.temporary().await?;
-        let written = async {
-            for bytes in payload {
-                file.write_all(bytes).await?;
-            }
-            file.flush().await?;
-            file.sync_all().await
-        };
-        match written.await {
-            Ok(()) => Ok(path),
-            Err(error) => {
-                // What could not be written is worth nothing; its owner cleans up too.
-                let _ = fs::remove_file(&path).await;
-                Err(error)
-            }
-        }
-    }
-
-    /// Moves a synced temporary file to `location`, durably, or deletes it.
-    async fn publish(
-        &self,
-        temporary: &FilePath,
-        location: &Path,
-        create: bool,
-    ) -> StoreResult<()> {
-        let moved = self.move_file(temporary, location, create).await;
-        if moved.is_err() {
-            let _ = fs::remove_file(temporary).await;
-        }
-        moved
-    }
-
-    /// Moves a synced file to `location`, durably; it stays where it is when that fails.
-    async fn move_file(&self, source: &FilePath, location: &Path, create: bool) -> StoreResult<()> {
-        let target = self.path(location);
-        let mut attempts = 0;
-        loop {
-            attempts += 1;
-            match self.move_into(source, &target, create).await {
-                // A deletion may have taken the folder away between its making and the move.
-                Err(error) if error.kind() == io::ErrorKind::NotFound && attempts < 4 => {}
-                moved => return moved.map_err(|error| store_error(error, location)),
-            }
-        }
-    }
-
-    async fn move_into(
-        &self,
-        source: &FilePath,
-        target: &FilePath,
-        create: bool,
-    ) -> io::Result<()> {
-        let parent = target.parent().unwrap_or(&self.folder);
-        self.make_folders(parent).await?;
-        if create {
-            fs::hard_link(source, target).await?;
-            fs::remove_file(source).await?;
-        } else {
-            fs::rename(source, target).await?;
-        }
-        sync_folder(parent).await
-    }
-
-    /// Makes `folder` and what is missing above it, each synced into its parent.
-    async fn make_folders(&self, folder: &FilePath) -> io::Result<()> {
-        let mut missing = Vec::new();
-        let mut next = folder;
-        while !fs::try_exists(next).await? {
-            missing.push(next);
-            match next.parent() {
-                Some(parent) => next = parent,
-                None => break,
-            }
-        }
-        for folder in missing.into_iter().rev() {
-            match fs::create_dir(folder).await {
-                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-                // When another write made it first, it may not have synced it yet.
-                _ => sync_folder(folder.parent().unwrap_or(&self.folder)).await?,
-            }
-        }
-        Ok(())
-    }
-
-    /// Deletes a file, and the folders above it that this leaves empty.
-    async fn delete(&self, location: &Path) -> StoreResult<()> {
-        let path = self.path(location);
-        let deleted = async {
-            fs::remove_file(&path).await?;
-            self.remove_empty_folders(&path).await
-        };
-        deleted.await.map_err(|error| store_error(error, location))
-    }
-
-    /// Removes the folders above `path` that are empty, durably.
-    async fn remove_empty_folders(&self, path: &FilePath) -> io::Result<()> {
-        let mut folder = path.parent();
-        while let Some(empty) = folder.filter(|folder| *folder != self.folder) {
-            // Fails when it is not empty, which ends the walk.
-            if fs::remove_dir(empty).await.is_err() {
-                return sync_folder(empty).await;
-            }
-            folder = empty.parent();
-        }
-        sync_folder(&self.folder).await
-    }
-
-    async fn copy(&self, from: &Path, to: &Path, create: bool) -> StoreResult<()> {
-        let (temporary, _) = self.temporary().await.map_err(|error| store_error(error, to))?;
-        let copied = async {
-            fs::copy(self.path(from), &temporary).await?;
-            File::open(&temporary).await?.sync_all().await
-        };
-        if let Err(error) = copied.await {
-            let _ = fs::remove_file(&temporary).await;
-            return Err(store_error(error, from));
-        }
-        self.publish(&temporary, to, create).await
-    }
-}
-
-async fn sync_folder(folder: &FilePath) -> io::Result<()> {
-    match File::open(folder).await {
-        Ok(folder) => folder.sync_all().await,
-        // Deleted by somebody else, and with it what was to be synced.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error),
-    }
-}
-
-fn store_error(error: io::Error, location: &Path) -> object_store::Error {
+pub(super) fn store_error(error: io::Error, location: &Path) -> object_store::Error {
     let path = location.to_string();
     match error.kind() {
         io::ErrorKind::NotFound => object_store::Error::NotFound { path, source: Box::new(error) },
@@ -358,9 +206,10 @@ impl MultipartUpload for LocalUpload {
         let offset = self.offset;
         self.offset += payload.content_length() as u64;
         let (temporary, location) = (self.temporary.clone(), self.location.clone());
+        let files = Arc::clone(&self.files);
         Box::pin(async move {
             // A handle of its own, since pieces may be written at the same time.
-            let written = async {
+            let writing = async {
                 let mut file = OpenOptions::new().write(true).open(&temporary).await?;
                 file.seek(SeekFrom::Start(offset)).await?;
                 for bytes in &payload {
@@ -368,13 +217,15 @@ impl MultipartUpload for LocalUpload {
                 }
                 file.flush().await
             };
-            written.await.map_err(|error| store_error(error, &location))
+            let written = files.step(DiskStep::Write(&temporary), writing).await;
+            written.map_err(|error| store_error(error, &location))
         })
     }
 
     async fn complete(&mut self) -> StoreResult<PutResult> {
-        let synced = async { File::open(&self.temporary).await?.sync_all().await };
-        synced.await.map_err(|error| store_error(error, &self.location))?;
+        let syncing = async { File::open(&self.temporary).await?.sync_all().await };
+        let synced = self.files.step(DiskStep::SyncFile(&self.temporary), syncing).await;
+        synced.map_err(|error| store_error(error, &self.location))?;
         self.files.publish(&self.temporary, &self.location, false).await?;
         self.finished = true;
         Ok(PutResult { e_tag: None, version: None })

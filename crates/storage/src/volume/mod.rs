@@ -1,5 +1,7 @@
 //! Where part files live: a worker's folder, or an object store that all workers reach.
 
+mod disk;
+mod files;
 mod local;
 #[cfg(test)]
 mod tests;
@@ -17,6 +19,7 @@ use object_store::memory::InMemory;
 use object_store::path::Path;
 use url::Url;
 
+pub use disk::{DiskStep, DiskWatch};
 pub use local::LocalStore;
 
 /// Who reaches a volume.
@@ -63,6 +66,13 @@ impl Volume {
     /// A volume over any store, for tests and fault injection.
     pub fn over(name: &str, kind: VolumeKind, store: Arc<dyn ObjectStore>) -> Volume {
         Volume { name: name.to_owned(), kind, store, prefix: Path::default(), folder: None }
+    }
+
+    /// A volume over an opened folder, for tests and fault injection.
+    pub fn over_local(name: &str, kind: VolumeKind, store: LocalStore) -> Volume {
+        let folder = Some(store.folder().to_owned());
+        let store: Arc<dyn ObjectStore> = Arc::new(store);
+        Volume { name: name.to_owned(), kind, store, prefix: Path::default(), folder }
     }
 
     /// The location of new parts on this volume.

@@ -43,7 +43,7 @@ pub async fn write(
     })
     .await??;
     let data = encode(&schema, rows).await?;
-    let entry = FileEntry::of(DATA_FILE, &data);
+    let entry = FileEntry::in_blocks(DATA_FILE, &data);
     let written = Written { id, partition, index, key_range, data: entry };
     futures::try_join!(
         put(volume, schema.table, id, DATA_FILE, data),

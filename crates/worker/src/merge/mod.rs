@@ -181,7 +181,9 @@ impl Merges {
         let snapshot = self.committer.catalog.snapshot();
         let now_ms = self.committer.clock.monotonic_ms();
         let limits = self.limits();
-        let busy = self.book.busy();
+        let mut busy = self.book.busy();
+        // They would fail again and again, and keep the rest of their lanes from being merged.
+        busy.extend(snapshot.damaged_on(self.worker));
         let lanes = self.memory.lock().lanes(&snapshot, self.worker, &busy, &limits, now_ms);
         let (merges_running, bytes_running) = self.book.load();
         let pool = Pool {

@@ -17,7 +17,7 @@ use granary_storage::{
 };
 
 use super::job::{CarryOver, Job, Made, Merger};
-use crate::part_ids::LeasedPartIds;
+use crate::part_ids::{Hold, LeasedPartIds};
 use crate::replicate::Shipper;
 
 /// Bytes in memory that a merge reads between two looks at what else runs.
@@ -51,6 +51,7 @@ impl StoredParts {
 impl Merger for StoredParts {
     async fn merge(&self, job: &Job, progress: &Arc<MergeProgress>) -> Result<Made> {
         let volume = self.volume(job)?;
+        let hold = self.ids.hold();
         let spec = MergeSpec {
             schema: Arc::new(PartSchema::of(&job.table)),
             rule: CollapseRule::of(&job.table),
@@ -69,7 +70,8 @@ impl Merger for StoredParts {
         let merged = part.clone();
         let (store, ids) = (Arc::clone(&self.store), Arc::clone(&self.ids));
         let (shipper, job) = (Arc::clone(&self.shipper), job.clone());
-        Ok(Made { part, rows: Box::new(Moved { store, volume, ids, rows, merged, job, shipper }) })
+        let moved = Moved { store, volume, ids, rows, merged, job, shipper, _hold: hold };
+        Ok(Made { part, rows: Box::new(moved) })
     }
 
     async fn discard(&self, part: &NewPart, job: &Job) {
@@ -93,6 +95,8 @@ struct Moved {
     merged: Option<NewPart>,
     job: Job,
     shipper: Arc<Shipper>,
+    /// Until the merge is committed or given up.
+    _hold: Hold,
 }
 
 #[async_trait]
