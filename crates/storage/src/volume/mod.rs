@@ -1,5 +1,6 @@
 //! Where part files live: a worker's folder, or an object store that all workers reach.
 
+mod files;
 mod local;
 #[cfg(test)]
 mod tests;
