@@ -52,7 +52,8 @@ impl ColocatedJoinExec {
             return internal_err!("a null-aware join needs all rows of a side");
         }
         let inputs = vec![Arc::clone(join.left()), Arc::clone(join.right())];
-        let [left, right] = inputs.each_partitions();
+        let [left, right] =
+            [join.left(), join.right()].map(|side| side.output_partitioning().partition_count());
         if left != right {
             return internal_err!("a colocated join over {left} and {right} partitions");
         }
@@ -173,19 +174,6 @@ fn followed_scans(plan: &Arc<dyn ExecutionPlan>, wanted: Option<u64>) -> Result<
     match keeps_partitions {
         true => plan.children().into_iter().map(|input| followed_scans(input, wanted)).sum(),
         false => Ok(0),
-    }
-}
-
-trait EachPartitions {
-    fn each_partitions(&self) -> [usize; 2];
-}
-
-impl EachPartitions for Vec<Arc<dyn ExecutionPlan>> {
-    fn each_partitions(&self) -> [usize; 2] {
-        let count = |at: usize| {
-            self.get(at).map_or(0, |input| input.output_partitioning().partition_count())
-        };
-        [count(0), count(1)]
     }
 }
 

@@ -47,15 +47,10 @@ pub(super) async fn optimize(
         }
     };
     let spec = OptimizeSpec {
-        table: table.id,
-        buckets: Vec::new(),
-        partitions,
         is_final: optimize.is_final,
         is_cleanup: optimize.is_cleanup,
         deduplicate_by,
-        is_ttl: false,
-        relocation: None,
-        index: None,
+        ..OptimizeSpec::of(table.id, partitions)
     };
     let done = merged_by_leaders(core, spec).await?;
     tracing::debug!(
@@ -74,17 +69,7 @@ pub(super) async fn materialize_ttl(
     table: &Table,
     partitions: Partitions,
 ) -> Result<()> {
-    let spec = OptimizeSpec {
-        table: table.id,
-        buckets: Vec::new(),
-        partitions,
-        is_final: false,
-        is_cleanup: false,
-        deduplicate_by: None,
-        is_ttl: true,
-        relocation: None,
-        index: None,
-    };
+    let spec = OptimizeSpec { is_ttl: true, ..OptimizeSpec::of(table.id, partitions) };
     merged_by_leaders(core, spec).await.map(drop)
 }
 
@@ -95,17 +80,8 @@ pub(super) async fn materialize_index(
     partitions: Partitions,
     name: &str,
 ) -> Result<()> {
-    let spec = OptimizeSpec {
-        table: table.id,
-        buckets: Vec::new(),
-        partitions,
-        is_final: false,
-        is_cleanup: false,
-        deduplicate_by: None,
-        is_ttl: false,
-        relocation: None,
-        index: Some(name.to_owned()),
-    };
+    let index = Some(name.to_owned());
+    let spec = OptimizeSpec { index, ..OptimizeSpec::of(table.id, partitions) };
     merged_by_leaders(core, spec).await.map(drop)
 }
 

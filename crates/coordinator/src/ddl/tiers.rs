@@ -79,16 +79,7 @@ pub(super) async fn relocate(
             )));
         }
     }
-    let spec = OptimizeSpec {
-        table: table.id,
-        buckets: Vec::new(),
-        partitions,
-        is_final: false,
-        is_cleanup: false,
-        deduplicate_by: None,
-        is_ttl: false,
-        relocation: Some(Relocation { place: place.clone(), part: part.map(PartId) }),
-        index: None,
-    };
+    let relocation = Some(Relocation { place: place.clone(), part: part.map(PartId) });
+    let spec = OptimizeSpec { relocation, ..OptimizeSpec::of(table.id, partitions) };
     merged_by_leaders(core, spec).await.map(drop)
 }

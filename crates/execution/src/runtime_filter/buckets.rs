@@ -50,9 +50,10 @@ impl BuiltBuckets {
         BucketFilterExpr { keys, sources: self.sources.clone().into() }
     }
 
-    fn note(&self, partition: usize, collector: KeyCollector) {
+    fn note(&self, partition: usize, collector: Option<KeyCollector>) {
         let source = self.sources.get(partition);
-        if let (Some(source), Some(summary)) = (source, collector.finish()) {
+        let summary = collector.and_then(KeyCollector::finish);
+        if let (Some(source), Some(summary)) = (source, summary) {
             source.set(Arc::new(summary));
         }
     }
@@ -134,29 +135,34 @@ impl PhysicalExpr for BucketFilterExpr {
 }
 
 /// The keys of a batch, evaluated.
-pub(super) fn keys_of(keys: &[Expression], batch: &RecordBatch) -> Result<Vec<ArrayRef>> {
+fn keys_of(keys: &[Expression], batch: &RecordBatch) -> Result<Vec<ArrayRef>> {
     keys.iter().map(|key| key.evaluate(batch)?.into_array(batch.num_rows())).collect()
 }
 
-/// Passes on `input` and notes its keys when it has ended: a partition that fails or is dropped has
-/// no filter.
-fn tapped(input: Batches, partition: usize, built: Arc<BuiltBuckets>) -> Batches {
-    let collector = KeyCollector::new(&built.types, 1);
-    let state = Some((input, collector));
+/// Passes on `input` and notes its `keys`; before it says that this is all, `ended` has what was
+/// noted. Of a partition that fails or is dropped nothing is known. Without a collector it only ends.
+pub(super) fn noting<F>(
+    input: Batches,
+    keys: Vec<Expression>,
+    collector: Option<KeyCollector>,
+    ended: impl FnOnce(Option<KeyCollector>) -> F + Send + 'static,
+) -> Batches
+where
+    F: Future<Output = ()> + Send,
+{
+    let state = Some((input, collector, ended));
     let batches = stream::try_unfold(state, move |state| {
-        let built = Arc::clone(&built);
+        let keys = keys.clone();
         async move {
-            let Some((mut input, mut collector)) = state else { return Ok(None) };
-            match input.try_next().await? {
-                Some(batch) => {
-                    collector.add(&keys_of(&built.keys, &batch)?)?;
-                    Ok(Some((batch, Some((input, collector)))))
-                }
-                None => {
-                    built.note(partition, collector);
-                    Ok(None)
-                }
+            let Some((mut input, mut collector, ended)) = state else { return Ok(None) };
+            let Some(batch) = input.try_next().await? else {
+                ended(collector).await;
+                return Ok(None);
+            };
+            if let Some(collector) = &mut collector {
+                collector.add(&keys_of(&keys, &batch)?)?;
             }
+            Ok(Some((batch, Some((input, collector, ended)))))
         }
     });
     batches.boxed()
@@ -219,7 +225,11 @@ impl ExecutionPlan for BuiltInput {
         context: Arc<TaskContext>,
     ) -> Result<SendableRecordBatchStream> {
         let input = self.input.execute(partition, context)?.boxed();
-        let batches = tapped(input, partition, Arc::clone(&self.built));
+        let built = Arc::clone(&self.built);
+        let collector = Some(KeyCollector::new(&built.types, 1));
+        let batches = noting(input, built.keys.clone(), collector, async move |collector| {
+            built.note(partition, collector);
+        });
         Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), batches)))
     }
 }

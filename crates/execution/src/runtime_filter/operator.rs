@@ -4,7 +4,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use datafusion::arrow::array::RecordBatch;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{Result, internal_err};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
@@ -14,11 +13,10 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PlanProperties,
 };
+use futures::StreamExt;
 use futures::future::join_all;
-use futures::stream::{self, BoxStream};
-use futures::{StreamExt, TryStreamExt};
 
-use super::buckets::keys_of;
+use super::buckets::noting;
 use super::hub::PARTS_MAX;
 use super::{BuiltPart, KeyCollector, KeySummary};
 use crate::fragments::task_of;
@@ -76,9 +74,6 @@ impl RuntimeFilterExec {
     }
 
     fn announcement(&self, partition: usize, context: &Arc<TaskContext>) -> Result<Announcement> {
-        let schema = self.input.schema();
-        let types = self.keys.iter().map(|key| key.data_type(&schema));
-        let types = types.collect::<Result<Vec<_>>>()?;
         let partitions = self.input.output_partitioning().partition_count();
         let part = match self.announced.dealt {
             true => {
@@ -88,36 +83,29 @@ impl RuntimeFilterExec {
             }
             false => BuiltPart::WHOLE,
         };
-        Ok(Announcement {
-            keys: self.keys.clone(),
-            announced: self.announced,
-            part,
-            collector: (part.of <= PARTS_MAX).then(|| KeyCollector::new(&types, part.of)),
-            access: PartAccess::of(context).map_err(crate::error::to_datafusion)?,
-        })
+        let access = PartAccess::of(context).map_err(crate::error::to_datafusion)?;
+        Ok(Announcement { announced: self.announced, part, access })
+    }
+
+    /// What notes the keys of a part; `None` where there are too many parts to tell of.
+    fn collector(&self, part: BuiltPart) -> Result<Option<KeyCollector>> {
+        let schema = self.input.schema();
+        let types = self.keys.iter().map(|key| key.data_type(&schema));
+        let types = types.collect::<Result<Vec<_>>>()?;
+        Ok((part.of <= PARTS_MAX).then(|| KeyCollector::new(&types, part.of)))
     }
 }
 
 struct Announcement {
-    keys: Vec<Arc<dyn PhysicalExpr>>,
     announced: Announced,
     part: BuiltPart,
-    /// `None` where nothing will be told.
-    collector: Option<KeyCollector>,
     access: Arc<PartAccess>,
 }
 
 impl Announcement {
-    fn add(&mut self, batch: &RecordBatch) -> Result<()> {
-        match &mut self.collector {
-            Some(collector) => collector.add(&keys_of(&self.keys, batch)?),
-            None => Ok(()),
-        }
-    }
-
-    async fn announce(self) {
-        let Announcement { announced: Announced { id, afar, .. }, part, collector, access, .. } =
-            self;
+    /// Tells what was noted; `None` where nothing was to be told.
+    async fn announce(self, collector: Option<KeyCollector>) {
+        let Announcement { announced: Announced { id, afar, .. }, part, access } = self;
         if access.filters.get(id).is_some() {
             return; // Another task of this join was faster.
         }
@@ -143,27 +131,6 @@ async fn send(access: &PartAccess, id: u64, part: BuiltPart, summary: &Arc<KeySu
             tracing::debug!(%error, "a runtime filter did not arrive");
         }
     }
-}
-
-fn announced(
-    input: BoxStream<'static, Result<RecordBatch>>,
-    announcement: Announcement,
-) -> BoxStream<'static, Result<RecordBatch>> {
-    let state = Some((input, announcement));
-    let batches = stream::try_unfold(state, async |state| {
-        let Some((mut input, mut announcement)) = state else { return Ok(None) };
-        match input.try_next().await? {
-            Some(batch) => {
-                announcement.add(&batch)?;
-                Ok(Some((batch, Some((input, announcement)))))
-            }
-            None => {
-                announcement.announce().await;
-                Ok(None)
-            }
-        }
-    });
-    batches.boxed()
 }
 
 impl DisplayAs for RuntimeFilterExec {
@@ -220,8 +187,10 @@ impl ExecutionPlan for RuntimeFilterExec {
         context: Arc<TaskContext>,
     ) -> Result<SendableRecordBatchStream> {
         let announcement = self.announcement(partition, &context)?;
-        let input = self.input.execute(partition, context)?;
-        let batches = announced(input.boxed(), announcement);
+        let collector = self.collector(announcement.part)?;
+        let input = self.input.execute(partition, context)?.boxed();
+        let ended = move |collector| announcement.announce(collector);
+        let batches = noting(input, self.keys.clone(), collector, ended);
         Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), batches)))
     }
 

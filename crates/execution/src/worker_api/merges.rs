@@ -28,6 +28,23 @@ pub struct OptimizeSpec {
     pub index: Option<String>,
 }
 
+impl OptimizeSpec {
+    /// One round of picking in `partitions` of all buckets.
+    pub fn of(table: TableId, partitions: Partitions) -> Self {
+        Self {
+            table,
+            buckets: Vec::new(),
+            partitions,
+            is_final: false,
+            is_cleanup: false,
+            deduplicate_by: None,
+            is_ttl: false,
+            relocation: None,
+            index: None,
+        }
+    }
+}
+
 /// Parts that move to another disk.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Relocation {

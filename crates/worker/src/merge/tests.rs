@@ -223,15 +223,9 @@ impl Bench {
 
     fn spec(&self, is_final: bool) -> OptimizeSpec {
         OptimizeSpec {
-            table: self.table,
             buckets: vec![BucketIndex(0)],
-            partitions: Partitions::All,
             is_final,
-            is_cleanup: false,
-            deduplicate_by: None,
-            is_ttl: false,
-            relocation: None,
-            index: None,
+            ..OptimizeSpec::of(self.table, Partitions::All)
         }
     }
 }

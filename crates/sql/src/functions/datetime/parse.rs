@@ -94,12 +94,7 @@ fn usual<const MISSING: u8>(
     data_type: &DataType,
     name: &str,
 ) -> Result<ArrayRef> {
-    let rows = texts(&arguments[0])?;
-    times::<MISSING>(
-        rows.iter().map(|text| text.map(|text| (text, read(text, false)))),
-        data_type,
-        name,
-    )
+    guessed::<MISSING>(arguments, data_type, name, false)
 }
 
 fn usual_us<const MISSING: u8>(
@@ -107,12 +102,19 @@ fn usual_us<const MISSING: u8>(
     data_type: &DataType,
     name: &str,
 ) -> Result<ArrayRef> {
+    guessed::<MISSING>(arguments, data_type, name, true)
+}
+
+/// Times in whatever form they are written; `month_first`: as in the United States.
+fn guessed<const MISSING: u8>(
+    arguments: &[ArrayRef],
+    data_type: &DataType,
+    name: &str,
+    month_first: bool,
+) -> Result<ArrayRef> {
     let rows = texts(&arguments[0])?;
-    times::<MISSING>(
-        rows.iter().map(|text| text.map(|text| (text, read(text, true)))),
-        data_type,
-        name,
-    )
+    let found = rows.iter().map(|text| text.map(|text| (text, read(text, month_first))));
+    times::<MISSING>(found, data_type, name)
 }
 
 fn mysql<const MISSING: u8>(
