@@ -69,7 +69,7 @@ async fn a_folder_of_a_newer_build_is_refused() {
     assert_eq!(refused.kind(), ErrorKind::Unsupported);
 }
 
-/// As in `granary-catalog`'s `tests/formats.rs`: frozen, and never overwritten.
+/// As in `granary-catalog`'s `tests/formats`: frozen, and never overwritten.
 fn check<T>(name: &str, value: &T)
 where
     T: serde::Serialize + serde::de::DeserializeOwned + PartialEq + std::fmt::Debug,
