@@ -2,6 +2,7 @@
 
 mod merge;
 mod replicas;
+mod view;
 
 use std::collections::BTreeMap;
 
@@ -11,13 +12,13 @@ use granary_common::{
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Column, DeletionContent, Distribution, KeyExpression, KeyRange, PartIdRange, PartLocation,
-    PartitionValue, RefreshStep, TableEngine, TableOptions, ViewKind, WorkerState, WriteOrigin,
+    Column, CopyId, DeletionContent, Distribution, KeyExpression, KeyRange, PartIdRange,
+    PartLocation, PartitionValue, RefreshStep, TableEngine, TableOptions, WorkerState, WriteOrigin,
 };
-use crate::types::ColumnType;
 
 pub use merge::{MergeParts, MergedPart};
 pub use replicas::{BucketPlacement, CopiesChange, CopyChange};
+pub use view::{ExistingView, NewView};
 
 /// A command with the time at which it was proposed, since `apply` has no clock.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -80,6 +81,13 @@ pub enum CommandBody {
         incarnation: u64,
         count: u64,
     },
+    /// Ends a lease of part ids, by where its range starts: nothing of it can be committed any more,
+    /// and files under its ids that nothing refers to may be deleted.
+    ReleasePartIds {
+        worker: WorkerId,
+        incarnation: u64,
+        start: u64,
+    },
     #[serde(alias = "CommitInsert")]
     CommitWrite(CommitWrite),
     /// Replaces parts by what they were merged into.
@@ -111,6 +119,11 @@ pub enum CommandBody {
     SetMerges {
         table: Option<TableId>,
         stopped: bool,
+    },
+    /// Notes that a copy of a part is damaged and why, or with no reason that it is whole again.
+    MarkDamage {
+        copy: CopyId,
+        reason: Option<String>,
     },
     /// Adds parts to a long insert without making them visible.
     StageParts {
@@ -333,30 +346,6 @@ pub struct CopyPartitions {
     pub replace: bool,
     /// Whether they leave the source.
     pub remove: bool,
-}
-
-/// A view to create.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NewView {
-    pub database: DatabaseId,
-    pub name: String,
-    pub query: String,
-    /// The database that unqualified names of `query` belong to.
-    pub query_database: String,
-    pub columns: Vec<(String, ColumnType)>,
-    pub kind: ViewKind,
-    pub comment: Option<String>,
-    /// The table to make for the view, which then is its target and goes with it.
-    #[serde(default)]
-    pub inner: Option<NewTable>,
-}
-
-/// What becomes of a view that has the name already.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum ExistingView {
-    Refuse,
-    IfNotExists,
-    OrReplace,
 }
 
 /// The answer to an insert; the same token gets the same answer.

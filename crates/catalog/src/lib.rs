@@ -14,6 +14,7 @@ pub mod api;
 pub mod apply;
 pub mod codec;
 pub mod command;
+mod damage;
 pub mod memory;
 pub mod model;
 pub mod remote;

@@ -4,8 +4,8 @@ use granary_common::{BucketIndex, CatalogVersion, DatabaseId, PartId, TableId, W
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Bucket, Cluster, Database, InsertToken, Mutation, Part, PartIdRange, StagedInsert, Table, View,
-    ViewRefresh, Worker,
+    Bucket, Cluster, CopyId, Damage, Database, InsertToken, Mutation, Part, PartIdRange,
+    StagedInsert, Table, View, ViewRefresh, Worker,
 };
 
 /// A row of the catalog.
@@ -24,6 +24,7 @@ pub enum Row {
     View(View),
     ViewRefresh(ViewRefresh),
     Mutation(Mutation),
+    Damage(Damage),
 }
 
 /// What identifies a row.
@@ -43,6 +44,7 @@ pub enum RowKey {
     ViewRefresh(TableId),
     /// By the version at which it took effect.
     Mutation(TableId, CatalogVersion),
+    Damage(CopyId),
 }
 
 impl Row {
@@ -61,6 +63,7 @@ impl Row {
             Row::View(row) => RowKey::View(row.id),
             Row::ViewRefresh(row) => RowKey::ViewRefresh(row.view),
             Row::Mutation(row) => RowKey::Mutation(row.table, row.version),
+            Row::Damage(row) => RowKey::Damage(row.copy),
         }
     }
 }
@@ -89,6 +92,11 @@ impl RowKey {
             RowKey::View(id) => push(&mut bytes, 10, &[id.0]),
             RowKey::ViewRefresh(view) => push(&mut bytes, 20, &[view.0]),
             RowKey::Mutation(table, version) => push(&mut bytes, 21, &[table.0, version.0]),
+            RowKey::Damage(CopyId { table, part, worker }) => {
+                // No worker has the largest id.
+                let worker = worker.map_or(u64::MAX, |worker| worker.0);
+                push(&mut bytes, 11, &[table.0, part.0, worker]);
+            }
         }
         bytes
     }

@@ -6,8 +6,8 @@ use granary_common::{BucketIndex, CatalogVersion, DatabaseId, PartId, TableId, W
 use imbl::OrdMap;
 
 use crate::model::{
-    Bucket, Cluster, Database, InsertToken, Mutation, Part, PartIdRange, StagedInsert, Table, View,
-    ViewKind, ViewRefresh, Worker,
+    Bucket, Cluster, CopyId, Damage, Database, InsertToken, Mutation, Part, PartIdRange,
+    StagedInsert, Table, View, ViewKind, ViewRefresh, Worker,
 };
 use crate::row::{Change, Row, RowKey};
 
@@ -73,6 +73,8 @@ pub struct Snapshot {
     pub views: OrdMap<TableId, Arc<View>>,
     /// The schedules of refreshable views, as they stand.
     pub refreshes: OrdMap<TableId, Arc<ViewRefresh>>,
+    /// Copies of parts that were found damaged.
+    pub damage: OrdMap<CopyId, Arc<Damage>>,
     /// How many parts show the files of another part, by that part.
     shared_files: OrdMap<PartId, usize>,
 }
@@ -142,6 +144,11 @@ impl Snapshot {
             || self.staged.values().any(|insert| insert.parts.iter().any(|p| p.id == part))
     }
 
+    /// Whether a part shows the files of `owner` that is not `owner` itself.
+    pub(crate) fn shows_files_of(&self, owner: PartId) -> bool {
+        self.shared_files.contains_key(&owner)
+    }
+
     /// This snapshot after `changes`, at `version`. Rows of a table that is not there are ignored,
     /// since a table's deletion deletes what belongs to it.
     pub fn with_changes(&self, version: CatalogVersion, changes: &[Change]) -> Snapshot {
@@ -198,6 +205,9 @@ impl Snapshot {
             Row::Mutation(row) => self.in_table(row.table, |state| {
                 state.mutations.insert(row.version, Arc::new(row));
             }),
+            Row::Damage(row) => {
+                self.damage.insert(row.copy, Arc::new(row));
+            }
         }
     }
 
@@ -237,6 +247,9 @@ impl Snapshot {
             RowKey::Mutation(table, version) => self.in_table(*table, |state| {
                 state.mutations.remove(version);
             }),
+            RowKey::Damage(copy) => {
+                self.damage.remove(copy);
+            }
         }
     }
 
@@ -289,6 +302,7 @@ impl Snapshot {
         rows.extend(self.staged.values().map(|row| Row::StagedInsert((**row).clone())));
         rows.extend(self.views.values().map(|row| Row::View((**row).clone())));
         rows.extend(self.refreshes.values().map(|row| Row::ViewRefresh((**row).clone())));
+        rows.extend(self.damage.values().map(|row| Row::Damage((**row).clone())));
         rows
     }
 }

@@ -4,7 +4,7 @@
 mod support;
 
 use granary_catalog::*;
-use granary_common::{CatalogVersion, ClusterId, TableId, WorkerId};
+use granary_common::{CatalogVersion, ClusterId, PartId, TableId, WorkerId};
 use proptest::prelude::*;
 use support::*;
 
@@ -26,6 +26,7 @@ enum Step {
     Stage { table: u8, transaction: u8, part: u8 },
     Publish { table: u8, transaction: u8, token: u8 },
     Abort(u8),
+    Mark { table: u8, part: u8, worker: u8, damaged: bool },
     Expire(u8),
     Horizon(u8),
 }
@@ -51,6 +52,8 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (small.clone(), small.clone(), small.clone())
             .prop_map(|(table, transaction, token)| Step::Publish { table, transaction, token }),
         1 => small.clone().prop_map(Step::Abort),
+        2 => (small.clone(), 1u8..60, small.clone(), any::<bool>())
+            .prop_map(|(table, part, worker, damaged)| Step::Mark { table, part, worker, damaged }),
         1 => any::<u8>().prop_map(Step::Expire),
         1 => any::<u8>().prop_map(Step::Horizon),
     ]
@@ -122,6 +125,14 @@ fn command(bench: &Bench, step: &Step) -> CommandBody {
             CommandBody::CommitWrite(CommitWrite { staged, ..insert(*table, *token, &[]) })
         }
         Step::Abort(n) => CommandBody::AbortStaged { transaction: transaction(*n) },
+        Step::Mark { table, part, worker, damaged } => CommandBody::MarkDamage {
+            copy: CopyId {
+                table: table_id(*table),
+                part: PartId(u64::from(*part)),
+                worker: (*worker > 0).then_some(WorkerId(u64::from(*worker))),
+            },
+            reason: damaged.then(|| "cut".to_owned()),
+        },
         Step::Expire(n) => CommandBody::Expire {
             staged_before_ms: u64::from(*n),
             tokens_before_ms: u64::from(*n) / 2,

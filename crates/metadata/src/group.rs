@@ -22,6 +22,7 @@ use crate::feed::Feed;
 use crate::leases::Leases;
 use crate::peers::Peers;
 use crate::raft::{Proposal, Raft, Reply};
+use crate::space::Space;
 
 /// Pause before the group is asked again while it has no leader.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -43,6 +44,7 @@ pub(crate) struct Group {
     pub clock: Arc<dyn Clock>,
     pub timing: Timing,
     pub retention: Retention,
+    pub space: Arc<Space>,
 }
 
 /// Whether a call may be passed on to the leader, or was passed on already.
@@ -113,6 +115,12 @@ impl Group {
     }
 
     async fn propose(&self, body: CommandBody) -> Attempt<(CatalogVersion, Reply)> {
+        // Only the leader's disk is looked at: a majority goes on without the others.
+        if self.leads().is_some()
+            && let Err(error) = self.space.check(&body, self.clock.monotonic_ms())
+        {
+            return Attempt::Done(Err(error));
+        }
         let command = Command { time_ms: self.clock.now_ms(), body };
         let (proposal, written) = Proposal::new(command);
         let limit = self.timing.command_limit;

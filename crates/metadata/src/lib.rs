@@ -27,6 +27,7 @@ mod peers;
 mod placement;
 mod raft;
 mod service;
+mod space;
 mod store;
 
 pub use config::{MetadataConfig, Retention, Timing};

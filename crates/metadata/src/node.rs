@@ -28,6 +28,7 @@ use crate::raft::network::Network;
 use crate::raft::service::RaftService;
 use crate::raft::{Raft, TypeConfig};
 use crate::service::MetadataService;
+use crate::space::Space;
 use crate::store::Store;
 use crate::store::log::LogStore;
 use crate::store::state::StateMachine;
@@ -224,6 +225,7 @@ async fn start_on(
         clock,
         timing: config.timing.clone(),
         retention: config.retention.clone(),
+        space: Arc::new(Space::of(&store.folder)),
     };
     let reads = {
         let group = group.clone();

@@ -52,8 +52,8 @@ pub use show::{
     DescribedColumn, describe, describe_columns, describe_view, show_create_table, show_create_view,
 };
 pub use statement::{
-    AlterAction, AlterPartition, AlterTable, ColumnPlace, CreateTable, CreateView, Delete,
-    EqualColumns, ExistsName, Insert, LikePattern, MaterializedClause, Merge, MergeAction,
+    AlterAction, AlterPartition, AlterTable, CheckTable, ColumnPlace, CreateTable, CreateView,
+    Delete, EqualColumns, ExistsName, Insert, LikePattern, MaterializedClause, Merge, MergeAction,
     MergeClause, MergeInsert, Optimize, OverwriteClause, PartitionClause, PartitionCommand,
     Rebuilt, RefreshClause, Statement, SystemView, TableName, Update, ViewAction, parse,
     refresh_text,

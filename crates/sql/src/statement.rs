@@ -3,6 +3,7 @@
 
 mod alter;
 mod alter_table;
+mod check;
 mod clauses;
 mod cluster;
 mod elements;
@@ -28,6 +29,7 @@ use crate::Notice;
 
 pub use alter::{AlterPartition, PartitionClause, PartitionCommand};
 pub use alter_table::{AlterAction, AlterTable, ColumnPlace, ModifyColumn, Rebuilt, RemovedOption};
+pub use check::CheckTable;
 pub use elements::{IndexClause, ProjectionClause};
 pub use merge::{Merge, MergeAction, MergeClause, MergeInsert};
 pub use merges::{EqualColumns, Optimize};
@@ -182,6 +184,7 @@ pub enum Statement {
     },
     /// Whether there is something of this name.
     Exists(ExistsName),
+    CheckTable(CheckTable),
     Use {
         database: String,
     },
@@ -214,6 +217,7 @@ impl Statement {
             Statement::CreateView(create) => &create.table.notices,
             Statement::Optimize(optimize) => &optimize.notices,
             Statement::SystemView(of) => &of.notices,
+            Statement::CheckTable(check) => &check.notices,
             Statement::Delete(delete) => &delete.notices,
             Statement::Update(update) => &update.notices,
             Statement::AlterPartition(alter) => &alter.notices,

@@ -5,10 +5,10 @@
 //! ```
 //!
 //! Small vectors live in the catalog, larger ones in a file beside the part's. Such files never
-//! change; one that no version refers to any more goes with the folder of its part.
+//! change; one that no version refers to any more is swept like a part, by the lease of its id.
 
 use bytes::Bytes;
-use granary_catalog::DeletionContent;
+use granary_catalog::{DELETIONS_FILE_PREFIX, DeletionContent};
 use granary_common::{Error, Result};
 use object_store::ObjectStoreExt;
 use roaring::{RoaringBitmap, RoaringTreemap};
@@ -143,7 +143,7 @@ pub async fn write_deletions(
     if bytes.len() <= INLINE_BYTES_MAX {
         return Ok(DeletionContent::Inline(bytes));
     }
-    let name = format!("deletions-{}", ids.next().await?);
+    let name = format!("{DELETIONS_FILE_PREFIX}{}", ids.next().await?);
     let (table, owner) = part.files;
     let path = volume.path(&file_path(table, owner, &name));
     let content =

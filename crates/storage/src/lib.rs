@@ -22,6 +22,7 @@ pub mod schema;
 pub mod skip;
 pub mod sort_order;
 pub mod sweep;
+mod sweep_deletions;
 #[cfg(test)]
 mod test_support;
 pub mod transfer;
@@ -34,12 +35,15 @@ pub use deletions::{Deletions, write_deletions};
 pub use filter::{CompareOp, Filter};
 pub use part::format::Effort;
 pub use part::statistics::ColumnStatistics;
-pub use read::{OpenPart, PartRef, PartScan, PartStore, PartStoreOptions, Pruned};
+pub use read::{
+    DamageWatch, MetPart, OpenPart, PartRef, PartScan, PartStore, PartStoreOptions, Pruned,
+};
 pub use relocate::relocate_part;
 pub use scalar::{has_scalars, scalar_at, to_arrow_scalar};
 pub use schema::{PART_COLUMN, PART_OFFSET_COLUMN, PartColumn, PartSchema, virtual_columns};
 pub use skip::{SkipHint, SkipIndexes, SkipTerm};
 pub use sweep::{SweptParts, delete_part, sweep_orphans};
+pub use sweep_deletions::sweep_deletions;
 pub use transfer::{FileSource, PartCopy, copy_part, deletion_file, file_bytes};
-pub use volume::{LocalStore, TierVolume, Tiers, Volume, VolumeKind, Volumes};
+pub use volume::{DiskStep, DiskWatch, LocalStore, TierVolume, Tiers, Volume, VolumeKind, Volumes};
 pub use write::{PartIds, WriteOptions, write_block};

@@ -11,7 +11,7 @@ use object_store::ObjectStoreExt;
 use crate::merge::MergeProgress;
 use crate::part::descriptor::{Descriptor, FileEntry};
 use crate::part::format::ByteSink;
-use crate::part::{DESCRIPTOR_FILE, file_path};
+use crate::part::{DATA_FILE, DESCRIPTOR_FILE, file_path};
 use crate::read::{PartRef, PartStore};
 use crate::volume::{Volume, store_error};
 use crate::write::{PartIds, Upload, put};
@@ -38,9 +38,10 @@ pub async fn relocate_part(
     descriptor.part = id;
     descriptor.schema.table = part.table;
     let mut bytes = 0;
-    for entry in &descriptor.files {
+    for entry in &mut descriptor.files {
         let copying = Copying { source, part, volume, progress, id };
-        copying.file(entry).await.map_err(|error| error.context(format!("part {}", part.id)))?;
+        let copied = copying.file(entry).await;
+        *entry = copied.map_err(|error| error.context(format!("part {}", part.id)))?;
         bytes += entry.bytes;
     }
     progress.note_rows(rows);
@@ -60,7 +61,9 @@ struct Copying<'a> {
 }
 
 impl Copying<'_> {
-    async fn file(&self, entry: &FileEntry) -> Result<()> {
+    /// The entry of the copy; one that is read in pieces has checksums of its blocks, also when the
+    /// part is of a build that made none.
+    async fn file(&self, entry: &FileEntry) -> Result<FileEntry> {
         let (table, owner) = self.part.files;
         let path = self.source.path(&file_path(table, owner, &entry.name));
         let within = |error: &object_store::Error| {
@@ -74,9 +77,13 @@ impl Copying<'_> {
             self.progress.admit(bytes.len() as u64).await;
             upload.write(&bytes).await?;
         }
-        let copied = upload.finish().await?;
-        match copied == *entry {
-            true => Ok(()),
+        let mut copied = upload.finish().await?;
+        if entry.blocks.is_none() && entry.name != DATA_FILE {
+            copied.blocks = None;
+        }
+        let is_same = (copied.bytes, copied.crc32c) == (entry.bytes, entry.crc32c);
+        match is_same && entry.blocks.as_ref().is_none_or(|_| entry.blocks == copied.blocks) {
+            true => Ok(copied),
             false => Err(Error::corruption(format!(
                 "file {} has {} bytes with the checksum {:08x}, not {} with {:08x} as written",
                 entry.name, copied.bytes, copied.crc32c, entry.bytes, entry.crc32c

@@ -71,7 +71,7 @@ pub fn deletion_file(content: &DeletionContent) -> Option<FileEntry> {
     match content {
         DeletionContent::Inline(_) => None,
         DeletionContent::File { name, bytes, crc32c } => {
-            Some(FileEntry { name: name.clone(), bytes: *bytes, crc32c: *crc32c })
+            Some(FileEntry { name: name.clone(), bytes: *bytes, crc32c: *crc32c, blocks: None })
         }
     }
 }

@@ -150,8 +150,10 @@ pub fn has_rows(sql: &str) -> bool {
         .find(|line| !line.is_empty() && !line.starts_with("--"))
         .unwrap_or_default();
     let word: String = text.chars().take_while(char::is_ascii_alphabetic).collect();
-    let with_rows =
-        ["select", "with", "show", "describe", "desc", "explain", "values", "exists", "table"];
+    let with_rows = [
+        "select", "with", "show", "describe", "desc", "explain", "check", "values", "exists",
+        "table",
+    ];
     text.starts_with('(') || with_rows.contains(&word.to_ascii_lowercase().as_str())
 }
 

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!   TestCluster ──► SqlClient (Flight SQL) ──► slt::run_file ──► ExpectedFailures
-//!               └─► bulk (BulkInsert)      ──► tpch::load, fault tests
+//!               └─► bulk (BulkInsert)      ──► tpch::load, fault tests, soak
 //! ```
 
 pub mod bulk;
@@ -15,6 +15,7 @@ pub mod house_rules;
 pub mod load;
 pub mod paths;
 pub mod slt;
+pub mod soak;
 pub mod tpch;
 
 pub use client::{SqlClient, SqlError};

@@ -107,11 +107,15 @@ impl DataFolder {
         Ok(drawn)
     }
 
-    /// Keeps `identity` for the next start.
+    /// Keeps `identity` for the next start. Writes only what is new: a worker whose disk is full
+    /// still starts, and serves what it has.
     pub fn remember(&self, identity: &Identity) -> Result<()> {
-        let text = serde_json::to_vec_pretty(identity)
+        let text = serde_json::to_string_pretty(identity)
             .map_err(|error| Error::internal(format!("cannot encode an identity: {error}")))?;
-        self.write("identity", &text)
+        match self.read("identity")? == Some(text.clone()) {
+            true => Ok(()),
+            false => self.write("identity", text.as_bytes()),
+        }
     }
 
     fn read(&self, name: &str) -> Result<Option<String>> {

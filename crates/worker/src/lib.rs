@@ -5,6 +5,7 @@
 //!   WriteBlock ─► sort, split, sync ─► NewPart ─► (the coordinator commits)
 //!   fragments  ─► PartScanExec over the PartStore ─► Arrow streams
 //!   ScanPart   ─► one part, filtered, for whoever does not hold it
+//!   CheckPart  ─► every byte of a part's files; damage ─► MarkDamage
 //!   snapshot, OPTIMIZE ─► merges of the buckets that it leads ─► MergeParts
 //!   copies of parts go to, and come from, the other replicas of its buckets
 //! ```
@@ -16,11 +17,15 @@ mod local;
 mod merge;
 mod node;
 mod part_ids;
+mod quarantine;
 mod registration;
 mod replicate;
 mod server;
 mod sweep;
+#[cfg(test)]
+mod tests;
 mod volumes;
 
 pub use merge::MergeSettings;
-pub use node::{SHARED_VOLUME, WorkerConfig, WorkerNode};
+pub use node::{WorkerConfig, WorkerNode};
+pub use volumes::SHARED_VOLUME;

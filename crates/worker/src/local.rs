@@ -16,18 +16,21 @@ use granary_execution::{
 use granary_storage::merge::Unthrottled;
 use granary_storage::ttl::RowEvaluator;
 use granary_storage::{
-    ColumnStatistics, Deletions, PartRef, PartStore, Volume, WriteOptions, file_bytes, write_block,
-    write_deletions,
+    ColumnStatistics, Deletions, MetPart, PartRef, PartStore, Volume, WriteOptions, file_bytes,
+    write_block, write_deletions,
 };
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::merge::{Merges, skip_indexes};
 use crate::part_ids::LeasedPartIds;
+use crate::quarantine::Quarantine;
 use crate::replicate::{Receiver, Shipper};
 
 /// Blocks that are sorted and written at the same time; the rest waits.
 const CONCURRENT_WRITES_MAX: usize = 4;
+/// Parts that are checked at the same time: reading all of them must not keep queries from the disk.
+const CONCURRENT_CHECKS_MAX: usize = 2;
 /// Parts that one call fetches at the same time.
 const CONCURRENT_COPIES_MAX: usize = 4;
 
@@ -45,36 +48,40 @@ pub struct LocalWorker {
     store: Arc<PartStore>,
     ids: Arc<LeasedPartIds>,
     writes: Semaphore,
+    checks: Semaphore,
     leaving: CancellationToken,
     active: ActiveWork,
     merges: Arc<Merges>,
     copying: Copying,
     filters: FilterHub,
     evaluator: Arc<dyn RowEvaluator>,
+    quarantine: Arc<Quarantine>,
 }
 
 impl LocalWorker {
-    /// The work of `worker` on `store`.
+    /// The work of the worker of `quarantine` on `store`.
     pub fn new(
-        worker: WorkerId,
         store: Arc<PartStore>,
         ids: Arc<LeasedPartIds>,
         active: ActiveWork,
         merges: Arc<Merges>,
         copying: Copying,
         evaluator: Arc<dyn RowEvaluator>,
+        quarantine: Arc<Quarantine>,
     ) -> Self {
         Self {
-            worker,
+            worker: quarantine.worker(),
             store,
             ids,
             writes: Semaphore::new(CONCURRENT_WRITES_MAX),
+            checks: Semaphore::new(CONCURRENT_CHECKS_MAX),
             leaving: CancellationToken::new(),
             active,
             merges,
             copying,
             filters: FilterHub::default(),
             evaluator,
+            quarantine,
         }
     }
 
@@ -172,6 +179,23 @@ impl WorkerApi for LocalWorker {
     async fn optimize(&self, spec: OptimizeSpec) -> Result<Optimized> {
         self.check_stays()?;
         self.merges.optimize(&spec).await
+    }
+
+    async fn check_part(&self, part: PartRef) -> Result<Option<String>> {
+        let stopped = |_| Error::unavailable("the worker has stopped");
+        let _turn = self.checks.acquire().await.map_err(stopped)?;
+        let copy = MetPart::from(&part).copy(self.worker);
+        let damage = match self.store.check(&part).await {
+            Ok(()) => None,
+            Err(error) if error.kind() == ErrorKind::Corruption => Some(error.message().to_owned()),
+            Err(error) => return Err(error),
+        };
+        let noted = self.quarantine.note(copy, damage.as_deref()).await?;
+        if noted || damage.is_some() {
+            // What is open was read from other files, or was not looked at as closely.
+            self.store.reopen(copy.part).await;
+        }
+        Ok(damage)
     }
 
     async fn running_merges(&self) -> Result<Vec<RunningMerge>> {

@@ -31,13 +31,12 @@ use crate::join::{Joined, join};
 use crate::local::{Copying, LocalWorker};
 use crate::merge::{MergeSettings, Merges, StoredParts};
 use crate::part_ids::LeasedPartIds;
+use crate::quarantine::{Found, Quarantine};
 use crate::replicate::{Arrivals, CatchUp, Pace, Receiver, Shipper};
 use crate::server::{ClusterCheck, WorkerService};
 use crate::sweep::Sweeper;
 use crate::volumes::open_store;
 
-/// The name of the shared volume.
-pub const SHARED_VOLUME: &str = "shared";
 /// How often a draining worker looks whether it is idle.
 const DRAIN_INTERVAL: Duration = Duration::from_millis(50);
 /// How long the last answers may take to leave once nothing runs.
@@ -101,6 +100,7 @@ struct Parts {
     sweeper: Sweeper,
     merges: Arc<Merges>,
     catch_up: CatchUp,
+    damage: Found,
 }
 
 impl Parts {
@@ -112,7 +112,9 @@ impl Parts {
         functions: &dyn FunctionSet,
         joined: &Joined,
     ) -> Result<Parts> {
-        let store = Arc::new(open_store(config, folder, joined.id)?);
+        let (quarantine, damage) = Quarantine::new(joined.id, Arc::clone(catalog));
+        let store = open_store(config, folder, joined.id)?.with_damage_watch(quarantine.clone());
+        let store = Arc::new(store);
         let ids = LeasedPartIds::new(Arc::clone(catalog), joined.id, joined.incarnation);
         let ids = Arc::new(ids);
         let active = ActiveWork::default();
@@ -144,13 +146,13 @@ impl Parts {
             active.clone(),
         ));
         let local = Arc::new(LocalWorker::new(
-            joined.id,
             Arc::clone(&store),
             Arc::clone(&ids),
             active.clone(),
             Arc::clone(&merges),
             Copying { shipper, receiver: Arc::clone(&receiver) },
             evaluator,
+            quarantine,
         ));
         let itself: BTreeMap<WorkerId, Arc<dyn WorkerApi>> =
             BTreeMap::from([(joined.id, Arc::clone(&local) as Arc<dyn WorkerApi>)]);
@@ -170,7 +172,7 @@ impl Parts {
             receiver,
             pace: Pace::new(Arc::clone(clock), config.copy_bytes_per_s),
         };
-        Ok(Parts { local, ids, store, directory, active, sweeper, merges, catch_up })
+        Ok(Parts { local, ids, store, directory, active, sweeper, merges, catch_up, damage })
     }
 }
 
@@ -205,7 +207,8 @@ impl WorkerNode {
             spill_dir: folder.spill(),
             spill_bytes_max: config.spill_bytes_max,
         })?);
-        let Parts { local, ids, store, directory, active, sweeper, merges, catch_up } = parts;
+        let Parts { local, ids, store, directory, active, sweeper, merges, catch_up, damage } =
+            parts;
         let host = FragmentHost {
             functions,
             access: Arc::new(PartAccess {
@@ -231,6 +234,7 @@ impl WorkerNode {
         tasks.spawn(sweeper.run(Arc::clone(&clock), config.sweep_interval));
         tasks.spawn(merges.run(tasks.clone()));
         tasks.spawn(catch_up.run(local.leaving()));
+        tasks.spawn(damage.run(Arc::clone(&clock)));
         tracing::info!(worker = %id, incarnation, %listen, "the worker serves");
         Ok(WorkerNode {
             id,

@@ -14,11 +14,11 @@ use granary_execution::{
 };
 use granary_proto::internal::worker_server::Worker;
 use granary_proto::internal::{
-    CopyPartsRequest, CopyPartsResponse, OfferFilterRequest, OfferFilterResponse, OptimizeRequest,
-    OptimizeResponse, PartStatisticsRequest, PartStatisticsResponse, ReadFileRequest,
-    ReadFileResponse, RunningMergesRequest, RunningMergesResponse, ScanPartRequest,
-    ScanPartResponse, WriteBlockRequest, WriteBlockResponse, WriteDeletionsRequest,
-    WriteDeletionsResponse, write_block_request,
+    CheckPartRequest, CheckPartResponse, CopyPartsRequest, CopyPartsResponse, OfferFilterRequest,
+    OfferFilterResponse, OptimizeRequest, OptimizeResponse, PartStatisticsRequest,
+    PartStatisticsResponse, ReadFileRequest, ReadFileResponse, RunningMergesRequest,
+    RunningMergesResponse, ScanPartRequest, ScanPartResponse, WriteBlockRequest,
+    WriteBlockResponse, WriteDeletionsRequest, WriteDeletionsResponse, write_block_request,
 };
 use granary_proto::status::{from_status, to_status};
 use granary_storage::{Deletions, PartRef};
@@ -199,6 +199,18 @@ impl Worker for WorkerService {
         };
         let optimized = optimized.await.map_err(|error| to_status(&error))?;
         Ok(Response::new(OptimizeResponse { optimized: optimized.into() }))
+    }
+
+    async fn check_part(
+        &self,
+        request: Request<CheckPartRequest>,
+    ) -> Result<Response<CheckPartResponse>, Status> {
+        let checked = async {
+            let part: PartRef = codec::decode(&request.into_inner().part)?;
+            self.local.check_part(part).await
+        };
+        let damage = checked.await.map_err(|error| to_status(&error))?;
+        Ok(Response::new(CheckPartResponse { damage }))
     }
 
     async fn running_merges(

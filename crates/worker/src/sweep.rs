@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use granary_catalog::{Catalog, PartLocation, Snapshot};
 use granary_common::{Clock, PartId, Result, TableId, WorkerId};
-use granary_storage::{Volume, delete_part, sweep_orphans};
+use granary_storage::{Volume, delete_part, sweep_deletions, sweep_orphans};
 
 use crate::merge::Replaced;
 use crate::part_ids::LeasedPartIds;
@@ -55,6 +55,9 @@ impl Sweeper {
     pub async fn run(mut self, clock: Arc<dyn Clock>, interval: Duration) {
         clock.sleep(FIRST_AFTER.min(interval)).await;
         loop {
+            if let Err(error) = self.ids.give_back(clock.monotonic_ms()).await {
+                tracing::warn!(%error, "leases of part ids were not given back");
+            }
             if let Err(error) = self.sweep().await {
                 tracing::warn!(%error, "orphaned part files were not looked for");
             }
@@ -74,8 +77,10 @@ impl Sweeper {
             let is_kept = present.contains_key(&part) || snapshot.is_leased(part);
             if is_kept { None } else { self.arrivals.leave(part) }
         };
+        let settled = |part: PartId| self.arrivals.leave(part);
         for volume in &self.volumes {
             let swept = sweep_orphans(volume, claim).await?;
+            sweep_deletions(volume, &snapshot, settled).await?;
             if !swept.deleted.is_empty() {
                 tracing::info!(
                     parts = swept.deleted.len(),

@@ -7,7 +7,10 @@ use granary_common::{Error, Result, WorkerId};
 use granary_storage::{PartStore, PartStoreOptions, Volume, VolumeKind, Volumes};
 
 use crate::data_folder::DataFolder;
-use crate::node::{SHARED_VOLUME, WorkerConfig};
+use crate::node::WorkerConfig;
+
+/// The name of the shared volume.
+pub const SHARED_VOLUME: &str = "shared";
 
 fn open_local(name: &str, id: WorkerId, path: &Path) -> Result<Volume> {
     let path = path.to_str().ok_or_else(|| {

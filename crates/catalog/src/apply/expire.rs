@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use granary_common::{CatalogVersion, Result};
 
-use super::{Draft, table};
+use super::{Draft, damage, table};
 use crate::command::Outcome;
 use crate::model::InsertToken;
 use crate::row::{Row, RowKey};
@@ -48,5 +48,6 @@ pub(super) fn advance_horizon(draft: &mut Draft, horizon: CatalogVersion) -> Res
     for key in keys {
         draft.delete(key);
     }
+    damage::forget_departed(draft);
     Ok(Outcome::Done)
 }

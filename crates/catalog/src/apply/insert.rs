@@ -2,7 +2,7 @@
 
 use granary_common::{BucketIndex, CatalogVersion, Epoch, Error, Result, TableId, WorkerId};
 
-use super::{Draft, origin, partitions, replicas, table};
+use super::{Draft, leased, origin, partitions, replicas, table};
 use crate::command::{
     BucketWrite, CommitWrite, InsertReceipt, KnownPart, NewDeletions, NewPart, Outcome, TableWrite,
 };
@@ -113,6 +113,7 @@ fn delete_rows(
 ) -> Result<()> {
     let mut part = known_part(draft, table, bucket, &new.known)?;
     replicas::check_deletions(&part, &new.content, &new.synced)?;
+    leased::check_deletions(draft, &new.content)?;
     if new.rows > part.rows {
         return Err(Error::internal(format!("part {} has fewer rows than deleted ones", part.id)));
     }
@@ -255,9 +256,7 @@ pub(super) fn check_leadership(
 }
 
 pub(super) fn check_part(draft: &Draft, part: &NewPart) -> Result<()> {
-    let range = draft.next.part_id_ranges.range(..=part.id.0).next_back();
-    let leased = range.is_some_and(|(_, range)| range.contains(part.id.0));
-    if !leased {
+    if !leased::is_leased(draft, part.id) {
         return Err(Error::conflict(format!(
             "part {} was written under a lease of ids that has expired",
             part.id

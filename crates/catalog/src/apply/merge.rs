@@ -2,7 +2,7 @@
 
 use granary_common::{Error, Result, TableId};
 
-use super::{Draft, insert, replicas, table};
+use super::{Draft, insert, leased, replicas, table};
 use crate::command::{MergeParts, Outcome};
 use crate::model::{DeletionVector, Part};
 use crate::row::Row;
@@ -43,6 +43,7 @@ pub(super) fn commit(draft: &mut Draft, merge: &MergeParts) -> Result<Outcome> {
             (part.level, part.schema_version) = (moved.level, moved.schema_version);
         }
         if let Some((rows, content)) = &output.deletions {
+            leased::check_deletions(draft, content)?;
             let vector = DeletionVector { since: version, rows: *rows, content: content.clone() };
             part.deletions.push(vector);
         }

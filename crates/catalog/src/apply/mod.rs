@@ -2,9 +2,11 @@
 //! deterministic: every member of the metadata group computes the same.
 
 mod alter;
+mod damage;
 mod database;
 mod expire;
 mod insert;
+mod leased;
 mod merge;
 mod origin;
 mod partitions;
@@ -97,6 +99,9 @@ fn dispatch(draft: &mut Draft, body: &CommandBody) -> Result<Outcome> {
         CommandBody::LeasePartIds { worker, incarnation, count } => {
             worker::lease_part_ids(draft, *worker, *incarnation, *count)
         }
+        CommandBody::ReleasePartIds { worker, incarnation, start } => {
+            worker::release_part_ids(draft, *worker, *incarnation, *start)
+        }
         CommandBody::CommitWrite(commit) => insert::commit(draft, commit),
         CommandBody::MergeParts(merge) => merge::commit(draft, merge),
         CommandBody::ChangePartitions { table, change } => {
@@ -110,6 +115,7 @@ fn dispatch(draft: &mut Draft, body: &CommandBody) -> Result<Outcome> {
         }
         CommandBody::Refresh { view, step } => refresh::step(draft, *view, step),
         CommandBody::SetMerges { table, stopped } => merge::set_stopped(draft, *table, *stopped),
+        CommandBody::MarkDamage { copy, reason } => damage::mark(draft, *copy, reason.as_deref()),
         CommandBody::StageParts { transaction, write, views } => {
             insert::stage(draft, transaction, write, views)
         }

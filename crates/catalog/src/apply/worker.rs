@@ -124,6 +124,20 @@ pub(super) fn lease_part_ids(
     Ok(Outcome::PartIdsLeased(range))
 }
 
+pub(super) fn release_part_ids(
+    draft: &mut Draft,
+    worker: WorkerId,
+    incarnation: u64,
+    start: u64,
+) -> Result<Outcome> {
+    find(draft, worker, incarnation)?;
+    let range = draft.next.part_id_ranges.get(&start);
+    if range.is_some_and(|range| range.worker == worker && range.incarnation == incarnation) {
+        draft.delete(RowKey::PartIdRange(start));
+    }
+    Ok(Outcome::Done)
+}
+
 fn find(draft: &Draft, worker: WorkerId, incarnation: u64) -> Result<Worker> {
     let row = draft.next.workers.get(&worker);
     let row = row.ok_or_else(|| Error::not_found(format!("worker {worker} is not registered")))?;

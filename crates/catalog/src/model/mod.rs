@@ -2,6 +2,7 @@
 
 mod bucket;
 mod cluster;
+mod damage;
 mod mutation;
 mod part;
 mod refresh;
@@ -15,8 +16,9 @@ mod worker;
 
 pub use bucket::Bucket;
 pub use cluster::Cluster;
+pub use damage::{CopyId, Damage};
 pub use mutation::{MUTATIONS_PER_TABLE_MAX, Mutation, MutationNote, WriteOrigin};
-pub use part::{DeletionContent, DeletionVector, Part, PartLocation};
+pub use part::{DELETIONS_FILE_PREFIX, DeletionContent, DeletionVector, Part, PartLocation};
 pub use refresh::{
     RefreshFailure, RefreshRun, RefreshSchedule, RefreshStep, RefreshSuccess, ViewRefresh,
 };

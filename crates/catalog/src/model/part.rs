@@ -44,6 +44,16 @@ pub enum DeletionContent {
     File { name: String, bytes: u64, crc32c: u32 },
 }
 
+/// Of the names of files of deletions, before their id.
+pub const DELETIONS_FILE_PREFIX: &str = "deletions-";
+
+impl DeletionContent {
+    /// The id in the name of such a file, from the same leases as the ids of parts.
+    pub fn id_of_file(name: &str) -> Option<PartId> {
+        name.strip_prefix(DELETIONS_FILE_PREFIX)?.parse().ok().map(PartId)
+    }
+}
+
 /// An immutable sorted columnar file set of one bucket and one partition.
 ///
 /// Bounded to about 512 bytes: column statistics are side files of the part.

@@ -228,9 +228,21 @@ fn replication() -> Vec<(&'static str, CommandBody)> {
     ]
 }
 
+fn integrity() -> Vec<(&'static str, CommandBody)> {
+    let (worker, incarnation) = (WorkerId(1), 6);
+    let reason = Some("file index: it is cut".into());
+    let shared = CopyId { worker: None, ..damaged_copy() };
+    vec![
+        ("release_part_ids", CommandBody::ReleasePartIds { worker, incarnation, start: 1001 }),
+        ("mark_damage", CommandBody::MarkDamage { copy: damaged_copy(), reason }),
+        ("mark_whole", CommandBody::MarkDamage { copy: shared, reason: None }),
+    ]
+}
+
 #[test]
 fn commands_of_every_kind() {
-    for (name, body) in commands().into_iter().chain(takeaways()).chain(replication()) {
+    let later = replication().into_iter().chain(integrity());
+    for (name, body) in commands().into_iter().chain(takeaways()).chain(later) {
         check(&format!("command_{name}"), &Command { time_ms: 1_700_000_000_000, body });
     }
 }

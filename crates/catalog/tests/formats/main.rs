@@ -98,6 +98,10 @@ fn table() -> Table {
     }
 }
 
+fn damaged_copy() -> CopyId {
+    CopyId { table: TableId(7), part: PartId(1001), worker: Some(WorkerId(2)) }
+}
+
 fn rows() -> Vec<(&'static str, Row)> {
     vec![
         (
@@ -148,6 +152,14 @@ fn rows() -> Vec<(&'static str, Row)> {
                 kind: ViewKind::Plain,
                 comment: None,
                 created: CatalogVersion(10),
+            }),
+        ),
+        (
+            "damage",
+            Row::Damage(Damage {
+                copy: damaged_copy(),
+                reason: "file index: it is cut".into(),
+                found_ms: 1_700_000_000_002,
             }),
         ),
         ("database", Row::Database(Database { id: DatabaseId(1), name: "default".into() })),
@@ -325,6 +337,8 @@ fn keys_keep_their_order() {
         RowKey::InsertToken(table, "b".into()),
         RowKey::StagedInsert("x".into()),
         RowKey::View(TableId(9)),
+        RowKey::Damage(damaged_copy()),
+        RowKey::Damage(CopyId { worker: None, ..damaged_copy() }),
         RowKey::ViewRefresh(TableId(9)),
         RowKey::Mutation(table, CatalogVersion(50)),
         RowKey::Mutation(table, CatalogVersion(300)),

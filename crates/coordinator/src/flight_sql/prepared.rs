@@ -81,7 +81,7 @@ async fn describe(
         let bound = bind_statement(core, request, statement).await?;
         let parameters = match &bound.bound {
             Bound::Plan { plan, .. } | Bound::Explain { plan, .. } => parameter_types(plan)?,
-            Bound::Rows(_) | Bound::Taken => Vec::new(),
+            Bound::Rows(_) | Bound::Check(_) | Bound::Taken => Vec::new(),
         };
         return Ok((Some(bound.schema), parameter_schema(parameters)));
     }

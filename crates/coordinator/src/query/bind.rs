@@ -7,11 +7,12 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
-use granary_catalog::Snapshot;
+use granary_catalog::{Partitions, Snapshot};
 use granary_common::units::display_bytes;
 use granary_common::{CatalogVersion, Error, Result};
-use granary_sql::{Notice, Statement, query_settings};
+use granary_sql::{Notice, Statement, query_settings, resolve_table};
 
+use super::check::{CopyToCheck, check_schema, copies_to_check};
 use super::{Pin, StatementRequest, edge_schema};
 use crate::core::Coordinator;
 use crate::ddl;
@@ -25,6 +26,8 @@ pub enum Bound {
     Explain { state: Box<SessionState>, plan: LogicalPlan, analyze: bool, verbose: bool },
     /// Rows of the catalog.
     Rows(RecordBatch),
+    /// What workers find in these copies of parts.
+    Check(Vec<CopyToCheck>),
     /// Nothing any more: it runs.
     Taken,
 }
@@ -55,6 +58,7 @@ pub fn is_query(statement: &Statement) -> bool {
             | Statement::Describe { .. }
             | Statement::DescribeQuery { .. }
             | Statement::Exists(_)
+            | Statement::CheckTable(_)
     )
 }
 
@@ -108,6 +112,19 @@ pub async fn bind_statement(
             let plan = granary_sql::bind_query(&state, &query, &request.sql).await?;
             Bound::Rows(ddl::describe_query(&plan)?)
         }
+        Statement::CheckTable(check) => {
+            let table = resolve_table(&snapshot, &request.session.database, &check.table)?;
+            let partitions = match &check.partition {
+                None => Partitions::All,
+                Some(clause) => {
+                    let state = core.session_state(&snapshot, &request.session, &settings)?;
+                    ddl::partitions_of(&snapshot, &table, clause, &state)?
+                }
+            };
+            let state = snapshot.tables.get(&table.id);
+            let copies = state.map(|state| copies_to_check(&snapshot, state, &partitions));
+            Bound::Check(copies.unwrap_or_default())
+        }
         other => Bound::Rows(ddl::show(core, &snapshot, &request.session, &other)?),
     };
     notices.extend(settings.notices.iter().cloned());
@@ -128,6 +145,7 @@ impl Bound {
             Bound::Plan { plan, .. } => edge_schema(plan.schema().as_arrow()),
             Bound::Explain { .. } => explain_schema(),
             Bound::Rows(rows) => rows.schema(),
+            Bound::Check(_) => check_schema(),
             Bound::Taken => Arc::new(Schema::empty()),
         }
     }

@@ -11,6 +11,7 @@
 
 mod admission;
 mod bind;
+mod check;
 mod edge;
 mod parameters;
 mod pending;

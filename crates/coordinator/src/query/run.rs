@@ -18,6 +18,7 @@ use granary_sql::Notice;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::bind::explain_rows;
+use super::check::check;
 use super::{Bound, BoundQuery, Pin, QueryHandle, to_edge};
 use crate::core::Coordinator;
 use crate::lost::{shun_silent, while_alive};
@@ -84,6 +85,11 @@ async fn start(
     let (state, (first, rest)) = match bound {
         Bound::Taken => return Err(Error::internal("a query was run twice")),
         Bound::Rows(rows) => (None, (Some(rows), futures::stream::empty().boxed())),
+        Bound::Check(copies) => {
+            let mut rows = check(core, copies);
+            let first = rows.next().await.transpose()?;
+            (None, (first, rows))
+        }
         Bound::Plan { mut state, plan } => {
             let opened = with_retries(core, &query, &mut state, &plan).await?;
             (Some(state), opened)

@@ -11,6 +11,7 @@ use granary_sql::{show_create_table, show_create_view};
 use granary_storage::volume::tiers::disk_of;
 
 use super::columns::Columns;
+use super::damage::damage_text;
 use super::partitions::partition_text;
 use super::{SCHEMAS, View};
 use crate::session::CATALOG_NAME;
@@ -294,6 +295,7 @@ pub(super) fn parts(view: &View) -> Columns {
         .texts("disk_name", rows.iter().map(|(_, _, part)| disk_of(part)))
         .numbers("schema_version", part(|part| part.schema_version))
         .numbers("added_version", part(|part| part.added.0))
+        .optional_texts("damage", rows.iter().map(|(_, _, part)| damage_text(view, part)))
 }
 
 /// Copies of a part; `live`: on workers that are alive.

@@ -6,6 +6,7 @@
 mod bucket_tables;
 mod catalog_tables;
 mod columns;
+mod damage;
 mod information;
 mod merges;
 mod mutations;

@@ -174,7 +174,7 @@ impl Collapsing {
         }
         let parts: Vec<PartRef> =
             units.iter().map(|unit| self.spec.parts[unit.part].part.clone()).collect();
-        if !parts.iter().all(|part| store.holds(&part.location)) {
+        if !parts.iter().all(|part| store.may_read(part)) {
             return Ok(None);
         }
         let known = store.known_hidden(&self.spec.schema, &parts).await;

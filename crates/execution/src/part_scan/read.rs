@@ -66,6 +66,12 @@ pub async fn read_held(
     part: &PartRef,
     scan: PartScan,
 ) -> Result<PartRead> {
+    if !store.may_read(part) {
+        return Err(Error::unavailable(format!(
+            "part {} is to be read from another copy",
+            part.id
+        )));
+    }
     let open = store.open(part).await?;
     read_open(store, part, &open, schema, scan).await
 }
@@ -153,7 +159,7 @@ pub async fn read(
 ) -> Result<PartRead> {
     let mut failure = Error::unavailable(format!("no worker holds part {}", part.part.id));
     if let Some(store) = &access.store
-        && store.holds(&part.part.location)
+        && store.may_read(&part.part)
     {
         match read_held(store, Arc::clone(&schema), &part.part, scan.clone()).await {
             Err(error) if part.holders.len() > 1 && is_elsewhere(&error) => {

@@ -98,6 +98,12 @@ pub trait WorkerApi: Debug + Send + Sync {
     /// is away or leaving.
     async fn optimize(&self, spec: OptimizeSpec) -> Result<Optimized>;
 
+    /// Reads every file of the worker's copy of `part` and says what is damaged, if anything is. What
+    /// is found is noted in the catalog: damage, or that a copy is whole again.
+    ///
+    /// Kind `Unavailable` for a worker that is away or does not hold the part.
+    async fn check_part(&self, part: PartRef) -> Result<Option<String>>;
+
     /// The merges that run now.
     async fn running_merges(&self) -> Result<Vec<RunningMerge>>;
 

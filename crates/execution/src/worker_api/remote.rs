@@ -12,8 +12,8 @@ use granary_catalog::{NewPart, codec};
 use granary_common::{ClusterId, Error, Result};
 use granary_proto::internal::worker_client::WorkerClient;
 use granary_proto::internal::{
-    CopyPartsRequest, OfferFilterRequest, OptimizeRequest, PartStatisticsRequest, ReadFileRequest,
-    RunningMergesRequest, ScanPartRequest, ScanPartResponse, WriteBlockRequest,
+    CheckPartRequest, CopyPartsRequest, OfferFilterRequest, OptimizeRequest, PartStatisticsRequest,
+    ReadFileRequest, RunningMergesRequest, ScanPartRequest, ScanPartResponse, WriteBlockRequest,
     WriteDeletionsRequest, write_block_request,
 };
 use granary_storage::{ColumnStatistics, Deletions, PartRef};
@@ -168,6 +168,16 @@ impl WorkerApi for RemoteWorker {
             .await
             .map_err(|status| self.failed("merging parts", &status))?;
         codec::decode(&response.into_inner().optimized)
+    }
+
+    async fn check_part(&self, part: PartRef) -> Result<Option<String>> {
+        let request = CheckPartRequest { part: codec::encode(&part)?.into() };
+        let mut client = self.client.clone();
+        let response = client
+            .check_part(self.request(request))
+            .await
+            .map_err(|status| self.failed("checking a part", &status))?;
+        Ok(response.into_inner().damage)
     }
 
     async fn running_merges(&self) -> Result<Vec<RunningMerge>> {

@@ -110,8 +110,8 @@ impl PartTable {
 
     /// Workers that can read `part`, those that are alive first.
     fn holders(&self, part: &Part) -> Vec<WorkerId> {
-        let mut holders = match &part.location {
-            PartLocation::Local { copies, .. } => copies.clone(),
+        let mut holders = match self.snapshot.readable_location(part) {
+            PartLocation::Local { copies, .. } => copies,
             PartLocation::Shared { .. } => match self.state.buckets.get(&part.bucket) {
                 Some(bucket) => bucket.replicas.clone(),
                 None => self.snapshot.workers.keys().copied().collect(),
@@ -140,7 +140,10 @@ impl PartTable {
             None => BTreeMap::new(),
         };
         let scanned = parts.into_iter().map(|part| ScannedPart {
-            part: PartRef::at(part, version),
+            part: PartRef {
+                location: self.snapshot.readable_location(part),
+                ..PartRef::at(part, version)
+            },
             bucket: part.bucket,
             holders: self.holders(part),
             run: runs.get(&part.id).copied().unwrap_or(0),

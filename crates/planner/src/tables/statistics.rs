@@ -55,7 +55,7 @@ impl StatisticsCache {
         let mut elsewhere: BTreeMap<WorkerId, Vec<&ScannedPart>> = BTreeMap::new();
         for part in parts {
             match &self.access.store {
-                Some(store) if store.holds(&part.part.location) => {
+                Some(store) if store.may_read(&part.part) => {
                     if let Ok(open) = store.open(&part.part).await {
                         let statistics = Arc::new(open.statistics().to_vec());
                         self.parts.insert(part.part.id, statistics);

@@ -101,6 +101,7 @@ fn one_statement(parser: &mut Parser<'_>, text: &str) -> Parsed<Statement> {
         Keyword::OPTIMIZE => super::merges::optimize(parser),
         Keyword::SYSTEM => super::merges::system(parser),
         Keyword::REFRESH => super::refresh::refresh_view(parser),
+        Keyword::CHECK => super::check::check(parser),
         Keyword::KILL => super::processes::kill(parser),
         _ => Err(other(parser)?),
     }

@@ -32,6 +32,9 @@ fn statements_are_read() {
         ("OPTIMIZE TABLE t ON CLUSTER c FINAL CLEANUP", "Optimize"),
         ("OPTIMIZE TABLE t FINAL DEDUPLICATE BY a, b", "Optimize"),
         ("OPTIMIZE TABLE t DEDUPLICATE BY * EXCEPT (a)", "Optimize"),
+        ("CHECK TABLE d.t", "CheckTable"),
+        ("CHECK TABLE t PARTITION (2024, 'x')", "CheckTable"),
+        ("CHECK TABLE t PARTITION ID '2024'", "CheckTable"),
         ("SYSTEM STOP MERGES", "SetMerges"),
         ("SYSTEM START MERGES d.t", "SetMerges"),
         ("SYSTEM STOP MERGES ON CLUSTER c t", "SetMerges"),
@@ -122,6 +125,9 @@ fn merges_are_asked_for() {
     assert!(matches!(only(sql), Statement::SetMerges { table: None, stopped: false, .. }));
     for (sql, kind) in [
         ("OPTIMIZE TABLE t CLEANUP", ErrorKind::InvalidInput),
+        ("CHECK ALL TABLES", ErrorKind::Unsupported),
+        ("CHECK TABLE t PART '7'", ErrorKind::Unsupported),
+        ("CHECK t", ErrorKind::InvalidInput),
         ("OPTIMIZE TABLE t FINAL DEDUPLICATE BY COLUMNS('x')", ErrorKind::Unsupported),
         ("SYSTEM RELOAD DICTIONARY d", ErrorKind::Unsupported),
         ("SYSTEM STOP MUTATIONS", ErrorKind::Unsupported),

@@ -24,8 +24,8 @@ use crate::schema::PartSchema;
 use crate::skip::SkipIndexes;
 use crate::ttl::{MergeTtl, TtlMark, TtlStage};
 use crate::volume::Volume;
-use crate::write::PartIds;
 use crate::write::sorted::{NewPartSpec, write_sorted};
+use crate::write::{Begun, PartIds};
 
 /// What to merge into one part.
 #[derive(Clone, Debug)]
@@ -61,7 +61,8 @@ pub struct Merged {
 /// the part until it is committed.
 ///
 /// Must run on a tokio runtime. Memory is bounded by the inputs times a few batches. Dropping the
-/// future stops it; what it wrote is left to the sweep. Kinds: those of [`PartStore::open`] and
+/// future stops it; what it wrote is left to the sweep, and what a merge wrote that fails is deleted as
+/// far as that can be done. Kinds: those of [`PartStore::open`] and
 /// [`crate::write_block`], and `InvalidInput` for rows that the rule does not admit.
 pub async fn merge_parts(
     store: &PartStore,
@@ -122,9 +123,24 @@ pub async fn merge_parts(
         skip: spec.skip,
     };
     let batches = stream::try_unfold(pipeline, Pipeline::next).boxed();
-    let part = write_sorted(volume, &schema, new_part, batches).await?;
+    let part = written_or_deleted(volume, &schema, new_part, batches).await?;
     let ended = |_| Error::internal("the merge wrote a part but did not come to its end");
     Ok(Merged { part, rows: mapped.await.map_err(ended)?.finish()? })
+}
+
+async fn written_or_deleted(
+    volume: &Volume,
+    schema: &Arc<PartSchema>,
+    new_part: NewPartSpec,
+    batches: BoxStream<'static, Result<RecordBatch>>,
+) -> Result<Option<NewPart>> {
+    let begun = Begun::default();
+    begun.note(new_part.id);
+    let written = write_sorted(volume, schema, new_part, batches).await;
+    if written.is_err() {
+        begun.delete(volume, schema.table).await;
+    }
+    written
 }
 
 /// Counts what is read, and waits where the merge is to be slower.

@@ -5,11 +5,12 @@ use granary_catalog::{KeyRange, PartitionValue, codec};
 use granary_common::{Error, PartId, Result};
 use serde::{Deserialize, Serialize};
 
+use super::blocks::BlockChecksums;
 use super::envelope::{self, FileKind};
 use crate::schema::PartSchema;
 use crate::ttl::TtlMark;
 
-const KIND: FileKind = FileKind { magic: *b"GRNPART\0", version: 1 };
+const KIND: FileKind = FileKind { magic: *b"GRNPART\0", version: 2 };
 
 /// Length and checksum of a file as it was written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,16 +18,25 @@ pub struct FileEntry {
     pub name: String,
     pub bytes: u64,
     pub crc32c: u32,
+    /// Of a file that is read in pieces; parts of format 1 have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blocks: Option<BlockChecksums>,
 }
 
 impl FileEntry {
-    /// The entry of a file with this content.
+    /// The entry of a file with this content, which is always read whole.
     pub fn of(name: &str, content: &[u8]) -> FileEntry {
         FileEntry {
             name: name.to_owned(),
             bytes: content.len() as u64,
             crc32c: crc32c::crc32c(content),
+            blocks: None,
         }
+    }
+
+    /// The entry of a file with this content, which is read in pieces.
+    pub fn in_blocks(name: &str, content: &[u8]) -> FileEntry {
+        FileEntry { blocks: Some(BlockChecksums::of(content)), ..FileEntry::of(name, content) }
     }
 
     /// Compares content with what was written. Kind `Corruption`.
@@ -81,6 +91,15 @@ impl Descriptor {
 
     /// Reads the file's bytes. Kinds `Corruption` and `Unsupported`.
     pub fn decode(bytes: Bytes) -> Result<Descriptor> {
-        codec::decode(&envelope::open(KIND, bytes)?)
+        let descriptor: Descriptor = codec::decode(&envelope::open(KIND, bytes)?)?;
+        let fits =
+            |file: &FileEntry| file.blocks.as_ref().is_none_or(|blocks| blocks.covers(file.bytes));
+        match descriptor.files.iter().find(|file| !fits(file)) {
+            None => Ok(descriptor),
+            Some(file) => Err(Error::corruption(format!(
+                "the checksums of file {} are not those of a file of {} bytes",
+                file.name, file.bytes
+            ))),
+        }
     }
 }

@@ -9,6 +9,7 @@
 //! All three are synced before anything refers to the part; a crash before that leaves a folder that
 //! nothing refers to and that the sweep deletes. Files never change afterwards.
 
+pub mod blocks;
 pub mod descriptor;
 pub mod envelope;
 pub mod format;

@@ -1,6 +1,8 @@
 //! Parts answer scans.
 
+mod check;
 mod constant;
+mod damage;
 #[cfg(test)]
 mod deletions_tests;
 mod missing;
@@ -23,6 +25,7 @@ use crate::filter::Filter;
 use crate::skip::SkipHint;
 
 pub(crate) use constant::repeated;
+pub use damage::{DamageWatch, MetPart};
 pub use open_part::OpenPart;
 pub(crate) use part_files::read_file;
 pub(crate) use prune::{may_compare, may_like};

@@ -6,9 +6,11 @@ use std::sync::Arc;
 
 use arrow::record_batch::RecordBatch;
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
-use granary_common::{Error, PartId, Result};
+use granary_common::{Error, ErrorKind, Result};
 
-use super::part_files::{PartFiles, read_file};
+use super::check::check_files;
+use super::damage::Named;
+use super::part_files::PartFiles;
 use super::{PartScan, Pruned, missing, prune};
 use crate::deletions::Deletions;
 use crate::filter::Filter;
@@ -20,14 +22,15 @@ use crate::schema::PartSchema;
 
 /// A part whose descriptor, index and footer are in memory, with the rows that are deleted in it.
 pub struct OpenPart {
-    id: PartId,
+    named: Named,
     files: Arc<PartFiles>,
     deletions: Option<Arc<Deletions>>,
 }
 
 impl fmt::Debug for OpenPart {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let OpenPart { id, files, deletions } = self;
+        let OpenPart { named, files, deletions } = self;
+        let id = named.part.part;
         let (rows, volume) = (files.descriptor.rows, &files.volume.name);
         let deleted = deletions.as_ref().map_or(0, |deletions| deletions.len());
         write!(f, "OpenPart {{ part: {id}, rows: {rows}, deleted: {deleted}, volume: {volume} }}")
@@ -36,11 +39,11 @@ impl fmt::Debug for OpenPart {
 
 impl OpenPart {
     pub(super) fn new(
-        id: PartId,
+        named: Named,
         files: Arc<PartFiles>,
         deletions: Option<Arc<Deletions>>,
     ) -> OpenPart {
-        OpenPart { id, files, deletions }
+        OpenPart { named, files, deletions }
     }
 
     /// Reads the rows of `scan` that are not deleted, as batches of
@@ -57,10 +60,13 @@ impl OpenPart {
         schema: Arc<PartSchema>,
         scan: PartScan,
     ) -> BoxStream<'static, Result<RecordBatch>> {
-        let part = self.id;
-        let named = move |error: Error| error.context(format!("part {part}"));
+        let named = self.named.clone();
+        let named = move |error: Error| match error.kind() {
+            ErrorKind::Corruption => named.error(error.context(format!("file {DATA_FILE}"))),
+            _ => named.error(error),
+        };
         // A decoder that is given damaged bytes may panic; the query must only fail.
-        let undecodable = || Error::corruption(format!("file {DATA_FILE} cannot be decoded"));
+        let undecodable = || Error::corruption("it cannot be decoded");
         let starting = AssertUnwindSafe(|| self.start_scan(&schema, scan));
         match std::panic::catch_unwind(starting).unwrap_or_else(|_| Err(undecodable())) {
             Ok(batches) => AssertUnwindSafe(batches)
@@ -79,9 +85,12 @@ impl OpenPart {
     ) -> Result<BoxStream<'static, Result<RecordBatch>>> {
         let output = schema.project(&scan.columns)?;
         let filter = match scan.filter {
-            Some(filter) => {
-                missing::resolve(filter, schema, &self.files.descriptor.schema, self.id)?
-            }
+            Some(filter) => missing::resolve(
+                filter,
+                schema,
+                &self.files.descriptor.schema,
+                self.named.part.part,
+            )?,
             None => None,
         };
         let part = &self.files.descriptor.schema;
@@ -100,7 +109,14 @@ impl OpenPart {
         let mut batches = self.files.data.scan(&stored, request)?;
         if read != scan.columns {
             let schemas = (schema, part);
-            batches = missing::fill(batches, schemas, &read, &scan.columns, output, self.id)?;
+            batches = missing::fill(
+                batches,
+                schemas,
+                &read,
+                &scan.columns,
+                output,
+                self.named.part.part,
+            )?;
         }
         if let Some(limit) = scan.limit {
             batches = limited(batches, limit);
@@ -146,14 +162,8 @@ impl OpenPart {
     /// Reads every file whole and compares lengths and checksums. Kind `Corruption` names the part
     /// and the file.
     pub async fn verify(&self) -> Result<()> {
-        let Descriptor { part, schema, files, .. } = &self.files.descriptor;
-        for file in files {
-            let content = read_file(&self.files.volume, schema.table, *part, &file.name).await;
-            content
-                .and_then(|content| file.check(&content))
-                .map_err(|error| error.context(format!("part {part}")))?;
-        }
-        Ok(())
+        let checked = check_files(&self.files.volume, &self.files.descriptor).await;
+        checked.map_err(|error| error.context(format!("part {}", self.files.descriptor.part)))
     }
 }
 

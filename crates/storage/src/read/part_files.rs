@@ -90,8 +90,8 @@ async fn open_data(volume: &Volume, descriptor: &Descriptor) -> Result<DataFile>
     }
     let opening = async {
         match volume.local_file(&path) {
-            Some(file) => DataFile::open_file(&file, bytes).await,
-            None => DataFile::open_object(Arc::clone(&volume.store), path, bytes).await,
+            Some(file) => DataFile::open_file(&file, entry).await,
+            None => DataFile::open_object(Arc::clone(&volume.store), path, entry).await,
         }
     };
     let opened = futures::FutureExt::catch_unwind(AssertUnwindSafe(opening)).await;

@@ -8,11 +8,12 @@ use granary_common::{Error, ErrorKind, PartId, Result};
 use moka::future::Cache;
 use object_store::ObjectStoreExt;
 
-use super::part_files::{PartFiles, read_file};
+use super::check::{check_part, read_deletions};
+use super::damage::{DamageWatch, MetPart, Named};
+use super::part_files::PartFiles;
 use super::{OpenPart, PartRef};
 use crate::deletions::Deletions;
 use crate::merge::{CollapseRule, HiddenKey, HiddenRows, hidden_rows};
-use crate::part::descriptor::FileEntry;
 use crate::part::file_path;
 use crate::schema::PartSchema;
 use crate::skip::SkipFile;
@@ -57,6 +58,7 @@ pub struct PartStore {
     hidden: Cache<HiddenKey, Arc<HiddenRows>>,
     /// Skip indexes likewise; `None` for one that is not there.
     skip_files: Cache<(PartId, String), Option<Arc<SkipFile>>>,
+    watch: Option<Arc<dyn DamageWatch>>,
 }
 
 impl PartStore {
@@ -90,7 +92,12 @@ impl PartStore {
                 u32::try_from(bytes).unwrap_or(u32::MAX)
             })
             .build();
-        PartStore { volumes, open, deletions, hidden, skip_files }
+        PartStore { volumes, open, deletions, hidden, skip_files, watch: None }
+    }
+
+    /// Tells `watch` of damaged files that reads meet from now on.
+    pub fn with_damage_watch(self, watch: Arc<dyn DamageWatch>) -> PartStore {
+        PartStore { watch: Some(watch), ..self }
     }
 
     /// The volumes that it reads.
@@ -103,12 +110,20 @@ impl PartStore {
         self.volumes.holding(location).is_some()
     }
 
+    /// Whether this worker is to read `part` itself: it holds it, and not only in a damaged copy while
+    /// others hold whole ones.
+    pub fn may_read(&self, part: &PartRef) -> bool {
+        let watch = self.watch.as_ref();
+        self.holds(&part.location)
+            && watch.is_none_or(|watch| !watch.is_read_elsewhere(&MetPart::from(part)))
+    }
+
     /// Opens a part. Kinds: `Unavailable` when no volume of this worker holds it or the volume does
     /// not answer, `Corruption` when its files are missing, cut or damaged, `Unsupported` when a
     /// newer build wrote it.
     pub async fn open(&self, part: &PartRef) -> Result<Arc<OpenPart>> {
         let (files, deletions) = futures::try_join!(self.files(part), self.deletions(part))?;
-        Ok(Arc::new(OpenPart::new(part.id, files, deletions)))
+        Ok(Arc::new(OpenPart::new(self.named(part), files, deletions)))
     }
 
     /// Opens a part of which `hidden` rows are left out, and no others.
@@ -118,7 +133,7 @@ impl PartStore {
         hidden: Arc<Deletions>,
     ) -> Result<Arc<OpenPart>> {
         let hidden = Some(hidden).filter(|hidden| !hidden.is_empty());
-        Ok(Arc::new(OpenPart::new(part.id, self.files(part).await?, hidden)))
+        Ok(Arc::new(OpenPart::new(self.named(part), self.files(part).await?, hidden)))
     }
 
     /// What FINAL leaves out of `parts`, if it is known already.
@@ -152,7 +167,7 @@ impl PartStore {
         let volume = self.volume(part)?;
         let opening = async { PartFiles::open(Arc::clone(volume), part).await.map(Arc::new) };
         let opened = self.open.try_get_with(owner, opening).await;
-        opened.map_err(|error| in_part(part, &error))
+        opened.map_err(|error| self.named(part).error((*error).clone()))
     }
 
     /// The rows of `part` that are deleted. Kinds as of [`PartStore::open`].
@@ -160,20 +175,32 @@ impl PartStore {
         let Some(content) = &part.deletions else { return Ok(None) };
         let DeletionContent::File { name, bytes, crc32c } = content else {
             let deletions = Deletions::from_content(content);
-            return deletions.map(|d| Some(Arc::new(d))).map_err(|error| in_part(part, &error));
+            let deletions = deletions.map(|deletions| Some(Arc::new(deletions)));
+            return deletions.map_err(|error| error.context(format!("part {}", part.id)));
         };
         let (table, owner) = part.files;
         let reading = async {
             let volume = self.volume(part)?;
-            let content = read_file(volume, table, owner, name).await?;
-            FileEntry { name: name.clone(), bytes: *bytes, crc32c: *crc32c }.check(&content)?;
-            Deletions::decode(&content).map(Arc::new)
+            let read = read_deletions(volume, (table, owner), name, *bytes, *crc32c).await;
+            read.map(Arc::new)
         };
         let read = self.deletions.try_get_with((owner, name.clone()), reading).await;
-        read.map(Some).map_err(|error| in_part(part, &error))
+        read.map(Some).map_err(|error| self.named(part).error((*error).clone()))
     }
 
-    /// The skip index in the file `name` of `part`, if it has one. Kinds as of [`PartStore::open`].
+    /// Reads every file of a part that this worker holds, also where it was read before. Neither the
+    /// watch nor what is open has to do with it. Kinds: `Corruption` says what is damaged;
+    /// `Unavailable` when no volume of this worker holds it or the volume does not answer.
+    pub async fn check(&self, part: &PartRef) -> Result<()> {
+        check_part(self.volume(part)?, part).await
+    }
+
+    fn named(&self, part: &PartRef) -> Named {
+        Named { part: MetPart::from(part), watch: self.watch.clone() }
+    }
+
+    /// The skip index in the file `name` of `part`, if it has one. A damaged one is as good as none:
+    /// more is read then. Kinds as of [`PartStore::open`].
     pub async fn skip_file(&self, part: &PartRef, name: &str) -> Result<Option<Arc<SkipFile>>> {
         let (table, owner) = part.files;
         let reading = async {
@@ -181,15 +208,31 @@ impl PartStore {
             let path = volume.path(&file_path(table, owner, name));
             let found = async { volume.store.get(&path).await?.bytes().await };
             match found.await {
-                Ok(bytes) => SkipFile::decode(bytes)
-                    .map(|file| Some(Arc::new(file)))
-                    .map_err(|error| error.context(format!("file {name}"))),
+                Ok(bytes) => match SkipFile::decode(bytes) {
+                    Ok(file) => Ok(Some(Arc::new(file))),
+                    Err(error) if error.kind() == ErrorKind::Corruption => {
+                        self.pass_over(part, name, error.context(format!("file {name}"))).await;
+                        Ok(None)
+                    }
+                    Err(error) => Err(error.context(format!("file {name}"))),
+                },
                 Err(object_store::Error::NotFound { .. }) => Ok(None),
                 Err(error) => Err(store_error(&error).context(format!("file {name}"))),
             }
         };
         let read = self.skip_files.try_get_with((owner, name.to_owned()), reading).await;
-        read.map_err(|error| in_part(part, &error))
+        read.map_err(|error| self.named(part).error((*error).clone()))
+    }
+
+    /// Tells of a damaged skip index that the part was written with. One that was made later stands in
+    /// no descriptor: nobody could say that the part is whole again.
+    async fn pass_over(&self, part: &PartRef, name: &str, error: Error) {
+        let files = self.files(part).await;
+        let is_listed = files.is_ok_and(|files| files.descriptor.file(name).is_ok());
+        tracing::warn!(part = %part.id, %error, is_listed, "a skip index is not used");
+        if is_listed {
+            self.named(part).error(error);
+        }
     }
 
     /// The file may be there by now.
@@ -207,10 +250,21 @@ impl PartStore {
     pub async fn forget(&self, part: PartId) {
         self.open.invalidate(&part).await;
     }
-}
 
-fn in_part(part: &PartRef, error: &Error) -> Error {
-    Error::new(error.kind(), format!("part {}: {}", part.id, error.message()))
+    /// Forgets also the other files of that part: its files were replaced.
+    pub async fn reopen(&self, part: PartId) {
+        self.forget(part).await;
+        let names = self.deletions.iter().map(|(name, _)| name);
+        let of_part: Vec<_> = names.filter(|name| name.0 == part).collect();
+        for name in of_part {
+            self.deletions.invalidate(&*name).await;
+        }
+        let names = self.skip_files.iter().map(|(name, _)| name);
+        let of_part: Vec<_> = names.filter(|name| name.0 == part).collect();
+        for name in of_part {
+            self.skip_files.invalidate(&*name).await;
+        }
+    }
 }
 
 /// A missing file of a part that the catalog names is damage.

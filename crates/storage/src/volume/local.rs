@@ -24,6 +24,7 @@ use object_store::{
 use tokio::fs::{self, File, OpenOptions};
 use tokio::io::{AsyncSeekExt, AsyncWriteExt};
 
+use super::disk::{DiskStep, DiskWatch};
 use super::files::{Files, TEMPORARY_FOLDER, make_durably, store_error};
 
 type StoreResult<T> = object_store::Result<T>;
@@ -45,7 +46,7 @@ impl LocalStore {
         let folder = folder.canonicalize().map_err(failed)?;
         let reads = LocalFileSystem::new_with_prefix(&folder)
             .map_err(|error| Error::invalid(error.to_string()))?;
-        Ok(LocalStore { files: Arc::new(Files::below(folder)), reads })
+        Ok(LocalStore { files: Arc::new(Files::new(folder)), reads })
     }
 
     /// Opens `folder` as its only owner, and deletes unfinished files of earlier runs.
@@ -61,6 +62,12 @@ impl LocalStore {
     /// The folder, as an absolute path.
     pub fn folder(&self) -> &FilePath {
         &self.files.folder
+    }
+
+    /// The same folder with `watch` told of each step from now on, for tests that inject faults.
+    pub fn watched(self, watch: Arc<dyn DiskWatch>) -> LocalStore {
+        let files = Files::new(self.files.folder.clone()).watched(watch);
+        LocalStore { files: Arc::new(files), ..self }
     }
 }
 
@@ -186,9 +193,10 @@ impl MultipartUpload for LocalUpload {
         let offset = self.offset;
         self.offset += payload.content_length() as u64;
         let (temporary, location) = (self.temporary.clone(), self.location.clone());
+        let files = Arc::clone(&self.files);
         Box::pin(async move {
             // A handle of its own, since pieces may be written at the same time.
-            let written = async {
+            let writing = async {
                 let mut file = OpenOptions::new().write(true).open(&temporary).await?;
                 file.seek(SeekFrom::Start(offset)).await?;
                 for bytes in &payload {
@@ -196,13 +204,15 @@ impl MultipartUpload for LocalUpload {
                 }
                 file.flush().await
             };
-            written.await.map_err(|error| store_error(error, &location))
+            let written = files.step(DiskStep::Write(&temporary), writing).await;
+            written.map_err(|error| store_error(error, &location))
         })
     }
 
     async fn complete(&mut self) -> StoreResult<PutResult> {
-        let synced = async { File::open(&self.temporary).await?.sync_all().await };
-        synced.await.map_err(|error| store_error(error, &self.location))?;
+        let syncing = async { File::open(&self.temporary).await?.sync_all().await };
+        let synced = self.files.step(DiskStep::SyncFile(&self.temporary), syncing).await;
+        synced.map_err(|error| store_error(error, &self.location))?;
         self.files.publish(&self.temporary, &self.location, false).await?;
         self.finished = true;
         Ok(PutResult { e_tag: None, version: None })

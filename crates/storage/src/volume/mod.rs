@@ -1,5 +1,6 @@
 //! Where part files live: a worker's folder, or an object store that all workers reach.
 
+mod disk;
 mod files;
 mod local;
 #[cfg(test)]
@@ -19,6 +20,7 @@ use object_store::memory::InMemory;
 use object_store::path::Path;
 use url::Url;
 
+pub use disk::{DiskStep, DiskWatch};
 pub use local::LocalStore;
 pub use tiers::{DEFAULT_DISK, TierVolume, Tiers};
 
@@ -74,6 +76,13 @@ impl Volume {
     /// The same volume as the disk of its name, beside the data folder.
     pub fn as_disk(self) -> Volume {
         Volume { disk: Some(self.name.clone()), ..self }
+    }
+
+    /// A volume over an opened folder, for tests and fault injection.
+    pub fn over_local(name: &str, kind: VolumeKind, store: LocalStore) -> Volume {
+        let folder = Some(store.folder().to_owned());
+        let store: Arc<dyn ObjectStore> = Arc::new(store);
+        Volume { name: name.to_owned(), kind, store, prefix: Path::default(), folder, disk: None }
     }
 
     /// The location of new parts on this volume.

@@ -5,6 +5,7 @@
 //!                                                    └─ …
 //! ```
 
+mod abandoned;
 mod part;
 mod partition;
 pub(crate) mod sorted;
@@ -26,6 +27,7 @@ use crate::schema::PartSchema;
 use crate::skip::SkipIndexes;
 use crate::sort_order::{canonical_floats, sort_permutation};
 use crate::volume::Volume;
+pub(crate) use abandoned::Begun;
 pub(crate) use part::put;
 use partition::{Slice, split};
 pub(crate) use upload::Upload;
@@ -56,8 +58,8 @@ impl Default for WriteOptions {
 
 /// Writes `block` (its columns in the order of `schema.columns`, with their logical Arrow types) as
 /// one part a partition: rows sorted by the sort key, equal keys in the order given, every file and
-/// folder synced before it returns. Nothing refers to the parts until they are committed; parts of a
-/// write that fails are left to the sweep. A block without rows makes no part.
+/// folder synced before it returns. Nothing refers to the parts until they are committed; those of a
+/// write that fails are deleted, or left to the sweep. A block without rows makes no part.
 ///
 /// Must run on a tokio runtime; sorting and encoding use its threads. Memory in proportion to the
 /// block. Kinds: `InvalidInput` for too many partitions or columns that do not fit the schema,
@@ -77,15 +79,23 @@ pub async fn write_block(
     let partitions_max = options.partitions_per_block_max.max(1);
     let preparing = Arc::clone(&schema);
     let (block, slices) = compute(move || prepare(&preparing, block, partitions_max)).await??;
+    let begun = Begun::default();
     let writes = slices.into_iter().map(|slice| {
         let (schema, block, location) = (Arc::clone(&schema), block.clone(), location.clone());
+        let begun = &begun;
         async move {
             let id = ids.next().await?;
+            begun.note(id);
             let skip = options.skip.as_ref();
             part::write(volume, location, schema, id, block, slice, skip).await
         }
     });
-    stream::iter(writes).buffered(options.concurrent_parts_max.max(1)).try_collect().await
+    let concurrent = options.concurrent_parts_max.max(1);
+    let written = stream::iter(writes).buffered(concurrent).try_collect().await;
+    if written.is_err() {
+        begun.delete(volume, schema.table).await;
+    }
+    written
 }
 
 /// The block in its stored form, and which of its rows make each part, in sort order.

@@ -54,7 +54,7 @@ pub async fn write(
     })
     .await??;
     let data = encode(&schema, rows).await?;
-    let entry = FileEntry::of(DATA_FILE, &data);
+    let entry = FileEntry::in_blocks(DATA_FILE, &data);
     let ttl = Vec::new();
     let written = Written { id, partition, index, key_range, data: entry, ttl, skip };
     futures::try_join!(

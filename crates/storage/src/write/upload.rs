@@ -8,6 +8,7 @@ use granary_common::{Error, PartId, Result, TableId};
 use object_store::{ObjectStoreExt, WriteMultipart};
 
 use super::part::put;
+use crate::part::blocks::BlockChecksumsBuilder;
 use crate::part::descriptor::FileEntry;
 use crate::part::file_path;
 use crate::part::format::ByteSink;
@@ -30,6 +31,7 @@ pub struct Upload<'a> {
     large: Option<WriteMultipart>,
     bytes: u64,
     crc32c: u32,
+    blocks: BlockChecksumsBuilder,
     /// Counts bytes for others to see.
     progress: Arc<AtomicU64>,
 }
@@ -44,8 +46,8 @@ impl<'a> Upload<'a> {
         progress: Arc<AtomicU64>,
     ) -> Upload<'a> {
         let (small, large) = (Vec::new(), None);
-        let file = file.to_owned();
-        Upload { volume, table, part, file, small, large, bytes: 0, crc32c: 0, progress }
+        let (file, blocks) = (file.to_owned(), BlockChecksumsBuilder::default());
+        Upload { volume, table, part, file, small, large, bytes: 0, crc32c: 0, blocks, progress }
     }
 
     /// Bytes so far, with their checksum.
@@ -55,7 +57,7 @@ impl<'a> Upload<'a> {
 
     /// The file is complete: makes it durable.
     pub async fn finish(self) -> Result<FileEntry> {
-        let Upload { volume, table, part, file, small, large, bytes, crc32c, .. } = self;
+        let Upload { volume, table, part, file, small, large, bytes, crc32c, blocks, .. } = self;
         match large {
             None => put(volume, table, part, &file, Bytes::from(small)).await?,
             Some(large) => {
@@ -63,7 +65,7 @@ impl<'a> Upload<'a> {
                 finished.map_err(|error| named(error, volume, part, &file))?;
             }
         }
-        Ok(FileEntry { name: file, bytes, crc32c })
+        Ok(FileEntry { name: file, bytes, crc32c, blocks: Some(blocks.finish()) })
     }
 
     async fn store(&mut self, bytes: &[u8]) -> object_store::Result<()> {
@@ -89,6 +91,7 @@ impl ByteSink for Upload<'_> {
     async fn write(&mut self, bytes: &[u8]) -> Result<()> {
         self.bytes += bytes.len() as u64;
         self.crc32c = crc32c::crc32c_append(self.crc32c, bytes);
+        self.blocks.push(bytes);
         self.progress.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         let stored = self.store(bytes).await;
         stored.map_err(|error| named(error, self.volume, self.part, &self.file))

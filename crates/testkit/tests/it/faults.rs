@@ -10,6 +10,8 @@ use granary_testkit::load::{self, Load};
 use granary_testkit::{Mode, SqlClient, SqlError, TestCluster, TestResult, bulk};
 use tonic::Code;
 
+use super::wait_for;
+
 const WHILE: Duration = Duration::from_secs(2);
 /// Rounds of 1, 2, 3... seconds: 45 s together.
 const RECOVERY_ROUNDS: u64 = 9;
@@ -200,16 +202,4 @@ async fn a_worker_killed_in_a_result_cuts_no_rows_silently() -> TestResult {
     cluster.cluster.workers[1].wait_ready().await?;
     let all = (RESULT_BATCHES * load::BATCH_ROWS).to_string();
     wait_for(&mut cluster.client(1).await?, "SELECT count(*) FROM events", &all).await
-}
-
-async fn wait_for(client: &mut SqlClient, sql: &str, want: &str) -> TestResult {
-    let mut got = String::new();
-    for _ in 0..200 {
-        got = client.value(sql).await?;
-        if got == want {
-            return Ok(());
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    Err(format!("{sql}: {got} instead of {want}").into())
 }

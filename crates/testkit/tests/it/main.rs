@@ -7,11 +7,31 @@ mod bad_starts;
 mod deploy;
 mod engines;
 mod faults;
+mod full_disk;
 mod house_rules;
 mod indexes;
+mod integrity;
 mod refreshes;
 mod replication;
+mod soak;
 mod sql;
 mod tiers;
 mod tpch;
 mod writers;
+
+use std::time::Duration;
+
+use granary_testkit::{SqlClient, TestResult};
+
+/// Asks again until the only cell is `want`.
+async fn wait_for(client: &mut SqlClient, sql: &str, want: &str) -> TestResult {
+    let mut got = String::new();
+    for _ in 0..200 {
+        got = client.value(sql).await?;
+        if got == want {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    Err(format!("{sql}: {got} instead of {want}").into())
+}

@@ -228,7 +228,9 @@ impl Merges {
         let snapshot = self.committer.catalog.snapshot();
         let now_ms = self.committer.clock.monotonic_ms();
         let limits = self.limits();
-        let busy = self.book.busy();
+        let mut busy = self.book.busy();
+        // They would fail again and again, and keep the rest of their lanes from being merged.
+        busy.extend(snapshot.damaged_on(self.worker));
         let look = Look {
             worker: self.worker,
             busy: &busy,

@@ -20,7 +20,7 @@ use granary_storage::{
 };
 
 use super::job::{CarryOver, Job, Made, Merger};
-use crate::part_ids::LeasedPartIds;
+use crate::part_ids::{Hold, LeasedPartIds};
 use crate::replicate::Shipper;
 
 /// Bytes in memory that a merge reads between two looks at what else runs.
@@ -48,6 +48,7 @@ impl StoredParts {
         &self,
         job: &Job,
         volume: Arc<Volume>,
+        hold: Hold,
         progress: &Arc<MergeProgress>,
     ) -> Result<Made> {
         let [input] = job.inputs.as_slice() else {
@@ -61,7 +62,8 @@ impl StoredParts {
             part.ok_or_else(|| Error::internal("a moved part was lost while it was copied"))?;
         let (store, ids) = (Arc::clone(&self.store), Arc::clone(&self.ids));
         let shipper = Arc::clone(&self.shipper);
-        let rows = SameRows { store, volume, ids, part: new_ref(&job.table, &part), shipper };
+        let new = new_ref(&job.table, &part);
+        let rows = SameRows { store, volume, ids, part: new, shipper, _hold: hold };
         let deletions = rows.carry(&job.inputs, job.version).await?;
         Ok(Made { part: Some(part), deletions, rows: Box::new(rows) })
     }
@@ -92,8 +94,9 @@ impl Merger for StoredParts {
             return Ok(Made { part: None, deletions: None, rows: Box::new(NothingLeft) });
         }
         let volume = self.volume(job)?;
+        let hold = self.ids.hold();
         if job.target.is_some() {
-            return self.moved(job, volume, progress).await;
+            return self.moved(job, volume, hold, progress).await;
         }
         let spec = MergeSpec {
             schema: Arc::new(PartSchema::of(&job.table)),
@@ -116,7 +119,7 @@ impl Merger for StoredParts {
         let merged = part.clone();
         let (store, ids) = (Arc::clone(&self.store), Arc::clone(&self.ids));
         let (shipper, job) = (Arc::clone(&self.shipper), job.clone());
-        let rows = Carried { store, volume, ids, rows, merged, job, shipper };
+        let rows = Carried { store, volume, ids, rows, merged, job, shipper, _hold: hold };
         Ok(Made { part, deletions: None, rows: Box::new(rows) })
     }
 
@@ -173,6 +176,8 @@ struct SameRows {
     ids: Arc<LeasedPartIds>,
     part: PartRef,
     shipper: Arc<Shipper>,
+    /// Until the move is committed or given up.
+    _hold: Hold,
 }
 
 #[async_trait]
@@ -216,6 +221,8 @@ struct Carried {
     merged: Option<NewPart>,
     job: Job,
     shipper: Arc<Shipper>,
+    /// Until the merge is committed or given up.
+    _hold: Hold,
 }
 
 #[async_trait]

@@ -5,6 +5,7 @@
 //! IPv6 addresses as text, dates and times as extension types with their unit and zone. Dictionaries
 //! are chosen by the writer for each column from its values and never reach Arrow.
 
+mod checked;
 mod expression;
 mod literal;
 mod read;
@@ -35,6 +36,9 @@ fn stored_name(column: ColumnId) -> String {
 
 /// An error while reading stored bytes: damage, unless the volume is what failed.
 fn read_error(error: VortexError) -> Error {
+    if let Some(damage) = damage_of(&error) {
+        return damage;
+    }
     let kind = match io_kind(&error) {
         None => ErrorKind::Corruption,
         Some(std::io::ErrorKind::UnexpectedEof | std::io::ErrorKind::InvalidData) => {
@@ -53,6 +57,19 @@ fn write_error(error: VortexError) -> Error {
 /// The message without the backtrace that may follow it.
 fn first_line(error: &VortexError) -> String {
     error.to_string().lines().next().unwrap_or_default().to_owned()
+}
+
+/// What a check of the bytes found, out of the library's error.
+fn damage_of(error: &VortexError) -> Option<Error> {
+    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(current) = source {
+        let inner = current.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        if let Some(damage) = inner.and_then(|inner| inner.downcast_ref::<Error>()) {
+            return Some(damage.clone());
+        }
+        source = current.source();
+    }
+    None
 }
 
 fn io_kind(error: &VortexError) -> Option<std::io::ErrorKind> {

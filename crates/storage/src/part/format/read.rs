@@ -23,10 +23,12 @@ use vortex::io::std_file::FileReadAt;
 use vortex::layout::scan::scan_builder::ScanBuilder;
 use vortex::scan::selection::Selection;
 
+use super::checked::CheckedReadAt;
 use super::expression::{predicate, projection};
 use super::{SESSION, read_error};
 use crate::deletions::Deletions;
 use crate::filter::Filter;
+use crate::part::descriptor::FileEntry;
 use crate::schema::PartSchema;
 
 /// Blocks of rows that one scan decodes ahead of its consumer, so that their reads overlap.
@@ -58,23 +60,29 @@ pub struct DataScan {
 }
 
 impl DataFile {
-    /// Opens a file of `length` bytes on this machine.
-    pub async fn open_file(path: &FilePath, length: u64) -> Result<DataFile> {
+    /// Opens a file on this machine, whose length is that of `entry`.
+    pub async fn open_file(path: &FilePath, entry: &FileEntry) -> Result<DataFile> {
         let reader = FileReadAt::open(path, SESSION.handle()).map_err(read_error)?;
-        Self::open(Arc::new(reader), length).await
+        Self::open(Arc::new(reader), entry).await
     }
 
-    /// Opens an object of `length` bytes.
+    /// Opens an object, whose length is that of `entry`.
     pub async fn open_object(
         store: Arc<dyn ObjectStore>,
         path: Path,
-        length: u64,
+        entry: &FileEntry,
     ) -> Result<DataFile> {
         let reader = ObjectStoreReadAt::new(store, path, SESSION.handle());
-        Self::open(Arc::new(reader), length).await
+        Self::open(Arc::new(reader), entry).await
     }
 
-    async fn open(reader: Arc<dyn VortexReadAt>, length: u64) -> Result<DataFile> {
+    async fn open(reader: Arc<dyn VortexReadAt>, entry: &FileEntry) -> Result<DataFile> {
+        let length = entry.bytes;
+        let reader: Arc<dyn VortexReadAt> = match &entry.blocks {
+            Some(blocks) => Arc::new(CheckedReadAt::new(reader, length, blocks.clone())),
+            // Written before there were such checksums.
+            None => reader,
+        };
         let opened = SESSION
             .open_options()
             .with_file_size(length)

@@ -1,0 +1,34 @@
+//! Copies of parts that were found damaged, or whole again.
+
+use granary_common::Result;
+
+use super::Draft;
+use crate::command::Outcome;
+use crate::model::{CopyId, Damage};
+use crate::row::{Row, RowKey};
+
+/// Notes that a copy is damaged, or with no reason that it is whole. A copy that the catalog does
+/// not know has left it meanwhile; nothing is noted then.
+pub(super) fn mark(draft: &mut Draft, copy: CopyId, reason: Option<&str>) -> Result<Outcome> {
+    let known = draft.next.damage.get(&copy);
+    match reason {
+        None if known.is_some() => draft.delete(RowKey::Damage(copy)),
+        Some(reason)
+            if known.is_none_or(|row| row.reason != reason) && draft.next.has_copy(&copy) =>
+        {
+            let found_ms = known.map_or(draft.time_ms, |row| row.found_ms);
+            draft.put(Row::Damage(Damage { copy, reason: reason.to_owned(), found_ms }));
+        }
+        _ => {}
+    }
+    Ok(Outcome::Done)
+}
+
+/// Forgets the damage of copies that no part has any more.
+pub(super) fn forget_departed(draft: &mut Draft) {
+    let departed: Vec<CopyId> =
+        draft.next.damage.keys().filter(|copy| !draft.next.has_copy(copy)).copied().collect();
+    for copy in departed {
+        draft.delete(RowKey::Damage(copy));
+    }
+}

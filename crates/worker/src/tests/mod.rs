@@ -1,0 +1,6 @@
+//! A worker whose disk fails, tears and loses what was not synced, at every single step.
+
+mod bench;
+mod faults;
+mod faulty_disk;
+mod faulty_store;
