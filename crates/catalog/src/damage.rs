@@ -31,15 +31,29 @@ impl Snapshot {
         part.copies().iter().filter_map(|copy| self.damage.get(copy)).collect()
     }
 
+    /// Whether the copy of `part` on `worker` is damaged.
+    pub fn is_damaged(&self, part: &Part, worker: WorkerId) -> bool {
+        let (table, owner) = part.file_owner();
+        let copy = CopyId { table, part: owner, worker: Some(worker) };
+        self.damage.contains_key(&copy)
+    }
+
+    /// Whether a worker besides `worker` has a copy of `part` that is not damaged.
+    pub fn is_whole_elsewhere(&self, part: &Part, worker: WorkerId) -> bool {
+        let PartLocation::Local { copies, .. } = &part.location else { return false };
+        copies.iter().any(|copy| *copy != worker && !self.is_damaged(part, *copy))
+    }
+
     /// Where `part` is read: the copies that are not damaged, or all of them when each is.
     pub fn readable_location(&self, part: &Part) -> PartLocation {
-        let damage = self.damage_of(part);
         let PartLocation::Local { copies, disk } = &part.location else {
             return part.location.clone();
         };
-        let damaged = |worker: &WorkerId| damage.iter().any(|row| row.copy.worker == Some(*worker));
+        if self.damage.is_empty() {
+            return part.location.clone();
+        }
         let whole: Vec<WorkerId> =
-            copies.iter().copied().filter(|worker| !damaged(worker)).collect();
+            copies.iter().copied().filter(|worker| !self.is_damaged(part, *worker)).collect();
         match whole.is_empty() {
             true => part.location.clone(),
             false => PartLocation::Local { copies: whole, disk: disk.clone() },
@@ -60,7 +74,16 @@ impl Snapshot {
 
     /// Whether some part of the catalog has its files in `copy`.
     pub(crate) fn has_copy(&self, copy: &CopyId) -> bool {
-        let is_of = |part: &Arc<Part>| part.copies().contains(copy);
+        self.any_part_of(copy, |part| part.copies().contains(copy))
+    }
+
+    /// Whether some part has the files that `copy` is one of, wherever its copies are.
+    pub(crate) fn has_files_of(&self, copy: &CopyId) -> bool {
+        self.any_part_of(copy, |part| part.file_owner() == (copy.table, copy.part))
+    }
+
+    fn any_part_of(&self, copy: &CopyId, is_of: impl Fn(&Part) -> bool) -> bool {
+        let is_of = |part: &Arc<Part>| is_of(part);
         let own = self.tables.get(&copy.table).and_then(|state| state.parts.get(&copy.part));
         if own.is_some_and(is_of) {
             return true;

@@ -143,3 +143,35 @@ fn deletions_in_files_are_committed_under_a_lease_only() {
     bench.inserted(commit(&bench, "deletions-500"));
     assert_eq!(part(&bench, table, 1).deletions.len(), 1);
 }
+
+#[test]
+fn a_damaged_copy_is_given_up_for_a_whole_one_only() {
+    let mut bench = Bench::with_workers(2);
+    let table = bench.table("t", 1);
+    bench.inserted(bench.commit(table, "a", &[1]));
+    let copies = |bench: &Bench| part(bench, table, 1).copies();
+    let [first, second] = copies(&bench)[..] else { panic!("not two copies") };
+    let change = |copy: CopyId, change| {
+        let known = KnownPart { part: PartId(1), deletions: None };
+        let worker = copy.worker.unwrap_or(WorkerId(0));
+        CommandBody::ChangeCopies(CopiesChange { table, worker, change, parts: vec![known] })
+    };
+    bench.done(mark(first, Some("cut")));
+    bench.done(mark(second, Some("missing")));
+    bench.done(change(first, CopyChange::Lost));
+    bench.done(change(second, CopyChange::Lost));
+    assert_eq!(copies(&bench), [first, second], "rows may be saved from either");
+
+    bench.done(mark(second, None));
+    bench.done(change(second, CopyChange::Lost));
+    assert_eq!(copies(&bench), [first, second], "the only whole one");
+    bench.done(change(first, CopyChange::Lost));
+    assert_eq!(copies(&bench), [second]);
+    // Its files are still there, for a query of before to ask for.
+    bench.done(CommandBody::AdvanceHorizon { horizon: bench.state.version });
+    assert!(bench.state.damage.contains_key(&first));
+    assert_eq!(reasons(&bench, table, 1), []);
+    bench.done(change(first, CopyChange::Added));
+    assert_eq!(copies(&bench), [second, first]);
+    assert!(bench.state.damage.is_empty());
+}

@@ -5,8 +5,8 @@
 //!   synced and renamed into place ─► the descriptor last
 //! ```
 //!
-//! A file that is there in its full length was copied or written before: files appear only complete,
-//! and they never change.
+//! A file that is there was copied or written before, whole, and never changes. It is read all the
+//! same: a copy is fetched anew where the disk has lost bytes of the one that was there.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ use crate::merge::Throttle;
 use crate::part::descriptor::{Descriptor, FileEntry};
 use crate::part::format::ByteSink;
 use crate::part::{DESCRIPTOR_FILE, file_path};
-use crate::read::read_file;
+use crate::read::{check_file, read_file};
 use crate::volume::{Volume, store_error};
 use crate::write::{Upload, put};
 
@@ -113,8 +113,8 @@ pub async fn file_bytes(
     Ok(pieces.boxed())
 }
 
-/// Copies a part from `source` to `volume`; what is there already is left as it is. Everything is
-/// synced when it returns.
+/// Copies a part from `source` to `volume`; files that are there already are read, and left as they
+/// are when every byte is as it was written. Everything is synced when it returns.
 ///
 /// Kinds: `Corruption` for bytes that are not those that were written, `ResourceExhausted` for a full
 /// disk, and those of the source.
@@ -180,10 +180,7 @@ async fn copy_file(
     source: &dyn FileSource,
     throttle: &dyn Throttle,
 ) -> Result<()> {
-    let path = volume.path(&file_path(table, part, &entry.name));
-    if let Ok(object) = volume.store.head(&path).await
-        && object.size == entry.bytes
-    {
+    if check_file(volume, (table, part), entry).await.is_ok() {
         return Ok(());
     }
     let mut upload = Upload::new(volume, table, part, &entry.name, Arc::default());
@@ -211,7 +208,14 @@ async fn copy_file(
             entry.name, entry.bytes, entry.crc32c
         )));
     }
-    upload.finish().await.map(drop)
+    let copied = upload.finish().await?;
+    match entry.blocks.as_ref().is_none_or(|_| entry.blocks == copied.blocks) {
+        true => Ok(()),
+        false => Err(Error::corruption(format!(
+            "file {} came whole, with other checksums of its blocks",
+            entry.name
+        ))),
+    }
 }
 
 /// Whether another attempt, perhaps elsewhere, may bring the rest. What fails here would fail again.

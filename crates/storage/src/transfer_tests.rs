@@ -86,6 +86,16 @@ async fn a_copy_reads_like_its_original_however_often_its_transfer_breaks() {
     let again = Faulty::new(&from, wanted.files);
     copy_part(&to, &wanted, &again, &Unthrottled).await.unwrap();
     assert!(again.reads.lock().unwrap().is_empty());
+    // Unless its bytes are not what was written: the whole file comes anew, and no other.
+    let data = temporary.path().join(format!("parts/{}/{}/{DATA_FILE}", schema.table, part.id));
+    let mut bytes = std::fs::read(&data).unwrap();
+    bytes[1_000] ^= 1;
+    std::fs::write(&data, bytes).unwrap();
+    assert!(store(&to).check(&reference).await.is_err());
+    let mending = Faulty::new(&from, wanted.files);
+    copy_part(&to, &wanted, &mending, &Unthrottled).await.unwrap();
+    assert_eq!(mending.reads.lock().unwrap().as_slice(), [(DATA_FILE.to_owned(), 0)]);
+    store(&to).check(&reference).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

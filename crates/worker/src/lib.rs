@@ -5,11 +5,12 @@
 //!   WriteBlock ─► sort, split, sync ─► NewPart ─► (the coordinator commits)
 //!   fragments  ─► PartScanExec over the PartStore ─► Arrow streams
 //!   ScanPart   ─► one part, filtered, for whoever does not hold it
-//!   CheckPart  ─► every byte of a part's files; damage ─► MarkDamage
+//!   CheckPart  ─► every byte of a part's files; damage ─► MarkDamage ─► mended from a peer
 //!   snapshot, OPTIMIZE ─► merges of the buckets that it leads ─► MergeParts
 //!   copies of parts go to, and come from, the other replicas of its buckets
 //! ```
 
+mod background;
 mod data_folder;
 mod heartbeat;
 mod join;

@@ -85,6 +85,11 @@ impl LocalWorker {
         }
     }
 
+    /// Whose work it is.
+    pub fn worker(&self) -> WorkerId {
+        self.worker
+    }
+
     /// The runtime filters that came here.
     pub fn filters(&self) -> &FilterHub {
         &self.filters

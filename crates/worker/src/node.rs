@@ -25,16 +25,15 @@ use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use url::Url;
 
+use crate::background::{Background, Copies, Parts};
 use crate::data_folder::DataFolder;
 use crate::heartbeat::Lease;
 use crate::join::{Joined, join};
 use crate::local::{Copying, LocalWorker};
 use crate::merge::{MergeSettings, Merges, StoredParts};
 use crate::part_ids::LeasedPartIds;
-use crate::quarantine::{Found, Quarantine};
-use crate::replicate::{Arrivals, CatchUp, Pace, Receiver, Shipper};
+use crate::quarantine::Quarantine;
 use crate::server::{ClusterCheck, WorkerService};
-use crate::sweep::Sweeper;
 use crate::volumes::open_store;
 
 /// How often a draining worker looks whether it is idle.
@@ -90,19 +89,6 @@ pub struct WorkerNode {
     _folder: DataFolder,
 }
 
-/// What stands on the worker's volumes.
-struct Parts {
-    local: Arc<LocalWorker>,
-    ids: Arc<LeasedPartIds>,
-    store: Arc<PartStore>,
-    directory: Arc<dyn WorkerDirectory>,
-    active: ActiveWork,
-    sweeper: Sweeper,
-    merges: Arc<Merges>,
-    catch_up: CatchUp,
-    damage: Found,
-}
-
 impl Parts {
     fn open(
         config: &WorkerConfig,
@@ -111,7 +97,7 @@ impl Parts {
         clock: &Arc<dyn Clock>,
         functions: &dyn FunctionSet,
         joined: &Joined,
-    ) -> Result<Parts> {
+    ) -> Result<(Parts, Background)> {
         let (quarantine, damage) = Quarantine::new(joined.id, Arc::clone(catalog));
         let store = open_store(config, folder, joined.id)?.with_damage_watch(quarantine.clone());
         let store = Arc::new(store);
@@ -119,21 +105,12 @@ impl Parts {
         let ids = Arc::new(ids);
         let active = ActiveWork::default();
         let evaluator: Arc<dyn RowEvaluator> = Arc::new(RowExpressions::new(functions));
-        let peers: Arc<dyn WorkerDirectory> =
-            Arc::new(CatalogDirectory::new(Arc::clone(catalog), BTreeMap::new()));
-        let shipper = Shipper::new(joined.id, Arc::clone(&peers), Arc::clone(clock));
-        let shipper = Arc::new(shipper);
-        let arrivals = Arc::<Arrivals>::default();
-        let receiver = Arc::new(Receiver {
-            store: Arc::clone(&store),
-            workers: peers,
-            arrivals: Arc::clone(&arrivals),
-        });
+        let copies = Copies::of(joined.id, catalog, clock, &store);
         let merger = StoredParts {
             store: Arc::clone(&store),
             ids: Arc::clone(&ids),
             states: functions.states(),
-            shipper: Arc::clone(&shipper),
+            shipper: Arc::clone(&copies.shipper),
             evaluator: Arc::clone(&evaluator),
             clock: Arc::clone(clock),
         };
@@ -145,34 +122,25 @@ impl Parts {
             Arc::new(merger),
             active.clone(),
         ));
+        let copying = Copying {
+            shipper: Arc::clone(&copies.shipper),
+            receiver: Arc::clone(&copies.receiver),
+        };
         let local = Arc::new(LocalWorker::new(
             Arc::clone(&store),
             Arc::clone(&ids),
             active.clone(),
             Arc::clone(&merges),
-            Copying { shipper, receiver: Arc::clone(&receiver) },
+            copying,
             evaluator,
             quarantine,
         ));
         let itself: BTreeMap<WorkerId, Arc<dyn WorkerApi>> =
             BTreeMap::from([(joined.id, Arc::clone(&local) as Arc<dyn WorkerApi>)]);
         let directory = Arc::new(CatalogDirectory::new(Arc::clone(catalog), itself));
-        let sweeper = Sweeper::new(
-            Arc::clone(catalog),
-            Arc::clone(&ids),
-            joined.id,
-            store.volumes().own().map(Arc::clone).collect(),
-            merges.replaced(),
-            arrivals,
-        );
-        let catch_up = CatchUp {
-            worker: joined.id,
-            catalog: Arc::clone(catalog),
-            clock: Arc::clone(clock),
-            receiver,
-            pace: Pace::new(Arc::clone(clock), config.copy_bytes_per_s),
-        };
-        Ok(Parts { local, ids, store, directory, active, sweeper, merges, catch_up, damage })
+        let parts = Parts { local, ids, store, directory, active, merges };
+        let background = Background::of(config, catalog, clock, &parts, copies, damage);
+        Ok((parts, background))
     }
 }
 
@@ -200,15 +168,15 @@ impl WorkerNode {
             .map_err(|error| Error::internal(format!("a listener has no address: {error}")))?;
         let address = format!("{}:{}", config.advertise_host, listen.port());
         let joined = join(&config, &folder, &address, &*catalog, &*clock, &*random).await?;
-        let parts = Parts::open(&config, &folder, &catalog, &clock, &*functions, &joined)?;
+        let (parts, background) =
+            Parts::open(&config, &folder, &catalog, &clock, &*functions, &joined)?;
         let Joined { cluster, id, incarnation, registration } = joined;
         let memory = Arc::new(NodeMemory::new(&MemoryLimits {
             node_bytes_max: config.memory_bytes_max,
             spill_dir: folder.spill(),
             spill_bytes_max: config.spill_bytes_max,
         })?);
-        let Parts { local, ids, store, directory, active, sweeper, merges, catch_up, damage } =
-            parts;
+        let Parts { local, ids, store, directory, active, merges } = parts;
         let host = FragmentHost {
             functions,
             access: Arc::new(PartAccess {
@@ -231,10 +199,8 @@ impl WorkerNode {
             registration,
         };
         lease.keep(heartbeats.clone())?;
-        tasks.spawn(sweeper.run(Arc::clone(&clock), config.sweep_interval));
         tasks.spawn(merges.run(tasks.clone()));
-        tasks.spawn(catch_up.run(local.leaving()));
-        tasks.spawn(damage.run(Arc::clone(&clock)));
+        background.spawn(&tasks, &clock, config.sweep_interval, &local.leaving());
         tracing::info!(worker = %id, incarnation, %listen, "the worker serves");
         Ok(WorkerNode {
             id,

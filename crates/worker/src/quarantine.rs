@@ -4,12 +4,13 @@
 //!   a read meets damage ─► what the query fails with
 //!                      └─► Found ─► MarkDamage ─► not merged, read only where nothing else is left
 //!   CheckPart ─► MarkDamage, or the note is taken back
+//!   what is noted ─► mended by `heal`, while somebody has a whole copy
 //! ```
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use granary_catalog::{Catalog, CommandBody, CopyId, Part, PartLocation, Snapshot};
+use granary_catalog::{Catalog, CommandBody, CopyId, Snapshot};
 use granary_common::{Clock, Error, PartId, Result, TableId, WorkerId};
 use granary_storage::{DamageWatch, MetPart};
 use tokio::sync::mpsc;
@@ -83,7 +84,7 @@ impl DamageWatch for Quarantine {
             return false;
         }
         let row = snapshot.tables.get(&part.table).and_then(|state| state.parts.get(&part.part));
-        row.is_some_and(|row| is_whole_elsewhere(&snapshot, self.worker, row))
+        row.is_some_and(|row| snapshot.is_whole_elsewhere(row, self.worker))
     }
 }
 
@@ -106,7 +107,7 @@ fn complaint(snapshot: &Snapshot, worker: WorkerId, met: &MetPart, error: &Error
     let of = |table: &TableId, part: &PartId| snapshot.tables.get(table)?.parts.get(part).cloned();
     let row = of(&met.table, part);
     let what = format!("part {part} of table {table} on worker {worker} is damaged: {error}");
-    if row.as_ref().is_some_and(|row| is_whole_elsewhere(snapshot, worker, row)) {
+    if row.as_ref().is_some_and(|row| snapshot.is_whole_elsewhere(row, worker)) {
         return Error::unavailable(format!("{what}; run it again: another copy is read then"));
     }
     let partition = row.map_or(String::new(), |row| format!(" (partition {})", row.partition));
@@ -115,13 +116,6 @@ fn complaint(snapshot: &Snapshot, worker: WorkerId, met: &MetPart, error: &Error
          data folder and run CHECK TABLE {table}, or give the rows up by dropping their \
          partition{partition}; system.parts shows all damaged parts in its column damage"
     ))
-}
-
-fn is_whole_elsewhere(snapshot: &Snapshot, worker: WorkerId, part: &Part) -> bool {
-    let PartLocation::Local { copies, .. } = &part.location else { return false };
-    let damage = snapshot.damage_of(part);
-    let is_damaged = |copy: &WorkerId| damage.iter().any(|row| row.copy.worker == Some(*copy));
-    copies.iter().any(|copy| *copy != worker && !is_damaged(copy))
 }
 
 /// `database.table`, or the table's id when it is gone.

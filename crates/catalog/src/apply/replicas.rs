@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use granary_common::{BucketIndex, Epoch, Error, Result, TableId, WorkerId};
 
-use super::{Draft, table};
+use super::{Draft, damage, table};
 use crate::command::{BucketPlacement, CopiesChange, CopyChange, KnownPart, NewPart, Outcome};
 use crate::model::{Bucket, DeletionContent, Part, PartLocation, StagedInsert};
 use crate::replication::{holds, holds_all, min_copies};
@@ -75,6 +75,9 @@ pub(super) fn change_copies(draft: &mut Draft, change: &CopiesChange) -> Result<
             Some(part) => {
                 if let Some(part) = changed(draft, change, known, part)? {
                     keep_in_sync(draft, &part)?;
+                    if change.change == CopyChange::Added {
+                        damage::forget(draft, &part, change.worker);
+                    }
                     draft.put(Row::Part(part));
                 }
             }
@@ -119,24 +122,29 @@ fn changed(
     known: &KnownPart,
     mut part: Part,
 ) -> Result<Option<Part>> {
-    let PartLocation::Local { copies, .. } = &mut part.location else { return Ok(None) };
+    let PartLocation::Local { copies, .. } = &part.location else { return Ok(None) };
     let has = copies.contains(&change.worker);
+    let is_elsewhere = draft.next.is_whole_elsewhere(&part, change.worker);
+    let is_whole =
+        |worker: &WorkerId| copies.contains(worker) && !draft.next.is_damaged(&part, *worker);
     let fits = match change.change {
         CopyChange::Added => {
             // With another vector, a file may be missing.
             let newest = part.deletions.last().map(|vector| vector.since);
             !has && newest == known.deletions
         }
-        CopyChange::Lost => has && copies.len() > 1,
+        // Of two damaged copies, each may be the one from which rows can be saved.
+        CopyChange::Lost => has && is_elsewhere,
         CopyChange::Spare => {
             let replicas = &bucket(draft, part.table, part.bucket)?.replicas;
             let is_replica = replicas.contains(&change.worker);
-            has && !is_replica && replicas.iter().all(|worker| copies.contains(worker))
+            has && !is_replica && replicas.iter().all(is_whole)
         }
     };
     if !fits {
         return Ok(None);
     }
+    let PartLocation::Local { copies, .. } = &mut part.location else { return Ok(None) };
     match change.change {
         CopyChange::Added => copies.push(change.worker),
         CopyChange::Lost | CopyChange::Spare => copies.retain(|worker| *worker != change.worker),

@@ -298,11 +298,12 @@ pub(super) fn parts(view: &View) -> Columns {
         .optional_texts("damage", rows.iter().map(|(_, _, part)| damage_text(view, part)))
 }
 
-/// Copies of a part; `live`: on workers that are alive.
+/// Copies of a part; `live`: on workers that are alive, and not damaged.
 fn copies(view: &View, part: &Part, live: bool) -> u64 {
     let is_alive = |worker: &&WorkerId| {
         let row = view.snapshot.workers.get(*worker);
         row.is_some_and(|row| row.state == WorkerState::Alive)
+            && !view.snapshot.is_damaged(part, **worker)
     };
     match &part.location {
         PartLocation::Local { copies, .. } if live => copies.iter().filter(is_alive).count() as u64,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use granary_catalog::DeletionContent;
-use granary_common::{Error, Result};
+use granary_common::{Error, PartId, Result, TableId};
 use object_store::ObjectStoreExt;
 
 use super::PartRef;
@@ -31,14 +31,19 @@ pub(super) async fn check_part(volume: &Arc<Volume>, part: &PartRef) -> Result<(
 /// Reads every file that a descriptor names.
 pub(super) async fn check_files(volume: &Volume, descriptor: &Descriptor) -> Result<()> {
     for file in &descriptor.files {
-        check_file(volume, descriptor, file).await?;
+        check_file(volume, (descriptor.schema.table, descriptor.part), file).await?;
     }
     Ok(())
 }
 
-async fn check_file(volume: &Volume, descriptor: &Descriptor, file: &FileEntry) -> Result<()> {
+/// Reads a file of the part that files are named by, and compares every byte of it.
+pub async fn check_file(
+    volume: &Volume,
+    (table, part): (TableId, PartId),
+    file: &FileEntry,
+) -> Result<()> {
     let name = &file.name;
-    let path = volume.path(&file_path(descriptor.schema.table, descriptor.part, name));
+    let path = volume.path(&file_path(table, part, name));
     let mut crc32c = 0;
     let mut start = 0;
     while start < file.bytes {
@@ -98,7 +103,7 @@ async fn check_deletions(volume: &Volume, part: &PartRef, content: &DeletionCont
 /// A vector that is in a file of the part `(table, part)`.
 pub(super) async fn read_deletions(
     volume: &Volume,
-    (table, part): (granary_common::TableId, granary_common::PartId),
+    (table, part): (TableId, PartId),
     name: &str,
     bytes: u64,
     crc32c: u32,

@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 use crate::filter::Filter;
 use crate::skip::SkipHint;
 
+pub(crate) use check::check_file;
 pub(crate) use constant::repeated;
 pub use damage::{DamageWatch, MetPart};
 pub use open_part::OpenPart;

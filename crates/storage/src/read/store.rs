@@ -251,6 +251,11 @@ impl PartStore {
         self.open.invalidate(&part).await;
     }
 
+    /// Whether files that are named by `part` are open.
+    pub fn is_open(&self, part: PartId) -> bool {
+        self.open.contains_key(&part)
+    }
+
     /// Forgets also the other files of that part: its files were replaced.
     pub async fn reopen(&self, part: PartId) {
         self.forget(part).await;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures::stream::{self, StreamExt};
 use granary_catalog::{Catalog, CommandBody, CopiesChange, CopyChange, KnownPart};
 use granary_common::{Clock, ErrorKind, Result, TableId, WorkerId};
+use granary_storage::PartRef;
 use tokio_util::sync::CancellationToken;
 
 use super::plan::{Wanted, plan};
@@ -103,7 +104,29 @@ impl CatchUp {
             Ok(arriving) => Some((wanted, arriving)),
             Err(error) => {
                 tracing::warn!(part = %wanted.known.part, %error, "a copy could not be fetched");
+                if error.kind() == ErrorKind::Corruption {
+                    self.suspect(wanted).await;
+                }
                 None
+            }
+        }
+    }
+
+    /// Has the sources of bytes that were not what was written check their copies: those that are
+    /// damaged are sources no more.
+    async fn suspect(&self, wanted: &Wanted) {
+        let snapshot = self.catalog.snapshot();
+        let state = snapshot.tables.get(&wanted.table);
+        // Of a long insert that is under way, none is committed; it is written anew.
+        let Some(part) = state.and_then(|state| state.parts.get(&wanted.known.part)) else {
+            return;
+        };
+        let part = PartRef::at(part, snapshot.version);
+        for source in &wanted.sources {
+            let checking =
+                async { self.receiver.workers.api(*source)?.check_part(part.clone()).await };
+            if let Err(error) = checking.await {
+                tracing::warn!(part = %part.id, %source, %error, "a source was not looked at");
             }
         }
     }

@@ -3,6 +3,7 @@
 //! ```text
 //!   a part is written ─ Shipper ─► copy_parts of the other replicas ─► Receiver ─► read_file here
 //!   the catalog says that copies are missing ─ plan ─► Receiver ─► ChangeCopies, PlaceBucket
+//!   a copy is damaged ─ heal ─► given up, once a peer's copy has passed its check
 //!   a sweep ─ Arrivals ─► never takes what is just coming in
 //! ```
 
@@ -10,6 +11,7 @@ mod arrivals;
 mod catch_up;
 #[cfg(test)]
 mod chaos_tests;
+mod heal;
 mod pace;
 mod plan;
 mod receive;
@@ -17,6 +19,7 @@ mod ship;
 
 pub use arrivals::{Arrivals, Arriving};
 pub use catch_up::CatchUp;
+pub use heal::Healer;
 pub use pace::Pace;
 pub use receive::Receiver;
 pub use ship::Shipper;

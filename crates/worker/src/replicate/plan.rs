@@ -15,7 +15,7 @@ pub struct Wanted {
     pub table: TableId,
     pub known: KnownPart,
     pub copy: PartCopy,
-    /// Live workers that hold it.
+    /// Live workers that hold a whole copy.
     pub sources: Vec<WorkerId>,
     pub bytes: u64,
 }
@@ -54,12 +54,14 @@ fn plan_table(snapshot: &Snapshot, state: &TableState, worker: WorkerId, plan: &
         let PartLocation::Local { copies, .. } = &part.location else { continue };
         let Some(bucket) = state.buckets.get(&part.bucket) else { continue };
         let is_here = copies.contains(&worker);
+        let is_whole =
+            |replica: &WorkerId| copies.contains(replica) && !snapshot.is_damaged(part, *replica);
         if bucket.replicas.contains(&worker) {
             if !is_here {
                 lacking.insert(part.bucket);
                 plan.fetch.extend(wanted(snapshot, part, copies));
             }
-        } else if is_here && bucket.replicas.iter().all(|replica| copies.contains(replica)) {
+        } else if is_here && bucket.replicas.iter().all(is_whole) {
             plan.spare.entry(part.table).or_default().push(known(part));
         }
     }
@@ -80,8 +82,9 @@ fn known(part: &Part) -> KnownPart {
 }
 
 fn wanted(snapshot: &Snapshot, part: &Part, copies: &[WorkerId]) -> Option<Wanted> {
-    let sources: Vec<WorkerId> =
-        copies.iter().copied().filter(|copy| is_alive(snapshot, *copy)).collect();
+    let is_source =
+        |copy: &WorkerId| is_alive(snapshot, *copy) && !snapshot.is_damaged(part, *copy);
+    let sources: Vec<WorkerId> = copies.iter().copied().filter(is_source).collect();
     (!sources.is_empty()).then(|| Wanted {
         table: part.table,
         known: known(part),
@@ -93,4 +96,4 @@ fn wanted(snapshot: &Snapshot, part: &Part, copies: &[WorkerId]) -> Option<Wante
 
 #[cfg(test)]
 #[path = "plan_tests.rs"]
-mod tests;
+pub(super) mod tests;

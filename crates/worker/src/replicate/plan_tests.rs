@@ -1,18 +1,18 @@
 use granary_catalog::{
-    Bucket, Change, DeletionContent, DeletionVector, Distribution, EngineKind, PartitionValue, Row,
-    StagedInsert, Table, TableEngine, Worker,
+    Bucket, Change, CopyId, Damage, DeletionContent, DeletionVector, Distribution, EngineKind,
+    PartitionValue, Row, StagedInsert, Table, TableEngine, Worker,
 };
 use granary_common::{CatalogVersion, ColumnId, DatabaseId, Epoch, PartId};
 
 use super::*;
 
-const TABLE: TableId = TableId(1);
+pub const TABLE: TableId = TableId(1);
 
-fn ids(workers: &[u64]) -> Vec<WorkerId> {
+pub fn ids(workers: &[u64]) -> Vec<WorkerId> {
     workers.iter().copied().map(WorkerId).collect()
 }
 
-fn worker(id: u64, state: WorkerState) -> Row {
+pub fn worker(id: u64, state: WorkerState) -> Row {
     Row::Worker(Worker {
         id: WorkerId(id),
         identity: format!("w{id}"),
@@ -25,7 +25,7 @@ fn worker(id: u64, state: WorkerState) -> Row {
     })
 }
 
-fn table(dropped: Option<u64>) -> Row {
+pub fn table(dropped: Option<u64>) -> Row {
     Row::Table(Table {
         id: TABLE,
         database: DatabaseId(1),
@@ -52,7 +52,7 @@ fn table(dropped: Option<u64>) -> Row {
     })
 }
 
-fn bucket(replicas: &[u64], in_sync: &[u64]) -> Row {
+pub fn bucket(replicas: &[u64], in_sync: &[u64]) -> Row {
     Row::Bucket(Bucket {
         table: TABLE,
         index: BucketIndex(0),
@@ -65,7 +65,7 @@ fn bucket(replicas: &[u64], in_sync: &[u64]) -> Row {
     })
 }
 
-fn part(id: u64, bytes: u64, copies: &[u64]) -> Part {
+pub fn part(id: u64, bytes: u64, copies: &[u64]) -> Part {
     let order = (CatalogVersion(2), 0);
     Part {
         id: PartId(id),
@@ -87,7 +87,7 @@ fn part(id: u64, bytes: u64, copies: &[u64]) -> Part {
     }
 }
 
-fn snapshot(rows: Vec<Row>) -> Snapshot {
+pub fn snapshot(rows: Vec<Row>) -> Snapshot {
     use WorkerState::{Alive, Dead};
     let workers = [(1, Alive), (2, Alive), (3, Alive), (4, Dead)];
     let workers = workers.map(|(id, state)| worker(id, state));
@@ -150,6 +150,24 @@ fn a_spare_copy_is_given_up_when_every_replica_has_one() {
         assert_eq!(!found.spare.is_empty(), is_spare, "{copies:?}");
         assert!(found.fetch.is_empty() && found.join.is_empty());
     }
+}
+
+#[test]
+fn damaged_copies_are_no_copies_to_fetch_or_to_rely_on() {
+    let damage = |worker| {
+        let copy = CopyId { table: TABLE, part: PartId(10), worker: Some(WorkerId(worker)) };
+        Row::Damage(Damage { copy, reason: "cut".into(), found_ms: 1 })
+    };
+    let rows = |copies: &[u64], damaged: u64| {
+        let part = Row::Part(part(10, 1, copies));
+        vec![table(None), bucket(&[1, 2], &[1]), part, damage(damaged)]
+    };
+    let found = plan(&snapshot(rows(&[1, 3], 1)), WorkerId(2));
+    assert_eq!(found.fetch[0].sources, ids(&[3]));
+    assert!(plan(&snapshot(rows(&[1], 1)), WorkerId(2)).fetch.is_empty());
+    // Worker 3 keeps what a replica has in pieces only.
+    assert!(plan(&snapshot(rows(&[1, 2, 3], 2)), WorkerId(3)).spare.is_empty());
+    assert!(!plan(&snapshot(rows(&[1, 2, 3], 3)), WorkerId(3)).spare.is_empty());
 }
 
 #[test]

@@ -44,6 +44,10 @@ impl Receiver {
         };
         let volume = self.volume(wanted.disk.as_deref())?;
         copy_part(volume, wanted, &source, throttle).await?;
+        // What is open is of files that were damaged and have been replaced.
+        if self.store.is_open(wanted.files.1) {
+            self.store.reopen(wanted.files.1).await;
+        }
         Ok(arriving)
     }
 
