@@ -35,6 +35,8 @@ pub(super) const ROWS_MAX: u64 = 10_000;
 pub(super) const BYTES_MAX: u64 = 1 << 20;
 /// Bytes at which a group is written at once.
 const GROUP_BYTES_MAX: u64 = 64 << 20;
+/// A group may wait for so many times what its clients ask for, where commits take that long.
+const WAIT_TIMES_MAX: u64 = 4;
 
 /// The lanes of a coordinator, by table. A table without inserts has none.
 #[derive(Debug, Default)]
@@ -139,18 +141,20 @@ struct Driver {
 
 impl Driver {
     async fn run(self) {
-        let (mut last, mut wait_ms) = (0, 0);
+        let (mut last, mut wait_ms, mut commit_ms) = (0, 0, 0);
         loop {
-            wait_ms = self.gather(last, wait_ms).await;
+            wait_ms = self.gather(last, wait_ms, commit_ms).await;
             let Some(members) = self.core.insert_groups.take(self.table) else { return };
             last = members.len();
+            let begun_ms = self.core.with.clock.monotonic_ms();
             commit_group(&self.core, members).await;
+            commit_ms = self.core.with.clock.monotonic_ms().saturating_sub(begun_ms);
         }
     }
 
     /// Waits until the clients of the last group are back beside those that came meanwhile, but
     /// not for long, and not when there is only one.
-    async fn gather(&self, last: usize, last_wait_ms: u64) -> u64 {
+    async fn gather(&self, last: usize, last_wait_ms: u64, commit_ms: u64) -> u64 {
         let groups = &self.core.insert_groups;
         let Some(first) = groups.look(self.table) else { return 0 };
         let wait_ms = if first.count > 0 { first.wait_ms } else { last_wait_ms };
@@ -159,7 +163,8 @@ impl Driver {
             return wait_ms;
         }
         let clock = &self.core.with.clock;
-        let mut pause = pin!(clock.sleep(Duration::from_millis(wait_ms)));
+        let limit_ms = wait_limit_ms(wait_ms, commit_ms);
+        let mut pause = pin!(clock.sleep(Duration::from_millis(limit_ms)));
         let mut seen = first;
         while seen.count < expected && seen.bytes < GROUP_BYTES_MAX {
             let arrived = Arc::clone(&seen.arrived);
@@ -176,9 +181,34 @@ impl Driver {
     }
 }
 
+/// How long to gather at most. Where a commit takes longer than clients ask to wait, they also take
+/// longer to come back: a group without them would only be the first of two.
+fn wait_limit_ms(wait_ms: u64, commit_ms: u64) -> u64 {
+    commit_ms.clamp(wait_ms, wait_ms.saturating_mul(WAIT_TIMES_MAX))
+}
+
 impl Drop for Driver {
     fn drop(&mut self) {
         // Stopped in the middle: who waits is told, and the next insert begins a new lane.
         self.core.insert_groups.forget(self.table, self.number);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_wait_as_long_as_commits_take() {
+        for (wait_ms, commit_ms, limit_ms) in [
+            (50, 0, 50),
+            (50, 20, 50),
+            (50, 120, 120),
+            (50, 5_000, 200),
+            (0, 300, 0),
+            (u64::MAX, 1, u64::MAX),
+        ] {
+            assert_eq!(wait_limit_ms(wait_ms, commit_ms), limit_ms, "{wait_ms} {commit_ms}");
+        }
     }
 }
