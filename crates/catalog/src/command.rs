@@ -1,6 +1,7 @@
 //! Changes as data: every change of the catalog is one command and takes effect at one version.
 
 mod merge;
+mod past;
 mod replicas;
 mod view;
 
@@ -17,6 +18,7 @@ use crate::model::{
 };
 
 pub use merge::{MergeParts, MergedPart};
+pub use past::CloneTable;
 pub use replicas::{BucketPlacement, CopiesChange, CopyChange};
 pub use view::{ExistingView, NewView};
 
@@ -142,7 +144,8 @@ pub enum CommandBody {
         tokens_before_ms: u64,
         tokens_per_table: u64,
     },
-    /// Forgets rows of the catalog that no query below `horizon` can need.
+    /// Forgets rows of the catalog that no query needs: none runs below `horizon`, and none may begin
+    /// below what the tables' history is from then on.
     AdvanceHorizon {
         horizon: CatalogVersion,
     },
@@ -155,6 +158,16 @@ pub enum CommandBody {
         worker: WorkerId,
         drained: bool,
     },
+    /// Makes a table again what it was at a version: its columns, clauses and rows.
+    RestoreTable {
+        table: TableId,
+        version: CatalogVersion,
+    },
+    /// Brings a dropped table back.
+    UndropTable {
+        table: TableId,
+    },
+    CloneTable(CloneTable),
 }
 
 /// A table to create; `apply` gives it its id, its buckets and their workers.

@@ -15,6 +15,7 @@ pub mod apply;
 pub mod codec;
 pub mod command;
 mod damage;
+pub mod history;
 pub mod memory;
 pub mod model;
 pub mod remote;
@@ -27,11 +28,12 @@ pub mod types;
 pub use api::{Catalog, Heartbeat, HeartbeatReply, LeaseHolder};
 pub use apply::{Transition, apply};
 pub use command::{
-    AlterTable, BucketPlacement, BucketWrite, Command, CommandBody, CommitWrite, CopiesChange,
-    CopyChange, CopyPartitions, ExistingView, InsertReceipt, KnownPart, MergeParts, MergedPart,
-    NewDeletions, NewPart, NewTable, NewView, Outcome, PartitionChange, Partitions, TableWrite,
-    TokenEntry,
+    AlterTable, BucketPlacement, BucketWrite, CloneTable, Command, CommandBody, CommitWrite,
+    CopiesChange, CopyChange, CopyPartitions, ExistingView, InsertReceipt, KnownPart, MergeParts,
+    MergedPart, NewDeletions, NewPart, NewTable, NewView, Outcome, PartitionChange, Partitions,
+    TableWrite, TokenEntry,
 };
+pub use history::{Past, PastTable};
 pub use memory::MemoryCatalog;
 pub use model::*;
 pub use remote::RemoteCatalog;

@@ -4,8 +4,8 @@ use granary_common::{BucketIndex, CatalogVersion, DatabaseId, PartId, TableId, W
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Bucket, Cluster, CopyId, Damage, Database, InsertToken, Mutation, Part, PartIdRange,
-    StagedInsert, Table, View, ViewRefresh, Worker,
+    Bucket, Cluster, CopyId, Damage, Database, EarlierTable, InsertToken, Moment, Mutation, Part,
+    PartIdRange, StagedInsert, Table, TableHistory, View, ViewRefresh, Worker,
 };
 
 /// A row of the catalog.
@@ -25,6 +25,9 @@ pub enum Row {
     ViewRefresh(ViewRefresh),
     Mutation(Mutation),
     Damage(Damage),
+    TableHistory(TableHistory),
+    EarlierTable(EarlierTable),
+    Moment(Moment),
 }
 
 /// What identifies a row.
@@ -45,6 +48,10 @@ pub enum RowKey {
     /// By the version at which it took effect.
     Mutation(TableId, CatalogVersion),
     Damage(CopyId),
+    TableHistory(TableId),
+    /// By the first version without it.
+    EarlierTable(TableId, CatalogVersion),
+    Moment(CatalogVersion),
 }
 
 impl Row {
@@ -64,6 +71,9 @@ impl Row {
             Row::ViewRefresh(row) => RowKey::ViewRefresh(row.view),
             Row::Mutation(row) => RowKey::Mutation(row.table, row.version),
             Row::Damage(row) => RowKey::Damage(row.copy),
+            Row::TableHistory(row) => RowKey::TableHistory(row.table),
+            Row::EarlierTable(row) => RowKey::EarlierTable(row.definition.id, row.until),
+            Row::Moment(row) => RowKey::Moment(row.version),
         }
     }
 }
@@ -97,6 +107,9 @@ impl RowKey {
                 let worker = worker.map_or(u64::MAX, |worker| worker.0);
                 push(&mut bytes, 11, &[table.0, part.0, worker]);
             }
+            RowKey::TableHistory(table) => push(&mut bytes, 22, &[table.0]),
+            RowKey::EarlierTable(table, until) => push(&mut bytes, 23, &[table.0, until.0]),
+            RowKey::Moment(version) => push(&mut bytes, 24, &[version.0]),
         }
         bytes
     }

@@ -6,8 +6,8 @@ use granary_common::{BucketIndex, CatalogVersion, DatabaseId, PartId, TableId, W
 use imbl::OrdMap;
 
 use crate::model::{
-    Bucket, Cluster, CopyId, Damage, Database, InsertToken, Mutation, Part, PartIdRange,
-    StagedInsert, Table, View, ViewKind, ViewRefresh, Worker,
+    Bucket, Cluster, CopyId, Damage, Database, EarlierTable, InsertToken, Moment, Mutation, Part,
+    PartIdRange, StagedInsert, Table, TableHistory, View, ViewKind, ViewRefresh, Worker,
 };
 use crate::row::{Change, Row, RowKey};
 
@@ -22,6 +22,10 @@ pub struct TableState {
     pub tokens: OrdMap<String, Arc<InsertToken>>,
     /// The last mutations, by the version at which each took effect.
     pub mutations: OrdMap<CatalogVersion, Arc<Mutation>>,
+    /// How far back it can be read; `None` for a table of an earlier build.
+    pub history: Option<Arc<TableHistory>>,
+    /// Earlier definitions, by the first version without each.
+    pub earlier: OrdMap<CatalogVersion, Arc<EarlierTable>>,
 }
 
 impl TableState {
@@ -32,6 +36,8 @@ impl TableState {
             parts: OrdMap::new(),
             tokens: OrdMap::new(),
             mutations: OrdMap::new(),
+            history: None,
+            earlier: OrdMap::new(),
         }
     }
 
@@ -75,6 +81,8 @@ pub struct Snapshot {
     pub refreshes: OrdMap<TableId, Arc<ViewRefresh>>,
     /// Copies of parts that were found damaged.
     pub damage: OrdMap<CopyId, Arc<Damage>>,
+    /// When versions took effect, in milliseconds since the epoch; both ascend.
+    pub moments: OrdMap<CatalogVersion, u64>,
     /// How many parts show the files of another part, by that part.
     shared_files: OrdMap<PartId, usize>,
 }
@@ -208,6 +216,15 @@ impl Snapshot {
             Row::Damage(row) => {
                 self.damage.insert(row.copy, Arc::new(row));
             }
+            Row::TableHistory(row) => self.in_table(row.table, |state| {
+                state.history = Some(Arc::new(row));
+            }),
+            Row::EarlierTable(row) => self.in_table(row.definition.id, |state| {
+                state.earlier.insert(row.until, Arc::new(row));
+            }),
+            Row::Moment(row) => {
+                self.moments.insert(row.version, row.time_ms);
+            }
         }
     }
 
@@ -249,6 +266,13 @@ impl Snapshot {
             }),
             RowKey::Damage(copy) => {
                 self.damage.remove(copy);
+            }
+            RowKey::TableHistory(table) => self.in_table(*table, |state| state.history = None),
+            RowKey::EarlierTable(table, until) => self.in_table(*table, |state| {
+                state.earlier.remove(until);
+            }),
+            RowKey::Moment(version) => {
+                self.moments.remove(version);
             }
         }
     }
@@ -296,6 +320,8 @@ impl Snapshot {
             rows.extend(state.parts.values().map(|row| Row::Part((**row).clone())));
             rows.extend(state.tokens.values().map(|row| Row::InsertToken((**row).clone())));
             rows.extend(state.mutations.values().map(|row| Row::Mutation((**row).clone())));
+            rows.extend(state.history.iter().map(|row| Row::TableHistory(**row)));
+            rows.extend(state.earlier.values().map(|row| Row::EarlierTable((**row).clone())));
         }
         rows.extend(self.workers.values().map(|row| Row::Worker((**row).clone())));
         rows.extend(self.part_id_ranges.values().map(|row| Row::PartIdRange((**row).clone())));
@@ -303,6 +329,10 @@ impl Snapshot {
         rows.extend(self.views.values().map(|row| Row::View((**row).clone())));
         rows.extend(self.refreshes.values().map(|row| Row::ViewRefresh((**row).clone())));
         rows.extend(self.damage.values().map(|row| Row::Damage((**row).clone())));
+        let moments = self.moments.iter();
+        rows.extend(moments.map(|(version, time_ms)| {
+            Row::Moment(Moment { version: *version, time_ms: *time_ms })
+        }));
         rows
     }
 }

@@ -172,14 +172,14 @@ fn partitions_go_and_come_back() {
     bench.refused(CommandBody::CommitWrite(in_flight), Conflict);
     // What is detached outlives every horizon, with its files.
     let horizon = bench.state.version;
-    bench.done(CommandBody::AdvanceHorizon { horizon });
+    bench.forget(horizon);
     assert!(bench.state.may_reference_part(PartId(1)));
     bench.done(change(PartitionChange::Attach(Partitions::These(vec![PartitionValue::default()]))));
     let back = bench.visible(table);
     assert_eq!(back.len(), 2);
     assert_eq!(part(&bench, table, back[0]).file_owner(), (table, PartId(1)));
     let horizon = bench.state.version;
-    bench.done(CommandBody::AdvanceHorizon { horizon });
+    bench.forget(horizon);
     assert!(!bench.state.tables[&table].parts.contains_key(&PartId(1)));
     let elsewhere = Partitions::These(vec![PartitionValue(vec![Scalar::Int(1)])]);
     bench.done(change(PartitionChange::Drop(elsewhere)));
@@ -211,13 +211,13 @@ fn files_stay_while_another_table_shows_them() {
     bench.done(CommandBody::DropTable { table: source });
     bench.done(register("w1"));
     let horizon = bench.state.version;
-    bench.done(CommandBody::AdvanceHorizon { horizon });
+    bench.forget(horizon);
     assert!(!bench.state.tables.contains_key(&source));
     assert!(bench.state.may_reference_part(PartId(1)));
     assert!(!bench.state.may_reference_part(PartId(2)));
     bench.done(CommandBody::DropTable { table: target });
     let horizon = bench.state.version;
-    bench.done(CommandBody::AdvanceHorizon { horizon });
+    bench.forget(horizon);
     assert!(!bench.state.may_reference_part(PartId(1)));
 }
 

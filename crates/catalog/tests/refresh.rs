@@ -185,7 +185,7 @@ fn the_last_mutations_of_a_table_are_remembered() {
     assert_eq!((oldest.note.id.as_str(), oldest.note.rows), ("m3", 3));
     bench.done(CommandBody::DropTable { table });
     let horizon = bench.state.version;
-    bench.done(CommandBody::AdvanceHorizon { horizon });
+    bench.forget(horizon);
     assert!(!bench.state.tables.contains_key(&table));
 }
 

@@ -58,7 +58,10 @@ async fn run(core: Arc<Coordinator>, address: String) {
         ));
         core.queries.cancel_idle(idle.as_millis() as u64, &why);
         core.pending.forget_old();
-        core.with.clock.sleep(pause).await;
+        tokio::select! {
+            () = core.with.clock.sleep(pause) => {}
+            () = core.pins.beat_wanted() => {}
+        }
     }
 }
 
@@ -84,10 +87,11 @@ async fn beat(core: &Coordinator, address: &str) -> Result<Duration> {
     let holder = LeaseHolder::Coordinator { identity: core.identity.clone() };
     // The snapshot is read first: a query that pins in between pins this one or a newer one.
     let at_hand = core.with.catalog.snapshot().version;
-    let lowest_pinned = Some(lowest_pinned(core.pins.lowest(), at_hand));
-    let heartbeat = Heartbeat { holder, address: address.to_owned(), lowest_pinned };
+    let lowest = lowest_pinned(core.pins.lowest(), at_hand);
+    let heartbeat = Heartbeat { holder, address: address.to_owned(), lowest_pinned: Some(lowest) };
     let reply = core.with.catalog.heartbeat(heartbeat).await?;
     let lease = Duration::from_millis(reply.lease_ms);
+    core.pins.note_beat(lowest);
     core.renew_lease(sent_ms, lease);
     core.learn_coordinators(reply.coordinators);
     Ok(lease)

@@ -2,7 +2,6 @@
 //! else. The loop in `duties` performs them.
 
 use granary_catalog::{CommandBody, LeaseHolder, Snapshot, WorkerState};
-use granary_common::CatalogVersion;
 
 use crate::config::Retention;
 use crate::leases::{Lease, LeaseView};
@@ -84,10 +83,7 @@ fn advance_horizon(view: &View<'_>) -> Option<CommandBody> {
     let valid = held.filter(|(holder, lease)| holds(view, holder, lease));
     let pinned = valid.map(|(_, lease)| lease.pinned).min();
     let horizon = pinned.unwrap_or(view.snapshot.version).min(view.snapshot.version);
-    let past = |version: Option<CatalogVersion>| version.is_some_and(|version| version <= horizon);
-    let useful = view.snapshot.tables.values().any(|state| {
-        past(state.table.dropped) || state.parts.values().any(|part| past(part.removed))
-    });
+    let useful = view.snapshot.can_forget(horizon, view.wall_ms);
     useful.then_some(CommandBody::AdvanceHorizon { horizon })
 }
 

@@ -149,7 +149,7 @@ fn table() -> Row {
         distribution: granary_catalog::Distribution::Rotation,
         buckets: 1,
         colocation_group: None,
-        settings: Default::default(),
+        settings: [("history_retention_seconds".to_owned(), "0".to_owned())].into(),
         comment: None,
         schema_version: 1,
         view_set_version: 1,

@@ -30,6 +30,7 @@ mod memberships;
 mod names;
 mod order;
 mod overlooked;
+mod past;
 mod pivots;
 mod positions;
 mod repair;
@@ -60,6 +61,7 @@ pub(crate) use aggregates::aggregate_of_state;
 pub(crate) use calls::plain_arguments;
 pub use enums::SessionTables;
 pub use names::SessionUser;
+pub use past::{past_point, reads_past};
 
 use crate::error_from_datafusion;
 use crate::statement::setting_text;
@@ -75,6 +77,7 @@ const REPAIRS_MAX: usize = 64;
 /// clauses that are not offered.
 pub async fn bind_query(state: &SessionState, query: &Query, sql: &str) -> Result<LogicalPlan> {
     let mut query = query.clone();
+    past::settle(&mut query, state).await?;
     columns::expand(&mut query, state, sql).await?;
     clauses::name_outputs(&mut query);
     rewrite(&mut query, state, sql)?;

@@ -55,7 +55,7 @@ impl Dialect for GranaryDialect {
         supports_from_first_select supports_order_by_all supports_group_by_expr
         supports_group_by_with_modifier supports_nested_comments supports_optimize_table
         supports_prewhere supports_with_fill supports_limit_by supports_interpolate
-        supports_settings supports_select_format supports_select_wildcard_replace
+        supports_settings supports_table_versioning supports_select_format supports_select_wildcard_replace
         supports_comma_separated_trim
     }
 

@@ -32,8 +32,8 @@ pub mod view;
 
 pub use alter::{AlterSource, AlteredTable, alter_table};
 pub use bind::{
-    SessionTables, SessionUser, bind_insert_source, bind_query, parameter_types, query_settings,
-    with_parameters,
+    SessionTables, SessionUser, bind_insert_source, bind_query, parameter_types, past_point,
+    query_settings, reads_past, with_parameters,
 };
 pub use sqlparser::ast::Query;
 
@@ -55,8 +55,8 @@ pub use statement::{
     AlterAction, AlterPartition, AlterTable, CheckTable, ColumnPlace, CreateTable, CreateView,
     Delete, EqualColumns, ExistsName, Insert, LikePattern, MaterializedClause, Merge, MergeAction,
     MergeClause, MergeInsert, Optimize, OverwriteClause, PartitionClause, PartitionCommand,
-    Rebuilt, RefreshClause, Statement, SystemView, TableName, Update, ViewAction, parse,
-    refresh_text,
+    PastClause, PastStatement, Rebuilt, RefreshClause, Statement, SystemView, TableName, Update,
+    ViewAction, parse, refresh_text,
 };
 pub use types::{column_type_from_arrow, type_from_sql};
 pub use view::{AliasArguments, alias_arguments, query_columns, view_plan, view_query};

@@ -12,6 +12,7 @@ mod merge;
 mod merges;
 mod mutate;
 mod parse;
+mod past;
 mod processes;
 mod refresh;
 mod show;
@@ -35,6 +36,7 @@ pub use merge::{Merge, MergeAction, MergeClause, MergeInsert};
 pub use merges::{EqualColumns, Optimize};
 pub use mutate::{Delete, Update};
 pub use parse::parse;
+pub use past::{PastClause, PastStatement};
 pub use refresh::{RefreshClause, SystemView, ViewAction, refresh_text};
 pub use ttl::{TtlClause, TtlClauseAction};
 pub(crate) use ttl::{parse_ttl, ttl_text};
@@ -196,6 +198,8 @@ pub enum Statement {
     Set {
         assignments: Vec<(String, String)>,
     },
+    /// RESTORE TABLE, UNDROP TABLE, CREATE TABLE ... CLONE.
+    Past(Box<PastStatement>),
 }
 
 impl Statement {
@@ -222,6 +226,7 @@ impl Statement {
             Statement::Update(update) => &update.notices,
             Statement::AlterPartition(alter) => &alter.notices,
             Statement::AlterTable(alter) => &alter.notices,
+            Statement::Past(past) => past.notices(),
             _ => &[],
         }
     }

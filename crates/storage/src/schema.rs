@@ -3,7 +3,7 @@
 use std::sync::{Arc, LazyLock};
 
 use arrow::datatypes::{Schema, SchemaRef};
-use granary_catalog::{Column, ColumnType, EarlierColumn, Scalar, Table};
+use granary_catalog::{Column, ColumnCodec, ColumnType, EarlierColumn, Scalar, Table};
 use granary_common::{ColumnId, Error, Result, TableId};
 use serde::{Deserialize, Serialize};
 
@@ -19,19 +19,32 @@ pub struct PartColumn {
     /// What rows of parts hold that have none of these; `None`: NULL, or the type's zero value.
     #[serde(default)]
     pub added: Option<Scalar>,
+    /// The encodings that its values are written with; empty: as the writer chooses.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub codecs: Vec<ColumnCodec>,
 }
 
 impl PartColumn {
     /// A column that every part has.
     pub fn new(id: ColumnId, name: impl Into<String>, column_type: ColumnType) -> PartColumn {
-        PartColumn { id, name: name.into(), column_type, earlier: Vec::new(), added: None }
+        PartColumn {
+            id,
+            name: name.into(),
+            column_type,
+            earlier: Vec::new(),
+            added: None,
+            codecs: Vec::new(),
+        }
     }
 
     /// The column of a table.
     pub fn of(column: &Column) -> PartColumn {
+        let codecs = column.codec.as_deref().and_then(|text| ColumnCodec::parse(text).ok());
         PartColumn {
             earlier: column.earlier.clone(),
             added: column.added.clone(),
+            // Codecs of tables of an earlier build were not checked: an unknown one says nothing.
+            codecs: codecs.unwrap_or_default(),
             ..PartColumn::new(column.id, &column.name, column.column_type.clone())
         }
     }

@@ -4,10 +4,9 @@ use std::collections::BTreeSet;
 
 use granary_common::{ColumnId, Error, Result};
 
-use super::{Draft, table};
+use super::{Draft, history, table};
 use crate::command::{AlterTable, Outcome};
 use crate::model::{Distribution, Table};
-use crate::row::Row;
 
 /// Refuses with kind `Conflict` what was computed from another state of the table: whoever computed
 /// it does so again.
@@ -36,7 +35,7 @@ pub(super) fn alter(draft: &mut Draft, alter: &AlterTable) -> Result<Outcome> {
         ..Table::clone(now)
     };
     check(now, &next)?;
-    draft.put(Row::Table(next));
+    history::define(draft, next)?;
     Ok(Outcome::Done)
 }
 

@@ -4,9 +4,9 @@ use granary_common::{CatalogVersion, Result};
 
 use super::{Draft, damage, table};
 use crate::command::Outcome;
-use crate::model::InsertToken;
+use crate::history::HistoryStep;
+use crate::model::{InsertToken, TableHistory};
 use crate::row::{Row, RowKey};
-use crate::snapshot::TableState;
 
 pub(super) fn expire(
     draft: &mut Draft,
@@ -32,21 +32,38 @@ pub(super) fn expire(
     Ok(Outcome::Done)
 }
 
-pub(super) fn advance_horizon(draft: &mut Draft, horizon: CatalogVersion) -> Result<Outcome> {
+/// `pinned`: the lowest version that anybody may read. See [`crate::history`].
+pub(super) fn advance_horizon(draft: &mut Draft, pinned: CatalogVersion) -> Result<Outcome> {
     let mut cluster = draft.cluster()?;
-    if horizon <= cluster.horizon {
-        return Ok(Outcome::Done);
+    let now_ms = draft.time_ms;
+    let mut steps = Vec::new();
+    let mut keys: Vec<RowKey> = Vec::new();
+    for state in draft.next.tables.values() {
+        let Some(step) = draft.next.history_step(state, pinned, now_ms) else { continue };
+        let goes = |at: CatalogVersion| at <= step.forget;
+        if state.table.dropped.is_some_and(goes) {
+            keys.extend(table::rows_of(state));
+            continue;
+        }
+        let parts = state.parts.values();
+        let unseen = parts.filter(|part| part.removed.is_some_and(goes) && !part.detached);
+        keys.extend(unseen.map(|part| RowKey::Part(part.table, part.id)));
+        let table = state.table.id;
+        let changed = state.earlier.keys().filter(|until| goes(**until));
+        keys.extend(changed.map(|until| RowKey::EarlierTable(table, *until)));
+        let HistoryStep { readable_from, .. } = step;
+        steps.push(TableHistory { table, readable_from, settled: readable_from });
     }
-    cluster.horizon = horizon;
-    draft.put(Row::Cluster(cluster));
-    let parts = draft.next.tables.values().flat_map(|state| state.parts.values());
-    let unseen = parts
-        .filter(|part| part.removed.is_some_and(|removed| removed <= horizon) && !part.detached);
-    let mut keys: Vec<RowKey> = unseen.map(|part| RowKey::Part(part.table, part.id)).collect();
-    let dropped = |state: &&TableState| state.table.dropped.is_some_and(|at| at <= horizon);
-    keys.extend(draft.next.tables.values().filter(dropped).flat_map(table::rows_of));
+    keys.extend(draft.next.excess_moments(now_ms).into_iter().map(RowKey::Moment));
+    for history in steps {
+        draft.put(Row::TableHistory(history));
+    }
     for key in keys {
         draft.delete(key);
+    }
+    if pinned > cluster.horizon {
+        cluster.horizon = pinned;
+        draft.put(Row::Cluster(cluster));
     }
     damage::forget_departed(draft);
     Ok(Outcome::Done)

@@ -2,7 +2,7 @@
 
 use granary_common::{BucketIndex, CatalogVersion, Epoch, Error, Result, TableId, WorkerId};
 
-use super::{Draft, leased, origin, partitions, replicas, table};
+use super::{Draft, history, leased, origin, partitions, replicas, table};
 use crate::command::{
     BucketWrite, CommitWrite, InsertReceipt, KnownPart, NewDeletions, NewPart, Outcome, TableWrite,
 };
@@ -121,9 +121,8 @@ fn delete_rows(
     if new.rows == part.rows {
         part.removed = Some(since);
     }
-    let horizon = draft.cluster()?.horizon;
-    part.forget_deletions_below(horizon);
     part.deletions.push(DeletionVector { since, rows: new.rows, content: new.content.clone() });
+    history::trim_deletions(draft, &mut part)?;
     draft.put(Row::Part(part));
     Ok(())
 }

@@ -5,6 +5,7 @@ mod alter;
 mod damage;
 mod database;
 mod expire;
+mod history;
 mod insert;
 mod leased;
 mod merge;
@@ -70,6 +71,7 @@ pub fn apply(state: &Snapshot, version: CatalogVersion, command: &Command) -> Re
     next.version = version;
     let mut draft = Draft { next, changes: Vec::new(), time_ms: command.time_ms };
     let outcome = dispatch(&mut draft, &command.body)?;
+    history::note_moment(&mut draft, &command.body);
     Ok(Transition { next: draft.next, changes: draft.changes, outcome })
 }
 
@@ -127,5 +129,8 @@ fn dispatch(draft: &mut Draft, body: &CommandBody) -> Result<Outcome> {
         CommandBody::PlaceBucket(placement) => replicas::place(draft, placement),
         CommandBody::ChangeCopies(change) => replicas::change_copies(draft, change),
         CommandBody::DrainWorker { worker, drained } => worker::drain(draft, *worker, *drained),
+        CommandBody::RestoreTable { table, version } => history::restore(draft, *table, *version),
+        CommandBody::UndropTable { table } => history::undrop(draft, *table),
+        CommandBody::CloneTable(clone) => history::clone_table(draft, clone),
     }
 }

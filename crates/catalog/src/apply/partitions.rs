@@ -80,24 +80,21 @@ pub(super) fn copy(draft: &mut Draft, copy: &CopyPartitions) -> Result<Outcome> 
 
 /// Makes a part of `table`, under a new id and at the end of the insert order.
 fn show(draft: &mut Draft, table: TableId, ordinal: usize, part: Part) -> Result<()> {
+    let order = (draft.version(), ordinal as u32);
+    show_as(draft, table, Part { inserted: (order, order), ..part })
+}
+
+/// The same, at its place in the insert order.
+pub(super) fn show_as(draft: &mut Draft, table: TableId, part: Part) -> Result<()> {
     let mut cluster = draft.cluster()?;
     let id = PartId(cluster.next_part_id);
     cluster.next_part_id += 1;
     draft.put(Row::Cluster(cluster));
     let version = draft.version();
-    let order = (version, ordinal as u32);
     let mut deletions = part.deletions;
     deletions.drain(..deletions.len().saturating_sub(1));
-    let shown = Part {
-        id,
-        table,
-        added: version,
-        removed: None,
-        detached: false,
-        inserted: (order, order),
-        deletions,
-        ..part
-    };
+    let shown =
+        Part { id, table, added: version, removed: None, detached: false, deletions, ..part };
     // The replicas of the other table's bucket may be others; they fetch what they lack.
     replicas::keep_in_sync(draft, &shown)?;
     draft.put(Row::Part(shown));
@@ -116,7 +113,7 @@ fn detached(draft: &Draft, table: TableId, partitions: &Partitions) -> Result<Ve
     Ok(chosen.map(|part| (**part).clone()).collect())
 }
 
-fn data_moved(draft: &mut Draft, table: TableId) -> Result<()> {
+pub(super) fn data_moved(draft: &mut Draft, table: TableId) -> Result<()> {
     let mut row = (*table::find(draft, table)?.table).clone();
     row.data_version += 1;
     draft.put(Row::Table(row));

@@ -1,6 +1,6 @@
 use granary_common::{DatabaseId, Error, Result, TableId};
 
-use super::{Draft, placement, view};
+use super::{Draft, history, placement, view};
 use crate::command::{NewTable, Outcome};
 use crate::model::Table;
 use crate::row::{Row, RowKey};
@@ -49,6 +49,7 @@ pub(super) fn create(draft: &mut Draft, new: &NewTable, if_not_exists: bool) -> 
     for bucket in buckets {
         draft.put(Row::Bucket(bucket));
     }
+    history::begin(draft, id);
     Ok(Outcome::TableCreated(id))
 }
 
@@ -85,7 +86,9 @@ pub(super) fn rows_of(state: &TableState) -> Vec<RowKey> {
     let parts = state.parts.keys().map(|part| RowKey::Part(table, *part));
     let tokens = state.tokens.keys().map(|token| RowKey::InsertToken(table, token.clone()));
     let mutations = state.mutations.keys().map(|version| RowKey::Mutation(table, *version));
-    let own = std::iter::once(RowKey::Table(table));
+    let earlier = state.earlier.keys().map(|until| RowKey::EarlierTable(table, *until));
+    let history = state.history.iter().map(|_| RowKey::TableHistory(table));
+    let own = earlier.chain(history).chain(std::iter::once(RowKey::Table(table)));
     buckets.chain(parts).chain(tokens).chain(mutations).chain(own).collect()
 }
 
@@ -142,7 +145,7 @@ pub(super) fn named(draft: &Draft, database: DatabaseId, name: &str) -> Option<T
 }
 
 /// Refuses a name that a view has.
-fn check_no_view(draft: &Draft, database: DatabaseId, name: &str) -> Result<()> {
+pub(super) fn check_no_view(draft: &Draft, database: DatabaseId, name: &str) -> Result<()> {
     match view::named(draft, database, name) {
         Some(_) => Err(Error::already_exists(format!("a view named '{name}' already exists"))),
         None => Ok(()),

@@ -2,7 +2,9 @@
 
 mod bucket;
 mod cluster;
+mod column_codec;
 mod damage;
+mod history;
 mod mutation;
 mod part;
 mod refresh;
@@ -16,7 +18,9 @@ mod worker;
 
 pub use bucket::Bucket;
 pub use cluster::Cluster;
+pub use column_codec::ColumnCodec;
 pub use damage::{CopyId, Damage};
+pub use history::{EarlierTable, Moment, TableHistory};
 pub use mutation::{MUTATIONS_PER_TABLE_MAX, Mutation, MutationNote, WriteOrigin};
 pub use part::{DELETIONS_FILE_PREFIX, DeletionContent, DeletionVector, Part, PartLocation};
 pub use refresh::{

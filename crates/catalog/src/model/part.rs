@@ -78,7 +78,7 @@ pub struct Part {
     pub inserted: ((CatalogVersion, u32), (CatalogVersion, u32)),
     /// The version that made it visible.
     pub added: CatalogVersion,
-    /// The version that hid it; files stay until the horizon passes.
+    /// The version that hid it; files stay until its table's history has passed it.
     pub removed: Option<CatalogVersion>,
     /// By `since`; those that no query can need any more are forgotten.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

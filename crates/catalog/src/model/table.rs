@@ -142,7 +142,7 @@ pub struct Column {
     /// What rows hold that are older than the column; `None`: NULL, or the type's zero value.
     #[serde(default)]
     pub added: Option<Scalar>,
-    /// `CODEC(...)` as written; it has no effect.
+    /// `CODEC(...)` as written; see [`super::ColumnCodec`].
     #[serde(default)]
     pub codec: Option<String>,
     /// `TTL expr` as written; the rule is one of [`TableOptions::rules`].
@@ -265,7 +265,7 @@ pub struct Table {
     /// Moves when TRUNCATE and its like cut the table, so that an insert in flight is wholly before or after.
     pub data_version: u64,
     pub created: CatalogVersion,
-    /// The version that dropped it; its rows stay until the horizon passes.
+    /// The version that dropped it; its rows stay until its history has passed it.
     #[serde(default)]
     pub dropped: Option<CatalogVersion>,
     /// The columns of which every value is there once; empty without `UNIQUE KEY`.

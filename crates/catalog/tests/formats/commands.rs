@@ -84,6 +84,18 @@ fn commands() -> Vec<(&'static str, CommandBody)> {
             },
         ),
         ("drop_table", CommandBody::DropTable { table }),
+        ("undrop_table", CommandBody::UndropTable { table }),
+        ("restore_table", CommandBody::RestoreTable { table, version: CatalogVersion(41) }),
+        (
+            "clone_table",
+            CommandBody::CloneTable(CloneTable {
+                from: table,
+                version: Some(CatalogVersion(41)),
+                database: DatabaseId(1),
+                name: "copy".into(),
+                if_not_exists: true,
+            }),
+        ),
         (
             "rename_table",
             CommandBody::RenameTable { table, database: DatabaseId(1), name: "old".into() },

@@ -222,6 +222,19 @@ fn rows() -> Vec<(&'static str, Row)> {
             }),
         ),
         (
+            "table_history",
+            Row::TableHistory(TableHistory {
+                table: TableId(7),
+                readable_from: CatalogVersion(40),
+                settled: CatalogVersion(38),
+            }),
+        ),
+        (
+            "earlier_table",
+            Row::EarlierTable(EarlierTable { until: CatalogVersion(44), definition: table() }),
+        ),
+        ("moment", Row::Moment(Moment { version: CatalogVersion(41), time_ms: 1_700_000_000_002 })),
+        (
             "staged_insert",
             Row::StagedInsert(StagedInsert {
                 transaction: "x-1".into(),
@@ -342,6 +355,10 @@ fn keys_keep_their_order() {
         RowKey::ViewRefresh(TableId(9)),
         RowKey::Mutation(table, CatalogVersion(50)),
         RowKey::Mutation(table, CatalogVersion(300)),
+        RowKey::TableHistory(table),
+        RowKey::EarlierTable(table, CatalogVersion(44)),
+        RowKey::Moment(CatalogVersion(41)),
+        RowKey::Moment(CatalogVersion(300)),
     ];
     let bytes: Vec<Vec<u8>> = ascending.iter().map(RowKey::to_bytes).collect();
     assert!(bytes.is_sorted());

@@ -56,7 +56,8 @@ impl Bench {
 
     #[track_caller]
     pub fn table(&mut self, name: &str, buckets: u32) -> TableId {
-        let table = NewTable { buckets: Some(buckets), ..new_table(name) };
+        let settings = [("history_retention_seconds".to_owned(), "0".to_owned())].into();
+        let table = NewTable { buckets: Some(buckets), settings, ..new_table(name) };
         match self.done(CommandBody::CreateTable { table, if_not_exists: false }) {
             Outcome::TableCreated(id) => id,
             other => panic!("not a table: {other:?}"),
@@ -68,6 +69,14 @@ impl Bench {
         match self.done(CommandBody::CommitWrite(commit)) {
             Outcome::Inserted(receipt) => receipt,
             other => panic!("not a receipt: {other:?}"),
+        }
+    }
+
+    /// Nobody reads below `horizon`. What is refused from then on goes with the second command.
+    #[track_caller]
+    pub fn forget(&mut self, horizon: CatalogVersion) {
+        for _ in 0..2 {
+            self.done(CommandBody::AdvanceHorizon { horizon });
         }
     }
 

@@ -10,6 +10,7 @@ mod alter;
 mod create_table;
 mod merges;
 mod partitions;
+mod past;
 mod show;
 mod tiers;
 
@@ -90,6 +91,7 @@ pub async fn change(
         Statement::SetMerges { table, stopped, .. } => {
             merges::set_merges(core, request, table.as_ref(), stopped).await?;
         }
+        Statement::Past(statement) => past::run(core, request, &statement).await?,
         Statement::SystemView(of) => system_view(core, request, &of).await?,
         Statement::KillMutation { mutation_id, .. } => {
             kill_mutation(core, &QueryId(mutation_id))?;

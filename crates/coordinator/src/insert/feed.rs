@@ -20,6 +20,7 @@ use granary_sql::view_plan;
 use super::block::{Block, batch_bytes};
 use super::target::Target;
 use crate::core::Coordinator;
+use crate::query::hold_past;
 
 /// Views on views' targets; the catalog refuses cycles, and this bounds the stack.
 const DEPTH_MAX: usize = 16;
@@ -62,6 +63,8 @@ async fn feed(
     let block = visible_rows(&source.table, rows)?;
     let state = views.with_rows(source.table.id, block).session_state()?;
     let plan = view_plan(&state, view).await?;
+    // A view that it reads may read the past.
+    let _past = hold_past(core, &plan).await?;
     let schema = Arc::clone(plan.schema().inner());
     let (kept, names, stored) = stored_columns(&target, &schema)?;
     let physical = core.with.engine.physical_plan(&state, &plan).await?;

@@ -19,7 +19,7 @@ use super::digest::statement_digest;
 use super::{Effect, InsertRequest, Inserted, insert_with};
 use crate::core::Coordinator;
 use crate::ddl::partitions_of;
-use crate::query::{Parameters, StatementRequest, edge_schema, snapshot_at, to_edge};
+use crate::query::{Parameters, StatementRequest, edge_schema, hold_past, snapshot_at, to_edge};
 use crate::session::{StatementSettings, parse_settings};
 
 type Rows<'a> = (SchemaRef, BoxStream<'a, Result<RecordBatch>>);
@@ -56,6 +56,7 @@ pub async fn insert_statement(
         return insert_with(core, insert_request, effect, schema, once(values)).await;
     }
     let plan = bind_insert_source(&state, &statement.source, &request.sql).await?;
+    let _past = hold_past(core, &plan).await?;
     if let Some((schema, rows)) = placed(&plan, &request.parameters)? {
         return insert_with(core, insert_request, effect, schema, rows).await;
     }
@@ -103,6 +104,7 @@ pub async fn insert_query(
         text: request.sql.clone(),
     };
     let plan = bind_insert_source(&state, query, &request.sql).await?;
+    let _past = hold_past(core, &plan).await?;
     let _permit = core.query_admission.admit().await?;
     let (schema, rows) = rows_of(core, &state, plan, request)?;
     insert_with(core, insert_request, Effect::Add, schema, rows).await

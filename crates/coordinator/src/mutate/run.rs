@@ -20,7 +20,7 @@ use super::log::RunningMutation;
 use crate::core::Coordinator;
 use crate::insert::digest::statement_digest;
 use crate::insert::{Effect, InsertRequest, write_admitted};
-use crate::query::{QueryHandle, StatementRequest, edge_schema, snapshot_at, to_edge};
+use crate::query::{QueryHandle, StatementRequest, edge_schema, hold_past, snapshot_at, to_edge};
 use crate::session::StatementSettings;
 
 /// Columns of a mutation's query before the new values: part, place.
@@ -55,6 +55,7 @@ pub(super) async fn attempt(
         true => plan,
         false => granary_sql::with_parameters(plan, request.parameters.only_row()?)?,
     };
+    let _past = hold_past(core, &plan).await?;
     let removals = Arc::new(Removals::of_mutation(Arc::clone(&snapshot), table.id, note));
     running.attempts(&removals);
     let attempt = Attempt { core, request, name, table: &table, settings, handle, removals };

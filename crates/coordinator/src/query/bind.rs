@@ -13,7 +13,7 @@ use granary_common::{CatalogVersion, Error, Result};
 use granary_sql::{Notice, Statement, query_settings, resolve_table};
 
 use super::check::{CopyToCheck, check_schema, copies_to_check};
-use super::{Pin, StatementRequest, edge_schema};
+use super::{Pin, StatementRequest, edge_schema, hold_past};
 use crate::core::Coordinator;
 use crate::ddl;
 use crate::session::{StatementSettings, parse_settings};
@@ -89,7 +89,7 @@ pub async fn bind_statement(
     request: StatementRequest,
     statement: Statement,
 ) -> Result<BoundQuery> {
-    let (snapshot, pin) = snapshot_at(core, request.version).await?;
+    let (snapshot, mut pin) = snapshot_at(core, request.version).await?;
     let mut settings = parse_settings(&request.session.settings)?;
     let mut notices = statement.notices().to_vec();
     let bound = match statement {
@@ -98,6 +98,8 @@ pub async fn bind_statement(
             let state = core.session_state(&snapshot, &request.session, &settings)?;
             let plan = granary_sql::bind_query(&state, &query, &request.sql).await?;
             let plan = with_values(plan, &request)?;
+            // A lower pin protects what the higher one does.
+            pin = hold_past(core, &plan).await?.unwrap_or(pin);
             Bound::Plan { state: Box::new(state), plan }
         }
         Statement::Explain { analyze, verbose, query } => {
@@ -105,6 +107,7 @@ pub async fn bind_statement(
             let state = core.session_state(&snapshot, &request.session, &settings)?;
             let plan = granary_sql::bind_query(&state, &query, &request.sql).await?;
             let plan = with_values(plan, &request)?;
+            pin = hold_past(core, &plan).await?.unwrap_or(pin);
             Bound::Explain { state: Box::new(state), plan, analyze, verbose }
         }
         Statement::DescribeQuery { query } => {

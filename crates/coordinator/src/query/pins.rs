@@ -5,11 +5,28 @@ use std::sync::Arc;
 
 use granary_common::CatalogVersion;
 use parking_lot::Mutex;
+use tokio::sync::{Notify, watch};
 
 /// The pinned versions of a coordinator; heartbeats report the lowest.
 #[derive(Clone, Debug, Default)]
 pub struct Pins {
     counts: Arc<Mutex<BTreeMap<CatalogVersion, usize>>>,
+    beats: Arc<Beats>,
+}
+
+/// What the heartbeats have carried.
+#[derive(Debug)]
+struct Beats {
+    /// The lowest version of the last one that was answered.
+    lowest: watch::Sender<CatalogVersion>,
+    /// Rings when the next one should not wait.
+    wanted: Notify,
+}
+
+impl Default for Beats {
+    fn default() -> Self {
+        Beats { lowest: watch::channel(CatalogVersion(u64::MAX)).0, wanted: Notify::new() }
+    }
 }
 
 impl Pins {
@@ -22,6 +39,26 @@ impl Pins {
     /// The lowest pinned version.
     pub fn lowest(&self) -> Option<CatalogVersion> {
         self.counts.lock().first_key_value().map(|(version, _)| *version)
+    }
+
+    /// Notes that a heartbeat which carried `lowest` was answered.
+    pub fn note_beat(&self, lowest: CatalogVersion) {
+        self.beats.lowest.send_replace(lowest);
+    }
+
+    /// Waits until somebody waits for a heartbeat.
+    pub async fn beat_wanted(&self) {
+        self.beats.wanted.notified().await;
+    }
+
+    /// Waits until the last heartbeat protects `version`, which is pinned; every later one does, too.
+    pub async fn reported(&self, version: CatalogVersion) {
+        let mut lowest = self.beats.lowest.subscribe();
+        if *lowest.borrow_and_update() > version {
+            self.beats.wanted.notify_one();
+        }
+        // The sender lives as long as this does.
+        let _ = lowest.wait_for(|lowest| *lowest <= version).await;
     }
 }
 

@@ -7,6 +7,7 @@ mod bucket_tables;
 mod catalog_tables;
 mod columns;
 mod damage;
+mod history;
 mod information;
 mod merges;
 mod mutations;
@@ -31,7 +32,7 @@ use columns::Columns;
 /// The schemas beside the users' databases.
 pub const SCHEMAS: [&str; 2] = ["information_schema", "system"];
 
-const SYSTEM_TABLES: [&str; 17] = [
+const SYSTEM_TABLES: [&str; 19] = [
     "bucket_replicas",
     "buckets",
     "columns",
@@ -46,7 +47,9 @@ const SYSTEM_TABLES: [&str; 17] = [
     "queries",
     "settings",
     "storage_policies",
+    "table_history",
     "tables",
+    "versions",
     "view_refreshes",
     "workers",
 ];
@@ -122,6 +125,8 @@ impl SystemSchema {
             ("system", "view_refreshes") => view_refreshes::view_refreshes(view),
             ("system", "disks") => tiers::disks(view),
             ("system", "storage_policies") => tiers::storage_policies(view),
+            ("system", "table_history") => history::table_history(view),
+            ("system", "versions") => history::versions(view),
             ("system", "queries") => node_tables::queries(view),
             ("system", "functions") => node_tables::functions(),
             ("system", "settings") => node_tables::settings(view)?,

@@ -15,6 +15,8 @@ struct Line {
     command: String,
     created_ms: u64,
     done_ms: Option<u64>,
+    /// The version at which it took effect.
+    version: Option<u64>,
     /// Parts that have lost rows, or will.
     parts: u64,
     rows: Option<u64>,
@@ -58,6 +60,7 @@ pub(super) fn mutations(view: &View) -> Columns {
             "coordinator",
             rows.iter().map(|row| row.is_here.then(|| view.core.identity.clone())),
         )
+        .optional_numbers("version", rows.iter().map(|row| row.version))
 }
 
 fn done_line(database: &str, table: &str, mutation: &Mutation) -> Line {
@@ -69,6 +72,7 @@ fn done_line(database: &str, table: &str, mutation: &Mutation) -> Line {
         command: note.command.clone(),
         created_ms: note.created_ms,
         done_ms: Some(mutation.done_ms),
+        version: Some(mutation.version.0),
         parts: mutation.parts,
         rows: Some(note.rows),
         is_killed: false,
@@ -85,6 +89,7 @@ fn open_line(record: MutationRecord) -> Line {
         command: record.command,
         created_ms: record.created_ms,
         done_ms: None,
+        version: None,
         // One that failed will take nothing away.
         parts: if record.is_running { record.parts } else { 0 },
         rows: None,

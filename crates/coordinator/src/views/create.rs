@@ -13,7 +13,7 @@ use granary_common::{DatabaseId, Error, Result, TableId};
 use granary_planner::PartTable;
 use granary_sql::{
     CreateView, MaterializedClause, Notice, RefreshClause, TableName, TableSource, bind_query,
-    create_table, find_database, parameter_types, query_columns, resolve_table,
+    create_table, find_database, parameter_types, query_columns, reads_past, resolve_table,
 };
 
 use super::alias::is_taken;
@@ -48,6 +48,11 @@ pub async fn create_view(
     let settings = parse_settings(&request.session.settings)?;
     let state = core.session_state(&snapshot, &request.session, &settings)?;
     let plan = bind_query(&state, &create.query, &request.sql).await?;
+    if create.materialized.is_some() && reads_past(&create.query) {
+        return Err(Error::unsupported(
+            "a materialized view reads tables as they are: a version of AS OF would not be kept",
+        ));
+    }
     if !parameter_types(&plan)?.is_empty() {
         return Err(Error::invalid("the query of a view has no parameters"));
     }

@@ -15,7 +15,7 @@ use granary_sql::{TableName, view_plan};
 
 use super::SessionViews;
 use crate::core::Coordinator;
-use crate::query::{edge_schema, to_edge};
+use crate::query::{Pin, edge_schema, hold_past, to_edge};
 use crate::session::{Session, StatementSettings};
 
 /// The rows of a view that runs. Columns that its table does not have are left out.
@@ -24,6 +24,7 @@ pub(crate) struct ViewRows {
     pub schema: SchemaRef,
     pub batches: BoxStream<'static, Result<RecordBatch>>,
     _state: SessionState,
+    _past: Option<Pin>,
 }
 
 impl ViewRows {
@@ -43,6 +44,7 @@ impl ViewRows {
         let views = SessionViews::new(core, snapshot, session, settings);
         let state = views.in_database(&view.query_database).session_state()?;
         let plan = view_plan(&state, view).await?;
+        let past = hold_past(core, &plan).await?;
         let all = edge_schema(plan.schema().as_arrow());
         let stored: Vec<usize> = (0..all.fields().len())
             .filter(|at| {
@@ -58,7 +60,7 @@ impl ViewRows {
             batch.project(&stored).map_err(not_projected)
         });
         let table = TableName { database, name: target.name.clone() };
-        Ok(Self { table, schema, batches: batches.boxed(), _state: state })
+        Ok(Self { table, schema, batches: batches.boxed(), _state: state, _past: past })
     }
 
     /// The names of the columns that the rows bring.

@@ -2,6 +2,7 @@
 
 mod hints;
 mod partitions;
+mod past;
 mod provider;
 pub mod prune;
 mod runs;
@@ -21,6 +22,7 @@ use granary_execution::error::to_datafusion;
 
 use self::statistics::StatisticsCache;
 
+pub use past::past_reads;
 pub use provider::PartTable;
 
 /// The name of the one catalog.
@@ -146,19 +148,19 @@ impl SnapshotSchema {
         self.views.as_ref().and_then(|views| views.stand_in(state.table.id))
     }
 
-    fn stored(&self, state: &TableState, reading: &TableReading) -> Arc<dyn TableProvider> {
-        if let Some(stand_in) = self.stand_in(state) {
-            return stand_in;
+    fn stored(&self, state: &TableState, reading: &TableReading) -> Result<Arc<dyn TableProvider>> {
+        if let Some(stand_in) = self.stand_in(state).filter(|_| reading.past.is_none()) {
+            return Ok(stand_in);
         }
         let database = self.snapshot.databases.get(&state.table.database);
         let database = database.map_or(self.database.name.as_str(), |found| found.name.as_str());
-        Arc::new(PartTable::new(
+        Ok(Arc::new(PartTable::new(
             state.clone(),
             Arc::clone(&self.snapshot),
             database,
             Arc::clone(&self.statistics),
             reading,
-        ))
+        )?))
     }
 
     async fn view(
@@ -167,12 +169,16 @@ impl SnapshotSchema {
         reading: &TableReading,
     ) -> Result<Option<Arc<dyn TableProvider>>> {
         match &view.kind {
+            ViewKind::Plain if reading.past.is_some() => Err(Error::unsupported(format!(
+                "'{}' is a view: write AS OF behind the tables of its query",
+                view.name
+            ))),
             ViewKind::Plain => match &self.views {
                 Some(views) => views.bind(view).await.map(Some),
                 None => Ok(None),
             },
             _ => match self.snapshot.table_behind(view) {
-                Some(state) => Ok(Some(self.stored(state, reading))),
+                Some(state) => self.stored(state, reading).map(Some),
                 None => Err(Error::not_found(format!(
                     "the table behind '{}' does not exist any more; it was dropped",
                     view.name
@@ -193,7 +199,9 @@ impl SchemaProvider for SnapshotSchema {
 
     async fn table(&self, name: &str) -> EngineResult<Option<Arc<dyn TableProvider>>> {
         match self.find(name) {
-            Some((Relation::Table(state), reading)) => Ok(Some(self.stored(state, &reading))),
+            Some((Relation::Table(state), reading)) => {
+                self.stored(state, &reading).map(Some).map_err(to_datafusion)
+            }
             Some((Relation::View(view), reading)) => {
                 self.view(view, &reading).await.map_err(to_datafusion)
             }

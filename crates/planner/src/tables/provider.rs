@@ -14,7 +14,7 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::SessionConfig;
 use granary_catalog::{Part, PartLocation, Snapshot, Table, TableState};
-use granary_common::{CatalogVersion, ColumnId, WorkerId};
+use granary_common::{CatalogVersion, ColumnId, Result, WorkerId};
 use granary_execution::error::to_datafusion;
 use granary_execution::part_scan::predicate::{all_of, to_filter};
 use granary_execution::{
@@ -40,6 +40,8 @@ const ROWS_PER_PARTITION_MIN: u64 = 1 << 16;
 pub struct PartTable {
     state: TableState,
     snapshot: Arc<Snapshot>,
+    /// The version that is read: the snapshot's, or one before it.
+    version: CatalogVersion,
     name: String,
     part_schema: Arc<PartSchema>,
     /// Visible columns, then virtual ones where they are asked for.
@@ -53,15 +55,22 @@ pub struct PartTable {
 
 impl PartTable {
     /// The table of `state` in the database of that name.
+    ///
+    /// Kinds as of [`Snapshot::past`], when an earlier version is read.
     pub fn new(
-        state: TableState,
+        mut state: TableState,
         snapshot: Arc<Snapshot>,
         database: &str,
         statistics: Arc<StatisticsCache>,
         reading: &TableReading,
-    ) -> Self {
+    ) -> Result<Self> {
+        let mut version = snapshot.version;
+        if let Some(past) = reading.past {
+            let past = snapshot.past(&state, past)?;
+            (version, state.table) = (past.version, past.table);
+        }
         let name = format!("{database}.{}", state.table.name);
-        let part_schema = Arc::new(part_schema(&state, snapshot.version));
+        let part_schema = Arc::new(part_schema(&state, version));
         let mut exposed = PartSchema::clone(&part_schema);
         exposed.columns.truncate(state.table.visible_columns().count());
         if reading.positions {
@@ -70,7 +79,22 @@ impl PartTable {
         let schema = exposed.arrow_schema();
         let rule = CollapseRule::of(&state.table);
         let collapse = (reading.collapsed && rule.collapses()).then_some(rule);
-        Self { state, snapshot, name, part_schema, schema, exposed, collapse, statistics }
+        Ok(Self {
+            state,
+            snapshot,
+            version,
+            name,
+            part_schema,
+            schema,
+            exposed,
+            collapse,
+            statistics,
+        })
+    }
+
+    /// The version that is read, when it is one before the query's own.
+    pub fn past_version(&self) -> Option<CatalogVersion> {
+        (self.version < self.snapshot.version).then_some(self.version)
     }
 
     /// Whether `table` can be read with virtual columns: columns of its own come first.
@@ -125,7 +149,7 @@ impl PartTable {
     }
 
     fn scanned_parts(&self, filter: Option<&Filter>) -> Vec<ScannedPart> {
-        let version = self.snapshot.version;
+        let version = self.version;
         let visible = self.state.visible_parts(version);
         let matching = visible
             .filter(|part| part.rows_at(version) > 0)

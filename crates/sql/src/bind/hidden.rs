@@ -61,12 +61,18 @@ fn hidden_of(
 ) -> Result<Option<(String, Vec<Ident>)>> {
     let TableFactor::Table { name, alias, args: None, .. } = factor else { return Ok(None) };
     let mut written = TableName::of(name)?;
-    written.name = TableReading::parse(&written.name).table;
+    let reading = TableReading::parse(&written.name);
+    written.name = reading.table;
     if written.database.is_none() && ctes.contains(&written.name) {
         return Ok(None);
     }
     // What is no table is somebody else's to name.
-    let Ok(table) = resolve_table(snapshot, database, &written) else { return Ok(None) };
+    let Ok(mut table) = resolve_table(snapshot, database, &written) else { return Ok(None) };
+    if let (Some(past), Some(state)) = (reading.past, snapshot.tables.get(&table.id))
+        && let Ok(past) = snapshot.past(state, past)
+    {
+        table = past.table;
+    }
     let called = alias.as_ref().map_or(written.name, |alias| alias.name.value.clone());
     Ok(Some((called, hidden_columns(&table))))
 }

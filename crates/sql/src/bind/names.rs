@@ -106,7 +106,13 @@ impl<'a> Names<'a> {
         let mut plain = name.clone();
         rename(&mut plain, reading.table.clone());
         self.resolve_table(&mut plain, ctes)?;
+        let is_cte = ctes.contains(&reading.table) && TableName::of(&plain)?.database.is_none();
         let reading = TableReading { table: TableName::of(&plain)?.name, ..reading };
+        if reading.past.is_some() && (is_cte || !self.can_read(&plain, &reading)?) {
+            return Err(Error::unsupported(format!(
+                "'{plain}' has no versions: AS OF is for tables of databases"
+            )));
+        }
         if self.can_read(&plain, &reading)? {
             rename(&mut plain, reading.name());
         }

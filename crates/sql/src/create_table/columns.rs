@@ -2,7 +2,7 @@
 
 use arrow::datatypes::Schema;
 use datafusion::common::DFSchema;
-use granary_catalog::{Column, ColumnDefault, ColumnRole, ColumnType, Table};
+use granary_catalog::{Column, ColumnCodec, ColumnDefault, ColumnRole, ColumnType, Table};
 use granary_common::{ColumnId, Error, Result};
 use sqlparser::ast::{ArrayElemTypeDef, ColumnDef, ColumnOption, DataType, Expr, Ident};
 
@@ -194,7 +194,9 @@ impl Columns {
                     }
                     _ => {
                         let text = texts.concat();
-                        notices.push(Notice::new(format!("column '{name}': {text} has no effect")));
+                        let within = |error: Error| error.context(format!("column '{name}'"));
+                        let codecs = ColumnCodec::parse(&text).map_err(within)?;
+                        notices.extend(codec_notice(name, &codecs));
                         column.codec = Some(text);
                     }
                 }
@@ -316,4 +318,14 @@ fn without_nested(declared: &[ColumnDef]) -> Result<Vec<ColumnDef>> {
         }));
     }
     Ok(flat)
+}
+
+/// What a user is told whose codec has no counterpart of its own.
+fn codec_notice(name: &str, codecs: &[ColumnCodec]) -> Option<Notice> {
+    codecs.contains(&ColumnCodec::Lz4).then(|| {
+        Notice::new(format!(
+            "column '{name}': LZ4 stands for the light encodings that inserts use, in merged parts as \
+             well; without CODEC merged parts are smaller and not slower to read"
+        ))
+    })
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use granary_catalog::history::{RETENTION_S_MAX, RETENTION_SETTING};
 use granary_catalog::replication::{
     FACTOR_SETTING, MIN_COPIES_SETTING, min_copies, replication_factor,
 };
@@ -25,8 +26,12 @@ const PARTS_MAX: u64 = 1_000_000;
 /// Copies of a part at most.
 const COPIES_MAX: u64 = 16;
 
+/// ClickHouse's name for how long replaced parts stay.
+const OLD_PARTS_SETTING: &str = "old_parts_lifetime";
+
 /// Settings that this version obeys.
-const KNOWN: [&str; 10] = [
+const KNOWN: [&str; 11] = [
+    RETENTION_SETTING,
     "index_granularity",
     FACTOR_SETTING,
     MIN_COPIES_SETTING,
@@ -40,12 +45,11 @@ const KNOWN: [&str; 10] = [
 ];
 
 /// Settings of ClickHouse's MergeTree that have no counterpart here.
-const WITHOUT_EFFECT: [&str; 12] = [
+const WITHOUT_EFFECT: [&str; 11] = [
     "index_granularity_bytes",
     "min_bytes_for_wide_part",
     "min_rows_for_wide_part",
     "enable_mixed_granularity_parts",
-    "old_parts_lifetime",
     "max_parts_in_total",
     "enable_block_number_column",
     "enable_block_offset_column",
@@ -79,6 +83,20 @@ pub(crate) fn settings(
                 let copies = bounded(name, value, COPIES_MAX)?;
                 settings.insert(name.clone(), copies.to_string());
             }
+            RETENTION_SETTING | OLD_PARTS_SETTING => match value.parse() {
+                Ok(0..=RETENTION_S_MAX) => {
+                    settings.insert(RETENTION_SETTING.to_owned(), value.clone());
+                    if name == OLD_PARTS_SETTING {
+                        let text = format!("{OLD_PARTS_SETTING} is {RETENTION_SETTING} here");
+                        notices.push(Notice::new(text));
+                    }
+                }
+                _ => {
+                    return Err(Error::invalid(format!(
+                        "setting {name} is 0 to {RETENTION_S_MAX} seconds, not '{value}'"
+                    )));
+                }
+            },
             // Seconds between two merges of a partition and bucket for the sake of its TTL.
             "merge_with_ttl_timeout" => {
                 let seconds = bounded(name, value, u64::from(u32::MAX))?;

@@ -6,6 +6,7 @@ mod casts;
 mod finals;
 mod joins;
 mod kinds;
+mod past;
 mod spelling;
 
 use std::ops::Range;
@@ -48,6 +49,7 @@ pub(crate) fn tokenize(text: &str) -> Result<Vec<TokenWithSpan>, TokenizerError>
     apply::settle(&mut tokens);
     joins::settle(&mut tokens);
     kinds::settle(&mut tokens);
+    past::settle(&mut tokens);
     finals::settle(&mut tokens);
     Ok(replace_placeholders(aliases::expand(tokens)))
 }
@@ -232,6 +234,23 @@ mod tests {
                 "SELECT a, b FROM (SELECT 1, x) AS y, t FINAL, u AS z FINAL",
                 "SELECT a , b FROM ( SELECT 1 , x ) AS y , `t FINAL` `t` , `u FINAL` AS z",
             ),
+            (
+                "SELECT * FROM t AS OF VERSION 5 JOIN u TIMESTAMP AS OF now() - INTERVAL 1 DAY AS x ON y",
+                "SELECT * FROM t AT ( VERSION => 5 ) JOIN u AT ( TIMESTAMP => now ( ) - INTERVAL 1 DAY ) AS x ON y",
+            ),
+            (
+                "FROM t FOR SYSTEM_TIME AS OF TIMESTAMP '2024' x, v FOR VERSION AS OF (SELECT 1)",
+                "FROM t AT ( TIMESTAMP => TIMESTAMP '2024' ) x , v AT ( VERSION => ( SELECT 1 ) )",
+            ),
+            (
+                "FROM t FINAL AS OF VERSION 5, u BEFORE(TIMESTAMP => now()) FINAL AS x",
+                "FROM `t FINAL` AT ( VERSION => 5 ) `t` , `u FINAL` BEFORE ( TIMESTAMP => now ( ) ) AS x",
+            ),
+            (
+                "FROM t VERSION AS OF 1 HOUR AGO WHERE c",
+                "FROM t AT ( TIMESTAMP => now ( ) - INTERVAL 1 HOUR ) WHERE c",
+            ),
+            ("SELECT timestamp AS of FROM t at", "SELECT timestamp AS of FROM t at"),
             ("SELECT a, b final FROM t", "SELECT a , b final FROM t"),
             ("SELECT final FROM t", "SELECT final FROM t"),
             ("SELECT 1 FROM t WHERE a OR final", "SELECT 1 FROM t WHERE a OR final"),

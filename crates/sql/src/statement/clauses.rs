@@ -21,6 +21,9 @@ pub(super) fn create_table(parser: &mut Parser<'_>) -> Parsed<Statement> {
     create.if_not_exists = parser.parse_keywords(&[Keyword::IF, Keyword::NOT, Keyword::EXISTS]);
     create.name = Some(TableName::of(&parser.parse_object_name(false)?)?);
     create.notices = on_cluster(parser)?;
+    if let Some(clone) = super::past::clone(parser, &create)? {
+        return Ok(clone);
+    }
     super::elements::elements(parser, &mut create)?;
     while clause(parser, &mut create)? {}
     Ok(Statement::CreateTable(Box::new(create)))

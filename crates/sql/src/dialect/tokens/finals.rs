@@ -10,7 +10,7 @@ pub(super) fn settle(tokens: &mut Vec<TokenWithSpan>) {
     let mut at = 1;
     while at < tokens.len() {
         match is_final(&tokens[at].token).then(|| place_of_name(&tokens[..at])).flatten() {
-            Some(name) => at = rename(tokens, name, at),
+            Some((name, has_alias)) => at = rename(tokens, name, at, has_alias),
             None => at += 1,
         }
     }
@@ -22,8 +22,8 @@ fn is_final(token: &Token) -> bool {
 }
 
 /// The place of the table's name when `before` ends with FROM, a comma of its list, or JOIN, a
-/// name and perhaps an alias.
-fn place_of_name(before: &[TokenWithSpan]) -> Option<usize> {
+/// name, perhaps a point of the past and perhaps an alias; and whether there is an alias.
+fn place_of_name(before: &[TokenWithSpan]) -> Option<(usize, bool)> {
     let length = before.len();
     let keyword = |at: usize| match &before.get(at)?.token {
         Token::Word(word) => Some(word.keyword),
@@ -33,7 +33,7 @@ fn place_of_name(before: &[TokenWithSpan]) -> Option<usize> {
     let has_alias = length >= 1 && keyword(length - 1) == Some(Keyword::NoKeyword);
     let ends = [Some(length), has_alias.then(|| length - 1), behind_as.then(|| length - 2)];
     ends.into_iter().flatten().find_map(|end| {
-        let name = end.checked_sub(1)?;
+        let name = start_of_point(&before[..end]).checked_sub(1)?;
         keyword(name)?;
         let mut first = name;
         while first >= 2 && before[first - 1].token == Token::Period {
@@ -45,8 +45,29 @@ fn place_of_name(before: &[TokenWithSpan]) -> Option<usize> {
             Some(word) => matches!(word, Keyword::FROM | Keyword::JOIN),
             None => before[opens].token == Token::Comma && ends_in_from(&before[..opens]),
         };
-        is_table.then_some(name)
+        is_table.then_some((name, end < length))
     })
+}
+
+/// Where `AT(...)` or `BEFORE(...)` begins that `before` ends with; else its end.
+fn start_of_point(before: &[TokenWithSpan]) -> usize {
+    let mut closed = 0_usize;
+    for (at, token) in before.iter().enumerate().rev() {
+        match &token.token {
+            Token::RParen => closed += 1,
+            Token::LParen if closed == 1 => {
+                let is_point = at.checked_sub(1).is_some_and(|at| {
+                    matches!(&before[at].token, Token::Word(word)
+                        if matches!(word.keyword, Keyword::AT | Keyword::BEFORE))
+                });
+                return if is_point { at - 1 } else { before.len() };
+            }
+            Token::LParen => closed -= 1,
+            _ if closed == 0 => return before.len(),
+            _ => {}
+        }
+    }
+    before.len()
 }
 
 /// Whether the place behind `before` is in the list of a FROM.
@@ -69,14 +90,14 @@ fn ends_in_from(before: &[TokenWithSpan]) -> bool {
 }
 
 /// Renames the table at `name` and takes the FINAL at `at` away; gives the place to go on.
-fn rename(tokens: &mut Vec<TokenWithSpan>, name: usize, at: usize) -> usize {
+fn rename(tokens: &mut Vec<TokenWithSpan>, name: usize, at: usize, has_alias: bool) -> usize {
     let Token::Word(word) = &tokens[name].token else { return at + 1 };
     let table = word.value.clone();
-    let reading = TableReading { table: table.clone(), collapsed: true, positions: false };
+    let reading = TableReading { table: table.clone(), collapsed: true, ..TableReading::default() };
     let quoted = |value: String| {
         Token::Word(Word { value, quote_style: Some('`'), keyword: Keyword::NoKeyword })
     };
-    let aliased = name + 1 < at || is_alias(&tokens[at + 1..]);
+    let aliased = has_alias || is_alias(&tokens[at + 1..]);
     tokens[name].token = quoted(reading.name());
     match aliased {
         true => {

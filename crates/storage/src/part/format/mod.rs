@@ -6,6 +6,7 @@
 //! are chosen by the writer for each column from its values and never reach Arrow.
 
 mod checked;
+mod codecs;
 mod expression;
 mod literal;
 mod read;

@@ -174,3 +174,74 @@ async fn one_granule_of_the_default_size_and_more() {
     let types = ["Int64", "String", "Nullable(Decimal(15, 2))"];
     round_trip(&table(&types, &[], &[], 8192), 20_000).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_type_round_trips_with_every_codec() {
+    use granary_catalog::ColumnCodec::*;
+    let all: [&[granary_catalog::ColumnCodec]; 8] = [
+        &[Plain],
+        &[Lz4],
+        &[Zstd { level: 3 }],
+        &[Delta],
+        &[Delta, Zstd { level: 9 }],
+        &[T64],
+        &[Gorilla],
+        &[Dictionary],
+    ];
+    for codecs in all {
+        let mut schema = table(&TYPES, &[], &[], GRANULARITY);
+        for column in &mut schema.columns {
+            column.codecs = codecs.to_vec();
+        }
+        round_trip(&schema, ROWS).await;
+        let mut schema = table(&NESTED, &[], &[], GRANULARITY);
+        for column in &mut schema.columns {
+            column.codecs = codecs.to_vec();
+        }
+        round_trip(&schema, ROWS).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn codecs_change_the_bytes_on_disk() {
+    use granary_catalog::ColumnCodec::*;
+    const ROWS: i64 = 100_000;
+    // Steps that grow and shrink; floats with few decimals; long texts that repeat in part.
+    let steps = Int64Array::from_iter_values((0..ROWS).map(|n| n * 1_000 + (n * n) % 7));
+    let floats =
+        Float64Array::from_iter_values((0..ROWS).map(|n| (n * 7_919 % 100_003) as f64 / 8.));
+    let text = |n: i64| {
+        format!("user {} asked for page {} of shop {}", n * 7_919 % 9_973, n % 613, n % 17)
+    };
+    let texts = StringViewArray::from_iter_values((0..ROWS).map(text));
+    let columns: [(&str, ArrayRef); 3] =
+        [("Int64", Arc::new(steps)), ("Float64", Arc::new(floats)), ("String", Arc::new(texts))];
+    let mut sizes = std::collections::BTreeMap::new();
+    for (kind, values) in columns {
+        for (name, codecs) in [
+            ("default", vec![]),
+            ("none", vec![Plain]),
+            ("zstd1", vec![Zstd { level: 1 }]),
+            ("zstd19", vec![Zstd { level: 19 }]),
+            ("delta", vec![Delta]),
+            ("t64", vec![T64]),
+            ("gorilla", vec![Gorilla]),
+        ] {
+            let mut schema = table(&[kind], &[], &[], 8192);
+            schema.columns[0].codecs = codecs;
+            let block = RecordBatch::try_new(schema.arrow_schema(), vec![Arc::clone(&values)]);
+            let parts = crate::test_support::write(&memory(), &schema, block.unwrap()).await;
+            sizes.insert((kind, name), parts.unwrap()[0].bytes);
+        }
+    }
+    println!("{sizes:?}");
+    let size = |kind, name| sizes[&(kind, name)] as f64;
+    for kind in ["Int64", "Float64"] {
+        assert!(size(kind, "none") >= 8.0 * ROWS as f64, "{kind} is stored as it is");
+        assert!(size(kind, "default") < 0.7 * size(kind, "none"), "{kind}");
+    }
+    assert!(size("Int64", "delta") < 0.6 * size("Int64", "t64"));
+    assert!(size("Float64", "gorilla") < 0.7 * size("Float64", "none"));
+    assert!(size("String", "zstd19") < 0.95 * size("String", "zstd1"));
+    assert!(size("String", "zstd1") < 0.5 * size("String", "none"));
+}
