@@ -4,6 +4,7 @@
 use datafusion::common::SchemaError;
 use datafusion::error::DataFusionError;
 use granary_common::Error;
+use granary_execution::error::from_datafusion;
 
 use super::{as_written, did_you_mean, place_of};
 
@@ -16,7 +17,9 @@ pub fn error_from_datafusion(error: DataFusionError, sql: Option<&str>) -> Error
 
 fn convert(error: &DataFusionError, sql: &str) -> Error {
     match error {
-        DataFusionError::External(inner) => external(inner.as_ref(), sql),
+        DataFusionError::External(inner) => {
+            external(inner.as_ref(), sql).unwrap_or_else(|| from_datafusion(error))
+        }
         DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => {
             convert(inner, sql)
         }
@@ -46,24 +49,23 @@ fn convert(error: &DataFusionError, sql: &str) -> Error {
     }
 }
 
-/// Looks for our own error, or DataFusion's, behind the boxes.
-fn external(error: &(dyn std::error::Error + 'static), sql: &str) -> Error {
+/// Our own error, or DataFusion's, behind the boxes.
+fn external(error: &(dyn std::error::Error + 'static), sql: &str) -> Option<Error> {
     if let Some(own) = error.downcast_ref::<Error>() {
-        return own.clone();
+        return Some(own.clone());
     }
     if let Some(inner) = error.downcast_ref::<DataFusionError>() {
-        return convert(inner, sql);
+        return Some(convert(inner, sql));
     }
-    match error.source() {
-        Some(source) => external(source, sql),
-        None => Error::internal(error.to_string()),
-    }
+    external(error.source()?, sql)
 }
 
 fn arrow_error(error: &arrow::error::ArrowError, sql: &str) -> Error {
     use arrow::error::ArrowError;
     match error {
-        ArrowError::ExternalError(inner) => external(inner.as_ref(), sql),
+        ArrowError::ExternalError(inner) => {
+            external(inner.as_ref(), sql).unwrap_or_else(|| Error::internal(inner.to_string()))
+        }
         ArrowError::CastError(message)
         | ArrowError::ParseError(message)
         | ArrowError::ComputeError(message)
