@@ -8,6 +8,8 @@
 //!        ▲ moves up to min(pinned, now - retention)      ▲ takes over the last readable_from
 //! ```
 //!
+//! Deletions in files are forgotten by later commits, up to what the last step has forgotten.
+//!
 //! So whoever has a version pinned by a heartbeat that was answered, and afterwards still finds
 //! `readable_from` at or below it, is safe: a command that was decided before the heartbeat forgets
 //! no more than what was refused already, and one that is decided after it knows the pin.
@@ -17,7 +19,7 @@ use std::sync::Arc;
 
 use granary_common::{CatalogVersion, Error, Result};
 
-use crate::model::{EarlierTable, Table};
+use crate::model::{EarlierTable, Part, Table};
 use crate::snapshot::{Snapshot, TableState};
 
 /// The table's setting that says for how many seconds its earlier versions are kept.
@@ -155,9 +157,9 @@ impl Snapshot {
         now_ms: u64,
     ) -> Option<HistoryStep> {
         let horizon = self.cluster.as_ref().map_or(CatalogVersion(0), |cluster| cluster.horizon);
-        let (from, settled) = match &state.history {
-            Some(history) => (history.readable_from, history.settled),
-            None => (horizon, horizon),
+        let (from, settled, forgotten) = match &state.history {
+            Some(history) => (history.readable_from, history.settled, history.forgotten),
+            None => (horizon, horizon, horizon),
         };
         let retention_ms = retention_ms(&state.table.settings);
         let due = match retention_ms {
@@ -166,10 +168,18 @@ impl Snapshot {
         };
         let readable_from = due.map_or(from, |due| due.min(pinned).max(from));
         let forget = settled.min(pinned);
-        let goes = |at: CatalogVersion| at <= readable_from.max(forget);
+        let advances = readable_from > settled;
+        let goes = |at: CatalogVersion| at <= forget || (advances && at <= readable_from);
+        let is_due = |part: &Part| {
+            let is_unseen = !part.detached && part.removed.is_some_and(goes);
+            // The first vector is needed only below the second one.
+            let second = part.deletions.get(1).map(|vector| vector.since);
+            is_unseen || second.is_some_and(|since| since > forgotten && goes(since))
+        };
         let is_useful = state.table.dropped.is_some_and(goes)
             || state.earlier.keys().next().is_some_and(|until| goes(*until))
-            || state.parts.values().any(|part| !part.detached && part.removed.is_some_and(goes));
+            || state.parts.values().any(|part| is_due(part));
+        let forget = forget.max(forgotten);
         is_useful.then_some(HistoryStep { readable_from, forget })
     }
 

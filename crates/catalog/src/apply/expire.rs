@@ -51,8 +51,9 @@ pub(super) fn advance_horizon(draft: &mut Draft, pinned: CatalogVersion) -> Resu
         let table = state.table.id;
         let changed = state.earlier.keys().filter(|until| goes(**until));
         keys.extend(changed.map(|until| RowKey::EarlierTable(table, *until)));
-        let HistoryStep { readable_from, .. } = step;
-        steps.push(TableHistory { table, readable_from, settled: readable_from });
+        let HistoryStep { readable_from, forget } = step;
+        let settled = readable_from;
+        steps.push(TableHistory { table, readable_from, settled, forgotten: forget });
     }
     keys.extend(draft.next.excess_moments(now_ms).into_iter().map(RowKey::Moment));
     for history in steps {

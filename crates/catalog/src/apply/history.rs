@@ -8,7 +8,8 @@ use super::{Draft, partitions, table};
 use crate::command::{CloneTable, CommandBody, Outcome};
 use crate::history::{Past, excess_definitions};
 use crate::model::{
-    Bucket, DeletionContent, EarlierTable, Moment, Part, Table, TableHistory, ViewKind,
+    Bucket, DeletionContent, DeletionVector, EarlierTable, Moment, Part, Table, TableHistory,
+    ViewKind,
 };
 use crate::row::{Row, RowKey};
 use crate::snapshot::TableState;
@@ -43,7 +44,12 @@ pub(super) fn note_moment(draft: &mut Draft, body: &CommandBody) {
 /// A new table has no past.
 pub(super) fn begin(draft: &mut Draft, table: TableId) {
     let version = draft.version();
-    draft.put(Row::TableHistory(TableHistory { table, readable_from: version, settled: version }));
+    draft.put(Row::TableHistory(TableHistory {
+        table,
+        readable_from: version,
+        settled: version,
+        forgotten: version,
+    }));
 }
 
 /// Puts the next definition of a table and keeps the one that it had.
@@ -76,30 +82,31 @@ fn shorten(draft: &mut Draft, table: TableId, from: CatalogVersion) -> Result<()
 
 /// Drops vectors of the part that no query needs, and the oldest ones when there are too many.
 pub(super) fn trim_deletions(draft: &mut Draft, part: &mut Part) -> Result<()> {
-    let readable_from = match &table::find(draft, part.table)?.history {
-        Some(history) => history.readable_from,
+    let forgotten = match &table::find(draft, part.table)?.history {
+        Some(history) => history.forgotten,
         None => draft.cluster()?.horizon,
     };
-    part.forget_deletions_below(readable_from);
-    let bytes = |part: &Part| -> usize {
-        let inline = |content: &DeletionContent| match content {
-            DeletionContent::Inline(bytes) => bytes.len(),
-            DeletionContent::File { .. } => 0,
-        };
-        part.deletions.iter().map(|vector| inline(&vector.content)).sum()
+    part.forget_deletions_below(forgotten);
+    let inline = |vector: &DeletionVector| match &vector.content {
+        DeletionContent::Inline(bytes) => Some(bytes.len()),
+        DeletionContent::File { .. } => None,
     };
-    let mut is_shorter = false;
+    let bytes = |vectors: &[DeletionVector]| vectors.iter().filter_map(inline).sum::<usize>();
+    let mut cut = 0;
     // The newest two stay: the one that is new, and the one that queries read which run.
-    while part.deletions.len() > VECTORS_MAX
-        || (part.deletions.len() > 2 && bytes(part) > VECTOR_BYTES_MAX)
+    while part.deletions.len() - cut > VECTORS_MAX
+        || (part.deletions.len() - cut > 2 && bytes(&part.deletions[cut..]) > VECTOR_BYTES_MAX)
     {
-        part.deletions.remove(0);
-        is_shorter = true;
+        cut += 1;
     }
-    match part.deletions.first() {
-        Some(oldest) if is_shorter => shorten(draft, part.table, oldest.since),
-        _ => Ok(()),
-    }
+    let Some(oldest) = part.deletions.get(cut).filter(|_| cut > 0).map(|vector| vector.since)
+    else {
+        return Ok(());
+    };
+    // A query that runs has what is in the catalog at hand, but not what is in files: those stay
+    // named until the history has passed them.
+    part.deletions.retain(|vector| vector.since >= oldest || inline(vector).is_none());
+    shorten(draft, part.table, oldest)
 }
 
 /// Brings a dropped table back as it was when it was dropped.

@@ -14,6 +14,9 @@ pub struct TableHistory {
     /// What nobody can read who begins at this version or later may be forgotten. It follows
     /// `readable_from` one step later: see [`crate::history`].
     pub settled: CatalogVersion,
+    /// What was needed only below this version is forgotten.
+    #[serde(default)]
+    pub forgotten: CatalogVersion,
 }
 
 /// What a table was until a version changed its definition.

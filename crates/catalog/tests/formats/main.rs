@@ -227,6 +227,7 @@ fn rows() -> Vec<(&'static str, Row)> {
                 table: TableId(7),
                 readable_from: CatalogVersion(40),
                 settled: CatalogVersion(38),
+                forgotten: CatalogVersion(36),
             }),
         ),
         (
