@@ -98,8 +98,7 @@ pub async fn change(
             done.rows = 1;
         }
         Statement::DrainWorker { worker, drained } => {
-            let worker = WorkerId(worker);
-            execute(core, CommandBody::DrainWorker { worker, drained }).await?;
+            execute(core, CommandBody::DrainWorker { worker: WorkerId(worker), drained }).await?;
         }
         Statement::Use { database } => {
             done.session = Some(use_database(core, request, &database).await?)
