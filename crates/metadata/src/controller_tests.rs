@@ -3,7 +3,7 @@ use std::collections::HashMap;
 use granary_catalog::{
     Command, InsertToken, Part, PartLocation, PartitionValue, Row, StagedInsert, apply,
 };
-use granary_common::{BucketIndex, ClusterId, PartId, TableId, WorkerId};
+use granary_common::{BucketIndex, CatalogVersion, ClusterId, PartId, TableId, WorkerId};
 
 use super::*;
 
