@@ -191,7 +191,7 @@ fn definitions_are_kept_with_their_versions() {
     }
     let (known, oldest) = {
         let earlier = &state(&bench, table).earlier;
-        (earlier.len(), *earlier.get_min().expect("one").0)
+        (earlier.len(), earlier.get_min().expect("one").0)
     };
     assert_eq!(known, 100);
     assert!(bench.state.readable_from(state(&bench, table)) < oldest);
