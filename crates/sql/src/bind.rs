@@ -12,9 +12,12 @@
 mod access;
 mod accurate;
 mod aggregates;
+mod ambiguous;
 mod calls;
 mod clauses;
 mod columns;
+mod correlated;
+mod crossed;
 mod dictionaries;
 mod digests;
 mod enums;
@@ -27,28 +30,32 @@ mod literals;
 mod matched;
 mod members;
 mod memberships;
+mod multisets;
 mod names;
 mod order;
 mod overlooked;
+mod parts;
 mod past;
 mod pivots;
 mod positions;
 mod repair;
+mod series;
 mod tables;
 mod templates;
 mod totals;
 mod units;
+mod using;
 mod windows;
 mod zoned;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::ControlFlow;
 
 use arrow::datatypes::{DataType, FieldRef};
-use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, ParamValues, ScalarValue};
 use datafusion::execution::SessionState;
-use datafusion::logical_expr::{Expr as PlannedExpr, LogicalPlan};
+use datafusion::logical_expr::{Expr as PlannedExpr, LogicalPlan, lit};
 use datafusion::sql::parser::Statement as PlannerStatement;
 use granary_common::{Error, Result};
 use granary_execution::subqueries::nullable_subqueries;
@@ -79,6 +86,7 @@ pub async fn bind_query(state: &SessionState, query: &Query, sql: &str) -> Resul
     let mut query = query.clone();
     past::settle(&mut query, state).await?;
     columns::expand(&mut query, state, sql).await?;
+    multisets::expand(&mut query, state, sql).await?;
     clauses::name_outputs(&mut query);
     rewrite(&mut query, state, sql)?;
     // Long VALUES name nothing that could be corrected, and copying them costs.
@@ -91,6 +99,15 @@ pub async fn bind_query(state: &SessionState, query: &Query, sql: &str) -> Resul
         match plan(state, query.clone()).await {
             Ok(plan) => return Ok(plan),
             Err(error) if repair::repair(&mut query, &error) => {}
+            Err(error) if ambiguous::column(&error).is_some() => {
+                let name = ambiguous::column(&error).unwrap_or_default();
+                for candidate in ambiguous::candidates(&query, &name) {
+                    if let Ok(plan) = plan(state, candidate).await {
+                        return Ok(plan);
+                    }
+                }
+                return Err(error_from_datafusion(error, Some(sql)));
+            }
             // The last chance; where it does not help, what was wrong before counts.
             Err(error) => match before_aliases.take() {
                 None if repair::group_by_aliases(&mut query) => before_aliases = Some(error),
@@ -110,7 +127,8 @@ async fn plan(
 ) -> std::result::Result<LogicalPlan, datafusion::error::DataFusionError> {
     let tree = Tree::Query(Box::new(query));
     let plan = state.statement_to_plan(PlannerStatement::Statement(Box::new(tree))).await?;
-    let plan = literals::floats_beside_floats(nullable_subqueries(plan)?)?;
+    let plan = correlated::join_correlated(nullable_subqueries(plan)?, state)?;
+    let plan = literals::floats_beside_floats(plan)?;
     order::keep_orders(plan, &Names::of(state, ""))
 }
 
@@ -124,7 +142,9 @@ pub async fn bind_insert_source(
     query: &Query,
     sql: &str,
 ) -> Result<LogicalPlan> {
-    bind_query(state, query, sql).await
+    let mut query = query.clone();
+    crate::insert::defaults_as_null(&mut query);
+    bind_query(state, &query, sql).await
 }
 
 /// The settings that a query brings along, `SELECT ... SETTINGS name = value`, as text. Binding
@@ -156,6 +176,11 @@ pub(crate) fn bind_expression(
     state
         .create_logical_expr_from_sql_expr(expression, schema)
         .map_err(|error| error_from_datafusion(error, None))
+}
+
+/// The tree of an expression that a table keeps as text.
+pub(crate) fn parsed_expression(text: &str) -> Result<Expr> {
+    templates::expression(text)
 }
 
 /// An expression in the words of DataFusion, apart from any session.
@@ -227,6 +252,35 @@ pub fn with_parameters(plan: LogicalPlan, values: Vec<ScalarValue>) -> Result<Lo
         .map_err(|error| error_from_datafusion(error, None))
 }
 
+/// The plan with the placeholders replaced that have one of these names, without regard to case.
+/// `{name:Type}` casts the text.
+///
+/// # Errors
+/// InvalidInput when a text is no value of the type.
+pub fn with_named_parameters(
+    plan: LogicalPlan,
+    texts: &BTreeMap<String, String>,
+) -> Result<LogicalPlan> {
+    let replaced = plan.transform_up_with_subqueries(|plan| {
+        plan.map_expressions(|expression| {
+            expression.transform_up(|inner| {
+                let text = match &inner {
+                    PlannedExpr::Placeholder(placeholder) => {
+                        texts.get(&placeholder.id.trim_start_matches('$').to_lowercase())
+                    }
+                    _ => None,
+                };
+                Ok(match text {
+                    Some(text) => Transformed::yes(lit(text.clone())),
+                    None => Transformed::no(inner),
+                })
+            })
+        })?
+        .map_data(|plan| plan.recompute_schema())
+    });
+    replaced.map(|plan| plan.data).map_err(|error| error_from_datafusion(error, None))
+}
+
 /// The names of functions that the tree's rewrites know.
 pub(crate) fn rewritten_names() -> impl Iterator<Item = String> {
     templates::names().chain(aggregates::names().chain(lambdas::names()).map(str::to_owned))
@@ -270,6 +324,9 @@ impl VisitorMut for Rewriter<'_> {
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
         or_break(matched::rewrite(select))?;
+        windows::refine(select);
+        or_break(using::settle(select))?;
+        or_break(crossed::cross(select))?;
         memberships::rewrite(select)?;
         joins::nest(select);
         or_break(hidden::hide(select, self.state, &self.ctes))?;

@@ -1,13 +1,16 @@
 //! Function calls and other expressions in the words of DataFusion.
 
+use std::ops::ControlFlow;
+
 use granary_common::{Error, Result};
 use sqlparser::ast::{
     BinaryOperator, DataType, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArguments, UnaryOperator, Value, ValueWithSpan,
+    FunctionArguments, UnaryOperator, Value, ValueWithSpan, visit_expressions_mut,
 };
 
 use super::{
-    access, accurate, aggregates, digests, json, lambdas, members, templates, units, windows, zoned,
+    access, accurate, aggregates, digests, json, lambdas, members, parts, templates, units,
+    windows, zoned,
 };
 
 /// Rewrites one expression whose parts are rewritten already.
@@ -31,7 +34,7 @@ pub(super) fn rewrite(expression: &mut Expr) -> Result<()> {
             Ok(())
         }
         Expr::Substring { expr, substring_from: Some(from), substring_for, .. } => {
-            if let Some(rewritten) = from_the_end(expr, from, substring_for.as_deref())? {
+            if let Some(rewritten) = parts::part_of_text(expr, from, substring_for.as_deref())? {
                 *expression = rewritten;
             }
             Ok(())
@@ -43,16 +46,16 @@ pub(super) fn rewrite(expression: &mut Expr) -> Result<()> {
             Ok(())
         }
         Expr::TypedString(literal) => {
-            // A time without a fraction is one in seconds.
-            let text = literal.value.clone().into_string().unwrap_or_default();
-            if matches!(literal.data_type, DataType::Timestamp(None, _)) && !text.contains('.') {
-                literal.data_type = DataType::Datetime(None);
-            }
+            parts::settle_time(literal);
             Ok(())
         }
         Expr::UnaryOp { op: UnaryOperator::Not, expr } if may_be_number(expr) => {
             // Beside AND a number is a condition; the engine's NOT takes none.
             *expression = substitute("NOT (($1) AND true)", &[(**expr).clone()])?;
+            Ok(())
+        }
+        Expr::BinaryOp { left, op: BinaryOperator::LongArrow, right } => {
+            *expression = json::part_as_text(left, right)?;
             Ok(())
         }
         Expr::RLike { negated, expr, pattern, .. } => {
@@ -113,9 +116,13 @@ fn pattern_match(negated: bool, text: &Expr, pattern: &Expr) -> Result<Expr> {
 }
 
 fn whole_division(left: Expr, right: Expr) -> Expr {
+    operation(left, BinaryOperator::MyIntegerDivide, right)
+}
+
+fn operation(left: Expr, op: BinaryOperator, right: Expr) -> Expr {
     Expr::BinaryOp {
         left: Box::new(Expr::Nested(Box::new(left))),
-        op: BinaryOperator::MyIntegerDivide,
+        op,
         right: Box::new(Expr::Nested(Box::new(right))),
     }
 }
@@ -158,6 +165,14 @@ fn call(function: &mut Function) -> Result<Option<Expr>> {
     }
     // `x / y` in a template must see the arguments as they are, so they go in as a whole.
     arguments.iter_mut().for_each(parenthesize);
+    if let Some(mut template) = templates::of_other_dialect(&name, arguments.len()) {
+        let rewritten =
+            visit_expressions_mut(&mut template, |inner| super::or_break(rewrite(inner)));
+        return match rewritten {
+            ControlFlow::Continue(()) => Ok(Some(templates::substitute(template, &arguments))),
+            ControlFlow::Break(error) => Err(error),
+        };
+    }
     if let Some(expanded) = templates::expand(&name, &arguments) {
         return Ok(Some(expanded));
     }
@@ -220,6 +235,10 @@ fn other_call(lower: &str, arguments: &[Expr]) -> Result<Option<Expr>> {
                 .try_fold(first.clone(), |all, next| substitute(&text, &[all, next.clone()]))?;
             Ok(Some(all))
         }
+        // As a text `^` is the power.
+        ("bitxor", [left, right]) => {
+            Ok(Some(operation(left.clone(), BinaryOperator::BitwiseXor, right.clone())))
+        }
         ("intdiv", [left, right]) => Ok(Some(whole_division(left.clone(), right.clone()))),
         ("intdivorzero", [left, right]) => {
             let divisor = substitute("nullIf($1, 0)", std::slice::from_ref(right))?;
@@ -227,6 +246,12 @@ fn other_call(lower: &str, arguments: &[Expr]) -> Result<Option<Expr>> {
             substitute("coalesce($1, 0)", &[divided]).map(Some)
         }
         ("map", []) => templates::expression("map([], [])").map(Some),
+        ("to_date" | "to_timestamp" | "try_to_date" | "try_to_timestamp", [value, pattern]) => {
+            parts::by_pattern(lower, value, pattern)
+        }
+        ("to_varchar", [value, pattern]) => {
+            substitute("to_char($1, $2)", &[value.clone(), pattern.clone()]).map(Some)
+        }
         ("tupleelement", [tuple, element]) => access::tuple_element(tuple, element).map(Some),
         ("untuple", _) => Err(Error::unsupported("untuple is not offered: name the elements, t.1")),
         _ => decimal_or(lower, arguments),
@@ -343,16 +368,4 @@ fn concatenation(arguments: &[Expr]) -> Result<Expr> {
 
 fn decimal(value: &Expr, precision: u8, scale: &Expr) -> Result<Expr> {
     substitute(&format!("CAST($1 AS Decimal({precision}, {scale}))"), std::slice::from_ref(value))
-}
-
-/// `substring(s, -n)` counts from the end.
-fn from_the_end(text: &Expr, from: &Expr, length: Option<&Expr>) -> Result<Option<Expr>> {
-    let Expr::UnaryOp { op: sqlparser::ast::UnaryOperator::Minus, expr } = from else {
-        return Ok(None);
-    };
-    let end = substitute("right($1, $2)", &[text.clone(), (**expr).clone()])?;
-    match length {
-        Some(length) => substitute("left($1, $2)", &[end, length.clone()]).map(Some),
-        None => Ok(Some(end)),
-    }
 }

@@ -60,9 +60,8 @@ pub(super) fn name_value(query: &mut Query) {
 
 /// Rewrites what the clauses of one query say. Inner queries come by themselves.
 pub(super) fn rewrite_query(query: &mut Query) -> Result<()> {
-    if query.format_clause.take().is_some() {
-        return Err(Error::unsupported("FORMAT is the client's business: ask it for the format"));
-    }
+    // The client makes the format; a notice of the statement says so.
+    query.format_clause = None;
     top_as_limit(query)?;
     overlooked::check_query(query)?;
     query.settings = None;

@@ -4,13 +4,24 @@ use granary_common::{Error, Result};
 use sqlparser::ast::{DataType, Expr, Value};
 use sqlparser::parser::Parser;
 
-use super::calls::with_arguments;
-use super::templates;
+use super::calls::{substitute, with_arguments};
+use super::{templates, zoned};
 use crate::dialect::{GranaryDialect, tokenize};
+use crate::functions::DOCUMENT_PART;
 use crate::types::type_from_sql;
 
 /// Functions that take the name of a type at their end.
 const TYPED: [&str; 2] = ["jsonextract", "jsonextractkeysandvalues"];
+
+/// `document ->> 'key'`, also with a path that begins with $.
+pub(super) fn part_as_text(document: &Expr, key: &Expr) -> Result<Expr> {
+    let is_path = zoned::text_of(key).is_some_and(|key| key.starts_with('$'));
+    let call = match is_path {
+        true => "JSON_VALUE($1, $2)".to_owned(),
+        false => format!("{DOCUMENT_PART}($1, $2)"),
+    };
+    substitute(&call, &[document.clone(), key.clone()])
+}
 
 /// The call in other words; `None` when it is another function.
 pub(super) fn rewrite(name: &str, arguments: &[Expr]) -> Result<Option<Expr>> {

@@ -25,7 +25,10 @@ pub(super) fn floats_beside_floats(plan: LogicalPlan) -> Result<LogicalPlan> {
         let names = NamePreserver::new(&plan);
         let plan = plan.map_expressions(|expression| {
             let name = names.save(&expression);
-            let changed = expression.transform_up(|inner| Ok(choice(inner, &schema)))?;
+            let changed = expression.transform_up(|inner| match rounded(&inner, &schema) {
+                Some(rounded) => rounded.map(Transformed::yes),
+                None => Ok(choice(inner, &schema)),
+            })?;
             Ok(match changed.transformed {
                 true => changed.update_data(|expression| name.restore(expression)),
                 false => changed,
@@ -38,6 +41,19 @@ pub(super) fn floats_beside_floats(plan: LogicalPlan) -> Result<LogicalPlan> {
         }
     })?;
     Ok(rewritten.data)
+}
+
+/// A float halfway between two numbers is rounded to the even one, as the standard for floats has it;
+/// the engine goes away from zero, as is right for decimals.
+fn rounded(expression: &Expr, schema: &DFSchema) -> Option<Result<Expr>> {
+    let Expr::ScalarFunction(function) = expression else { return None };
+    let value = function.args.first().filter(|_| function.func.name() == "round")?;
+    match value.get_type(schema) {
+        Ok(DataType::Float32 | DataType::Float64) => {
+            Some(crate::functions::round_to_even(function.args.clone()))
+        }
+        _ => None,
+    }
 }
 
 fn choice(mut expression: Expr, schema: &DFSchema) -> Transformed<Expr> {

@@ -6,10 +6,11 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{Column, Result, TableReference};
-use datafusion::logical_expr::expr::{Sort as SortKey, WindowFunction};
+use datafusion::common::{Column, Result, TableReference, plan_err};
+use datafusion::functions_aggregate::array_agg::array_agg_udaf;
+use datafusion::logical_expr::expr::{AggregateFunction, Sort as SortKey, WindowFunction};
 use datafusion::logical_expr::{
-    Aggregate, Expr, LogicalPlan, Projection, Sort, SubqueryAlias, Window, WindowFrame,
+    Aggregate, Expr, LogicalPlan, Projection, Sort, SubqueryAlias, Window, WindowFrame, lit,
 };
 
 use super::names::Names;
@@ -108,6 +109,22 @@ fn window_in_order(window: &Window, names: &Names<'_>) -> Result<Option<LogicalP
 /// Aggregates whose result depends on the order of the rows.
 const ORDERED_AGGREGATES: [&str; 4] = ["array_agg", "string_agg", "first_value", "last_value"];
 
+/// Those that gather all rows of a group themselves: over an order they take them from an array.
+const GATHERED: [&str; 4] =
+    ["deltaSum", "groupArrayMovingSum", "groupArrayMovingAvg", "groupArrayLast"];
+
+/// The call of one of them, whatever it is called.
+fn gathered(expression: &Expr) -> Option<&AggregateFunction> {
+    match expression {
+        Expr::AggregateFunction(function) => {
+            let is_one = GATHERED.contains(&function.func.name());
+            (is_one && !function.params.distinct).then_some(function)
+        }
+        Expr::Alias(alias) => gathered(&alias.expr),
+        _ => None,
+    }
+}
+
 fn is_unordered(expression: &Expr) -> bool {
     expression
         .exists(|inner| {
@@ -121,7 +138,8 @@ fn is_unordered(expression: &Expr) -> bool {
 
 /// Only the order of a subquery that was asked for: that of a table costs and is nobody's promise.
 fn aggregate_in_order(aggregate: &Aggregate) -> Result<Option<LogicalPlan>> {
-    if !aggregate.aggr_expr.iter().any(is_unordered) {
+    let counts = |expression: &Expr| is_unordered(expression) || gathered(expression).is_some();
+    if !aggregate.aggr_expr.iter().any(counts) {
         return Ok(None);
     }
     let Some((input, keys)) = ordered_input(&aggregate.input, None)? else { return Ok(None) };
@@ -141,10 +159,60 @@ fn aggregate_in_order(aggregate: &Aggregate) -> Result<Option<LogicalPlan>> {
         })?;
         Ok(ordered.data.alias(name))
     };
-    let expressions = aggregate.aggr_expr.iter().map(ordered).collect::<Result<Vec<Expr>>>()?;
+    let mut expressions = Vec::with_capacity(aggregate.aggr_expr.len());
+    let mut shown: Vec<Expr> = Vec::new();
+    for expression in &aggregate.aggr_expr {
+        let name = expression.schema_name().to_string();
+        match gathered(expression) {
+            Some(function) => {
+                let reduced = from_arrays(function, &keys, &mut expressions)?;
+                shown.push(reduced.alias(name));
+            }
+            None => {
+                expressions.push(ordered(expression)?);
+                shown.push(Expr::Column(Column::from_name(name)));
+            }
+        }
+    }
     let groups = aggregate.group_expr.clone();
-    Aggregate::try_new(Arc::new(input), groups, expressions)
-        .map(|aggregate| Some(LogicalPlan::Aggregate(aggregate)))
+    let has_gathered = aggregate.aggr_expr.iter().any(|expression| gathered(expression).is_some());
+    let plan = Aggregate::try_new(Arc::new(input), groups, expressions)?;
+    if !has_gathered {
+        return Ok(Some(LogicalPlan::Aggregate(plan)));
+    }
+    let keys = plan.schema.columns().into_iter().take(plan.group_expr_len()?).map(Expr::Column);
+    let shown = keys.chain(shown).collect();
+    let projection = Projection::try_new(shown, Arc::new(LogicalPlan::Aggregate(plan)))?;
+    Ok(Some(LogicalPlan::Projection(projection)))
+}
+
+/// `f(p)(x)` as `arrayReduce('f(p)', array_agg(x ORDER BY keys))`; adds the arrays to `aggregates`.
+fn from_arrays(
+    function: &AggregateFunction,
+    keys: &[SortKey],
+    aggregates: &mut Vec<Expr>,
+) -> Result<Expr> {
+    let mut arguments = function.params.args.clone();
+    let parameters = match arguments.pop() {
+        Some(Expr::Literal(text, _)) => text.try_as_str().flatten().unwrap_or("").to_owned(),
+        _ => return plan_err!("{} has no parameters", function.func.name()),
+    };
+    let parameters = parameters.replace(crate::functions::SEPARATOR, ", ");
+    let mut call = vec![lit(format!("{}({parameters})", function.func.name()))];
+    for argument in arguments {
+        let name = format!("{KEY}_values_{}", aggregates.len());
+        let array = AggregateFunction::new_udf(
+            array_agg_udaf(),
+            vec![argument],
+            false,
+            function.params.filter.clone(),
+            keys.to_vec(),
+            None,
+        );
+        aggregates.push(Expr::AggregateFunction(array).alias(&name));
+        call.push(Expr::Column(Column::from_name(name)));
+    }
+    crate::functions::array_reduce(call)
 }
 
 /// The plan with the keys of its order among its columns; `None` when it has no order, or no room

@@ -8,8 +8,8 @@ use sqlparser::ast::{
 };
 use sqlparser::parser::Parser;
 
-use super::templates;
 use super::zoned::text_of;
+use super::{series, templates};
 use crate::dialect::{GranaryDialect, tokenize};
 use crate::types::type_from_sql;
 
@@ -18,7 +18,10 @@ const ENDLESS: &str = "9223372036854775807";
 
 /// Puts a query in the place of a table function.
 pub(super) fn rewrite(factor: &mut TableFactor) -> Result<()> {
-    let TableFactor::Table { name, alias, args, .. } = factor else { return Ok(()) };
+    let TableFactor::Table { name, alias, args, with_ordinality, .. } = factor else {
+        return Ok(());
+    };
+    let mut of_columns = None;
     let lower = name.to_string().to_lowercase();
     let text = match (lower.as_str(), args.as_ref()) {
         ("system.numbers" | "system.numbers_mt", None) => {
@@ -35,16 +38,28 @@ pub(super) fn rewrite(factor: &mut TableFactor) -> Result<()> {
                 *args = None;
                 return Ok(());
             }
-            match query_text(lower, &arguments)? {
-                Some(text) => text,
-                None => return Ok(()),
+            match series::query_text(lower, &arguments, *with_ordinality)? {
+                Some(text) => {
+                    let columns = arguments.len() + usize::from(*with_ordinality);
+                    let columns = if lower.starts_with("generate") { 1 } else { columns };
+                    of_columns = Some((series::names_columns(&arguments), columns));
+                    text
+                }
+                None => match query_text(lower, &arguments)? {
+                    Some(text) => text,
+                    None => return Ok(()),
+                },
             }
         }
     };
     let kept = alias.take();
     *factor = derived(&text)?;
-    if let TableFactor::Derived { alias, .. } = factor {
+    if let TableFactor::Derived { alias, lateral, .. } = factor {
         *alias = kept;
+        *lateral = of_columns.is_some_and(|(of_columns, _)| of_columns);
+    }
+    if let Some((_, columns)) = of_columns {
+        series::name_column(factor, columns);
     }
     Ok(())
 }

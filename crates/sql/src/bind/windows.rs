@@ -1,7 +1,12 @@
 //! Functions of neighbouring rows as window functions.
 
+use std::ops::ControlFlow;
+
 use granary_common::{Error, Result};
-use sqlparser::ast::{Expr, Function, Ident, ObjectName, ObjectNamePart, UnaryOperator};
+use sqlparser::ast::{
+    Expr, Function, Ident, NamedWindowDefinition, NamedWindowExpr, ObjectName, ObjectNamePart,
+    Select, UnaryOperator, WindowSpec, WindowType, visit_expressions_mut,
+};
 
 use super::calls::{plain_arguments, substitute};
 use super::templates;
@@ -52,4 +57,53 @@ pub(super) fn rewrite(lower: &str, arguments: &[Expr]) -> Result<Option<Expr>> {
         _ => return Ok(None),
     };
     Ok(Some(templates::substitute(templates::expression(text)?, arguments)))
+}
+
+/// `OVER (w ROWS ...)` and windows that name another one: what they do not say is that window's.
+pub(super) fn refine(select: &mut Select) {
+    if select.named_window.is_empty() {
+        return;
+    }
+    let mut known: Vec<(String, WindowSpec)> = Vec::new();
+    for NamedWindowDefinition(name, definition) in &mut select.named_window {
+        let spec = match definition {
+            NamedWindowExpr::WindowSpec(spec) => {
+                complete(spec, &known);
+                spec.clone()
+            }
+            NamedWindowExpr::NamedWindow(other) => {
+                match known.iter().find(|(known, _)| *known == other.value) {
+                    Some((_, spec)) => spec.clone(),
+                    None => continue,
+                }
+            }
+        };
+        known.push((name.value.clone(), spec));
+    }
+    let _ = visit_expressions_mut(&mut select.projection, |expression| refined(expression, &known));
+    let _ = visit_expressions_mut(&mut select.qualify, |expression| refined(expression, &known));
+}
+
+fn refined(expression: &mut Expr, known: &[(String, WindowSpec)]) -> ControlFlow<()> {
+    if let Expr::Function(function) = expression
+        && let Some(WindowType::WindowSpec(spec)) = &mut function.over
+    {
+        complete(spec, known);
+    }
+    ControlFlow::Continue(())
+}
+
+fn complete(spec: &mut WindowSpec, known: &[(String, WindowSpec)]) {
+    let Some(name) = &spec.window_name else { return };
+    let Some((_, base)) = known.iter().find(|(known, _)| *known == name.value) else { return };
+    spec.window_name = None;
+    if spec.partition_by.is_empty() {
+        spec.partition_by.clone_from(&base.partition_by);
+    }
+    if spec.order_by.is_empty() {
+        spec.order_by.clone_from(&base.order_by);
+    }
+    if spec.window_frame.is_none() {
+        spec.window_frame.clone_from(&base.window_frame);
+    }
 }
