@@ -38,6 +38,7 @@ use granary_execution::functions::{FunctionSet, StateMerger};
 
 pub use reference::{FunctionEntry, FunctionKind, function_reference, function_reference_markdown};
 
+use arrays::ELEMENT;
 pub(crate) use arrays::FOLD;
 pub(crate) use gathered::SEPARATOR;
 pub(crate) use json::DOCUMENT_PART;
@@ -97,6 +98,16 @@ pub(crate) fn text_of(values: &ArrayRef) -> Result<StringArray> {
 /// Spreads every bit of a number over all others.
 pub(crate) fn mixed(number: u64) -> u64 {
     hashes::int_hash_64(number)
+}
+
+/// `roundBankers` with these arguments.
+pub(crate) fn round_to_even(arguments: Vec<Expr>) -> Result<Expr> {
+    call("roundBankers", arguments)
+}
+
+/// `arrayReduce` with these arguments.
+pub(crate) fn array_reduce(arguments: Vec<Expr>) -> Result<Expr> {
+    call("arrayReduce", arguments)
 }
 
 fn call(name: &str, arguments: Vec<Expr>) -> Result<Expr> {

@@ -49,6 +49,8 @@ pub(super) fn rewrite(function: &mut Function, name: &str) -> Result<Option<Expr
         merge_arguments(function)?;
         return Ok(None);
     }
+    // Trino's and DuckDB's word.
+    let lower = if lower == "count_if" { "countif".to_owned() } else { lower };
     let Some((base, combinators)) = split(&lower) else { return Ok(None) };
     let form = combinators::apply(function, &combinators, name)?;
     let rewritten = match form.is_plain() {
@@ -115,7 +117,7 @@ fn rewrite_base(function: &mut Function, base: &str, name: &str) -> Result<Optio
         }
         "grouparray" => group_array(function, name, false).map(Some),
         "groupuniqarray" => group_array(function, name, true).map(Some),
-        "topk" | "groupconcat" | "avgweighted" | "sumcount" | "uniqupto" => {
+        base if composed::KNOWN.contains(&base) => {
             composed::rewrite(function, base, name).map(Some)
         }
         "quantiledeterministic" => {

@@ -36,6 +36,9 @@ pub(super) fn rewrite(lower: &str, arguments: &[Expr]) -> Result<Option<Expr>> {
         let inner_name = inner.name.to_string().to_lowercase();
         let digest = DIGESTS.iter().find(|(name, _)| *name == inner_name);
         let text = super::calls::plain_arguments(inner);
+        if let ("sha1", Some([_])) = (inner_name.as_str(), text.as_deref()) {
+            return substitute("upper($1)", arguments).map(Some);
+        }
         if let (Some((_, method)), Some([value])) = (digest, text.as_deref()) {
             let text = format!("upper(encode(digest($1, '{method}'), 'hex'))");
             return substitute(&text, std::slice::from_ref(value)).map(Some);

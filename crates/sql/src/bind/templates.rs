@@ -5,6 +5,7 @@ mod arrays;
 mod conditions;
 mod conversions;
 mod numbers;
+mod others;
 mod texts;
 mod times;
 
@@ -23,8 +24,8 @@ use crate::dialect::{GranaryDialect, tokenize};
 /// Name, number of arguments, meaning. Names are matched without case.
 type Call = (&'static str, usize, &'static str);
 
-const FAMILIES: [&[Call]; 5] =
-    [conditions::CALLS, times::CALLS, numbers::CALLS, texts::CALLS, arrays::CALLS];
+const FAMILIES: [&[Call]; 6] =
+    [conditions::CALLS, times::CALLS, numbers::CALLS, texts::CALLS, arrays::CALLS, others::CALLS];
 
 static TEMPLATES: LazyLock<HashMap<(String, usize), Option<Expr>>> = LazyLock::new(|| {
     let parsed = |name: &str, arguments: usize, text: &str| {
@@ -40,6 +41,13 @@ static TEMPLATES: LazyLock<HashMap<(String, usize), Option<Expr>>> = LazyLock::n
 pub(super) fn expand(name: &str, arguments: &[Expr]) -> Option<Expr> {
     let template = TEMPLATES.get(&(name.to_lowercase(), arguments.len()))?;
     Some(substitute(template.clone()?, arguments))
+}
+
+/// The template of a word of another dialect, whose calls are ClickHouse's and want rewriting too.
+pub(super) fn of_other_dialect(name: &str, arguments: usize) -> Option<Expr> {
+    let is_one = |call: &&Call| call.0.eq_ignore_ascii_case(name) && call.1 == arguments;
+    others::CALLS.iter().find(is_one)?;
+    TEMPLATES.get(&(name.to_lowercase(), arguments))?.clone()
 }
 
 /// Puts the arguments in the place of `$1`, `$2`.

@@ -3,16 +3,16 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray, StringArray, UInt32Array};
-use arrow::datatypes::DataType;
+use arrow::array::{Array, ArrayRef, BooleanArray, StringArray, StructArray, UInt32Array};
+use arrow::datatypes::{DataType, Field, Fields};
 use datafusion::common::{Result, exec_err};
 
 use super::rows::{integers, map_texts, texts};
-use super::scalar::{Arity, Scalar};
+use super::scalar::{Arity, Scalar, TWO, scalar};
 
 /// The functions of this family.
 pub(super) fn all() -> Vec<Scalar> {
-    vec![
+    let mut all = vec![
         Scalar {
             name: "IPv4StringToNum",
             arity: Arity::Exactly(1),
@@ -69,7 +69,62 @@ pub(super) fn all() -> Vec<Scalar> {
             returns: |_| Ok(DataType::Boolean),
             kernel: in_range,
         },
+    ];
+    all.extend(ranges());
+    all
+}
+
+/// Networks as ranges of addresses.
+fn ranges() -> [Scalar; 2] {
+    [
+        scalar(
+            "IPv4CIDRToRange",
+            TWO,
+            |_| Ok(range_type(DataType::UInt32)),
+            |arguments| {
+                let (numbers, bits) = (integers(&arguments[0])?, integers(&arguments[1])?);
+                let ends = |row: usize| {
+                    let (number, bits) = (numbers.value(row) as u32, bits.value(row).clamp(0, 32));
+                    let rest = u32::MAX.checked_shr(bits as u32).unwrap_or(0);
+                    (number & !rest, number | rest)
+                };
+                let (low, high): (Vec<u32>, Vec<u32>) = (0..numbers.len()).map(ends).unzip();
+                range(Arc::new(UInt32Array::from(low)), Arc::new(UInt32Array::from(high)))
+            },
+        ),
+        scalar(
+            "IPv6CIDRToRange",
+            TWO,
+            |_| Ok(range_type(DataType::Utf8)),
+            |arguments| {
+                let (addresses, bits) = (texts(&arguments[0])?, integers(&arguments[1])?);
+                let mut ends = (Vec::new(), Vec::new());
+                for row in 0..addresses.len() {
+                    let Ok(address) = addresses.value(row).parse::<Ipv6Addr>() else {
+                        return exec_err!("'{}' is no IPv6", addresses.value(row));
+                    };
+                    let bits = bits.value(row).clamp(0, 128) as u32;
+                    let rest = u128::MAX.checked_shr(bits).unwrap_or(0);
+                    ends.0.push(Ipv6Addr::from(u128::from(address) & !rest).to_string());
+                    ends.1.push(Ipv6Addr::from(u128::from(address) | rest).to_string());
+                }
+                range(Arc::new(StringArray::from(ends.0)), Arc::new(StringArray::from(ends.1)))
+            },
+        ),
     ]
+}
+
+/// The first and the last address.
+fn range_type(address: DataType) -> DataType {
+    let field = |name: &str| Field::new(name, address.clone(), true);
+    DataType::Struct(Fields::from(vec![field("1"), field("2")]))
+}
+
+fn range(low: ArrayRef, high: ArrayRef) -> Result<ArrayRef> {
+    let DataType::Struct(fields) = range_type(low.data_type().clone()) else {
+        return exec_err!("a range is a tuple");
+    };
+    Ok(Arc::new(StructArray::try_new(fields, vec![low, high], None)?))
 }
 
 fn number(text: &str) -> Option<u32> {

@@ -8,6 +8,7 @@ mod format;
 mod interval;
 mod parse;
 mod parts;
+mod patterns;
 mod truncate;
 mod weeks;
 mod zones;
@@ -15,6 +16,7 @@ mod zones;
 use super::scalar::{Scalar, Typed};
 
 pub(crate) use format::time_texts;
+pub(crate) use patterns::mysql_pattern;
 
 /// The functions of this family.
 pub(super) fn all() -> Vec<Scalar> {
@@ -24,6 +26,7 @@ pub(super) fn all() -> Vec<Scalar> {
     all.extend(format::all());
     all.push(interval::TO_INTERVAL);
     all.extend(parts::all());
+    all.push(patterns::TO_CHAR);
     all.extend(weeks::all());
     all.extend(zones::all());
     all

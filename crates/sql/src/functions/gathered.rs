@@ -6,6 +6,7 @@
 
 mod arrays;
 mod events;
+mod hypotheses;
 mod intervals;
 mod moments;
 mod related;
@@ -65,6 +66,7 @@ pub(crate) fn functions() -> impl Iterator<Item = &'static Function> {
     let families = [
         arrays::FUNCTIONS,
         events::FUNCTIONS,
+        hypotheses::FUNCTIONS,
         intervals::FUNCTIONS,
         moments::FUNCTIONS,
         related::FUNCTIONS,

@@ -4,6 +4,7 @@
 mod checksums;
 mod city;
 mod murmur;
+mod sha1;
 mod sip;
 mod xx;
 
@@ -102,6 +103,7 @@ pub(super) fn all() -> Vec<Scalar> {
         hash!("gccMurmurHash", 64, of_64(|bytes| murmur::two_64(bytes, GCC_SEED))),
     ];
     all.extend(checksums::all());
+    all.push(sha1::SHA1);
     all
 }
 

@@ -3,7 +3,7 @@
 mod bits;
 mod readable;
 mod rounding;
-mod special;
+pub(super) mod special;
 
 use super::scalar::Scalar;
 

@@ -10,7 +10,7 @@ use datafusion::logical_expr::planner::{
     ExprPlanner, PlannerResult, RawBinaryExpr, RawFieldAccessExpr, TypePlanner,
 };
 use datafusion::logical_expr::{
-    Expr, ExprSchemable, GetFieldAccess, Operator, binary_expr, cast, lit,
+    Expr, ExprSchemable, GetFieldAccess, Operator, binary_expr, cast, lit, when,
 };
 use sqlparser::ast::{BinaryOperator, DataType as SqlType};
 use std::sync::Arc;
@@ -72,41 +72,55 @@ impl ExprPlanner for DialectPlanner {
         schema: &DFSchema,
     ) -> Result<PlannerResult<RawFieldAccessExpr>> {
         let container = raw.expr.get_type(schema)?;
-        let (found, value) = match (&container, &raw.field_access) {
+        let element = match (&container, &raw.field_access) {
             (DataType::Map(entries, _), GetFieldAccess::NamedStructField { name }) => {
-                (map_value(&raw.expr, lit(name.clone())), map_value_field(entries))
+                map_element(&raw.expr, lit(name.clone()), entries)?
             }
             (DataType::Map(entries, _), GetFieldAccess::ListIndex { key }) => {
-                (map_value(&raw.expr, (**key).clone()), map_value_field(entries))
+                map_element(&raw.expr, (**key).clone(), entries)?
             }
-            (DataType::List(item), GetFieldAccess::ListIndex { key })
-                if !matches!(raw.expr, Expr::AggregateFunction(_)) =>
-            {
-                let element = datafusion::functions_nested::expr_fn::array_element(
-                    raw.expr.clone(),
-                    (**key).clone(),
-                );
-                (element, Some(Arc::clone(item)))
+            (DataType::List(item), GetFieldAccess::ListIndex { key }) if item.is_nullable() => {
+                super::call(super::ELEMENT, vec![raw.expr, (**key).clone()])?
+            }
+            (DataType::List(item), GetFieldAccess::ListIndex { key }) => {
+                let key = (**key).clone();
+                or_zero(datafusion::functions_nested::expr_fn::array_element(raw.expr, key), item)
             }
             (DataType::Struct(fields), GetFieldAccess::NamedStructField { name }) => {
                 let Some(field) = element_of(fields, name) else {
                     return plan_err!("a tuple has no element {name}: it is {container}");
                 };
                 let name = field.name().clone();
-                let element = datafusion::functions::core::expr_fn::get_field(raw.expr, name);
-                return Ok(PlannerResult::Planned(element));
+                datafusion::functions::core::expr_fn::get_field(raw.expr, name)
             }
             _ => return Ok(PlannerResult::Original(raw)),
         };
-        // What is missing has the zero value of its type, unless NULL is a value.
-        let zero = value.as_ref().and_then(|field| match field.is_nullable() {
-            true => None,
-            false => zero_value(field.data_type()),
-        });
-        Ok(PlannerResult::Planned(match zero {
-            Some(zero) => datafusion::functions::core::expr_fn::coalesce(vec![found, lit(zero)]),
-            None => found,
-        }))
+        Ok(PlannerResult::Planned(element))
+    }
+}
+
+/// What is missing has the zero value of its type.
+fn or_zero(found: Expr, field: &FieldRef) -> Expr {
+    match zero_value(field.data_type()) {
+        Some(zero) => datafusion::functions::core::expr_fn::coalesce(vec![found, lit(zero)]),
+        None => found,
+    }
+}
+
+/// The value of a key; of one that is missing the zero value. A value may be NULL itself.
+fn map_element(map: &Expr, key: Expr, entries: &FieldRef) -> Result<Expr> {
+    use datafusion::functions_nested::expr_fn::{array_element, array_has, map_extract, map_keys};
+    let found = array_element(map_extract(map.clone(), key.clone()), lit(1_i64));
+    let value = match entries.data_type() {
+        DataType::Struct(fields) => fields.get(1),
+        _ => None,
+    };
+    let Some(value) = value else { return Ok(found) };
+    match zero_value(value.data_type()).filter(|_| value.is_nullable()) {
+        Some(zero) => when(array_has(map_keys(map.clone()), key), found)
+            .when(map.clone().is_not_null(), lit(zero))
+            .end(),
+        None => Ok(or_zero(found, value)),
     }
 }
 
@@ -169,18 +183,6 @@ fn numbered(
     Ok(PlannerResult::Original(raw))
 }
 
-fn map_value(map: &Expr, key: Expr) -> Expr {
-    let values = datafusion::functions_nested::expr_fn::map_extract(map.clone(), key);
-    datafusion::functions_nested::expr_fn::array_element(values, lit(1_i64))
-}
-
-fn map_value_field(entries: &FieldRef) -> Option<FieldRef> {
-    match entries.data_type() {
-        DataType::Struct(fields) => fields.get(1).cloned(),
-        _ => None,
-    }
-}
-
 /// What a column of this type holds where nothing was given.
 pub(crate) fn zero_value(data_type: &DataType) -> Option<ScalarValue> {
     match data_type {
@@ -197,9 +199,17 @@ pub(crate) fn zero_value(data_type: &DataType) -> Option<ScalarValue> {
         other => ScalarValue::new_zero(other).ok().or_else(|| match other {
             DataType::Boolean => Some(ScalarValue::Boolean(Some(false))),
             DataType::Date32 => Some(ScalarValue::Date32(Some(0))),
+            DataType::Struct(fields) => zero_tuple(fields),
             _ => None,
         }),
     }
+}
+
+fn zero_tuple(fields: &Fields) -> Option<ScalarValue> {
+    let zero = |field: &FieldRef| zero_value(field.data_type())?.to_array().ok();
+    let zeros: Option<Vec<_>> = fields.iter().map(zero).collect();
+    let tuple = arrow::array::StructArray::try_new(fields.clone(), zeros?, None).ok()?;
+    Some(ScalarValue::Struct(Arc::new(tuple)))
 }
 
 /// Whole numbers divide as floats, so that a division by zero is infinite or no number. Decimals have
@@ -279,6 +289,16 @@ fn time_arithmetic(raw: &RawBinaryExpr, left: &DataType, right: &DataType) -> Op
             };
             Some(cast(binary_expr(ticks, operator, change), time.clone()))
         }
+        (DataType::Date32, DataType::Interval(_)) if has_hours(&raw.right) => {
+            let midnight = cast(raw.left.clone(), DataType::Timestamp(TimeUnit::Second, None));
+            Some(binary_expr(midnight, operator, raw.right.clone()))
+        }
+        (DataType::Interval(_), DataType::Date32)
+            if operator == Operator::Plus && has_hours(&raw.left) =>
+        {
+            let midnight = cast(raw.right.clone(), DataType::Timestamp(TimeUnit::Second, None));
+            Some(binary_expr(midnight, operator, raw.left.clone()))
+        }
         (DataType::Date32, DataType::Date32) if operator == Operator::Minus => {
             let days =
                 |operand: &Expr| cast(cast(operand.clone(), DataType::Int32), DataType::Int64);
@@ -288,6 +308,21 @@ fn time_arithmetic(raw: &RawBinaryExpr, left: &DataType, right: &DataType) -> Op
             Some(binary_expr(seconds_of(&raw.left), operator, seconds_of(&raw.right)))
         }
         _ => None,
+    }
+}
+
+/// Whether an interval is written in parts of a day, so that a date becomes a time.
+fn has_hours(interval: &Expr) -> bool {
+    match interval {
+        Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(interval)), _) => {
+            interval.nanoseconds != 0
+        }
+        Expr::ScalarFunction(call) => call.args.last().is_some_and(|unit| {
+            matches!(unit, Expr::Literal(unit, _) if unit.try_as_str().flatten().is_some_and(|unit| {
+                ["hour", "minute", "second"].contains(&unit.trim_end_matches('s'))
+            }))
+        }),
+        _ => false,
     }
 }
 

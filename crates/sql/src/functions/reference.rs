@@ -56,7 +56,7 @@ pub struct FunctionEntry {
 /// Family, kind and text.
 type Family = (&'static str, FunctionKind, &'static str);
 
-const FAMILIES: [Family; 14] = [
+const FAMILIES: [Family; 15] = [
     ("Dates and times", FunctionKind::Scalar, include_str!("reference/dates.txt")),
     ("Texts", FunctionKind::Scalar, include_str!("reference/texts.txt")),
     ("Searching and splitting", FunctionKind::Scalar, include_str!("reference/searching.txt")),
@@ -68,6 +68,7 @@ const FAMILIES: [Family; 14] = [
     ("JSON", FunctionKind::Scalar, include_str!("reference/json.txt")),
     ("Hashes", FunctionKind::Scalar, include_str!("reference/hashes.txt")),
     ("Geography", FunctionKind::Scalar, include_str!("reference/geo.txt")),
+    ("Words of other dialects", FunctionKind::Scalar, include_str!("reference/others.txt")),
     ("Aggregates", FunctionKind::Aggregate, include_str!("reference/aggregates.txt")),
     ("Windows and neighbours", FunctionKind::Window, include_str!("reference/windows.txt")),
     ("Tables", FunctionKind::Table, include_str!("reference/tables.txt")),

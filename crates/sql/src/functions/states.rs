@@ -9,6 +9,7 @@
 //! of a distributed aggregation, so states of every shard and of every insert merge.
 
 mod accumulate;
+mod bitmaps;
 mod call;
 mod codec;
 mod combined;
@@ -70,7 +71,10 @@ pub(super) fn aggregates() -> impl Iterator<Item = Arc<AggregateUDF>> {
 
 /// `finalizeAggregation`.
 pub(super) fn scalars() -> Vec<Arc<ScalarUDF>> {
-    vec![finalize::finalize_aggregation(), finalize::or_default(), reduce::ARRAY_REDUCE.udf()]
+    let mut all = vec![finalize::finalize_aggregation(), finalize::or_default()];
+    all.extend([reduce::ARRAY_REDUCE.udf(), reduce::ARRAY_REDUCE_IN_RANGES.udf()]);
+    all.extend(bitmaps::all());
+    all
 }
 
 /// Refuses states of unknown functions and of functions that do not take the arguments.

@@ -45,7 +45,6 @@ pub(super) const CALLS: &[Call] = &[
     ("randUniform", 2, "($1) + random() * (($2) - ($1))"),
     ("bitAnd", 2, "($1) & ($2)"),
     ("bitOr", 2, "($1) | ($2)"),
-    ("bitXor", 2, "($1) ^ ($2)"),
     ("bitShiftLeft", 2, "($1) << ($2)"),
     ("bitShiftRight", 2, "($1) >> ($2)"),
     ("generateUUIDv4", 0, "uuid()"),

@@ -26,7 +26,7 @@ fn each(arguments: &[ArrayRef], of: fn(f64) -> f64) -> Result<ArrayRef> {
 }
 
 /// By the series near 0 and by the continued fraction away from it: good to the last digits.
-fn erfc(x: f64) -> f64 {
+pub(in crate::functions) fn erfc(x: f64) -> f64 {
     if x.is_nan() {
         return x;
     }
@@ -49,7 +49,7 @@ fn erfc(x: f64) -> f64 {
 }
 
 /// Lanczos' approximation with nine terms.
-fn ln_gamma(x: f64) -> f64 {
+pub(in crate::functions) fn ln_gamma(x: f64) -> f64 {
     const TERMS: [f64; 9] = [
         0.999_999_999_999_809_9,
         676.520_368_121_885_1,
