@@ -3,6 +3,7 @@
 //! Whatever needs no grammar of its own (string escapes, `INTERVAL 1h`, `{name:Type}`, FINAL) is
 //! settled on the tokens before they are parsed; see [`tokens`].
 
+mod operators;
 mod tokens;
 
 use std::any::TypeId;
@@ -11,7 +12,7 @@ use sqlparser::ast::{
     BinaryOperator, CaseWhen, ColumnOption, Expr, helpers::attached_token::AttachedToken,
 };
 use sqlparser::dialect::{ClickHouseDialect, Dialect, Precedence};
-use sqlparser::keywords::{Keyword, RESERVED_FOR_COLUMN_ALIAS};
+use sqlparser::keywords::{Keyword, RESERVED_FOR_COLUMN_ALIAS, RESERVED_FOR_TABLE_ALIAS};
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::Token;
 
@@ -67,6 +68,7 @@ impl Dialect for GranaryDialect {
         supports_parens_around_table_factor
         supports_left_associative_joins_without_parens supports_subquery_as_function_arg
         supports_select_wildcard_exclude supports_comma_separated_set_assignments
+        supports_explain_with_utility_options
     }
 
     /// `CODEC(...)` and `TTL expr` beside a column.
@@ -90,12 +92,21 @@ impl Dialect for GranaryDialect {
         let begins_settings = *word == Keyword::SETTINGS
             && matches!(parser.peek_nth_token(0).token, Token::Word(_))
             && parser.peek_nth_token(1).token == Token::Eq;
-        !begins_settings && !RESERVED_FOR_COLUMN_ALIAS.contains(word)
+        !begins_settings
+            && !operators::begins_format(word, parser)
+            && !RESERVED_FOR_COLUMN_ALIAS.contains(word)
+    }
+
+    /// `FROM t FORMAT JSON`: the same for tables.
+    fn is_table_alias(&self, word: &Keyword, parser: &mut Parser<'_>) -> bool {
+        !operators::begins_format(word, parser) && !RESERVED_FOR_TABLE_ALIAS.contains(word)
     }
 
     fn get_next_precedence(&self, parser: &Parser<'_>) -> Option<Result<u8, ParserError>> {
-        if is_question_mark(&parser.peek_token_ref().token) {
-            return Some(Ok(TERNARY_PRECEDENCE));
+        match &parser.peek_token_ref().token {
+            token if is_question_mark(token) => return Some(Ok(TERNARY_PRECEDENCE)),
+            Token::Caret => return Some(Ok(operators::POWER_PRECEDENCE)),
+            _ => {}
         }
         match word_operator(parser) {
             WordOperator::Is(_) => Some(Ok(self.prec_value(Precedence::MulDivModOp))),
@@ -111,6 +122,9 @@ impl Dialect for GranaryDialect {
         expr: &Expr,
         precedence: u8,
     ) -> Option<Result<Expr, ParserError>> {
+        if let Some(found) = operators::parse(parser, expr, precedence) {
+            return Some(found);
+        }
         let operator = match &parser.peek_token_ref().token {
             Token::ShiftLeft => Some(BinaryOperator::PGBitwiseShiftLeft),
             Token::ShiftRight => Some(BinaryOperator::PGBitwiseShiftRight),

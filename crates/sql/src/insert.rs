@@ -28,6 +28,7 @@ use crate::error::did_you_mean;
 use crate::error_from_datafusion;
 use crate::statement::parse_expression;
 
+pub(crate) use values::defaults_as_null;
 pub use values::insert_values;
 pub(crate) use values::one_value;
 

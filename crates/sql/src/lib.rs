@@ -33,7 +33,7 @@ pub mod view;
 pub use alter::{AlterSource, AlteredTable, alter_table};
 pub use bind::{
     SessionTables, SessionUser, bind_insert_source, bind_query, parameter_types, past_point,
-    query_settings, reads_past, with_parameters,
+    query_settings, reads_past, with_named_parameters, with_parameters,
 };
 pub use sqlparser::ast::Query;
 

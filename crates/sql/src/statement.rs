@@ -20,6 +20,7 @@ mod ttl;
 mod view;
 
 use std::fmt;
+use std::sync::LazyLock;
 
 use granary_common::{Error, Result};
 use sqlparser::ast::{
@@ -202,6 +203,10 @@ pub enum Statement {
     Past(Box<PastStatement>),
 }
 
+/// A query asked for a format of its rows.
+static FORMAT_NOTICE: LazyLock<[Notice; 1]> =
+    LazyLock::new(|| [Notice::new("FORMAT has no effect: the client decides how rows look")]);
+
 impl Statement {
     /// What was accepted without effect while parsing.
     pub fn notices(&self) -> &[Notice] {
@@ -227,6 +232,7 @@ impl Statement {
             Statement::AlterPartition(alter) => &alter.notices,
             Statement::AlterTable(alter) => &alter.notices,
             Statement::Past(past) => past.notices(),
+            Statement::Query(query) if query.format_clause.is_some() => FORMAT_NOTICE.as_slice(),
             _ => &[],
         }
     }

@@ -97,7 +97,7 @@ pub async fn bind_statement(
             settings.set_all(&query_settings(&query))?;
             let state = core.session_state(&snapshot, &request.session, &settings)?;
             let plan = granary_sql::bind_query(&state, &query, &request.sql).await?;
-            let plan = with_values(plan, &request)?;
+            let plan = with_values(plan, &request, &settings)?;
             // A lower pin protects what the higher one does.
             pin = hold_past(core, &plan).await?.unwrap_or(pin);
             Bound::Plan { state: Box::new(state), plan }
@@ -106,7 +106,7 @@ pub async fn bind_statement(
             settings.set_all(&query_settings(&query))?;
             let state = core.session_state(&snapshot, &request.session, &settings)?;
             let plan = granary_sql::bind_query(&state, &query, &request.sql).await?;
-            let plan = with_values(plan, &request)?;
+            let plan = with_values(plan, &request, &settings)?;
             pin = hold_past(core, &plan).await?.unwrap_or(pin);
             Bound::Explain { state: Box::new(state), plan, analyze, verbose }
         }
@@ -135,7 +135,16 @@ pub async fn bind_statement(
     Ok(BoundQuery { request, snapshot, settings, bound, schema, notices, pin })
 }
 
-fn with_values(plan: LogicalPlan, request: &StatementRequest) -> Result<LogicalPlan> {
+/// Values that come with the statement stand first; those of the session have names.
+fn with_values(
+    plan: LogicalPlan,
+    request: &StatementRequest,
+    settings: &StatementSettings,
+) -> Result<LogicalPlan> {
+    let plan = match settings.parameters.is_empty() {
+        true => plan,
+        false => granary_sql::with_named_parameters(plan, &settings.parameters)?,
+    };
     match request.parameters.is_empty() {
         true => Ok(plan),
         false => granary_sql::with_parameters(plan, request.parameters.only_row()?),

@@ -40,6 +40,8 @@ impl Default for InsertSettings {
 pub struct StatementSettings {
     pub query: QuerySettings,
     pub insert: InsertSettings,
+    /// Values of `{name:Type}` in statements, set as `param_name`.
+    pub parameters: BTreeMap<String, String>,
     /// What was accepted without effect.
     pub notices: Vec<Notice>,
 }
@@ -64,6 +66,10 @@ impl StatementSettings {
             COALESCE => self.insert.coalesce_ms = bounded(0, 1000)?,
             TOKEN => self.insert.token = value.to_owned(),
             PARTIAL => self.insert.partial_update = bounded(0, 1)? == 1,
+            parameter if parameter.starts_with(PARAMETER) => {
+                let name = parameter.trim_start_matches(PARAMETER).to_owned();
+                self.parameters.insert(name, value.to_owned());
+            }
             name if is_without_effect(name) => {
                 self.notices.push(Notice::new(format!("setting {name} has no effect here")));
             }
@@ -99,6 +105,8 @@ impl StatementSettings {
     }
 }
 
+/// What the names of values for `{name:Type}` begin with.
+const PARAMETER: &str = "param_";
 const BLOCK_ROWS: &str = "insert_block_rows_max";
 const BLOCK_BYTES: &str = "insert_block_bytes_max";
 const COALESCE: &str = "insert_coalesce_ms";

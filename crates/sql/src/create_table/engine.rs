@@ -24,21 +24,16 @@ const FAMILY: [&str; 7] = [
     "CoalescingMergeTree",
 ];
 
+/// Engines of small tables without an order, whose place MergeTree takes.
+const SMALL: [&str; 4] = ["Memory", "Log", "TinyLog", "StripeLog"];
+
+/// Whether the engine of this name has no order.
+pub(super) fn is_small(name: &str) -> bool {
+    SMALL.iter().any(|small| small.eq_ignore_ascii_case(name))
+}
+
 /// Engines of ClickHouse that are no tables of the MergeTree family.
-const FOREIGN: [&str; 12] = [
-    "Memory",
-    "Log",
-    "TinyLog",
-    "StripeLog",
-    "Null",
-    "Buffer",
-    "Merge",
-    "Join",
-    "Set",
-    "File",
-    "URL",
-    "Kafka",
-];
+const FOREIGN: [&str; 8] = ["Null", "Buffer", "Merge", "Join", "Set", "File", "URL", "Kafka"];
 
 /// The engine that a clause names; MergeTree without one.
 ///
@@ -54,6 +49,12 @@ pub(super) fn engine(
     let Some(EngineClause { name, arguments }) = clause else {
         return Ok(TableEngine { kind: EngineKind::MergeTree, arguments: Vec::new() });
     };
+    if is_small(name) {
+        notices.push(Notice::new(format!(
+            "{name} is MergeTree here: the rows are kept on disk, with copies, like those of any table"
+        )));
+        return Ok(TableEngine { kind: EngineKind::MergeTree, arguments: Vec::new() });
+    }
     let lower = name.to_ascii_lowercase();
     let base = lower.strip_prefix("replicated").unwrap_or(&lower);
     let Some(engine) = FAMILY.iter().find(|known| known.eq_ignore_ascii_case(base)) else {

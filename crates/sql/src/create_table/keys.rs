@@ -8,6 +8,7 @@ use sqlparser::ast::{Expr, Ident, TableConstraint};
 
 use super::TableSource;
 use super::columns::Columns;
+use super::engine::is_small;
 use crate::bind::bind_expression;
 use crate::error::error_from_datafusion;
 use crate::show::identifier;
@@ -37,7 +38,7 @@ pub(super) fn keys(
     if !beside.is_empty() && primary_key.is_some() {
         return Err(Error::invalid("the PRIMARY KEY is written twice"));
     }
-    let has_engine = create.engine.is_some();
+    let has_engine = create.engine.as_ref().is_some_and(|engine| !is_small(&engine.name));
     let order_by = match (&clauses.order_by, &primary_key) {
         (Some(order_by), _) => order_by.clone(),
         (None, Some(primary_key)) => primary_key.clone(),

@@ -8,6 +8,7 @@ mod joins;
 mod kinds;
 mod past;
 mod spelling;
+mod standard;
 
 use std::ops::Range;
 
@@ -46,6 +47,7 @@ pub(crate) fn tokenize(text: &str) -> Result<Vec<TokenWithSpan>, TokenizerError>
     free_function_names(&mut tokens);
     casts::settle(&mut tokens)?;
     spelling::settle(&mut tokens);
+    standard::settle(&mut tokens);
     apply::settle(&mut tokens);
     joins::settle(&mut tokens);
     kinds::settle(&mut tokens);

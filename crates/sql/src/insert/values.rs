@@ -10,10 +10,10 @@ use arrow::datatypes::{DataType, Field, Schema};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use datafusion::common::DFSchema;
 use datafusion::execution::SessionState;
-use granary_catalog::{Column, ColumnType, Table};
+use granary_catalog::{Column, ColumnDefault, ColumnType, Table};
 use granary_common::{Error, Result};
 use sqlparser::ast::{
-    Expr, FunctionArg, FunctionArgExpr, FunctionArguments, SetExpr, UnaryOperator, Value,
+    Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Query, SetExpr, UnaryOperator, Value,
     ValueWithSpan, visit_expressions,
 };
 
@@ -52,7 +52,15 @@ pub fn insert_values(
     let mut arrays: Vec<ArrayRef> = Vec::with_capacity(targets.len());
     for (position, target) in targets.iter().enumerate() {
         let column = &table.columns[*target];
-        let cells: Vec<&Expr> = rows.iter().map(|row| &row.content[position]).collect();
+        let default = match rows.iter().any(|row| is_default(&row.content[position])) {
+            true => Some(default_of(column)?),
+            false => None,
+        };
+        let cell = |cell| match &default {
+            Some(default) if is_default(cell) => default,
+            _ => cell,
+        };
+        let cells: Vec<&Expr> = rows.iter().map(|row| cell(&row.content[position])).collect();
         let array = Cells { column, state }.column(&cells)?;
         fields.push(Field::new(&column.name, array.data_type().clone(), true));
         arrays.push(array);
@@ -62,6 +70,45 @@ pub fn insert_values(
     RecordBatch::try_new_with_options(schema, arrays, &options)
         .map(Some)
         .map_err(|error| Error::internal(format!("rows of an insert: {error}")))
+}
+
+/// Whether the cell is the word DEFAULT.
+fn is_default(cell: &Expr) -> bool {
+    matches!(cell, Expr::Identifier(ident)
+        if ident.quote_style.is_none() && ident.value.eq_ignore_ascii_case("DEFAULT"))
+}
+
+/// Puts NULL for DEFAULT where only the types of the columns are asked for: rows of VALUES without
+/// placeholders are made by [`insert_values`].
+pub(crate) fn defaults_as_null(query: &mut Query) {
+    let SetExpr::Values(values) = query.body.as_mut() else { return };
+    let mut cells = values.rows.iter().flat_map(|row| &row.content);
+    if cells.any(needs_planning) {
+        return;
+    }
+    let cells = values.rows.iter_mut().flat_map(|row| &mut row.content);
+    for cell in cells.filter(|cell| is_default(cell)) {
+        *cell = Expr::Value(Value::Null.into());
+    }
+}
+
+/// What DEFAULT stands for among the values of a column.
+fn default_of(column: &Column) -> Result<Expr> {
+    let text = match &column.default {
+        Some(ColumnDefault::Expression(text)) => text.as_str(),
+        _ if column.column_type.is_nullable() => "NULL",
+        _ => match column.column_type.base() {
+            ColumnType::String => "''",
+            ColumnType::Bool => "false",
+            base if base.arrow().is_numeric() => "0",
+            _ => {
+                let name = &column.name;
+                let message = format!("column '{name}' has no DEFAULT: leave it out of the INSERT");
+                return Err(Error::invalid(message));
+            }
+        },
+    };
+    crate::bind::parsed_expression(text)
 }
 
 /// The value of an expression without columns, as one of `column`, in an array of one row.

@@ -122,6 +122,12 @@ pub(super) fn other(parser: &mut Parser<'_>) -> Parsed<Failure> {
             _ => None,
         })
         .collect();
+    let is_about_users = matches!(words.first().map(String::as_str), Some("GRANT" | "REVOKE"))
+        || matches!(words.get(1).map(String::as_str), Some("USER" | "ROLE" | "POLICY"));
+    if is_about_users {
+        let message = format!("{} is not supported: there are no users and roles", words.join(" "));
+        return Ok(Failure::Refused(Error::unsupported(message)));
+    }
     parser.parse_statement()?;
     Ok(Failure::Refused(Error::unsupported(format!("{} is not supported yet", words.join(" ")))))
 }
