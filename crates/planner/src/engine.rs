@@ -222,5 +222,8 @@ fn session_config(settings: &QuerySettings, current_database: &str) -> SessionCo
     let options = config.options_mut();
     options.execution.time_zone = Some(settings.session_timezone.clone());
     options.sql_parser.enable_ident_normalization = false;
+    // The rule takes parts of tuples to the scans and loses which table of a view the columns beside
+    // them are of; our scans read whole columns anyway.
+    options.optimizer.enable_leaf_expression_pushdown = false;
     config
 }

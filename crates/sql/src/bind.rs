@@ -39,6 +39,8 @@ mod past;
 mod pivots;
 mod positions;
 mod repair;
+mod repeated;
+mod rows;
 mod series;
 mod tables;
 mod templates;
@@ -69,6 +71,7 @@ pub(crate) use calls::plain_arguments;
 pub use enums::SessionTables;
 pub use names::SessionUser;
 pub use past::{past_point, reads_past};
+pub(crate) use tables::SERIES;
 
 use crate::error_from_datafusion;
 use crate::statement::setting_text;
@@ -318,12 +321,14 @@ impl VisitorMut for Rewriter<'_> {
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
         let tables = query.with.iter().flat_map(|with| &with.cte_tables);
         self.ctes.extend(tables.map(|cte| cte.alias.name.value.clone()));
+        or_break(rows::floats_beside_floats(query))?;
         or_break(clauses::rewrite_query(query))?;
         or_break(positions::show_in_query(query, &self.names, &self.ctes))
     }
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
         or_break(matched::rewrite(select))?;
+        windows::name_in_lower_case(select);
         windows::refine(select);
         or_break(using::settle(select))?;
         or_break(crossed::cross(select))?;
@@ -337,6 +342,7 @@ impl VisitorMut for Rewriter<'_> {
         or_break(overlooked::check_table(factor))?;
         or_break(pivots::rewrite(factor))?;
         or_break(tables::rewrite(factor))?;
+        repeated::name_apart(factor);
         if let TableFactor::Table { name, args: None, .. } = factor {
             or_break(self.names.resolve(name, &self.ctes))?;
         }
@@ -356,6 +362,7 @@ impl VisitorMut for Rewriter<'_> {
             Err(error) => return ControlFlow::Break(error),
         }
         or_break(self.columns.rewrite(expression))?;
+        windows::refer_in_lower_case(expression);
         or_break(calls::rewrite(expression))
     }
 }

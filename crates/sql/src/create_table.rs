@@ -48,7 +48,7 @@ pub fn create_table(
     let name = create.name.take().ok_or_else(|| Error::invalid("the table has no name"))?;
     let database = name.database.as_deref().unwrap_or(source.current_database);
     let database = find_database(source.snapshot, database)?;
-    refuse_what_is_not_offered(&create, source)?;
+    refuse_no_columns(&create, source)?;
 
     let mut columns = match &create.like {
         Some(like) => {
@@ -135,10 +135,7 @@ pub(crate) fn other_keys(unique_key: &[ColumnId], distribution: &Distribution) -
     keys
 }
 
-fn refuse_what_is_not_offered(create: &CreateTable, source: TableSource<'_>) -> Result<()> {
-    if create.or_replace {
-        return Err(Error::unsupported("CREATE OR REPLACE TABLE is not supported yet"));
-    }
+fn refuse_no_columns(create: &CreateTable, source: TableSource<'_>) -> Result<()> {
     let taken = create.like.is_some() || !source.query_columns.is_empty();
     match create.columns.is_empty() && !taken {
         true => Err(Error::invalid("a table needs at least one column")),

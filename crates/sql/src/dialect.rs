@@ -69,6 +69,8 @@ impl Dialect for GranaryDialect {
         supports_left_associative_joins_without_parens supports_subquery_as_function_arg
         supports_select_wildcard_exclude supports_comma_separated_set_assignments
         supports_explain_with_utility_options
+        supports_projection_trailing_commas support_map_literal_syntax
+        supports_string_escape_constant
     }
 
     /// `CODEC(...)` and `TTL expr` beside a column.
@@ -115,7 +117,8 @@ impl Dialect for GranaryDialect {
         }
     }
 
-    /// `condition ? a : b`, which is a CASE, shifts of bits, `DIV`, `MOD` and `//`.
+    /// `condition ? a : b`, which is a CASE, shifts of bits, `#` (exclusive or of bits), `DIV`,
+    /// `MOD` and `//`.
     fn parse_infix(
         &self,
         parser: &mut Parser<'_>,
@@ -128,6 +131,7 @@ impl Dialect for GranaryDialect {
         let operator = match &parser.peek_token_ref().token {
             Token::ShiftLeft => Some(BinaryOperator::PGBitwiseShiftLeft),
             Token::ShiftRight => Some(BinaryOperator::PGBitwiseShiftRight),
+            Token::Sharp => Some(BinaryOperator::PGBitwiseXor),
             Token::DuckIntDiv => Some(BinaryOperator::MyIntegerDivide),
             _ => match word_operator(parser) {
                 WordOperator::Is(operator) => Some(operator),

@@ -145,6 +145,11 @@ pub fn register(mut builder: SessionStateBuilder) -> SessionStateBuilder {
     relations.insert(0, Arc::new(DialectRelations));
     *builder.type_planner() = Some(Arc::new(DialectTypes));
     builder.scalar_functions().get_or_insert_with(Vec::new).extend(SCALARS.iter().cloned());
+    if let Some(tables) = builder.table_functions()
+        && let Some(series) = tables.get("generate_series").cloned()
+    {
+        tables.insert(crate::bind::SERIES.to_owned(), series);
+    }
     let folds = builder.higher_order_functions().get_or_insert_with(Vec::new);
     folds.push(arrays::folding());
     let aggregates = builder.aggregate_functions().get_or_insert_with(Vec::new);

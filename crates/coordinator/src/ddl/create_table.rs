@@ -10,6 +10,7 @@ use granary_sql::{
 };
 use granary_storage::volume::tiers::DEFAULT_POLICY;
 
+use super::replace_table::replace;
 use super::tiers::{check_policy, unknown_places};
 use crate::core::Coordinator;
 use crate::insert::insert_query;
@@ -27,6 +28,19 @@ pub(super) async fn create(
     if let Some(arguments) = alias_arguments(create.engine.as_ref())? {
         return create_alias(core, request, create, arguments, notices).await.map(|()| 0);
     }
+    match create.or_replace {
+        true => replace(core, request, create, notices).await,
+        false => create_new(core, request, create, notices).await,
+    }
+}
+
+/// Creates a table under a name that nothing has.
+pub(super) async fn create_new(
+    core: &Arc<Coordinator>,
+    request: &StatementRequest,
+    create: &CreateTable,
+    notices: &mut Vec<Notice>,
+) -> Result<u64> {
     let name = create.name.as_ref().ok_or_else(|| Error::invalid("CREATE TABLE needs a name"))?;
     let snapshot = core.with.catalog.read_latest().await?;
     if create.if_not_exists {

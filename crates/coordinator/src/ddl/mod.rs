@@ -11,6 +11,7 @@ mod create_table;
 mod merges;
 mod partitions;
 mod past;
+mod replace_table;
 mod show;
 mod tiers;
 

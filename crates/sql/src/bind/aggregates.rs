@@ -51,6 +51,9 @@ pub(super) fn rewrite(function: &mut Function, name: &str) -> Result<Option<Expr
     }
     // Trino's and DuckDB's word.
     let lower = if lower == "count_if" { "countif".to_owned() } else { lower };
+    if lower == "string_agg" {
+        return composed::ordered_texts(function);
+    }
     let Some((base, combinators)) = split(&lower) else { return Ok(None) };
     let form = combinators::apply(function, &combinators, name)?;
     let rewritten = match form.is_plain() {
@@ -100,11 +103,7 @@ fn rewrite_base(function: &mut Function, base: &str, name: &str) -> Result<Optio
         "quantileexact" => {
             let level = parameters(function)?.first().cloned();
             let level = level.unwrap_or(templates::expression("0.5")?);
-            let value = only_argument(function, name)?;
-            let text = "array_sort(array_agg($1))[greatest(least(CAST(floor(CAST($2 AS Float64) * \
-                        count($1)) AS Int64) + 1, count($1)), 1)]";
-            let whole = substitute(text, &[value, level])?;
-            Ok(Some(whole))
+            quantile_exact(function, name, level).map(Some)
         }
         "quantiles" => {
             let levels = parameters(function)?;
@@ -250,9 +249,37 @@ fn keep_clauses(mut replaced: Expr, function: &Function) -> Result<Expr> {
     Ok(replaced)
 }
 
+/// The argument of a call with one, and whether DISTINCT stands before it.
+fn argument_or_distinct(function: &Function, name: &str) -> Result<(Expr, bool)> {
+    let mut plain = function.clone();
+    let mut is_distinct = false;
+    if let FunctionArguments::List(list) = &mut plain.args {
+        is_distinct = list.duplicate_treatment.take() == Some(DuplicateTreatment::Distinct);
+    }
+    Ok((only_argument(&plain, name)?, is_distinct))
+}
+
+/// The element at floor(p * n) of the sorted values.
+fn quantile_exact(function: &Function, name: &str, level: Expr) -> Result<Expr> {
+    let (value, is_distinct) = argument_or_distinct(function, name)?;
+    let distinct = if is_distinct { "DISTINCT " } else { "" };
+    let part = |aggregate: &str| {
+        let text = format!("{aggregate}({distinct}$1)");
+        keep_clauses(substitute(&text, std::slice::from_ref(&value))?, function)
+    };
+    let text = "array_sort($1)[greatest(least(CAST(floor(CAST($3 AS Float64) * $2) AS Int64) + 1, \
+                $2), 1)]";
+    substitute(text, &[part("array_agg")?, part("count")?, level])
+}
+
 /// Interpolates linearly between the neighbours of position p * (n - 1).
 fn quantile(function: &Function, name: &str, level: &Expr) -> Result<Expr> {
-    let value = only_argument(function, name)?;
+    let (value, is_distinct) = argument_or_distinct(function, name)?;
+    if is_distinct || function.over.is_some() {
+        let distinct = if is_distinct { "DISTINCT " } else { "" };
+        let text = format!("percentile_cont({distinct}CAST(($1) AS Float64), {level})");
+        return keep_clauses(substitute(&text, std::slice::from_ref(&value))?, function);
+    }
     let text = format!("percentile_cont({level}) WITHIN GROUP (ORDER BY CAST(($1) AS Float64))");
     let mut call = templates::expression(&text)?;
     if let Expr::Function(call) = &mut call {

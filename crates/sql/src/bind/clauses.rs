@@ -77,7 +77,21 @@ pub(super) fn rewrite_query(query: &mut Query) -> Result<()> {
     {
         limit_by_as_window(query)?;
     }
-    fetch_as_limit(query)
+    fetch_as_limit(query)?;
+    whole_limits(query)
+}
+
+/// `LIMIT 100 / 10`: what is computed becomes a whole number, since `/` gives floats.
+fn whole_limits(query: &mut Query) -> Result<()> {
+    let Some(LimitClause::LimitOffset { limit, offset, .. }) = &mut query.limit_clause else {
+        return Ok(());
+    };
+    for rows in limit.iter_mut().chain(offset.iter_mut().map(|offset| &mut offset.value)) {
+        if matches!(rows, Expr::BinaryOp { .. } | Expr::Nested(_) | Expr::Function(_)) {
+            *rows = super::calls::substitute("CAST($1 AS Int64)", std::slice::from_ref(rows))?;
+        }
+    }
+    Ok(())
 }
 
 /// `SELECT TOP n ...`, which knows the order of the whole query.

@@ -67,15 +67,17 @@ fn choice(mut expression: Expr, schema: &DFSchema) -> Transformed<Expr> {
         }
         _ => return Transformed::no(expression),
     };
-    let has_written = values.iter().any(|value| is_written_decimal(value));
+    let is_decimal = |value: &Expr| {
+        is_written_decimal(value) || value.get_type(schema).is_ok_and(|found| found.is_decimal())
+    };
     let is_float = |value: &&mut Expr| {
         matches!(value.get_type(schema), Ok(DataType::Float32 | DataType::Float64))
     };
-    if !has_written || !values.iter().any(is_float) {
+    if !values.iter().any(|value| is_decimal(value)) || !values.iter().any(is_float) {
         return Transformed::no(expression);
     }
     for value in &mut values {
-        if is_written_decimal(value) {
+        if is_decimal(value) {
             **value = cast(value.clone(), DataType::Float64);
         }
     }

@@ -13,6 +13,9 @@ use super::{series, templates};
 use crate::dialect::{GranaryDialect, tokenize};
 use crate::types::type_from_sql;
 
+/// The engine's own `generate_series`, under a name that is not rewritten again.
+pub(crate) const SERIES: &str = "__granary_series";
+
 /// Rows of the endless tables; no query reads so many.
 const ENDLESS: &str = "9223372036854775807";
 
@@ -91,17 +94,13 @@ fn query_text(lower: &str, arguments: &[Expr]) -> Result<Option<String>> {
             [count] => format!("SELECT CAST(0 AS UInt8) AS zero FROM range(0, {count})"),
             _ => return Err(Error::invalid("zeros takes a count")),
         },
-        "generateseries" | "generate_series" => match arguments {
-            [first, last] => {
-                format!("SELECT value AS generate_series FROM range({first}, ({last}) + 1)")
-            }
-            [first, last, step] => {
-                format!("SELECT value AS generate_series FROM range({first}, ({last}) + 1, {step})")
-            }
-            _ => {
-                return Err(Error::invalid("generate_series takes the first, the last and a step"));
-            }
-        },
+        "generateseries" | "generate_series" if (1..=3).contains(&arguments.len()) => {
+            let texts: Vec<String> = arguments.iter().map(Expr::to_string).collect();
+            format!("SELECT value AS generate_series FROM {SERIES}({})", texts.join(", "))
+        }
+        "generateseries" | "generate_series" => {
+            return Err(Error::invalid("generate_series takes the first, the last and a step"));
+        }
         "values" => rows(arguments)?,
         "generaterandom" => random(arguments)?,
         _ => return Ok(None),

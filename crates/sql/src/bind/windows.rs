@@ -1,4 +1,4 @@
-//! Functions of neighbouring rows as window functions.
+//! Functions of neighbouring rows as window functions, and the names of windows.
 
 use std::ops::ControlFlow;
 
@@ -95,7 +95,10 @@ fn refined(expression: &mut Expr, known: &[(String, WindowSpec)]) -> ControlFlow
 
 fn complete(spec: &mut WindowSpec, known: &[(String, WindowSpec)]) {
     let Some(name) = &spec.window_name else { return };
-    let Some((_, base)) = known.iter().find(|(known, _)| *known == name.value) else { return };
+    let Some((_, base)) = known.iter().find(|(known, _)| *known == name.value.to_lowercase())
+    else {
+        return;
+    };
     spec.window_name = None;
     if spec.partition_by.is_empty() {
         spec.partition_by.clone_from(&base.partition_by);
@@ -106,4 +109,33 @@ fn complete(spec: &mut WindowSpec, known: &[(String, WindowSpec)]) {
     if spec.window_frame.is_none() {
         spec.window_frame.clone_from(&base.window_frame);
     }
+}
+
+/// Names of windows are the same in capitals; the engine compares them letter by letter.
+pub(super) fn name_in_lower_case(select: &mut Select) {
+    for window in &mut select.named_window {
+        lower(&mut window.0);
+        match &mut window.1 {
+            NamedWindowExpr::NamedWindow(name) => lower(name),
+            NamedWindowExpr::WindowSpec(spec) => lower_in_spec(spec),
+        }
+    }
+}
+
+/// The same where a function is computed over a window by its name.
+pub(super) fn refer_in_lower_case(expression: &mut Expr) {
+    let Expr::Function(function) = expression else { return };
+    match &mut function.over {
+        Some(WindowType::NamedWindow(name)) => lower(name),
+        Some(WindowType::WindowSpec(spec)) => lower_in_spec(spec),
+        None => {}
+    }
+}
+
+fn lower_in_spec(spec: &mut WindowSpec) {
+    spec.window_name.iter_mut().for_each(lower);
+}
+
+fn lower(name: &mut Ident) {
+    name.value = name.value.to_lowercase();
 }

@@ -204,6 +204,12 @@ impl Columns {
             ColumnOption::ForeignKey(_) => {
                 notices.push(Notice::new(format!("column '{name}': REFERENCES is not checked")))
             }
+            ColumnOption::Unique(_) => {
+                return Err(Error::unsupported(format!(
+                    "column '{name}': UNIQUE is not checked; write UNIQUE KEY ({name}) behind the \
+                     columns, and a row replaces the earlier one of the same key"
+                )));
+            }
             other => {
                 return Err(Error::unsupported(format!(
                     "column '{name}': {other} is not supported yet"

@@ -96,6 +96,12 @@ fn primary_key(create: &CreateTable) -> Result<Option<Vec<Expr>>> {
                     return Err(Error::invalid("the PRIMARY KEY is written twice"));
                 }
             }
+            TableConstraint::Unique(_) => {
+                return Err(Error::unsupported(format!(
+                    "constraint {constraint} is not checked; write UNIQUE KEY (...) behind the \
+                     columns, and a row replaces the earlier one of the same key"
+                )));
+            }
             other => {
                 return Err(Error::unsupported(format!("constraint {other} is not supported yet")));
             }

@@ -2,6 +2,7 @@
 
 mod aliases;
 mod apply;
+mod braces;
 mod casts;
 mod finals;
 mod joins;
@@ -9,6 +10,7 @@ mod kinds;
 mod past;
 mod spelling;
 mod standard;
+mod types;
 
 use std::ops::Range;
 
@@ -35,6 +37,10 @@ pub(crate) fn tokenize(text: &str) -> Result<Vec<TokenWithSpan>, TokenizerError>
     for token in &mut tokens {
         match &mut token.token {
             Token::SingleQuotedString(value) => *value = unescape(value),
+            // Every text has escapes here, so that `E'...'` is one like others.
+            Token::EscapedStringLiteral(value) => {
+                token.token = Token::SingleQuotedString(std::mem::take(value));
+            }
             // With unescape off the tokenizer leaves doubled quotes inside quoted names.
             Token::Word(Word { value, quote_style: Some(quote), .. }) => {
                 let doubled: String = [*quote, *quote].iter().collect();
@@ -45,6 +51,8 @@ pub(crate) fn tokenize(text: &str) -> Result<Vec<TokenWithSpan>, TokenizerError>
     }
     split_short_intervals(&mut tokens);
     free_function_names(&mut tokens);
+    types::settle(&mut tokens);
+    braces::settle(&mut tokens);
     casts::settle(&mut tokens)?;
     spelling::settle(&mut tokens);
     standard::settle(&mut tokens);
@@ -124,6 +132,14 @@ fn free_function_names(tokens: &mut [TokenWithSpan]) {
             _ => continue,
         };
         if separator_of_call(&tokens[at + 1..]) == Some(separator) {
+            // `EXTRACT('year' FROM t)`: the field is a word, whatever stands around it.
+            if separator == Keyword::FROM
+                && let Some(field) = tokens.get_mut(at + 2)
+                && let Token::SingleQuotedString(text)
+                | Token::Word(Word { value: text, quote_style: Some(_), .. }) = &field.token
+            {
+                field.token = Token::make_word(text, None);
+            }
             continue;
         }
         if let Token::Word(word) = &mut tokens[at].token {
@@ -191,6 +207,10 @@ fn named_placeholder(tokens: &[TokenWithSpan], at: usize) -> Option<(String, Ran
         return None;
     }
     let length = tokens[at..].iter().position(|token| token.token == Token::RBrace)?;
+    let is_map = at > 0 && spelling::keyword(tokens.get(at - 1)) == Some(Keyword::MAP);
+    if is_map || !braces::is_type(&tokens[at + 3..at + length]) {
+        return None;
+    }
     Some((name.value.clone(), at + 3..at + length, at + length + 1))
 }
 
@@ -280,6 +300,26 @@ mod tests {
             ),
             ("WITH 5 AS n SELECT n + t.n", "SELECT ( 5 ) + t . n"),
             ("WITH 5 AS n, x AS (SELECT 1) SELECT n", "WITH x AS ( SELECT 1 ) SELECT ( 5 )"),
+            ("x::INT[]", "x :: Array ( Nullable ( INT ) )"),
+            ("x::decimal(9, 2)[][]", "x :: Array ( Array ( Nullable ( decimal ( 9 , 2 ) ) ) )"),
+            ("CASE WHEN a THEN [] END", "CASE WHEN a THEN [ ] END"),
+            (
+                "l array<array<int>>, s struct<a INT, b Array(String)>",
+                "l Array ( Array ( Nullable ( int ) ) ) , s Tuple ( a Nullable ( INT ) , b Array ( String ) )",
+            ),
+            ("m MAP<TEXT, INT>", "m Map ( TEXT , Nullable ( INT ) )"),
+            ("WHERE array < x AND y > 3", "WHERE array < x AND y > 3"),
+            ("SELECT struct(a, b), struct(f(x))", "SELECT struct ( a , b ) , struct ( f ( x ) )"),
+            (
+                "struct(1 AS a, struct(2 AS 'b'))",
+                "named_struct ( 'a' , 1 , 'c1' , named_struct ( 'b' , 2 ) )",
+            ),
+            ("FROM VALUES (1), (2) t(a)", "FROM ( VALUES ( 1 ) , ( 2 ) ) t ( a )"),
+            ("FROM values(1, 2), (SELECT 1)", "FROM values ( 1 , 2 ) , ( SELECT 1 )"),
+            ("{a: 1}, {x: UInt8}", "{ a : 1 } , CAST ( $x AS UInt8 )"),
+            ("MAP {a: b}, {a: x, b: 2}", "MAP { a : b } , { a : x , b : 2 }"),
+            ("{p: Array(UInt8)}, {p: f(1)}", "CAST ( $p AS Array ( UInt8 ) ) , { p : f ( 1 ) }"),
+            ("EXTRACT('year' FROM t), E'a'", "EXTRACT ( year FROM t ) , 'a'"),
             ("WITH x AS (SELECT 1) SELECT * FROM x", "WITH x AS ( SELECT 1 ) SELECT * FROM x"),
         ] {
             assert_eq!(texts(sql), expected, "{sql}");

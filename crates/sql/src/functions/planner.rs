@@ -212,23 +212,13 @@ fn zero_tuple(fields: &Fields) -> Option<ScalarValue> {
     Some(ScalarValue::Struct(Arc::new(tuple)))
 }
 
-/// Whole numbers divide as floats, so that a division by zero is infinite or no number. Decimals have
-/// no such value: there it is NULL.
+/// Whole numbers and decimals divide as floats, so that `2.0 / 3` has all the digits of a float and
+/// what is divided by zero is infinite or no number.
 fn division(raw: &RawBinaryExpr, left: &DataType, right: &DataType) -> Option<Expr> {
-    if left.is_integer() && right.is_integer() {
-        let float = |operand: &Expr| cast(operand.clone(), DataType::Float64);
-        return Some(binary_expr(float(&raw.left), Operator::Divide, float(&raw.right)));
-    }
     let is_exact = |data_type: &DataType| data_type.is_integer() || data_type.is_decimal();
-    // A number that is written down is zero or not for all to see.
-    let is_written = matches!(&raw.right, Expr::Literal(value, _)
-        if ScalarValue::new_zero(right).is_ok_and(|zero| zero != *value));
-    if !is_exact(left) || !is_exact(right) || is_written {
-        return None;
-    }
-    let zero = ScalarValue::new_zero(right).ok()?;
-    let divisor = datafusion::functions::core::expr_fn::nullif(raw.right.clone(), lit(zero));
-    Some(binary_expr(raw.left.clone(), Operator::Divide, divisor))
+    let float = |operand: &Expr| cast(operand.clone(), DataType::Float64);
+    (is_exact(left) && is_exact(right))
+        .then(|| binary_expr(float(&raw.left), Operator::Divide, float(&raw.right)))
 }
 
 /// Towards zero, whatever the operands are.

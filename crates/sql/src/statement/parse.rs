@@ -2,13 +2,15 @@
 
 use granary_common::{Error, Result};
 use sqlparser::ast::{
-    BinaryOperator, Expr, Insert as InsertTree, ObjectName, Statement as Tree, TableObject,
+    BinaryOperator, Expr, Insert as InsertTree, ObjectName, SetExpr, Statement as Tree, TableObject,
 };
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Token, Word};
 
-use super::{Insert, OverwriteClause, PartitionClause, Statement, TableName, setting_text};
+use super::{
+    CreateTable, Insert, OverwriteClause, PartitionClause, Statement, TableName, setting_text,
+};
 use crate::Notice;
 use crate::dialect::{GranaryDialect, tokenize};
 use crate::error::{from_parser, from_tokenizer};
@@ -71,14 +73,12 @@ fn one_statement(parser: &mut Parser<'_>, text: &str) -> Parsed<Statement> {
     let first = parser.peek_token();
     let Token::Word(Word { keyword, .. }) = &first.token else {
         return match first.token {
-            Token::LParen => Ok(Statement::Query(parser.parse_query()?)),
+            Token::LParen => query(parser),
             _ => Ok(parser.expected("an SQL statement", first)?),
         };
     };
     match keyword {
-        Keyword::SELECT | Keyword::WITH | Keyword::VALUES | Keyword::FROM => {
-            Ok(Statement::Query(parser.parse_query()?))
-        }
+        Keyword::SELECT | Keyword::WITH | Keyword::VALUES | Keyword::FROM => query(parser),
         Keyword::INSERT => insert(parser),
         Keyword::DELETE => super::mutate::delete(parser),
         Keyword::UPDATE => super::mutate::update(parser),
@@ -110,6 +110,24 @@ fn one_statement(parser: &mut Parser<'_>, text: &str) -> Parsed<Statement> {
         }
         _ => Err(other(parser)?),
     }
+}
+
+/// A query; `SELECT ... INTO t` is CREATE TABLE t AS SELECT.
+fn query(parser: &mut Parser<'_>) -> Parsed<Statement> {
+    let mut query = parser.parse_query()?;
+    let into = match query.body.as_mut() {
+        SetExpr::Select(select) => select.into.take(),
+        _ => None,
+    };
+    let Some(into) = into else { return Ok(Statement::Query(query)) };
+    if into.temporary || into.unlogged {
+        return Err(Error::unsupported("SELECT INTO makes lasting tables only").into());
+    }
+    Ok(Statement::CreateTable(Box::new(CreateTable {
+        name: Some(TableName::of(&into.name)?),
+        query: Some(query),
+        ..CreateTable::default()
+    })))
 }
 
 /// A statement that we do not offer: an error of its own if the parser knows it, else of syntax.

@@ -43,6 +43,8 @@ pub fn column_type_from_arrow(data_type: &DataType, nullable: bool) -> Result<Co
             }
         }
         DataType::Dictionary(_, value) => return column_type_from_arrow(value, nullable),
+        // Of NULL alone nothing more is known than that it can be stored.
+        DataType::Null => return Ok(ColumnType::String.into_nullable()),
         DataType::List(item)
         | DataType::LargeList(item)
         | DataType::ListView(item)

@@ -6,7 +6,7 @@ use sqlparser::ast::{
     FunctionArguments, Ident, ObjectName, ObjectNamePart,
 };
 
-use super::{keep_clauses, only_argument, parameters};
+use super::{add_filter, keep_clauses, only_argument, parameters, rename};
 use crate::bind::calls::{plain_arguments, substitute};
 use crate::bind::templates;
 
@@ -90,6 +90,32 @@ pub(super) fn rewrite(function: &Function, base: &str, name: &str) -> Result<Exp
         }
         _ => avg_weighted(function, name),
     }
+}
+
+/// `string_agg(x, ',' ORDER BY y)` is the array in that order as a text: arrays of one query may have
+/// each an order of its own, the engine's texts may not.
+pub(super) fn ordered_texts(function: &Function) -> Result<Option<Expr>> {
+    let FunctionArguments::List(list) = &function.args else { return Ok(None) };
+    let is_ordered =
+        list.clauses.iter().any(|clause| matches!(clause, FunctionArgumentClause::OrderBy(_)));
+    let [
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(value)),
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(separator)),
+    ] = list.args.as_slice()
+    else {
+        return Ok(None);
+    };
+    if !is_ordered || list.duplicate_treatment.is_some() || function.over.is_some() {
+        return Ok(None);
+    }
+    let (value, separator) = (value.clone(), separator.clone());
+    let mut array = function.clone();
+    if let FunctionArguments::List(list) = &mut array.args {
+        list.args.truncate(1);
+    }
+    rename(&mut array, "array_agg");
+    add_filter(&mut array, substitute("($1) IS NOT NULL", &[value])?)?;
+    substitute("array_to_string($1, $2)", &[Expr::Function(array), separator]).map(Some)
 }
 
 /// The mean where each value counts as often as its weight says.
