@@ -42,6 +42,8 @@ pub struct StatementSettings {
     pub insert: InsertSettings,
     /// Values of `{name:Type}` in statements, set as `param_name`.
     pub parameters: BTreeMap<String, String>,
+    /// Queries are answered from the catalog as it was last known when the metadata group is away.
+    pub allow_stale_reads: bool,
     /// What was accepted without effect.
     pub notices: Vec<Notice>,
 }
@@ -70,6 +72,7 @@ impl StatementSettings {
                 let name = parameter.trim_start_matches(PARAMETER).to_owned();
                 self.parameters.insert(name, value.to_owned());
             }
+            STALE => self.allow_stale_reads = bounded(0, 1)? == 1,
             name if is_without_effect(name) => {
                 self.notices.push(Notice::new(format!("setting {name} has no effect here")));
             }
@@ -101,6 +104,7 @@ impl StatementSettings {
         texts.insert(COALESCE.to_owned(), self.insert.coalesce_ms.to_string());
         texts.insert(TOKEN.to_owned(), self.insert.token.clone());
         texts.insert(PARTIAL.to_owned(), u8::from(self.insert.partial_update).to_string());
+        texts.insert(STALE.to_owned(), u8::from(self.allow_stale_reads).to_string());
         Ok(texts)
     }
 }
@@ -112,6 +116,7 @@ const BLOCK_BYTES: &str = "insert_block_bytes_max";
 const COALESCE: &str = "insert_coalesce_ms";
 const TOKEN: &str = "insert_deduplication_token";
 const PARTIAL: &str = "partial_update";
+const STALE: &str = "allow_stale_reads";
 
 /// Settings of ClickHouse that scripts carry along. Either Granary always behaves as they ask, or
 /// they tune what it does not have.

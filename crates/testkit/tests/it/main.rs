@@ -16,6 +16,7 @@ mod refreshes;
 mod replication;
 mod soak;
 mod sql;
+mod stale;
 mod tiers;
 mod tpch;
 mod writers;
