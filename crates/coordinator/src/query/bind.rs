@@ -54,6 +54,7 @@ pub fn is_query(statement: &Statement) -> bool {
         statement,
         Statement::Query(_)
             | Statement::Explain { .. }
+            | Statement::ExplainBalance
             | Statement::ShowDatabases { .. }
             | Statement::ShowTables { .. }
             | Statement::ShowCreateTable { .. }
@@ -134,6 +135,7 @@ pub async fn bind_statement(
             let copies = state.map(|state| copies_to_check(&snapshot, state, &partitions));
             Bound::Check(copies.unwrap_or_default())
         }
+        Statement::ExplainBalance => Bound::Rows(ddl::balance(core, &snapshot).await?),
         other => Bound::Rows(ddl::show(core, &snapshot, &request.session, &other)?),
     };
     notices.extend(settings.notices.iter().cloned());
