@@ -16,6 +16,7 @@ mod heartbeat;
 mod join;
 mod local;
 mod merge;
+mod metrics;
 mod node;
 mod part_ids;
 mod quarantine;

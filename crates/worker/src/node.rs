@@ -31,6 +31,7 @@ use crate::heartbeat::Lease;
 use crate::join::{Joined, join};
 use crate::local::{Copying, LocalWorker};
 use crate::merge::{MergeSettings, Merges, StoredParts};
+use crate::metrics::Gauges;
 use crate::part_ids::LeasedPartIds;
 use crate::quarantine::Quarantine;
 use crate::server::{ClusterCheck, WorkerService};
@@ -177,6 +178,8 @@ impl WorkerNode {
             spill_bytes_max: config.spill_bytes_max,
         })?);
         let Parts { local, ids, store, directory, active, merges } = parts;
+        let Parts { local, ids, store, directory, active, sweeper, merges, catch_up } = parts;
+        let gauges = Gauges::new(&active, &merges, &memory, config.memory_bytes_max);
         let host = FragmentHost {
             functions,
             access: Arc::new(PartAccess {
@@ -201,6 +204,8 @@ impl WorkerNode {
         lease.keep(heartbeats.clone())?;
         tasks.spawn(merges.run(tasks.clone()));
         background.spawn(&tasks, &clock, config.sweep_interval, &local.leaving());
+        tasks.spawn(gauges.watch(Arc::clone(&clock)));
+        tasks.spawn(catch_up.run(local.leaving()));
         tracing::info!(worker = %id, incarnation, %listen, "the worker serves");
         Ok(WorkerNode {
             id,
