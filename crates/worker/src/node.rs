@@ -178,6 +178,7 @@ impl WorkerNode {
             spill_bytes_max: config.spill_bytes_max,
         })?);
         let Parts { local, ids, store, directory, active, merges } = parts;
+        let memory = Arc::new(NodeMemory::new(&memory_limits(&config, &folder))?);
         let Parts { local, ids, store, directory, active, sweeper, merges, catch_up } = parts;
         let gauges = Gauges::new(&active, &merges, &memory, config.memory_bytes_max);
         let host = FragmentHost {
@@ -277,6 +278,14 @@ impl WorkerNode {
         let ended = self.tasks.stop(CLOSE_LIMIT).await;
         tracing::info!(worker = %self.id, idle, "the worker has stopped");
         idle && ended
+    }
+}
+
+fn memory_limits(config: &WorkerConfig, folder: &DataFolder) -> MemoryLimits {
+    MemoryLimits {
+        node_bytes_max: config.memory_bytes_max,
+        spill_dir: folder.spill(),
+        spill_bytes_max: config.spill_bytes_max,
     }
 }
 
