@@ -172,14 +172,8 @@ impl WorkerNode {
         let (parts, background) =
             Parts::open(&config, &folder, &catalog, &clock, &*functions, &joined)?;
         let Joined { cluster, id, incarnation, registration } = joined;
-        let memory = Arc::new(NodeMemory::new(&MemoryLimits {
-            node_bytes_max: config.memory_bytes_max,
-            spill_dir: folder.spill(),
-            spill_bytes_max: config.spill_bytes_max,
-        })?);
-        let Parts { local, ids, store, directory, active, merges } = parts;
         let memory = Arc::new(NodeMemory::new(&memory_limits(&config, &folder))?);
-        let Parts { local, ids, store, directory, active, sweeper, merges, catch_up } = parts;
+        let Parts { local, ids, store, directory, active, merges } = parts;
         let gauges = Gauges::new(&active, &merges, &memory, config.memory_bytes_max);
         let host = FragmentHost {
             functions,
@@ -206,7 +200,6 @@ impl WorkerNode {
         tasks.spawn(merges.run(tasks.clone()));
         background.spawn(&tasks, &clock, config.sweep_interval, &local.leaving());
         tasks.spawn(gauges.watch(Arc::clone(&clock)));
-        tasks.spawn(catch_up.run(local.leaving()));
         tracing::info!(worker = %id, incarnation, %listen, "the worker serves");
         Ok(WorkerNode {
             id,
