@@ -12,6 +12,8 @@ use granary_common::{
     BucketIndex, Clock, ClusterId, Epoch, PartId, SystemClock, TableId, WorkerId,
 };
 
+use granary_common::CatalogVersion;
+
 use super::*;
 use crate::leases::{Lease, LeaseView};
 
