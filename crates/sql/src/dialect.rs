@@ -69,8 +69,7 @@ impl Dialect for GranaryDialect {
         supports_left_associative_joins_without_parens supports_subquery_as_function_arg
         supports_select_wildcard_exclude supports_comma_separated_set_assignments
         supports_explain_with_utility_options
-        supports_projection_trailing_commas support_map_literal_syntax
-        supports_string_escape_constant
+        support_map_literal_syntax supports_string_escape_constant
     }
 
     /// `CODEC(...)` and `TTL expr` beside a column.
