@@ -1,5 +1,5 @@
 //! Figures of the catalog and the controller at a size that no test cluster has: synthetic state, the
-//! real functions. `benches/scale/run` runs it and says how to read it.
+//! real functions. `benches/scale/run` runs it.
 
 use std::collections::HashMap;
 
