@@ -7,6 +7,7 @@
 //! ```
 
 pub mod bulk;
+pub mod chaos;
 pub mod client;
 pub mod cluster;
 pub mod engines;

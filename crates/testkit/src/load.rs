@@ -52,6 +52,11 @@ impl Load {
         self.acknowledged.load(Ordering::SeqCst)
     }
 
+    /// The same, for those who look on.
+    pub(crate) fn counter(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.acknowledged)
+    }
+
     /// Ends the load after the batch that it is at, and returns how many are acknowledged.
     ///
     /// Fails when a batch could not be brought in.

@@ -11,6 +11,8 @@ mod ports;
 mod process;
 mod ready;
 
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -21,6 +23,15 @@ use crate::config::Role;
 pub use ports::free_ports;
 pub use process::{ProcessHandle, ProcessSpec};
 pub use ready::ReadyLine;
+
+/// A host that stands for a machine of its own, for example a network namespace.
+#[derive(Clone, Debug)]
+pub struct Host {
+    /// What its processes listen on.
+    pub address: IpAddr,
+    /// The command that starts another one, given behind it, on the host.
+    pub enter: Vec<String>,
+}
 
 /// What to start.
 #[derive(Clone, Debug)]
@@ -39,6 +50,9 @@ pub struct ClusterSpec {
     pub ready_limit: Duration,
     /// More environment variables for every process, for example settings.
     pub environment: Vec<(String, String)>,
+    /// Where processes run, by their names, such as `worker-1`; on the loopback interface when not
+    /// listed.
+    pub hosts: BTreeMap<String, Host>,
     /// Processes may outlive the one that starts them: see [`Cluster::leave_running`]. Otherwise
     /// they end with it, however it ends.
     pub detached: bool,
@@ -55,6 +69,7 @@ impl ClusterSpec {
             workers: 3,
             ready_limit: Duration::from_secs(60),
             environment: Vec::new(),
+            hosts: BTreeMap::new(),
             detached: false,
         }
     }
@@ -64,14 +79,38 @@ impl ClusterSpec {
         Self { metadata: 0, coordinators: 0, workers: 0, ..Self::new(binary, folder) }
     }
 
-    fn process(&self, role: Role, place: usize, arguments: Vec<String>) -> ProcessSpec {
-        let name = format!("{}-{place}", role.name());
+    fn address(&self, role: Role, place: usize) -> IpAddr {
+        let host = self.hosts.get(&process_name(role, place));
+        host.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |host| host.address)
+    }
+
+    fn process(
+        &self,
+        role: Role,
+        place: usize,
+        listeners: &[(&str, u16)],
+        more: Vec<String>,
+    ) -> ProcessSpec {
+        let name = process_name(role, place);
+        let address = self.address(role, place);
         let data_dir = self.folder.join(&name);
         let mut all = vec![role.name().to_owned(), "--data-dir".to_owned()];
         all.push(data_dir.display().to_string());
-        all.extend(arguments);
+        for (listener, port) in listeners {
+            all.push(format!("--{listener}-listen"));
+            all.push(SocketAddr::new(address, *port).to_string());
+        }
+        all.extend(more);
+        let mut program = self.binary.clone();
+        if let Some((enter, behind)) =
+            self.hosts.get(&name).and_then(|host| host.enter.split_first())
+        {
+            all.insert(0, program.display().to_string());
+            all.splice(0..0, behind.iter().cloned());
+            program = PathBuf::from(enter);
+        }
         ProcessSpec {
-            binary: self.binary.clone(),
+            binary: program,
             log: self.folder.join(format!("{name}.log")),
             name,
             role,
@@ -129,8 +168,8 @@ impl Cluster {
 
     fn spawn_server(&mut self) -> Result<()> {
         let [grpc, http, internal] = free_ports::<3>()?;
-        let arguments = listeners(&[("grpc", grpc), ("http", http), ("internal", internal)]);
-        let spec = self.spec.process(Role::Server, 1, arguments);
+        let listeners = [("grpc", grpc), ("http", http), ("internal", internal)];
+        let spec = self.spec.process(Role::Server, 1, &listeners, Vec::new());
         self.coordinators.push(ProcessHandle::spawn(spec)?);
         Ok(())
     }
@@ -140,13 +179,16 @@ impl Cluster {
         for _ in 0..self.spec.metadata {
             ports.push(free_ports::<2>()?);
         }
-        let list: Vec<String> = ports.iter().map(|[raft, _]| format!("127.0.0.1:{raft}")).collect();
+        let raft_of = |(place, [raft, _]): (usize, &[u16; 2])| {
+            SocketAddr::new(self.spec.address(Role::Metadata, place), *raft).to_string()
+        };
+        let list: Vec<String> = (1..).zip(&ports).map(raft_of).collect();
         self.metadata_list = list.join(",");
         for (place, [raft, http]) in (1..).zip(ports) {
-            let mut arguments = listeners(&[("raft", raft), ("http", http)]);
-            arguments.extend(["--metadata".to_owned(), self.metadata_list.clone()]);
-            arguments.extend(["--node-id".to_owned(), place.to_string()]);
-            let spec = self.spec.process(Role::Metadata, place, arguments);
+            let mut more = self.metadata_flags();
+            more.extend(["--node-id".to_owned(), place.to_string()]);
+            let listeners = [("raft", raft), ("http", http)];
+            let spec = self.spec.process(Role::Metadata, place, &listeners, more);
             self.metadata.push(ProcessHandle::spawn(spec)?);
         }
         Ok(())
@@ -154,20 +196,22 @@ impl Cluster {
 
     fn spawn_worker(&mut self, place: usize) -> Result<()> {
         let [internal, http] = free_ports::<2>()?;
-        let mut arguments = listeners(&[("internal", internal), ("http", http)]);
-        arguments.extend(["--metadata".to_owned(), self.metadata_list.clone()]);
-        let spec = self.spec.process(Role::Worker, place, arguments);
+        let listeners = [("internal", internal), ("http", http)];
+        let spec = self.spec.process(Role::Worker, place, &listeners, self.metadata_flags());
         self.workers.push(ProcessHandle::spawn(spec)?);
         Ok(())
     }
 
     fn spawn_coordinator(&mut self, place: usize) -> Result<()> {
         let [grpc, http] = free_ports::<2>()?;
-        let mut arguments = listeners(&[("grpc", grpc), ("http", http)]);
-        arguments.extend(["--metadata".to_owned(), self.metadata_list.clone()]);
-        let spec = self.spec.process(Role::Coordinator, place, arguments);
+        let listeners = [("grpc", grpc), ("http", http)];
+        let spec = self.spec.process(Role::Coordinator, place, &listeners, self.metadata_flags());
         self.coordinators.push(ProcessHandle::spawn(spec)?);
         Ok(())
+    }
+
+    fn metadata_flags(&self) -> Vec<String> {
+        vec!["--metadata".to_owned(), self.metadata_list.clone()]
     }
 
     /// Every process: metadata, then workers, then coordinators.
@@ -233,8 +277,6 @@ impl Cluster {
     }
 }
 
-fn listeners(ports: &[(&str, u16)]) -> Vec<String> {
-    let flag =
-        |(name, port): &(&str, u16)| [format!("--{name}-listen"), format!("127.0.0.1:{port}")];
-    ports.iter().flat_map(flag).collect()
+fn process_name(role: Role, place: usize) -> String {
+    format!("{}-{place}", role.name())
 }

@@ -4,6 +4,7 @@ mod acceptance;
 mod adbc;
 mod bad_input;
 mod bad_starts;
+mod chaos;
 mod deploy;
 mod engines;
 mod faults;
