@@ -12,6 +12,7 @@ use granary_common::units::display_bytes;
 use granary_common::{CatalogVersion, Error, Result};
 use granary_sql::{Notice, Statement, query_settings};
 
+use super::stale::{Readable, readable};
 use super::{Pin, StatementRequest, edge_schema};
 use crate::core::Coordinator;
 use crate::ddl;
@@ -40,6 +41,8 @@ pub struct BoundQuery {
     pub notices: Vec<Notice>,
     /// Keeps the version readable.
     pub pin: Pin,
+    /// The metadata group was away: the pin protects nothing.
+    pub is_stale: bool,
 }
 
 /// Whether a statement gives rows and changes nothing.
@@ -85,19 +88,22 @@ pub async fn bind_statement(
     request: StatementRequest,
     statement: Statement,
 ) -> Result<BoundQuery> {
-    let (snapshot, pin) = snapshot_at(core, request.version).await?;
     let mut settings = parse_settings(&request.session.settings)?;
+    if let Statement::Query(query) | Statement::Explain { query, .. } = &statement {
+        settings.set_all(&query_settings(query))?;
+    }
+    let Readable { snapshot, pin, stale } = readable(core, &request, &settings).await?;
+    let is_stale = stale.is_some();
     let mut notices = statement.notices().to_vec();
+    notices.extend(stale);
     let bound = match statement {
         Statement::Query(query) => {
-            settings.set_all(&query_settings(&query))?;
             let state = core.session_state(&snapshot, &request.session, &settings)?;
             let plan = granary_sql::bind_query(&state, &query, &request.sql).await?;
             let plan = with_values(plan, &request)?;
             Bound::Plan { state: Box::new(state), plan }
         }
         Statement::Explain { analyze, verbose, query } => {
-            settings.set_all(&query_settings(&query))?;
             let state = core.session_state(&snapshot, &request.session, &settings)?;
             let plan = granary_sql::bind_query(&state, &query, &request.sql).await?;
             let plan = with_values(plan, &request)?;
@@ -112,7 +118,7 @@ pub async fn bind_statement(
     };
     notices.extend(settings.notices.iter().cloned());
     let schema = bound.schema();
-    Ok(BoundQuery { request, snapshot, settings, bound, schema, notices, pin })
+    Ok(BoundQuery { request, snapshot, settings, bound, schema, notices, pin, is_stale })
 }
 
 fn with_values(plan: LogicalPlan, request: &StatementRequest) -> Result<LogicalPlan> {
@@ -173,7 +179,7 @@ pub async fn snapshot_at(
 }
 
 /// `latest` as it was at `version`: parts are filtered by their readers, tables here.
-fn view_at(latest: &Snapshot, version: CatalogVersion) -> Snapshot {
+pub(super) fn view_at(latest: &Snapshot, version: CatalogVersion) -> Snapshot {
     let mut view = latest.clone();
     view.version = version;
     for (id, made) in &latest.views {

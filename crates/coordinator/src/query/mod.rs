@@ -17,6 +17,7 @@ mod pending;
 mod pins;
 mod registry;
 mod run;
+mod stale;
 
 use std::sync::Arc;
 

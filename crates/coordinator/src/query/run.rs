@@ -46,7 +46,10 @@ pub async fn run_bound(core: &Arc<Coordinator>, query: BoundQuery) -> Result<Res
     let request = &query.request;
     let session = &request.session;
     let handle = core.queries.begin(&request.id, &session.user, &session.database, &request.sql);
-    handle.reads(query.snapshot.version);
+    // What is not protected anyway goes on when the metadata group is lost.
+    if !query.is_stale {
+        handle.reads(query.snapshot.version);
+    }
     let outcome = handle.run(start(core, query, &handle)).await;
     match outcome {
         Ok(started) => Ok(started.into_stream(handle)),

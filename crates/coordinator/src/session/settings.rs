@@ -40,6 +40,8 @@ impl Default for InsertSettings {
 pub struct StatementSettings {
     pub query: QuerySettings,
     pub insert: InsertSettings,
+    /// Queries are answered from the catalog as it was last known when the metadata group is away.
+    pub allow_stale_reads: bool,
     /// What was accepted without effect.
     pub notices: Vec<Notice>,
 }
@@ -64,6 +66,7 @@ impl StatementSettings {
             COALESCE => self.insert.coalesce_ms = bounded(0, 1000)?,
             TOKEN => self.insert.token = value.to_owned(),
             PARTIAL => self.insert.partial_update = bounded(0, 1)? == 1,
+            STALE => self.allow_stale_reads = bounded(0, 1)? == 1,
             name if is_without_effect(name) => {
                 self.notices.push(Notice::new(format!("setting {name} has no effect here")));
             }
@@ -95,6 +98,7 @@ impl StatementSettings {
         texts.insert(COALESCE.to_owned(), self.insert.coalesce_ms.to_string());
         texts.insert(TOKEN.to_owned(), self.insert.token.clone());
         texts.insert(PARTIAL.to_owned(), u8::from(self.insert.partial_update).to_string());
+        texts.insert(STALE.to_owned(), u8::from(self.allow_stale_reads).to_string());
         Ok(texts)
     }
 }
@@ -104,6 +108,7 @@ const BLOCK_BYTES: &str = "insert_block_bytes_max";
 const COALESCE: &str = "insert_coalesce_ms";
 const TOKEN: &str = "insert_deduplication_token";
 const PARTIAL: &str = "partial_update";
+const STALE: &str = "allow_stale_reads";
 
 /// Settings of ClickHouse that scripts carry along. Either Granary always behaves as they ask, or
 /// they tune what it does not have.

@@ -13,6 +13,7 @@ mod indexes;
 mod refreshes;
 mod replication;
 mod sql;
+mod stale;
 mod tiers;
 mod tpch;
 mod writers;
