@@ -7,7 +7,7 @@ use granary_common::{CatalogVersion, Result, WorkerId};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use crate::command::{CommandBody, Outcome};
+use crate::command::{BucketPlacement, CommandBody, Outcome};
 use crate::snapshot::Snapshot;
 
 /// Who holds a lease.
@@ -61,6 +61,10 @@ pub trait Catalog: Send + Sync + std::fmt::Debug {
 
     /// Renews a lease. A holder that cannot renew within its lease must stop relying on it.
     async fn heartbeat(&self, heartbeat: Heartbeat) -> Result<HeartbeatReply>;
+
+    /// What the controller would do with buckets, in turn, as if nobody came or went and copies took
+    /// no time. Nothing is changed.
+    async fn planned_placements(&self) -> Result<Vec<BucketPlacement>>;
 
     /// The version of `snapshot`, whenever it moves. A value borrowed from the receiver must not be
     /// held across an await: as long as it is, no new version can be published.

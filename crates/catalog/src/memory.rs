@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use crate::api::{Catalog, Heartbeat, HeartbeatReply};
 use crate::apply::apply;
-use crate::command::{Command, CommandBody, Outcome};
+use crate::command::{BucketPlacement, Command, CommandBody, Outcome};
 use crate::snapshot::Snapshot;
 
 /// Applies commands one after the other to a snapshot that it holds.
@@ -63,6 +63,11 @@ impl Catalog for MemoryCatalog {
             return Err(Error::invalid("a heartbeat carries the holder's address"));
         }
         Ok(HeartbeatReply { lease_ms: 10_000, coordinators: vec![heartbeat.address] })
+    }
+
+    async fn planned_placements(&self) -> Result<Vec<BucketPlacement>> {
+        // Without a controller everything stays where it is.
+        Ok(Vec::new())
     }
 
     fn watch(&self) -> watch::Receiver<CatalogVersion> {

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use granary_catalog::{
-    Catalog, CommandBody, Heartbeat, HeartbeatReply, Outcome, SharedRound, Snapshot,
+    BucketPlacement, Catalog, CommandBody, Heartbeat, HeartbeatReply, Outcome, SharedRound,
+    Snapshot,
 };
 use granary_common::{CatalogVersion, Result};
 use tokio::sync::watch;
@@ -37,6 +38,10 @@ impl Catalog for MemberCatalog {
 
     async fn heartbeat(&self, heartbeat: Heartbeat) -> Result<HeartbeatReply> {
         self.group.heartbeat(heartbeat, Hop::First).await
+    }
+
+    async fn planned_placements(&self) -> Result<Vec<BucketPlacement>> {
+        self.group.planned_placements(Hop::First).await
     }
 
     fn watch(&self) -> watch::Receiver<CatalogVersion> {

@@ -9,7 +9,7 @@ use crate::leases::{Lease, LeaseView};
 use crate::placement::place_buckets;
 
 /// What the leader knows at one moment.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct View<'a> {
     pub snapshot: &'a Snapshot,
     pub leases: &'a LeaseView,

@@ -42,12 +42,19 @@ async fn look(group: &Group, term: u64, random: &dyn Random, housekeeping: bool)
         run(group, CommandBody::InitCluster { cluster }).await;
         return;
     }
-    for command in commands(group, term, &snapshot, housekeeping) {
+    for command in with_view(group, term, &snapshot, housekeeping, decide) {
         run(group, command).await;
     }
 }
 
-fn commands(group: &Group, term: u64, snapshot: &Snapshot, housekeeping: bool) -> Vec<CommandBody> {
+/// What `decide` makes of everything that the leader knows now.
+pub(crate) fn with_view<T>(
+    group: &Group,
+    term: u64,
+    snapshot: &Snapshot,
+    housekeeping: bool,
+    decide: impl FnOnce(&View<'_>) -> T,
+) -> T {
     let now_ms = group.clock.monotonic_ms();
     let lease_ms = group.timing.lease.as_millis() as u64;
     let leases = group.leases.observe(term, now_ms, lease_ms, snapshot);

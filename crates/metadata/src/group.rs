@@ -7,17 +7,21 @@ use std::time::Duration;
 
 use granary_catalog::remote::wire::{self, within};
 use granary_catalog::{
-    Command, CommandBody, Heartbeat, HeartbeatReply, LeaseHolder, Outcome, codec,
+    BucketPlacement, Command, CommandBody, Heartbeat, HeartbeatReply, LeaseHolder, Outcome, codec,
 };
 use granary_common::{CatalogVersion, Clock, Error, ErrorKind, NodeId, Result};
 use granary_proto::internal::metadata_client::MetadataClient;
-use granary_proto::internal::{ExecuteRequest, HeartbeatRequest, ReadVersionRequest};
+use granary_proto::internal::{
+    ExecuteRequest, HeartbeatRequest, PlanPlacementsRequest, ReadVersionRequest,
+};
 use openraft::error::{CheckIsLeaderError, ClientWriteError, ForwardToLeader, RaftError};
 use openraft::impls::BasicNode;
 use tonic::transport::Channel;
 use tonic::{Response, Status};
 
 use crate::config::{Retention, Timing};
+use crate::dry_run;
+use crate::duties::with_view;
 use crate::feed::Feed;
 use crate::leases::Leases;
 use crate::peers::Peers;
@@ -204,6 +208,32 @@ impl Group {
             lease_ms: granted.as_millis() as u64,
             coordinators: self.leases.coordinators(now_ms, lease_ms),
         }))
+    }
+
+    /// What the controller would do with buckets. Only the leader knows who is alive.
+    pub async fn planned_placements(&self, hop: Hop) -> Result<Vec<BucketPlacement>> {
+        self.lead_or_forward(
+            hop,
+            false,
+            || self.plan_here(),
+            |mut leader| {
+                let request = self.peers.forwarded(PlanPlacementsRequest {});
+                async move { leader.plan_placements(request).await }
+            },
+            |response| codec::decode(&response.placements),
+        )
+        .await
+    }
+
+    async fn plan_here(&self) -> Attempt<Vec<BucketPlacement>> {
+        let version = match self.confirm_version().await {
+            Attempt::Done(Ok(version)) => version,
+            Attempt::Done(Err(error)) => return Attempt::Done(Err(error)),
+            Attempt::Elsewhere(leader) => return Attempt::Elsewhere(leader),
+        };
+        let Some(term) = self.leads() else { return Attempt::Elsewhere(Elsewhere::empty()) };
+        let snapshot = self.feed.reached(version).await;
+        Attempt::Done(Ok(with_view(self, term, &snapshot, false, dry_run::placements)))
     }
 
     /// Does `here` if this node leads, else asks the leader, and looks for the leader while there

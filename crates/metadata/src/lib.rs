@@ -16,6 +16,7 @@ mod balance;
 mod catalog;
 mod config;
 mod controller;
+mod dry_run;
 mod duties;
 mod feed;
 mod formation;

@@ -9,8 +9,9 @@ use granary_common::{CatalogVersion, Clock, Result, TaskOwner};
 use granary_proto::internal::metadata_server::Metadata;
 use granary_proto::internal::{
     ChangeMembershipRequest, ChangeMembershipResponse, ExecuteRequest, ExecuteResponse,
-    HeartbeatRequest, HeartbeatResponse, ReadVersionRequest, ReadVersionResponse, StatusRequest,
-    StatusResponse, WatchRequest, WatchResponse,
+    HeartbeatRequest, HeartbeatResponse, PlanPlacementsRequest, PlanPlacementsResponse,
+    ReadVersionRequest, ReadVersionResponse, StatusRequest, StatusResponse, WatchRequest,
+    WatchResponse,
 };
 use granary_proto::status::to_status;
 use tokio::sync::mpsc;
@@ -93,6 +94,16 @@ impl Metadata for MetadataService {
     ) -> Result<Response<HeartbeatResponse>, Status> {
         let hop = self.admit(&request).await?;
         reply(self.run_heartbeat(request.into_inner(), hop).await)
+    }
+
+    async fn plan_placements(
+        &self,
+        request: Request<PlanPlacementsRequest>,
+    ) -> Result<Response<PlanPlacementsResponse>, Status> {
+        let hop = self.admit(&request).await?;
+        let planned = self.group.planned_placements(hop).await;
+        let encoded = planned.and_then(|placements| codec::encode(&placements));
+        reply(encoded.map(|placements| PlanPlacementsResponse { placements: placements.into() }))
     }
 
     async fn watch(

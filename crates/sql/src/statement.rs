@@ -90,6 +90,8 @@ pub enum Statement {
         verbose: bool,
         query: Box<Query>,
     },
+    /// EXPLAIN BALANCE: what the controller would do with buckets.
+    ExplainBalance,
     Insert(Insert),
     Delete(Box<Delete>),
     Update(Box<Update>),

@@ -16,7 +16,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use granary_common::{CatalogVersion, Clock, Error, Result, TaskOwner};
 use granary_proto::internal::metadata_client::MetadataClient;
-use granary_proto::internal::{ExecuteRequest, HeartbeatRequest, ReadVersionRequest};
+use granary_proto::internal::{
+    ExecuteRequest, HeartbeatRequest, PlanPlacementsRequest, ReadVersionRequest,
+};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use tonic::transport::Channel;
@@ -24,7 +26,7 @@ use tonic::{Request, Response, Status};
 
 use crate::api::{Catalog, Heartbeat, HeartbeatReply};
 use crate::codec;
-use crate::command::{CommandBody, Outcome};
+use crate::command::{BucketPlacement, CommandBody, Outcome};
 use crate::shared_round::SharedRound;
 use crate::snapshot::Snapshot;
 use wire::{error_of, is_transient, stamp, within};
@@ -244,6 +246,17 @@ impl Catalog for RemoteCatalog {
             })
             .await?;
         codec::decode(&response.reply)
+    }
+
+    async fn planned_placements(&self) -> Result<Vec<BucketPlacement>> {
+        let response = self
+            .shared
+            .call(false, |mut client| {
+                let request = self.shared.request(PlanPlacementsRequest {});
+                async move { client.plan_placements(request).await }
+            })
+            .await?;
+        codec::decode(&response.placements)
     }
 
     fn watch(&self) -> watch::Receiver<CatalogVersion> {

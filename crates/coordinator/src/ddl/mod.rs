@@ -7,6 +7,7 @@
 //! ```
 
 mod alter;
+mod balance;
 mod create_table;
 mod merges;
 mod partitions;
@@ -27,6 +28,7 @@ use crate::refresh::system_view;
 use crate::session::{Session, parse_settings};
 use crate::views::create_view;
 
+pub(crate) use balance::balance;
 pub(crate) use partitions::partitions_of;
 pub use show::{describe_query, show};
 

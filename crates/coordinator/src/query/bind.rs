@@ -51,6 +51,7 @@ pub fn is_query(statement: &Statement) -> bool {
         statement,
         Statement::Query(_)
             | Statement::Explain { .. }
+            | Statement::ExplainBalance
             | Statement::ShowDatabases { .. }
             | Statement::ShowTables { .. }
             | Statement::ShowCreateTable { .. }
@@ -114,6 +115,7 @@ pub async fn bind_statement(
             let plan = granary_sql::bind_query(&state, &query, &request.sql).await?;
             Bound::Rows(ddl::describe_query(&plan)?)
         }
+        Statement::ExplainBalance => Bound::Rows(ddl::balance(core, &snapshot).await?),
         other => Bound::Rows(ddl::show(core, &snapshot, &request.session, &other)?),
     };
     notices.extend(settings.notices.iter().cloned());

@@ -2,7 +2,7 @@
 //!
 //! `EXPLAIN [PLAN | PIPELINE | QUERY TREE] [setting = value, ...] query` shows the plan, `EXPLAIN ANALYZE`
 //! runs it, `EXPLAIN SYNTAX` shows the query as it was read and `EXPLAIN ESTIMATE` the parts and rows of
-//! its tables.
+//! its tables. `EXPLAIN BALANCE` shows what the controller would do with buckets.
 
 use std::ops::ControlFlow;
 
@@ -36,6 +36,11 @@ const SETTINGS: [&str; 13] = [
 
 pub(super) fn explain(parser: &mut Parser<'_>) -> Parsed<Statement> {
     parser.next_token();
+    let is_last = matches!(parser.peek_nth_token(1).token, Token::EOF | Token::SemiColon);
+    if is_last && word(parser, 0).as_deref() == Some("BALANCE") {
+        parser.next_token();
+        return Ok(Statement::ExplainBalance);
+    }
     let variant = variant(parser);
     match variant.as_deref() {
         Some("SYNTAX" | "ESTIMATE") => {
