@@ -14,6 +14,7 @@ mod heartbeat;
 mod join;
 mod local;
 mod merge;
+mod metrics;
 mod node;
 mod part_ids;
 mod registration;

@@ -23,6 +23,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::merge::{Merges, skip_indexes};
+use crate::metrics::count_written;
 use crate::part_ids::LeasedPartIds;
 use crate::replicate::{Receiver, Shipper};
 
@@ -128,6 +129,7 @@ impl WorkerApi for LocalWorker {
         let _active = self.active.begin();
         // Others may write while copies travel.
         let parts = self.write_parts(&spec, block).await?;
+        count_written(&parts);
         self.copying.shipper.replicate(spec.schema.table, parts, &spec.copies).await
     }
 

@@ -30,6 +30,7 @@ use crate::heartbeat::Lease;
 use crate::join::{Joined, join};
 use crate::local::{Copying, LocalWorker};
 use crate::merge::{MergeSettings, Merges, StoredParts};
+use crate::metrics::Gauges;
 use crate::part_ids::LeasedPartIds;
 use crate::replicate::{Arrivals, CatchUp, Pace, Receiver, Shipper};
 use crate::server::{ClusterCheck, WorkerService};
@@ -206,6 +207,7 @@ impl WorkerNode {
             spill_bytes_max: config.spill_bytes_max,
         })?);
         let Parts { local, ids, store, directory, active, sweeper, merges, catch_up } = parts;
+        let gauges = Gauges::new(&active, &merges, &memory, config.memory_bytes_max);
         let host = FragmentHost {
             functions,
             access: Arc::new(PartAccess {
@@ -230,6 +232,7 @@ impl WorkerNode {
         lease.keep(heartbeats.clone())?;
         tasks.spawn(sweeper.run(Arc::clone(&clock), config.sweep_interval));
         tasks.spawn(merges.run(tasks.clone()));
+        tasks.spawn(gauges.watch(Arc::clone(&clock)));
         tasks.spawn(catch_up.run(local.leaving()));
         tracing::info!(worker = %id, incarnation, %listen, "the worker serves");
         Ok(WorkerNode {

@@ -25,6 +25,7 @@ use granary_storage::ttl::PartLife;
 use parking_lot::Mutex;
 
 use super::book::Lane;
+use crate::metrics::count_merge;
 
 /// Commits of one merge at most; each further one means that rows were deleted meanwhile.
 const COMMITS_MAX: u32 = 32;
@@ -202,6 +203,8 @@ impl Committer {
         let mut is_unknown = false;
         let ended = self.commit(job, &made, &mut is_unknown).await;
         if matches!(ended, Ok(Ended::Merged)) {
+            let read = job.inputs.iter().map(|part| part.bytes).sum();
+            count_merge(read, made.part.as_ref().map_or(0, |part| part.bytes));
             let owners = job.inputs.iter().map(|part| part.file_owner());
             self.replaced.lock().extend(owners.map(|(table, part)| (part, table)));
         }

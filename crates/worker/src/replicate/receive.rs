@@ -13,6 +13,7 @@ use granary_storage::merge::Throttle;
 use granary_storage::{FileSource, PartCopy, PartStore, Volume, copy_part};
 
 use super::{Arrivals, Arriving};
+use crate::metrics::count_copied;
 
 /// A source that sends nothing for so long is given up.
 const STALL_LIMIT: Duration = Duration::from_secs(10);
@@ -90,7 +91,11 @@ fn impatient(bytes: BoxStream<'static, Result<Bytes>>) -> BoxStream<'static, Res
     let pieces = stream::unfold(Some(bytes), async |bytes| {
         let mut bytes = bytes?;
         match tokio::time::timeout(STALL_LIMIT, bytes.next()).await {
-            Ok(piece) => Some((piece?, Some(bytes))),
+            Ok(piece) => {
+                let piece = piece?;
+                count_copied(piece.as_ref().map_or(0, Bytes::len));
+                Some((piece, Some(bytes)))
+            }
             Err(_) => Some((Err(stalled()), None)),
         }
     });
