@@ -201,11 +201,7 @@ impl WorkerNode {
         let joined = join(&config, &folder, &address, &*catalog, &*clock, &*random).await?;
         let parts = Parts::open(&config, &folder, &catalog, &clock, &*functions, &joined)?;
         let Joined { cluster, id, incarnation, registration } = joined;
-        let memory = Arc::new(NodeMemory::new(&MemoryLimits {
-            node_bytes_max: config.memory_bytes_max,
-            spill_dir: folder.spill(),
-            spill_bytes_max: config.spill_bytes_max,
-        })?);
+        let memory = Arc::new(NodeMemory::new(&memory_limits(&config, &folder))?);
         let Parts { local, ids, store, directory, active, sweeper, merges, catch_up } = parts;
         let gauges = Gauges::new(&active, &merges, &memory, config.memory_bytes_max);
         let host = FragmentHost {
@@ -305,6 +301,14 @@ impl WorkerNode {
         let ended = self.tasks.stop(CLOSE_LIMIT).await;
         tracing::info!(worker = %self.id, idle, "the worker has stopped");
         idle && ended
+    }
+}
+
+fn memory_limits(config: &WorkerConfig, folder: &DataFolder) -> MemoryLimits {
+    MemoryLimits {
+        node_bytes_max: config.memory_bytes_max,
+        spill_dir: folder.spill(),
+        spill_bytes_max: config.spill_bytes_max,
     }
 }
 
