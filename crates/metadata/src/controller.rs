@@ -111,3 +111,7 @@ fn expire(view: &View<'_>) -> Option<CommandBody> {
 #[cfg(test)]
 #[path = "controller_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "scale_tests.rs"]
+mod scale;
