@@ -218,9 +218,15 @@ fn session_config(settings: &QuerySettings, current_database: &str) -> SessionCo
     if settings.max_threads > 0 {
         config = config.with_target_partitions(settings.max_threads);
     }
+    if settings.spilling_joins {
+        // In one partition the engine knows hash joins only.
+        let partitions = config.target_partitions().max(2);
+        config = config.with_target_partitions(partitions);
+    }
     fit_reservations(&mut config, settings.max_memory_usage);
     let options = config.options_mut();
     options.execution.time_zone = Some(settings.session_timezone.clone());
     options.sql_parser.enable_ident_normalization = false;
+    options.optimizer.prefer_hash_join = !settings.spilling_joins;
     config
 }

@@ -36,6 +36,9 @@ pub struct QuerySettings {
     pub colocated_joins: bool,
     /// Whether small join inputs are copied to every worker. Default true.
     pub broadcast_joins: bool,
+    /// Whether joins sort both sides, and spill, instead of holding one of them in memory. Default
+    /// false: a query whose joins do not fit is planned again with it.
+    pub spilling_joins: bool,
     /// How rows are compressed between nodes: `none`, `lz4` or `zstd`. Default `none`: compressing
     /// takes more time than a fast network saves.
     pub network_compression_method: String,
@@ -58,6 +61,7 @@ impl Default for QuerySettings {
             collapses: false,
             colocated_joins: true,
             broadcast_joins: true,
+            spilling_joins: false,
             network_compression_method: "none".to_owned(),
             max_partitions_per_insert_block: 100,
             max_execution_time: 0,

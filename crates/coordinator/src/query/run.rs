@@ -104,7 +104,8 @@ async fn start(
 type Opened = (Option<RecordBatch>, BoxStream<'static, Result<RecordBatch>>);
 
 /// Plans and runs until the first batch is there. A worker that dies before that costs time only:
-/// the query is planned again, at the same snapshot, for the workers that are alive by then.
+/// the query is planned again, at the same snapshot, for the workers that are alive by then. So is one
+/// whose memory does not suffice, once, with joins that spill.
 async fn with_retries(
     core: &Arc<Coordinator>,
     query: &BoundQuery,
@@ -112,16 +113,24 @@ async fn with_retries(
     plan: &LogicalPlan,
 ) -> Result<Opened> {
     let mut backoff = core.backoff();
+    let mut settings = query.settings.clone();
     loop {
         match while_alive(core, None, Box::pin(open(core, state, plan))).await {
             Err(error) if error.kind() == ErrorKind::Unavailable && backoff.wait().await => {
                 tracing::warn!(%error, "a worker was lost; planning the query again");
                 shun_silent(core).await;
-                let session = &query.request.session;
-                **state = core.session_state(&query.snapshot, session, &query.settings)?;
+            }
+            Err(error)
+                if error.kind() == ErrorKind::ResourceExhausted
+                    && !settings.query.spilling_joins =>
+            {
+                tracing::info!(%error, "planning the query again, with joins that spill");
+                settings.query.spilling_joins = true;
             }
             outcome => return outcome,
         }
+        let session = &query.request.session;
+        **state = core.session_state(&query.snapshot, session, &settings)?;
     }
 }
 

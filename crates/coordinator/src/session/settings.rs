@@ -66,6 +66,7 @@ impl StatementSettings {
             COALESCE => self.insert.coalesce_ms = bounded(0, 1000)?,
             TOKEN => self.insert.token = value.to_owned(),
             PARTIAL => self.insert.partial_update = bounded(0, 1)? == 1,
+            JOIN_ALGORITHM => self.query.spilling_joins = spills(value)?,
             STALE => self.allow_stale_reads = bounded(0, 1)? == 1,
             name if is_without_effect(name) => {
                 self.notices.push(Notice::new(format!("setting {name} has no effect here")));
@@ -108,11 +109,13 @@ const BLOCK_BYTES: &str = "insert_block_bytes_max";
 const COALESCE: &str = "insert_coalesce_ms";
 const TOKEN: &str = "insert_deduplication_token";
 const PARTIAL: &str = "partial_update";
+/// ClickHouse's name for how joins work.
+const JOIN_ALGORITHM: &str = "join_algorithm";
 const STALE: &str = "allow_stale_reads";
 
 /// Settings of ClickHouse that scripts carry along. Either Granary always behaves as they ask, or
 /// they tune what it does not have.
-const WITHOUT_EFFECT: [&str; 51] = [
+const WITHOUT_EFFECT: [&str; 50] = [
     "aggregate_functions_null_for_empty",
     "alter_sync",
     "async_insert",
@@ -133,7 +136,6 @@ const WITHOUT_EFFECT: [&str; 51] = [
     "insert_quorum",
     "insert_quorum_parallel",
     "insert_quorum_timeout",
-    "join_algorithm",
     "join_use_nulls",
     "load_balancing",
     "log_comment",
@@ -170,6 +172,19 @@ fn is_without_effect(name: &str) -> bool {
     WITHOUT_EFFECT.contains(&name) || name.starts_with("allow_experimental_")
 }
 
+/// Whether the first of these algorithms keeps no whole side of a join in memory.
+fn spills(algorithms: &str) -> Result<bool> {
+    let first = algorithms.split(',').next().unwrap_or_default().trim().to_ascii_lowercase();
+    match first.as_str() {
+        "auto" | "default" | "direct" | "hash" | "parallel_hash" => Ok(false),
+        "full_sorting_merge" | "grace_hash" | "partial_merge" | "prefer_partial_merge" => Ok(true),
+        _ => Err(Error::invalid(format!(
+            "setting {JOIN_ALGORITHM} is auto, hash or full_sorting_merge, or another name that \
+             ClickHouse has for them, not '{first}'"
+        ))),
+    }
+}
+
 /// The settings of a session. Kind `InvalidInput` names the setting that does not fit.
 pub fn parse_settings(texts: &BTreeMap<String, String>) -> Result<StatementSettings> {
     let mut settings = StatementSettings::default();
@@ -187,7 +202,9 @@ pub fn known_settings() -> Result<BTreeMap<String, String>> {
 /// Whether there is such a setting.
 pub fn is_known(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
-    is_without_effect(&name) || known_settings().is_ok_and(|known| known.contains_key(&name))
+    name == JOIN_ALGORITHM
+        || is_without_effect(&name)
+        || known_settings().is_ok_and(|known| known.contains_key(&name))
 }
 
 #[cfg(test)]
