@@ -3,6 +3,7 @@
 pub mod codec;
 mod collapse;
 pub mod facts;
+mod hedge;
 pub mod layout;
 mod operator;
 pub mod predicate;

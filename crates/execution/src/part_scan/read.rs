@@ -2,18 +2,24 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use datafusion::execution::TaskContext;
-use futures::StreamExt;
 use futures::stream::{self, BoxStream};
-use granary_common::{Error, ErrorKind, Result};
+use futures::{FutureExt, StreamExt};
+use granary_common::{Error, ErrorKind, Result, WorkerId};
 use granary_storage::{Deletions, OpenPart, PartRef, PartScan, PartSchema, PartStore, SkipHint};
 
 use arrow::record_batch::RecordBatch;
 
+use super::hedge::first_answer;
 use super::layout::ScannedPart;
 use crate::runtime_filter::FilterHub;
 use crate::worker_api::{RemotePartScan, WorkerDirectory};
+
+/// A holder that has sent no row for so long is not waited for alone. Long enough that holders which are
+/// only busy do not get more to do.
+const HOLDER_PATIENCE: Duration = Duration::from_secs(2);
 
 /// How a node reaches parts; an extension of every session that may run scans.
 #[derive(Clone, Debug)]
@@ -144,7 +150,8 @@ fn granules(ranges: &[Range<u64>], granularity: u64) -> u64 {
 }
 
 /// Reads a part wherever it is: here if it is here, else on the first of its holders that answers. A
-/// copy that is gone or damaged is passed over while there are others.
+/// copy that is gone or damaged is passed over while there are others, and beside a holder that is slow
+/// the next one is asked.
 pub async fn read(
     access: &PartAccess,
     schema: Arc<PartSchema>,
@@ -164,23 +171,20 @@ pub async fn read(
         }
     }
     let remote = RemotePartScan { schema, part: part.part.clone(), scan };
-    for holder in &part.holders {
-        let api = match access.workers.api(*holder) {
-            Ok(api) => api,
-            Err(error) => {
-                failure = error;
-                continue;
-            }
-        };
-        match api.scan_part(remote.clone()).await {
-            Ok(batches) => {
-                return Ok(PartRead { batches, remote: true, skipped: Skipped::default() });
-            }
-            Err(error) if is_elsewhere(&error) => failure = error,
-            Err(error) => return Err(error),
-        }
-    }
-    Err(failure)
+    let sources = part.holders.iter().map(|holder| begun(access, *holder, &remote).boxed());
+    let batches = first_answer(sources, HOLDER_PATIENCE, is_elsewhere, failure).await?;
+    Ok(PartRead { batches, remote: true, skipped: Skipped::default() })
+}
+
+/// The batches that a holder sends, once the first of them is here.
+async fn begun(
+    access: &PartAccess,
+    holder: WorkerId,
+    remote: &RemotePartScan,
+) -> Result<BoxStream<'static, Result<RecordBatch>>> {
+    let mut batches = access.workers.api(holder)?.scan_part(remote.clone()).await?;
+    let first = batches.next().await.transpose()?;
+    Ok(stream::iter(first.map(Ok)).chain(batches).boxed())
 }
 
 /// Whether another copy may be better.
