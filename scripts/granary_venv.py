@@ -21,24 +21,25 @@ DRIVER = ["adbc-driver-flightsql==1.13.0", "adbc-driver-manager==1.13.0", "pyarr
 GOLDENS = ["duckdb==2.0.0", "tpchgen-cli==4.0.0"]
 
 
-def enter(packages):
-    """Goes on in the virtual environment, with `packages` installed: runs the script again in it
-    if it does not run there yet."""
+def enter(packages, venv=VENV):
+    """Goes on in a virtual environment, with `packages` installed: runs the script again in it if it
+    does not run there yet."""
     CACHE.mkdir(parents=True, exist_ok=True)
-    with open(CACHE / "venv.lock", "w") as lock:
+    python = venv / "bin" / "python"
+    with open(CACHE / f"{venv.name}.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        install(packages)
-    if pathlib.Path(sys.prefix).resolve() != VENV.resolve():
-        os.execv(PYTHON, [str(PYTHON), *sys.argv])
+        install(packages, venv, python)
+    if pathlib.Path(sys.prefix).resolve() != venv.resolve():
+        os.execv(python, [str(python), *sys.argv])
 
 
-def install(packages):
-    if not PYTHON.exists():
-        print(f"creating a virtual environment in {VENV}", file=sys.stderr)
-        subprocess.run([sys.executable, "-m", "venv", str(VENV)], check=True)
-    names = "import importlib.metadata as m; print({d.name.lower() + '==' + d.version for d in m.distributions()})"
-    present = subprocess.run([PYTHON, "-c", names], capture_output=True, text=True, check=True)
+def install(packages, venv, python):
+    if not python.exists():
+        print(f"creating a virtual environment in {venv}", file=sys.stderr)
+        subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
+    names = "import importlib.metadata as m; print({d.name.lower().replace('_', '-') + '==' + d.version for d in m.distributions()})"
+    present = subprocess.run([python, "-c", names], capture_output=True, text=True, check=True)
     missing = [package for package in packages if repr(package) not in present.stdout]
     if missing:
         print("installing " + ", ".join(missing), file=sys.stderr)
-        subprocess.run([PYTHON, "-m", "pip", "install", "-q", *missing], check=True)
+        subprocess.run([python, "-m", "pip", "install", "-q", *missing], check=True)

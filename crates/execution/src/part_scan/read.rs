@@ -171,7 +171,10 @@ pub async fn read(
         }
     }
     let remote = RemotePartScan { schema, part: part.part.clone(), scan };
-    let sources = part.holders.iter().map(|holder| begun(access, *holder, &remote).boxed());
+    let mut sources = Vec::with_capacity(part.holders.len());
+    for holder in &part.holders {
+        sources.push(begun(access, *holder, &remote).boxed());
+    }
     let batches = first_answer(sources, HOLDER_PATIENCE, is_elsewhere, failure).await?;
     Ok(PartRead { batches, remote: true, skipped: Skipped::default() })
 }
