@@ -19,6 +19,10 @@ use granary_common::{Error, Result};
 /// Of a query's limit, one such share is what each of its sorts keeps back.
 const SORT_RESERVATION_SHARE: u64 = 32;
 
+/// Of a query's limit, one such share is kept for what cannot spill: operators that can, take all that
+/// they get, and a sort that has spilled cannot merge without some more.
+const KEPT_SHARE: usize = 3;
+
 /// Bounds of a node.
 #[derive(Clone, Debug)]
 pub struct MemoryLimits {
@@ -66,7 +70,8 @@ impl NodeMemory {
             bytes => usize::try_from(bytes).unwrap_or(usize::MAX),
         };
         let max = wanted.min(self.used.max);
-        let pool = QueryPool { query: FairSpillPool::new(max), node: Arc::clone(&self.used), max };
+        let query = FairSpillPool::new(max - max / KEPT_SHARE);
+        let pool = QueryPool { query, node: Arc::clone(&self.used), max };
         Arc::new(RuntimeEnv { memory_pool: Arc::new(pool), ..self.base.clone() })
     }
 
@@ -150,6 +155,11 @@ impl MemoryPool for QueryPool {
                 reservation.consumer().name(),
             )));
         }
+        let fits = self.query.reserved().saturating_add(additional) <= self.max;
+        if fits && !reservation.consumer().can_spill() {
+            self.query.grow(reservation, additional);
+            return Ok(());
+        }
         self.query.try_grow(reservation, additional).map_err(|_| {
             self.node.used.fetch_sub(additional, Ordering::Relaxed);
             DataFusionError::ResourcesExhausted(format!(
@@ -182,6 +192,21 @@ mod tests {
         let limits = MemoryLimits { node_bytes_max: max, spill_dir, spill_bytes_max: 1 << 20 };
         let memory = NodeMemory::new(&limits).unwrap();
         (folder, memory)
+    }
+
+    #[test]
+    fn what_can_spill_leaves_room_for_what_cannot() {
+        let (_folder, node) = node(10_000);
+        let query = node.for_query(900);
+        let sort = MemoryConsumer::new("sort").with_can_spill(true).register(&query.memory_pool);
+        let merge = MemoryConsumer::new("merge").register(&query.memory_pool);
+        assert!(sort.try_grow(601).is_err());
+        sort.try_grow(600).unwrap();
+        merge.try_grow(300).unwrap();
+        assert!(merge.try_grow(1).is_err());
+        assert_eq!(node.used_bytes(), 900);
+        drop(sort);
+        merge.try_grow(600).unwrap();
     }
 
     #[test]

@@ -30,6 +30,9 @@ use crate::tables::{CATALOG, SnapshotCatalog, ViewBinder};
 use crate::topology::Topology;
 use crate::validate::validate;
 
+/// Rows of a batch at most where joins spill.
+const SPILLING_BATCH_ROWS: usize = 1024;
+
 /// Where plans run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EngineMode {
@@ -101,7 +104,7 @@ impl QueryEngine {
         let settings = inputs.settings;
         let mut config = session_config(settings, inputs.current_database)
             .with_extension(Arc::clone(&self.access));
-        let threads = config.target_partitions();
+        let (threads, batch_rows) = (config.target_partitions(), config.batch_size());
         if self.mode == EngineMode::Cluster {
             // With one partition nothing would say where rows have to meet.
             config = config.with_target_partitions(threads.max(2));
@@ -133,7 +136,7 @@ impl QueryEngine {
                 distributed_scan_bytes_min: settings.distributed_scan_bytes_min,
             };
             let fragment = FragmentSettings {
-                batch_rows: settings.max_block_size,
+                batch_rows,
                 memory_bytes_max: settings.max_memory_usage,
                 time_zone: settings.session_timezone.clone(),
             };
@@ -219,9 +222,11 @@ fn session_config(settings: &QuerySettings, current_database: &str) -> SessionCo
         config = config.with_target_partitions(settings.max_threads);
     }
     if settings.spilling_joins {
-        // In one partition the engine knows hash joins only.
+        // In one partition the engine knows hash joins only. A sort must hold several batches at once,
+        // so those of a query that is short of memory are small.
         let partitions = config.target_partitions().max(2);
-        config = config.with_target_partitions(partitions);
+        let rows = config.batch_size().min(SPILLING_BATCH_ROWS);
+        config = config.with_target_partitions(partitions).with_batch_size(rows);
     }
     fit_reservations(&mut config, settings.max_memory_usage);
     let options = config.options_mut();

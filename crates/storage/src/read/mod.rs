@@ -6,6 +6,7 @@ mod deletions_tests;
 mod missing;
 mod open_part;
 mod part_files;
+mod piece;
 #[cfg(test)]
 mod positions_tests;
 mod prune;

@@ -9,6 +9,7 @@ use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use granary_common::{Error, PartId, Result};
 
 use super::part_files::{PartFiles, read_file};
+use super::piece::piece;
 use super::{PartScan, Pruned, missing, prune};
 use crate::deletions::Deletions;
 use crate::filter::Filter;
@@ -192,7 +193,7 @@ fn cut(
             let rows = batch.num_rows();
             let pieces: Vec<_> = (0..rows)
                 .step_by(batch_rows)
-                .map(|row| Ok(batch.slice(row, batch_rows.min(rows - row))))
+                .map(|row| Ok(piece(&batch, row, batch_rows.min(rows - row))))
                 .collect();
             stream::iter(pieces)
         })

@@ -61,16 +61,15 @@ pub async fn run(
     let load = Load::start(&tasks, urls.clone(), 0);
     let watch = Watch::start(&tasks, &urls, &load);
     let outcome = mistreat(&mut cluster, hosts, plan, &watch, &mut report).await;
-    let batches = load.stop().await;
+    let stopped = load.stop().await;
     watch.stop();
     outcome?;
+    let batches = stopped?;
     let mut summary = watch.summary();
     for url in &urls {
-        watch::check_all(&mut SqlClient::connect(url).await?, batches.as_ref(), &mut summary)
-            .await?;
+        watch::check_all(&mut SqlClient::connect(url).await?, batches, &mut summary).await?;
     }
     report(plan.duration, &summary);
-    batches?;
     tasks.stop(STOP_LIMIT).await;
     Ok(summary)
 }
