@@ -72,7 +72,7 @@ fn damage_goes_with_the_part() {
     bench.done(CommandBody::TruncateTable { table });
     // A query of before may still read it.
     assert_eq!(reasons(&bench, table, 1).len(), 1);
-    bench.done(CommandBody::AdvanceHorizon { horizon: bench.state.version });
+    bench.forget(bench.state.version);
     assert!(bench.state.damage.is_empty());
 }
 
@@ -89,7 +89,7 @@ fn damage_is_of_files_whoever_shows_them() {
         replace: false,
         remove: true,
     }));
-    bench.done(CommandBody::AdvanceHorizon { horizon: bench.state.version });
+    bench.forget(bench.state.version);
     assert_eq!(bench.visible(from), Vec::<u64>::new());
     let shown = bench.visible(to)[0];
     bench.done(mark(copy, Some("cut")));
@@ -168,7 +168,7 @@ fn a_damaged_copy_is_given_up_for_a_whole_one_only() {
     bench.done(change(first, CopyChange::Lost));
     assert_eq!(copies(&bench), [second]);
     // Its files are still there, for a query of before to ask for.
-    bench.done(CommandBody::AdvanceHorizon { horizon: bench.state.version });
+    bench.forget(bench.state.version);
     assert!(bench.state.damage.contains_key(&first));
     assert_eq!(reasons(&bench, table, 1), []);
     bench.done(change(first, CopyChange::Added));
