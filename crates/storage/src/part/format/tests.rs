@@ -206,8 +206,8 @@ async fn every_type_round_trips_with_every_codec() {
 async fn codecs_change_the_bytes_on_disk() {
     use granary_catalog::ColumnCodec::*;
     const ROWS: i64 = 100_000;
-    // Steps that grow and shrink; floats with few decimals; long texts that repeat in part.
-    let steps = Int64Array::from_iter_values((0..ROWS).map(|n| n * 1_000 + (n * n) % 7));
+    // Steps of one size; floats with few decimals; long texts that repeat in part.
+    let steps = Int64Array::from_iter_values((0..ROWS).map(|n| n * 1_000));
     let floats =
         Float64Array::from_iter_values((0..ROWS).map(|n| (n * 7_919 % 100_003) as f64 / 8.));
     let text = |n: i64| {
@@ -240,7 +240,7 @@ async fn codecs_change_the_bytes_on_disk() {
         assert!(size(kind, "none") >= 8.0 * ROWS as f64, "{kind} is stored as it is");
         assert!(size(kind, "default") < 0.7 * size(kind, "none"), "{kind}");
     }
-    assert!(size("Int64", "delta") < 0.6 * size("Int64", "t64"));
+    assert!(size("Int64", "delta") < 0.1 * size("Int64", "t64"));
     assert!(size("Float64", "gorilla") < 0.7 * size("Float64", "none"));
     assert!(size("String", "zstd19") < 0.95 * size("String", "zstd1"));
     assert!(size("String", "zstd1") < 0.5 * size("String", "none"));
