@@ -81,7 +81,9 @@ fn end_of(tokens: &[TokenWithSpan], from: usize) -> usize {
                 // The unit behind the number of an interval, or behind that of AGO.
                 let is_unit = interval == Some(at) || is_word(tokens, at + 1, "AGO");
                 let is_ago = is_word(tokens, at, "AGO");
-                let is_operand = at == from || !ends_operand(&tokens[at - 1].token);
+                let follows_unit = at > from && interval == Some(at - 1);
+                let is_operand =
+                    at == from || !(follows_unit || ends_operand(&tokens[at - 1].token));
                 if word.keyword == Keyword::INTERVAL {
                     interval = Some(at + 2);
                 } else if !(is_operand || is_unit || is_ago) {
