@@ -40,7 +40,10 @@ pub(super) async fn replace(
         .ok_or_else(|| Error::conflict("the new table was dropped before it had its name"))?;
     let exchange = CommandBody::ExchangeTables { first: new.id, second: old.id };
     if let Err(error) = core.with.catalog.execute(exchange).await {
-        core.with.catalog.execute(CommandBody::DropTable { table: new.id }).await?;
+        // When nobody knows whether the names were exchanged, the new table may have the name already.
+        if error.kind() != ErrorKind::DeadlineExceeded {
+            core.with.catalog.execute(CommandBody::DropTable { table: new.id }).await?;
+        }
         return Err(error);
     }
     core.with.catalog.execute(CommandBody::DropTable { table: old.id }).await?;
