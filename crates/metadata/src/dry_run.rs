@@ -1,4 +1,4 @@
-//! What the controller would do with buckets until it is content. Pure.
+//! What the controller would do with buckets until it is content. Changes nothing.
 
 use granary_catalog::{BucketPlacement, Change, Command, CommandBody, Row, Snapshot, apply};
 use granary_common::{CatalogVersion, WorkerId};
@@ -9,8 +9,9 @@ use crate::placement::place_buckets;
 /// More are not looked for.
 const PLACEMENTS_MAX: usize = 1_000;
 
-/// The placements in turn, as if nobody came or went and copies took no time.
-pub(crate) fn placements(view: &View<'_>) -> Vec<BucketPlacement> {
+/// The placements in turn, as if nobody came or went and copies took no time. Gives others a turn after
+/// each look, which reads the whole catalog.
+pub(crate) async fn placements(view: &View<'_>) -> Vec<BucketPlacement> {
     let mut state = view.snapshot.clone();
     let mut planned = Vec::new();
     while planned.len() < PLACEMENTS_MAX {
@@ -30,6 +31,7 @@ pub(crate) fn placements(view: &View<'_>) -> Vec<BucketPlacement> {
             break;
         }
         state = with_copies(view, &state);
+        tokio::task::yield_now().await;
     }
     planned.truncate(PLACEMENTS_MAX);
     planned

@@ -1,57 +1,18 @@
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
-use granary_catalog::{LeaseHolder, NewTable, Snapshot};
-use granary_common::{ClusterId, WorkerId};
+use granary_catalog::Snapshot;
+use granary_common::WorkerId;
 
 use super::*;
 use crate::config::Retention;
-use crate::leases::{Lease, LeaseView};
+use crate::test_support::{add_worker, formed, leases, new_table, run};
 
 const NOW_MS: u64 = 1_000_000;
 
-fn run(state: &mut Snapshot, body: CommandBody) {
-    let version = CatalogVersion(state.version.0 + 1);
-    *state = apply(state, version, &Command { time_ms: 0, body }).expect("applies").next;
-}
-
-fn add_worker(state: &mut Snapshot, name: &str) {
-    let address = format!("{name}:7422");
-    let (identity, zone, software_version) = (name.to_owned(), String::new(), String::new());
-    run(state, CommandBody::RegisterWorker { identity, address, zone, software_version });
-}
-
-fn table() -> NewTable {
-    NewTable {
-        database: granary_common::DatabaseId(1),
-        name: "t".into(),
-        engine: granary_catalog::TableEngine {
-            kind: granary_catalog::EngineKind::MergeTree,
-            arguments: vec![],
-        },
-        columns: vec![],
-        order_by: vec![],
-        primary_key_len: 0,
-        partition_by: vec![],
-        distribution: granary_catalog::Distribution::Rotation,
-        buckets: Some(12),
-        colocation_group: None,
-        settings: [("replication_factor".to_owned(), "1".to_owned())].into(),
-        comment: None,
-        unique_key: vec![],
-        options: Default::default(),
-    }
-}
-
-fn planned(state: &Snapshot) -> Vec<BucketPlacement> {
-    let lease = |row: &std::sync::Arc<granary_catalog::Worker>| {
-        let holder = LeaseHolder::Worker { worker: row.id, incarnation: row.incarnation };
-        let (address, pinned) = (row.address.clone(), CatalogVersion(u64::MAX));
-        (holder, Lease { address, pinned, renewed_ms: NOW_MS })
-    };
-    let held: HashMap<_, _> = state.workers.values().map(lease).collect();
+async fn planned(state: &Snapshot) -> Vec<BucketPlacement> {
     placements(&View {
         snapshot: state,
-        leases: &LeaseView { since_ms: 0, held },
+        leases: &leases(state, |_| NOW_MS),
         now_ms: NOW_MS,
         wall_ms: 0,
         lease_ms: 10_000,
@@ -60,6 +21,7 @@ fn planned(state: &Snapshot) -> Vec<BucketPlacement> {
         housekeeping: false,
         retention: &Retention::default(),
     })
+    .await
 }
 
 /// Buckets that each worker holds after `planned`.
@@ -77,18 +39,19 @@ fn held_after(state: &Snapshot, planned: &[BucketPlacement]) -> BTreeMap<WorkerI
     held
 }
 
-#[test]
-fn a_new_worker_gets_its_share_and_a_drained_one_loses_it() {
-    let mut state = Snapshot::default();
-    run(&mut state, CommandBody::InitCluster { cluster: ClusterId("c".into()) });
+#[tokio::test]
+async fn a_new_worker_gets_its_share_and_a_drained_one_loses_it() {
+    let mut state = formed();
     for name in ["a", "b", "c"] {
-        add_worker(&mut state, name);
+        add_worker(&mut state, name, "");
     }
-    run(&mut state, CommandBody::CreateTable { table: table(), if_not_exists: false });
-    assert_eq!(planned(&state), [], "an even cluster stays as it is");
+    let settings = [("replication_factor".to_owned(), "1".to_owned())].into();
+    let table = new_table("t", 12, settings);
+    run(&mut state, CommandBody::CreateTable { table, if_not_exists: false });
+    assert_eq!(planned(&state).await, [], "an even cluster stays as it is");
 
-    add_worker(&mut state, "d");
-    let plan = planned(&state);
+    add_worker(&mut state, "d", "");
+    let plan = planned(&state).await;
     let expected: BTreeMap<_, _> = (1..=4).map(|id| (WorkerId(id), 3)).collect();
     assert_eq!(held_after(&state, &plan), expected);
     let new = plan.iter().filter(|next| next.replicas.first() == Some(&WorkerId(4)));
@@ -96,7 +59,7 @@ fn a_new_worker_gets_its_share_and_a_drained_one_loses_it() {
     assert_eq!(moved.len(), 3, "no more buckets move than the new worker needs");
 
     run(&mut state, CommandBody::DrainWorker { worker: WorkerId(1), drained: true });
-    let held = held_after(&state, &planned(&state));
+    let held = held_after(&state, &planned(&state).await);
     assert_eq!(held.get(&WorkerId(1)), None, "{held:?}");
     assert_eq!(held.values().sum::<usize>(), 12);
 }

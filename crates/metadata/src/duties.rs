@@ -8,6 +8,7 @@ use granary_common::{ClusterId, Random};
 
 use crate::controller::{View, decide};
 use crate::group::Group;
+use crate::leases::LeaseView;
 
 /// Looks of the controller between two looks for what can be forgotten.
 const HOUSEKEEPING_EVERY: u64 = 5;
@@ -42,33 +43,36 @@ async fn look(group: &Group, term: u64, random: &dyn Random, housekeeping: bool)
         run(group, CommandBody::InitCluster { cluster }).await;
         return;
     }
-    for command in with_view(group, term, &snapshot, housekeeping, decide) {
+    let leases = observed(group, term, &snapshot);
+    for command in decide(&view(group, &snapshot, &leases, housekeeping)) {
         run(group, command).await;
     }
 }
 
-/// What `decide` makes of everything that the leader knows now.
-pub(crate) fn with_view<T>(
-    group: &Group,
-    term: u64,
-    snapshot: &Snapshot,
-    housekeeping: bool,
-    decide: impl FnOnce(&View<'_>) -> T,
-) -> T {
-    let now_ms = group.clock.monotonic_ms();
+/// The leases that hold, as the leader of `term` knows them.
+pub(crate) fn observed(group: &Group, term: u64, snapshot: &Snapshot) -> LeaseView {
     let lease_ms = group.timing.lease.as_millis() as u64;
-    let leases = group.leases.observe(term, now_ms, lease_ms, snapshot);
-    decide(&View {
+    group.leases.observe(term, group.clock.monotonic_ms(), lease_ms, snapshot)
+}
+
+/// Everything that the leader decides from now.
+pub(crate) fn view<'a>(
+    group: &'a Group,
+    snapshot: &'a Snapshot,
+    leases: &'a LeaseView,
+    housekeeping: bool,
+) -> View<'a> {
+    View {
         snapshot,
-        leases: &leases,
-        now_ms,
+        leases,
+        now_ms: group.clock.monotonic_ms(),
         wall_ms: group.clock.now_ms(),
-        lease_ms,
+        lease_ms: group.timing.lease.as_millis() as u64,
         worker_lease_ms: group.timing.worker_lease.as_millis() as u64,
         replace_after_ms: group.timing.replace_after.as_millis() as u64,
         housekeeping,
         retention: &group.retention,
-    })
+    }
 }
 
 async fn run(group: &Group, command: CommandBody) {

@@ -21,7 +21,7 @@ use tonic::{Response, Status};
 
 use crate::config::{Retention, Timing};
 use crate::dry_run;
-use crate::duties::with_view;
+use crate::duties::{observed, view};
 use crate::feed::Feed;
 use crate::leases::Leases;
 use crate::peers::Peers;
@@ -241,7 +241,9 @@ impl Group {
         };
         let Some(term) = self.leads() else { return Attempt::Elsewhere(Elsewhere::empty()) };
         let snapshot = self.feed.reached(version).await;
-        Attempt::Done(Ok(with_view(self, term, &snapshot, false, dry_run::placements)))
+        let leases = observed(self, term, &snapshot);
+        let planned = dry_run::placements(&view(self, &snapshot, &leases, false)).await;
+        Attempt::Done(Ok(planned))
     }
 
     /// Does `here` if this node leads, else asks the leader, and looks for the leader while there

@@ -30,6 +30,8 @@ mod raft;
 mod service;
 mod space;
 mod store;
+#[cfg(test)]
+mod test_support;
 
 pub use config::{MetadataConfig, Retention, Timing};
 pub use node::MetadataNode;

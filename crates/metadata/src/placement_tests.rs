@@ -1,11 +1,9 @@
-use std::collections::HashMap;
-
 use granary_catalog::{Command, NewTable, Snapshot, apply};
-use granary_common::{BucketIndex, CatalogVersion, ClusterId, Epoch};
+use granary_common::{BucketIndex, CatalogVersion, Epoch};
 
 use super::*;
 use crate::config::Retention;
-use crate::leases::{Lease, LeaseView};
+use crate::test_support::{add_worker, formed, leases, new_table, run};
 
 const NOW_MS: u64 = 1_000_000;
 const LEASE_MS: u64 = 4_000;
@@ -31,26 +29,16 @@ fn ids(workers: &[u64]) -> Vec<WorkerId> {
 }
 
 fn snapshot(case: &Case) -> Snapshot {
-    let mut state = Snapshot::default();
-    let mut run = |body: CommandBody| {
-        let version = CatalogVersion(state.version.0 + 1);
-        state = apply(&state, version, &Command { time_ms: 0, body }).expect("applies").next;
-    };
-    run(CommandBody::InitCluster { cluster: ClusterId("c".into()) });
+    let mut state = formed();
     for (place, (_, zone)) in case.workers.iter().enumerate() {
-        run(CommandBody::RegisterWorker {
-            identity: format!("w{place}"),
-            address: format!("w{place}:7422"),
-            zone: (*zone).to_owned(),
-            software_version: String::new(),
-        });
+        add_worker(&mut state, &format!("w{place}"), zone);
     }
     let settings = match case.factor {
         "" => Default::default(),
         factor => [("replication_factor".to_owned(), factor.to_owned())].into(),
     };
-    let table = new_table(settings);
-    run(CommandBody::CreateTable { table, if_not_exists: false });
+    let table = new_table("t", 1, settings);
+    run(&mut state, CommandBody::CreateTable { table, if_not_exists: false });
     let table = *state.tables.keys().next().expect("a table");
     let bucket = Bucket {
         table,
@@ -66,39 +54,10 @@ fn snapshot(case: &Case) -> Snapshot {
     state.with_changes(state.version, &[put])
 }
 
-fn new_table(settings: std::collections::BTreeMap<String, String>) -> NewTable {
-    NewTable {
-        database: granary_common::DatabaseId(1),
-        name: "t".into(),
-        engine: granary_catalog::TableEngine {
-            kind: granary_catalog::EngineKind::MergeTree,
-            arguments: vec![],
-        },
-        columns: vec![],
-        order_by: vec![],
-        primary_key_len: 0,
-        partition_by: vec![],
-        distribution: granary_catalog::Distribution::Rotation,
-        buckets: Some(1),
-        colocation_group: None,
-        settings,
-        comment: None,
-        unique_key: vec![],
-        options: Default::default(),
-    }
-}
-
 /// The next placement of the bucket: leader, replicas, those in sync.
 fn decided(case: &Case) -> Option<(u64, Vec<u64>, Vec<u64>)> {
     let snapshot = snapshot(case);
-    let lease = |(row, (age_ms, _)): (&std::sync::Arc<Worker>, &(u64, &str))| {
-        let holder = LeaseHolder::Worker { worker: row.id, incarnation: row.incarnation };
-        let address = row.address.clone();
-        let pinned = CatalogVersion(u64::MAX);
-        (holder, Lease { address, pinned, renewed_ms: NOW_MS - age_ms })
-    };
-    let held: HashMap<_, _> = snapshot.workers.values().zip(&case.workers).map(lease).collect();
-    let leases = LeaseView { since_ms: 0, held };
+    let leases = leases(&snapshot, |id| NOW_MS - case.workers[id as usize - 1].0);
     let mut commands = place_buckets(&View {
         snapshot: &snapshot,
         leases: &leases,
@@ -221,27 +180,18 @@ impl Simulation {
     }
 
     fn run(&mut self, body: CommandBody) {
-        let version = CatalogVersion(self.state.version.0 + 1);
-        self.state =
-            apply(&self.state, version, &Command { time_ms: 0, body }).expect("applies").next;
+        run(&mut self.state, body);
     }
 
     fn add_worker(&mut self) {
         let place = self.state.workers.len();
-        self.run(CommandBody::RegisterWorker {
-            identity: format!("w{place}"),
-            address: format!("w{place}:7422"),
-            zone: String::new(),
-            software_version: String::new(),
-        });
+        add_worker(&mut self.state, &format!("w{place}"), "");
     }
 
     fn add_table(&mut self, name: &str, buckets: u32, group: Option<&str>) {
         let table = NewTable {
-            name: name.into(),
-            buckets: Some(buckets),
             colocation_group: group.map(str::to_owned),
-            ..new_table(Default::default())
+            ..new_table(name, buckets, Default::default())
         };
         self.run(CommandBody::CreateTable { table, if_not_exists: false });
     }
@@ -249,12 +199,7 @@ impl Simulation {
     /// Looks until there is nothing to do; gives how often that took.
     fn settle(&mut self) -> usize {
         for looks in 0..200 {
-            let held = self.state.workers.values().map(|row| {
-                let holder = LeaseHolder::Worker { worker: row.id, incarnation: row.incarnation };
-                let address = row.address.clone();
-                (holder, Lease { address, pinned: CatalogVersion(0), renewed_ms: NOW_MS })
-            });
-            let leases = LeaseView { since_ms: 0, held: held.collect() };
+            let leases = leases(&self.state, |_| NOW_MS);
             let commands = place_buckets(&View {
                 snapshot: &self.state,
                 leases: &leases,

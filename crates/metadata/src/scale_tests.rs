@@ -1,21 +1,16 @@
 //! Figures of the catalog and the controller at a size that no test cluster has: synthetic state, the
 //! real functions. `benches/scale/run` runs it.
 
-use std::collections::HashMap;
-
 use granary_catalog::{
-    Bucket, BucketWrite, Change, Command, CommitWrite, LeaseHolder, NewPart, NewTable, Part,
-    PartIdRange, PartLocation, PartitionValue, Row, Snapshot, TableWrite, WriteOrigin, apply,
-    codec,
+    Bucket, BucketWrite, Change, CommitWrite, NewPart, Part, PartIdRange, PartLocation,
+    PartitionValue, Row, Snapshot, TableWrite, WriteOrigin, codec,
 };
 use granary_common::{
-    BucketIndex, Clock, ClusterId, Epoch, PartId, SystemClock, TableId, WorkerId,
+    BucketIndex, CatalogVersion, Clock, Epoch, PartId, SystemClock, TableId, WorkerId,
 };
 
-use granary_common::CatalogVersion;
-
 use super::*;
-use crate::leases::{Lease, LeaseView};
+use crate::test_support::{add_worker, formed, leases, new_table, run};
 
 const NOW_MS: u64 = 1_000_000;
 const BUCKETS_PER_TABLE: u32 = 1_000;
@@ -48,36 +43,9 @@ fn timed<T>(work: impl FnOnce() -> T) -> (f64, T) {
     ((SystemClock.monotonic_ms() - before_ms) as f64, done)
 }
 
-fn run(state: &mut Snapshot, body: CommandBody) {
-    let version = CatalogVersion(state.version.0 + 1);
-    *state = apply(state, version, &Command { time_ms: 0, body }).expect("applies").next;
-}
-
 fn put(state: &mut Snapshot, rows: Vec<Row>) {
     let changes: Vec<Change> = rows.into_iter().map(Change::Put).collect();
     *state = state.with_changes(state.version, &changes);
-}
-
-fn table(name: String) -> NewTable {
-    NewTable {
-        database: granary_common::DatabaseId(1),
-        name,
-        engine: granary_catalog::TableEngine {
-            kind: granary_catalog::EngineKind::MergeTree,
-            arguments: vec![],
-        },
-        columns: vec![],
-        order_by: vec![],
-        primary_key_len: 0,
-        partition_by: vec![],
-        distribution: granary_catalog::Distribution::Rotation,
-        buckets: Some(1),
-        colocation_group: None,
-        settings: Default::default(),
-        comment: None,
-        unique_key: vec![],
-        options: Default::default(),
-    }
 }
 
 /// Two replicas of each bucket on neighbours.
@@ -122,16 +90,13 @@ fn part(size: &Size, table: TableId, id: u64) -> Part {
 
 /// A cluster of this size, with its tables.
 fn built(size: &Size) -> (Snapshot, Vec<TableId>) {
-    let mut state = Snapshot::default();
-    run(&mut state, CommandBody::InitCluster { cluster: ClusterId("c".into()) });
+    let mut state = formed();
     for number in 0..size.workers {
-        let (identity, address) = (format!("w{number}"), format!("w{number}:7422"));
-        let (zone, software_version) = (String::new(), String::new());
-        run(&mut state, CommandBody::RegisterWorker { identity, address, zone, software_version });
+        add_worker(&mut state, &format!("w{number}"), "");
     }
     let count = size.buckets.div_ceil(u64::from(BUCKETS_PER_TABLE));
     for number in 0..count {
-        let table = table(format!("t{number}"));
+        let table = new_table(&format!("t{number}"), 1, Default::default());
         run(&mut state, CommandBody::CreateTable { table, if_not_exists: false });
     }
     let tables: Vec<TableId> = state.tables.keys().copied().collect();
@@ -194,18 +159,9 @@ fn commit(state: &Snapshot, table: TableId, number: u64) -> CommandBody {
     })
 }
 
-/// Leases of every worker but the first `dead` ones, whose leases ran out.
-fn leases(state: &Snapshot, dead: u64) -> LeaseView {
-    let lease = |row: &std::sync::Arc<granary_catalog::Worker>| {
-        let holder = LeaseHolder::Worker { worker: row.id, incarnation: row.incarnation };
-        let renewed_ms = if row.id.0 <= dead { NOW_MS - 5_000 } else { NOW_MS };
-        (holder, Lease { address: String::new(), pinned: CatalogVersion(u64::MAX), renewed_ms })
-    };
-    LeaseView { since_ms: 0, held: HashMap::from_iter(state.workers.values().map(lease)) }
-}
-
+/// Decides when the leases of the first `dead` workers ran out.
 fn decided(state: &Snapshot, dead: u64, housekeeping: bool) -> (f64, Vec<CommandBody>) {
-    let leases = leases(state, dead);
+    let leases = leases(state, |id| if id <= dead { NOW_MS - 5_000 } else { NOW_MS });
     let view = View {
         snapshot: state,
         leases: &leases,

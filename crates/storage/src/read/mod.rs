@@ -4,7 +4,11 @@ mod check;
 mod constant;
 mod damage;
 #[cfg(test)]
+mod damage_tests;
+#[cfg(test)]
 mod deletions_tests;
+#[cfg(test)]
+mod frozen_tests;
 mod missing;
 mod open_part;
 mod part_files;

@@ -1,0 +1,67 @@
+//! What the tests of the controller share: a catalog without a group, and workers that are alive.
+
+use std::collections::BTreeMap;
+
+use granary_catalog::{Command, CommandBody, LeaseHolder, NewTable, Snapshot, apply};
+use granary_common::{CatalogVersion, ClusterId};
+
+use crate::leases::{Lease, LeaseView};
+
+/// Runs a command, which must be taken.
+pub(crate) fn run(state: &mut Snapshot, body: CommandBody) {
+    let version = CatalogVersion(state.version.0 + 1);
+    *state = apply(state, version, &Command { time_ms: 0, body }).expect("applies").next;
+}
+
+/// A cluster that has been formed, without workers.
+pub(crate) fn formed() -> Snapshot {
+    let mut state = Snapshot::default();
+    run(&mut state, CommandBody::InitCluster { cluster: ClusterId("c".into()) });
+    state
+}
+
+/// Registers a worker.
+pub(crate) fn add_worker(state: &mut Snapshot, name: &str, zone: &str) {
+    run(
+        state,
+        CommandBody::RegisterWorker {
+            identity: name.to_owned(),
+            address: format!("{name}:7422"),
+            zone: zone.to_owned(),
+            software_version: String::new(),
+        },
+    );
+}
+
+/// A table without columns: placement looks at none.
+pub(crate) fn new_table(name: &str, buckets: u32, settings: BTreeMap<String, String>) -> NewTable {
+    NewTable {
+        database: granary_common::DatabaseId(1),
+        name: name.into(),
+        engine: granary_catalog::TableEngine {
+            kind: granary_catalog::EngineKind::MergeTree,
+            arguments: vec![],
+        },
+        columns: vec![],
+        order_by: vec![],
+        primary_key_len: 0,
+        partition_by: vec![],
+        distribution: granary_catalog::Distribution::Rotation,
+        buckets: Some(buckets),
+        colocation_group: None,
+        settings,
+        comment: None,
+        unique_key: vec![],
+        options: Default::default(),
+    }
+}
+
+/// Leases of all workers, each renewed at `renewed_ms` of its id.
+pub(crate) fn leases(state: &Snapshot, renewed_ms: impl Fn(u64) -> u64) -> LeaseView {
+    let lease = |row: &std::sync::Arc<granary_catalog::Worker>| {
+        let holder = LeaseHolder::Worker { worker: row.id, incarnation: row.incarnation };
+        let (address, pinned) = (row.address.clone(), CatalogVersion(u64::MAX));
+        (holder, Lease { address, pinned, renewed_ms: renewed_ms(row.id.0) })
+    };
+    LeaseView { since_ms: 0, held: state.workers.values().map(lease).collect() }
+}
