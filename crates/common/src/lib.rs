@@ -6,6 +6,7 @@ pub mod error;
 pub mod id;
 pub mod random;
 pub mod spawn;
+mod suggest;
 pub mod units;
 
 pub use clock::{Clock, SystemClock, TestClock};
@@ -16,3 +17,4 @@ pub use id::{
 };
 pub use random::{Random, SystemRandom};
 pub use spawn::TaskOwner;
+pub use suggest::did_you_mean;

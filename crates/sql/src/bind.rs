@@ -66,7 +66,6 @@ use sqlparser::ast::{
     VisitorMut, visit_expressions_mut,
 };
 
-pub(crate) use aggregates::aggregate_of_state;
 pub(crate) use calls::plain_arguments;
 pub use enums::SessionTables;
 pub use names::SessionUser;

@@ -2,8 +2,6 @@
 
 mod planning;
 mod position;
-mod suggest;
 
 pub use planning::error_from_datafusion;
 pub(crate) use position::{as_written, from_parser, from_tokenizer, place_of};
-pub use suggest::did_you_mean;

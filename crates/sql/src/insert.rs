@@ -21,10 +21,9 @@ use datafusion::logical_expr::{Expr as PlannedExpr, cast};
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::physical_expr::PhysicalExpr;
 use granary_catalog::{Column, ColumnRole, Table};
-use granary_common::{Error, Result};
+use granary_common::{Error, Result, did_you_mean};
 
 use crate::bind::bind_expression;
-use crate::error::did_you_mean;
 use crate::error_from_datafusion;
 use crate::statement::parse_expression;
 

@@ -35,11 +35,13 @@ pub use bind::{
     SessionTables, SessionUser, bind_insert_source, bind_query, parameter_types, past_point,
     query_settings, reads_past, with_named_parameters, with_parameters,
 };
+pub use granary_common::did_you_mean;
+pub use granary_functions::column_type_from_arrow;
 pub use sqlparser::ast::Query;
 
 pub use create_table::{TableSource, create_table};
 pub use dialect::GranaryDialect;
-pub use error::{did_you_mean, error_from_datafusion};
+pub use error::error_from_datafusion;
 pub use functions::GranaryFunctions;
 pub use insert::{RowProjection, insert_values};
 pub use mutate::{bind_mutation, delete_query, merge_query, mutated_table, update_query};
@@ -58,7 +60,7 @@ pub use statement::{
     PastClause, PastStatement, Rebuilt, RefreshClause, Statement, SystemView, TableName, Update,
     ViewAction, parse, refresh_text,
 };
-pub use types::{column_type_from_arrow, type_from_sql};
+pub use types::type_from_sql;
 pub use view::{AliasArguments, alias_arguments, query_columns, view_plan, view_query};
 
 #[cfg(test)]

@@ -1,10 +1,9 @@
 //! INSERT OVERWRITE: which partition goes, and the rows that come.
 
 use granary_catalog::{ColumnRole, Table};
-use granary_common::{Error, Result};
+use granary_common::{Error, Result, did_you_mean};
 use sqlparser::ast::{Expr, Query, SelectItem, SetExpr, TableFactor};
 
-use crate::error::did_you_mean;
 use crate::mutate::{derived, skeleton};
 use crate::statement::{Insert, OverwriteClause, PartitionClause};
 

@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use granary_catalog::{Relation, Snapshot, Table, View};
-use granary_common::{DatabaseId, Error, Result};
+use granary_common::{DatabaseId, Error, Result, did_you_mean};
 
 use crate::TableName;
-use crate::error::did_you_mean;
 
 /// What a name means.
 #[derive(Clone, Debug)]

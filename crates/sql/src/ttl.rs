@@ -14,14 +14,14 @@ use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use granary_catalog::{
     Column, ColumnRole, KeyExpression, RollUp, RowExpression, TtlAction, TtlRule,
 };
-use granary_common::{ColumnId, Error, Result};
+use granary_common::{ColumnId, Error, Result, did_you_mean};
 use granary_execution::row_expression::encode;
 use sqlparser::ast::Expr;
 use std::sync::Arc;
 
 use crate::bind::bind_expression;
 use crate::create_table::check_deterministic;
-use crate::error::{did_you_mean, error_from_datafusion};
+use crate::error::error_from_datafusion;
 use crate::mutate::mentions;
 use crate::show::identifier;
 use crate::statement::{TtlClause, TtlClauseAction, parse_expression};

@@ -1,16 +1,11 @@
 //! SQL's many spellings of types, ClickHouse's and the standard's, as column types.
 
 mod aggregate;
-mod arrow;
 mod enumeration;
 
 use granary_catalog::ColumnType;
-use granary_common::{Error, Result};
+use granary_common::{Error, Result, did_you_mean};
 use sqlparser::ast::{ArrayElemTypeDef, DataType, ExactNumberInfo, StructField};
-
-use crate::error::did_you_mean;
-
-pub use self::arrow::column_type_from_arrow;
 
 /// Digits of `DECIMAL` without a precision.
 const DECIMAL_PRECISION_DEFAULT: u8 = 10;

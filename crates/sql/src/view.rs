@@ -9,8 +9,8 @@ use sqlparser::ast::{Expr, Query, Value};
 
 use crate::error::error_from_datafusion;
 use crate::statement::EngineClause;
-use crate::types::column_type_from_arrow;
 use crate::{Statement, TableName, bind_query, parse};
+use granary_functions::column_type_from_arrow;
 
 /// The arguments of `ENGINE = Distributed(cluster, database, table[, key[, policy]])`.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! What this coordinator itself knows. Other coordinators show their own.
 
 use granary_common::Result;
-use granary_sql::functions::{FunctionEntry, FunctionKind, function_reference};
+use granary_functions::{FunctionEntry, FunctionKind, function_reference};
 
 use super::View;
 use super::columns::Columns;

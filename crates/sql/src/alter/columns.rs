@@ -1,7 +1,7 @@
 //! Columns that come, go, or become others.
 
 use granary_catalog::{Column, ColumnRole, ColumnType, EarlierColumn};
-use granary_common::{Error, Result};
+use granary_common::{Error, Result, did_you_mean};
 use sqlparser::ast::{ColumnDef, ColumnOption, ColumnOptionDef, Ident};
 
 use super::Draft;
@@ -9,7 +9,6 @@ use super::usage::with_column;
 use super::widening::is_widening;
 use crate::bind::bind_expression;
 use crate::create_table::columns::Columns;
-use crate::error::did_you_mean;
 use crate::insert::{conform_value, one_value, zero_value};
 use crate::show::identifier;
 use crate::statement::{ColumnPlace, ModifyColumn, RemovedOption, parse_expression};

@@ -1,14 +1,13 @@
 //! Indexes, projections, settings, TTL and the comment.
 
 use granary_catalog::{Column, SkipIndex, TtlRule};
-use granary_common::{Error, Result};
+use granary_common::{Error, Result, did_you_mean};
 
 use super::Draft;
 use crate::Notice;
 use crate::create_table::indexes::{add_index, bind_index};
 use crate::create_table::options::{PROJECTION_NOTICE, add_projection, check_copies, settings};
 use crate::create_table::other_keys;
-use crate::error::did_you_mean;
 use crate::statement::{AlterAction, Rebuilt, parse_ttl, ttl_text};
 use crate::ttl::{TtlTable, bind_rules};
 

@@ -3,9 +3,10 @@
 
 mod combinators;
 mod composed;
-mod known;
 
 use granary_common::{Error, Result};
+use granary_functions::states::takes_text;
+use granary_functions::{AGGREGATES, base_and_combinators};
 use sqlparser::ast::{
     BinaryOperator, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr,
     FunctionArguments, Ident, ObjectName, ObjectNamePart, UnaryOperator,
@@ -13,33 +14,24 @@ use sqlparser::ast::{
 
 use super::calls::{plain_arguments, substitute};
 use super::templates;
-use crate::functions::states::takes_text;
-use known::AGGREGATES;
 
 /// The names of the aggregates.
 pub(super) fn names() -> impl Iterator<Item = &'static str> {
     AGGREGATES.iter().map(|(name, _)| *name)
 }
 
-/// The aggregate whose states `name` has: with combinators that change what goes in or comes out and
-/// leave states as they are.
-pub(crate) fn aggregate_of_state(name: &str) -> Option<&'static str> {
-    let lower = name.to_lowercase();
-    let (base, combinators) = split(&lower)?;
-    let keeps = |combinator: &&str| ["if", "ornull", "ordefault", "array"].contains(combinator);
-    combinators.iter().all(keeps).then_some(base)
-}
-
 /// Whether this is the name of an aggregate, with combinators or without.
 pub(super) fn is_aggregate(name: &str) -> bool {
-    split(&name.to_lowercase()).is_some()
+    base_and_combinators(&name.to_lowercase()).is_some()
 }
 
 /// The aggregate in a name with combinators; `None` when there are none.
 #[cfg(test)]
 pub(super) fn plain(name: &str) -> Option<&'static str> {
     let lower = name.to_lowercase();
-    split(&lower).filter(|(_, combinators)| !combinators.is_empty()).map(|(base, _)| base)
+    base_and_combinators(&lower)
+        .filter(|(_, combinators)| !combinators.is_empty())
+        .map(|(base, _)| base)
 }
 
 /// Rewrites a call of an aggregate; `None` when it is none or needs nothing.
@@ -54,7 +46,7 @@ pub(super) fn rewrite(function: &mut Function, name: &str) -> Result<Option<Expr
     if lower == "string_agg" {
         return composed::ordered_texts(function);
     }
-    let Some((base, combinators)) = split(&lower) else { return Ok(None) };
+    let Some((base, combinators)) = base_and_combinators(&lower) else { return Ok(None) };
     let form = combinators::apply(function, &combinators, name)?;
     let rewritten = match form.is_plain() {
         true => rewrite_base(function, base, name)?,
@@ -66,22 +58,6 @@ pub(super) fn rewrite(function: &mut Function, name: &str) -> Result<Option<Expr
             let value = rewritten.unwrap_or_else(|| Expr::Function(function.clone()));
             substitute("valueOrDefault($1)", &[value]).map(Some)
         }
-    }
-}
-
-/// The base aggregate and its combinators, the last one first.
-fn split(name: &str) -> Option<(&'static str, Vec<&'static str>)> {
-    let mut rest = name;
-    let mut combinators = Vec::new();
-    loop {
-        if let Some((_, base)) = AGGREGATES.iter().find(|(known, _)| *known == rest) {
-            return Some((base, combinators));
-        }
-        let (shorter, combinator) = combinators::SUFFIXES
-            .into_iter()
-            .find_map(|suffix| Some((rest.strip_suffix(suffix)?, suffix)))?;
-        combinators.push(combinator);
-        rest = shorter;
     }
 }
 

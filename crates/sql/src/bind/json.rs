@@ -7,8 +7,8 @@ use sqlparser::parser::Parser;
 use super::calls::{substitute, with_arguments};
 use super::{templates, zoned};
 use crate::dialect::{GranaryDialect, tokenize};
-use crate::functions::DOCUMENT_PART;
 use crate::types::type_from_sql;
+use granary_functions::DOCUMENT_PART;
 
 /// Functions that take the name of a type at their end.
 const TYPED: [&str; 2] = ["jsonextract", "jsonextractkeysandvalues"];

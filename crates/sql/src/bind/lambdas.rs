@@ -11,7 +11,7 @@ use sqlparser::ast::{
 
 use super::calls::{substitute, with_arguments};
 use super::templates;
-use crate::functions::FOLD;
+use granary_functions::FOLD;
 
 /// The variable that stands for the tuple of several elements.
 const ELEMENTS: &str = "__granary_elements";

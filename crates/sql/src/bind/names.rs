@@ -5,12 +5,12 @@ use std::sync::Arc;
 use datafusion::catalog::CatalogProvider;
 use datafusion::execution::SessionState;
 use granary_catalog::Table;
-use granary_common::{Error, Result};
+use granary_common::{Error, Result, did_you_mean};
 use granary_execution::TableReading;
 use sqlparser::ast::{Expr, FunctionArguments, Ident, ObjectName, ObjectNamePart, Value};
 
 use super::enums::SessionTables;
-use crate::error::{did_you_mean, place_of};
+use crate::error::place_of;
 use crate::resolve::{Named, resolve_name};
 use crate::statement::TableName;
 

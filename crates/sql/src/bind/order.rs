@@ -197,7 +197,7 @@ fn from_arrays(
         Some(Expr::Literal(text, _)) => text.try_as_str().flatten().unwrap_or("").to_owned(),
         _ => return plan_err!("{} has no parameters", function.func.name()),
     };
-    let parameters = parameters.replace(crate::functions::SEPARATOR, ", ");
+    let parameters = parameters.replace(granary_functions::SEPARATOR, ", ");
     let mut call = vec![lit(format!("{}({parameters})", function.func.name()))];
     for argument in arguments {
         let name = format!("{KEY}_values_{}", aggregates.len());

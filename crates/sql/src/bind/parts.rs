@@ -19,7 +19,7 @@ pub(super) fn by_pattern(lower: &str, value: &Expr, pattern: &Expr) -> Result<Op
     let Some(text) = zoned::text_of(pattern).filter(|text| !text.contains('%')) else {
         return Ok(None);
     };
-    let letters = crate::functions::datetime::mysql_pattern(text);
+    let letters = granary_functions::mysql_pattern(text);
     let pattern = Expr::Value(Value::SingleQuotedString(letters).into());
     let tried = match lower.contains("date") {
         true => "CAST(parseDateTime($1, $2) AS Date)",

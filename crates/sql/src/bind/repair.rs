@@ -13,7 +13,7 @@ use sqlparser::ast::{
 
 use super::calls::with_arguments;
 use super::templates;
-use crate::functions::DOCUMENT_PART;
+use granary_functions::DOCUMENT_PART;
 
 /// Corrects `query` for `error`; false when there is nothing to correct.
 pub(super) fn repair(query: &mut Query, error: &DataFusionError) -> bool {

@@ -3,13 +3,13 @@
 use arrow::datatypes::Schema;
 use datafusion::common::DFSchema;
 use granary_catalog::{Column, ColumnCodec, ColumnDefault, ColumnRole, ColumnType, Table};
-use granary_common::{ColumnId, Error, Result};
+use granary_common::{ColumnId, Error, Result, did_you_mean};
 use sqlparser::ast::{ArrayElemTypeDef, ColumnDef, ColumnOption, DataType, Expr, Ident};
 
 use super::TableSource;
 use crate::Notice;
 use crate::bind::bind_expression;
-use crate::error::{did_you_mean, error_from_datafusion};
+use crate::error::error_from_datafusion;
 use crate::statement::parse_expression;
 use crate::types::type_from_sql;
 

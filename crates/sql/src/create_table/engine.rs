@@ -3,13 +3,12 @@
 mod arguments;
 
 use granary_catalog::{EngineKind, TableEngine};
-use granary_common::{ColumnId, Error, Result};
+use granary_common::{ColumnId, Error, Result, did_you_mean};
 
 use self::arguments::Arguments;
 use super::columns::Columns;
 use super::keys::Keys;
 use crate::Notice;
-use crate::error::did_you_mean;
 use crate::show::identifier;
 use crate::statement::EngineClause;
 

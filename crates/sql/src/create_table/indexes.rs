@@ -3,14 +3,14 @@
 use arrow::datatypes::DataType;
 use datafusion::logical_expr::ExprSchemable;
 use granary_catalog::{BoundIndex, Column, IndexKind, SkipIndex, TableOptions};
-use granary_common::{Error, Result};
+use granary_common::{Error, Result, did_you_mean};
 use sqlparser::ast::Expr;
 
 use super::TableSource;
 use super::keys::check_deterministic;
 use crate::Notice;
 use crate::bind::bind_expression;
-use crate::error::{did_you_mean, error_from_datafusion};
+use crate::error::error_from_datafusion;
 use crate::statement::{IndexClause, parse_expression};
 use crate::ttl::{schema_of, settled};
 

@@ -12,8 +12,8 @@ use super::engine::is_small;
 use crate::bind::bind_expression;
 use crate::error::error_from_datafusion;
 use crate::show::identifier;
-use crate::types::column_type_from_arrow;
 use crate::{CreateTable, Notice};
+use granary_functions::column_type_from_arrow;
 
 /// The keys of a table.
 pub(super) struct Keys {

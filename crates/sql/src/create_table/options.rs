@@ -7,13 +7,12 @@ use granary_catalog::replication::{
     FACTOR_SETTING, MIN_COPIES_SETTING, min_copies, replication_factor,
 };
 use granary_catalog::{KeyExpression, Projection, Table, TableOptions};
-use granary_common::{Error, Result};
+use granary_common::{Error, Result, did_you_mean};
 use sqlparser::ast::{Expr, Ident};
 
 use super::TableSource;
 use super::columns::Columns;
 use super::indexes::add_index;
-use crate::error::did_you_mean;
 use crate::statement::{ProjectionClause, parse_expression, parse_ttl, ttl_text};
 use crate::{CreateTable, Notice};
 

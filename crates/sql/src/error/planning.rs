@@ -3,10 +3,10 @@
 
 use datafusion::common::SchemaError;
 use datafusion::error::DataFusionError;
-use granary_common::Error;
+use granary_common::{Error, did_you_mean};
 use granary_execution::error::from_datafusion;
 
-use super::{as_written, did_you_mean, place_of};
+use super::{as_written, place_of};
 
 /// The error that a caller sees. `sql` is the statement that was planned, when there was one.
 ///

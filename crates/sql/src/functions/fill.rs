@@ -17,8 +17,8 @@ use arrow::compute::{SortColumn, SortOptions, concat, lexsort_to_indices};
 use arrow::datatypes::{DataType, Field, Fields};
 use datafusion::common::{DataFusionError, Result, ScalarValue};
 use granary_common::Error;
+use granary_functions::{Arity, Scalar};
 
-use super::scalar::{Arity, Scalar};
 use rows::FilledRows;
 use sequence::{Bounds, Gaps};
 

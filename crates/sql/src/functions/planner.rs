@@ -1,7 +1,7 @@
 //! Operators and types whose meaning depends on the types of their operands.
 
-use arrow::array::{ListArray, new_empty_array};
-use arrow::buffer::OffsetBuffer;
+use std::sync::Arc;
+
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, TimeUnit};
 use datafusion::common::{
     Column, DFSchema, DataFusionError, Result, ScalarValue, TableReference, plan_err,
@@ -13,7 +13,8 @@ use datafusion::logical_expr::{
     Expr, ExprSchemable, GetFieldAccess, Operator, binary_expr, cast, lit, when,
 };
 use sqlparser::ast::{BinaryOperator, DataType as SqlType};
-use std::sync::Arc;
+
+use granary_functions::{DOCUMENT_PART, ELEMENT, call, zero_value};
 
 use crate::types::type_from_sql;
 
@@ -60,7 +61,7 @@ impl ExprPlanner for DialectPlanner {
         let arguments: Vec<Expr> = std::iter::once(column).chain(names).collect();
         match field.data_type() {
             DataType::Utf8 | DataType::Utf8View | DataType::LargeUtf8 => {
-                super::call(super::DOCUMENT_PART, arguments).map(PlannerResult::Planned)
+                call(DOCUMENT_PART, arguments).map(PlannerResult::Planned)
             }
             _ => Ok(PlannerResult::Original(arguments)),
         }
@@ -80,7 +81,7 @@ impl ExprPlanner for DialectPlanner {
                 map_element(&raw.expr, (**key).clone(), entries)?
             }
             (DataType::List(item), GetFieldAccess::ListIndex { key }) if item.is_nullable() => {
-                super::call(super::ELEMENT, vec![raw.expr, (**key).clone()])?
+                call(ELEMENT, vec![raw.expr, (**key).clone()])?
             }
             (DataType::List(item), GetFieldAccess::ListIndex { key }) => {
                 let key = (**key).clone();
@@ -181,35 +182,6 @@ fn numbered(
         return Ok(quotient.map_or(PlannerResult::Original(raw), PlannerResult::Planned));
     }
     Ok(PlannerResult::Original(raw))
-}
-
-/// What a column of this type holds where nothing was given.
-pub(crate) fn zero_value(data_type: &DataType) -> Option<ScalarValue> {
-    match data_type {
-        DataType::Utf8 => Some(ScalarValue::Utf8(Some(String::new()))),
-        DataType::Utf8View => Some(ScalarValue::Utf8View(Some(String::new()))),
-        DataType::LargeUtf8 => Some(ScalarValue::LargeUtf8(Some(String::new()))),
-        DataType::BinaryView => Some(ScalarValue::BinaryView(Some(Vec::new()))),
-        DataType::List(item) => Some(ScalarValue::List(Arc::new(ListArray::new(
-            Arc::clone(item),
-            OffsetBuffer::new_zeroed(1),
-            new_empty_array(item.data_type()),
-            None,
-        )))),
-        other => ScalarValue::new_zero(other).ok().or_else(|| match other {
-            DataType::Boolean => Some(ScalarValue::Boolean(Some(false))),
-            DataType::Date32 => Some(ScalarValue::Date32(Some(0))),
-            DataType::Struct(fields) => zero_tuple(fields),
-            _ => None,
-        }),
-    }
-}
-
-fn zero_tuple(fields: &Fields) -> Option<ScalarValue> {
-    let zero = |field: &FieldRef| zero_value(field.data_type())?.to_array().ok();
-    let zeros: Option<Vec<_>> = fields.iter().map(zero).collect();
-    let tuple = arrow::array::StructArray::try_new(fields.clone(), zeros?, None).ok()?;
-    Some(ScalarValue::Struct(Arc::new(tuple)))
 }
 
 /// Whole numbers and decimals divide as floats, so that `2.0 / 3` has all the digits of a float and

@@ -97,7 +97,7 @@ fn convert(values: &ArrayRef, column_type: &ColumnType) -> Result<ArrayRef, Misf
 
 /// The type's name for a person.
 fn spelled(values: &ArrayRef) -> String {
-    match crate::column_type_from_arrow(values.data_type(), false) {
+    match granary_functions::column_type_from_arrow(values.data_type(), false) {
         Ok(known) => known.to_string(),
         Err(_) => values.data_type().to_string(),
     }
@@ -325,7 +325,8 @@ fn enumerate(values: &ArrayRef, names: &[(String, i16)]) -> Result<ArrayRef, Mis
                 converted.append_value(text);
             }
             Some(text) => {
-                let hint = crate::error::did_you_mean(text, names.iter().map(|(n, _)| n.as_str()));
+                let hint =
+                    granary_common::did_you_mean(text, names.iter().map(|(n, _)| n.as_str()));
                 return Err(Misfit::at(row, format!("unknown enum value '{text}'{hint}")));
             }
         }

@@ -7,7 +7,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
 use sqlparser::ast::{SelectItem, SetExpr, TableFactor};
 
 use super::invalid;
-use crate::functions::zip_arrays;
+use granary_functions::zip_arrays;
 
 /// Name of the column that holds one position of all arrays.
 const ROW: &str = "__granary_array_join";

@@ -75,7 +75,7 @@ pub(super) fn plan(
     }
     spec.names = columns.iter().map(|column| column.name.clone()).collect();
     let all = array_agg(named_struct(fields)).alias(ROWS);
-    let filled = fill_rows(Expr::Column(Column::from_name(ROWS)), &spec, bounds)?.alias(ROWS);
+    let filled = fill_rows(Expr::Column(Column::from_name(ROWS)), &spec, bounds).alias(ROWS);
     let options = UnnestOptions::new().with_null_handling(NullHandling::Drop);
     let row = || Expr::Column(Column::from_name(ROWS));
     let mut outputs: Vec<Expr> = columns

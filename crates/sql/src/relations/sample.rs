@@ -13,8 +13,8 @@ use sqlparser::ast::{
 
 use super::invalid;
 use crate::bind::standard_words;
-use crate::functions::sample_hash;
 use crate::statement::parse_expression;
+use granary_functions::sample_hash;
 
 /// What is asked for.
 enum Part {

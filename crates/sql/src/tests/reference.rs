@@ -8,7 +8,8 @@ use arrow::record_batch::RecordBatch;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 
 use super::support::Memory;
-use crate::functions::{function_reference, function_reference_markdown, names, text_of};
+use crate::functions::names;
+use granary_functions::{function_reference, function_reference_markdown, text_of};
 
 /// Functions that statements are rewritten to and that nobody calls.
 fn is_internal(name: &str) -> bool {

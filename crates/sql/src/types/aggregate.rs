@@ -4,6 +4,7 @@
 use arrow::datatypes::DataType as ArrowType;
 use granary_catalog::{AggregateType, ColumnType};
 use granary_common::{Error, Result};
+use granary_functions::{column_type_from_arrow, states};
 use sqlparser::ast::{Expr, FunctionArg, FunctionArgExpr, FunctionArguments};
 use sqlparser::parser::Parser;
 use sqlparser::tokenizer::Token;
@@ -11,7 +12,6 @@ use sqlparser::tokenizer::Token;
 use super::type_from_sql;
 use crate::GranaryDialect;
 use crate::dialect::tokenize;
-use crate::functions::states;
 
 /// A function, its parameters and the types after it.
 struct Inside {
@@ -77,7 +77,7 @@ pub(super) fn simple(arguments: &[String]) -> Result<ColumnType> {
     match fits {
         true => Ok(ColumnType::SimpleAggregateFunction(function, Box::new(inner))),
         false => {
-            let wanted = super::column_type_from_arrow(&result, inner.is_nullable())?;
+            let wanted = column_type_from_arrow(&result, inner.is_nullable())?;
             Err(Error::invalid(format!(
                 "type SimpleAggregateFunction({function}, {inner}): {function}s are of type \
                  {wanted}, which {inner} need not hold; write \

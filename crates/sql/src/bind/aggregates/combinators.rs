@@ -8,23 +8,8 @@ use sqlparser::ast::{
 
 use super::{condition_to_filter, merge_arguments, parameters};
 use crate::bind::{calls, templates};
-use crate::functions::SEPARATOR;
-use crate::functions::states::{Input, Output, Split, canonical, combined_name, takes_text};
-
-/// The combinators, those that end like another one before it.
-pub(super) const SUFFIXES: [&str; 11] = [
-    "simplestate",
-    "state",
-    "merge",
-    "ornull",
-    "ordefault",
-    "distinct",
-    "array",
-    "if",
-    "foreach",
-    "resample",
-    "map",
-];
+use granary_functions::SEPARATOR;
+use granary_functions::states::{Input, Output, Split, canonical, combined_name, takes_text};
 
 /// What the combinators of a call ask for.
 pub(super) struct Form {

@@ -13,9 +13,9 @@ use sqlparser::ast::ExprWithAlias;
 
 use super::key::{Point, value};
 use super::{FillSpec, NEW_ROWS_MAX};
-use crate::functions::planner::zero_value;
 use crate::functions::register;
 use granary_common::Error;
+use granary_functions::zero_value;
 
 /// Plans the expressions of INTERPOLATE.
 static PLANNER: LazyLock<SessionState> =

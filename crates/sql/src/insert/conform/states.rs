@@ -4,7 +4,7 @@ use arrow::array::{Array, ArrayRef};
 use granary_catalog::{AggregateType, ColumnType};
 
 use super::{Misfit, spelled};
-use crate::functions::states::{retyped, same_states};
+use granary_functions::states::{retyped, same_states};
 
 /// States of the column's function, over arguments that it sees as the column's.
 pub(super) fn conform_states(

@@ -1,0 +1,34 @@
+//! Arrays and maps: what DataFusion does not offer. Functions of functions are rewrites in `bind`.
+
+mod element;
+mod entries;
+mod enumerate;
+mod fold;
+mod maps;
+mod reduce;
+mod shape;
+mod sort;
+mod tuples;
+mod vectors;
+
+use super::scalar::Scalar;
+
+pub use element::ELEMENT;
+pub use reduce::FOLD;
+pub(super) use reduce::fold as folding;
+
+/// The functions of this family.
+pub(super) fn all() -> Vec<Scalar> {
+    let families = [
+        element::all(),
+        fold::all(),
+        sort::all(),
+        enumerate::all(),
+        entries::all(),
+        maps::all(),
+        shape::all(),
+        tuples::all(),
+        vectors::all(),
+    ];
+    families.into_iter().flatten().collect()
+}

@@ -1,0 +1,77 @@
+//! What a value is, and numbers as people read them.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, StringArray};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Float64Type};
+use datafusion::common::{DataFusionError, Result};
+
+use super::scalar::{Arity, Scalar};
+use crate::column_type_from_arrow;
+
+/// The functions of this family.
+pub(super) fn all() -> Vec<Scalar> {
+    vec![
+        Scalar {
+            name: "toTypeName",
+            arity: Arity::Exactly(1),
+            returns: |_| Ok(DataType::Utf8),
+            kernel: type_name,
+        },
+        Scalar {
+            name: "formatReadableSize",
+            arity: Arity::Exactly(1),
+            returns: |_| Ok(DataType::Utf8),
+            kernel: |arguments| {
+                let units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+                readable(&arguments[0], 1024.0, &units)
+            },
+        },
+        Scalar {
+            name: "formatReadableDecimalSize",
+            arity: Arity::Exactly(1),
+            returns: |_| Ok(DataType::Utf8),
+            kernel: |arguments| {
+                let units = ["B", "KB", "MB", "GB", "TB", "PB", "EB"];
+                readable(&arguments[0], 1000.0, &units)
+            },
+        },
+        Scalar {
+            name: "formatReadableQuantity",
+            arity: Arity::Exactly(1),
+            returns: |_| Ok(DataType::Utf8),
+            kernel: |arguments| {
+                let units = ["", "thousand", "million", "billion", "trillion", "quadrillion"];
+                readable(&arguments[0], 1000.0, &units)
+            },
+        },
+    ]
+}
+
+fn type_name(arguments: &[ArrayRef]) -> Result<ArrayRef> {
+    let values = &arguments[0];
+    let name = match values.data_type() {
+        DataType::Null => "Nullable(Nothing)".to_owned(),
+        other => column_type_from_arrow(other, false)
+            .map_err(|error| DataFusionError::External(Box::new(error)))?
+            .to_string(),
+    };
+    Ok(Arc::new(StringArray::from(vec![name; values.len()])))
+}
+
+fn readable(values: &ArrayRef, step: f64, units: &[&str]) -> Result<ArrayRef> {
+    let numbers = cast(values, &DataType::Float64)?;
+    let text = |number: f64| {
+        let mut rest = number;
+        let mut place = 0;
+        while rest.abs() >= step && place + 1 < units.len() {
+            rest /= step;
+            place += 1;
+        }
+        format!("{rest:.2} {}", units[place]).trim_end().to_owned()
+    };
+    let texts: StringArray =
+        numbers.as_primitive::<Float64Type>().iter().map(|number| number.map(text)).collect();
+    Ok(Arc::new(texts))
+}

@@ -1,0 +1,133 @@
+//! The dialect's functions by family: kernels over arrays, aggregates and their states, and the
+//! reference that describes each.
+//!
+//! ```text
+//!   SessionStateBuilder ──[`register`]──► with the functions that DataFusion does not bring along
+//!   states of parts ──[`States`]──► merged states
+//!   entries ──[`function_reference`]──► system.functions, the page, a test of every example
+//! ```
+//!
+//! Nothing here knows SQL text, tables or the parser: names arrive as plans name them.
+
+mod addresses;
+mod aggregate_names;
+mod arrays;
+mod arrow_types;
+mod average;
+mod by_key;
+mod conditions;
+mod datetime;
+mod describe;
+mod extremes;
+mod frequent;
+mod gathered;
+mod geo;
+mod gives;
+mod hashes;
+mod json;
+mod numbers;
+mod quantiles;
+mod reference;
+mod rows;
+mod sample;
+mod scalar;
+pub mod states;
+mod text;
+mod url;
+mod zero;
+mod zip;
+
+use std::sync::{Arc, LazyLock};
+
+use arrow::array::{ArrayRef, AsArray, StringArray};
+use datafusion::common::Result;
+use datafusion::execution::SessionStateBuilder;
+use datafusion::logical_expr::{Expr, ScalarUDF};
+
+pub use aggregate_names::{AGGREGATES, COMBINATORS, aggregate_of_state, base_and_combinators};
+pub use arrays::{ELEMENT, FOLD};
+pub use arrow_types::column_type_from_arrow;
+pub use datetime::mysql_pattern;
+pub use gathered::SEPARATOR;
+pub use json::DOCUMENT_PART;
+pub use reference::{FunctionEntry, FunctionKind, function_reference, function_reference_markdown};
+pub use scalar::{Arity, Scalar};
+pub use states::States;
+pub use zero::zero_value;
+
+/// Made once: sessions share them.
+static SCALARS: LazyLock<Vec<Arc<ScalarUDF>>> = LazyLock::new(|| {
+    let families = [
+        datetime::all(),
+        text::all(),
+        arrays::all(),
+        json::all(),
+        url::all(),
+        addresses::all(),
+        hashes::all(),
+        numbers::all(),
+        geo::all(),
+        describe::all(),
+        zip::all(),
+        vec![sample::SAMPLE_HASH],
+    ];
+    let described = families.into_iter().flatten().map(Scalar::udf);
+    let typed = datetime::typed().into_iter().map(scalar::Typed::udf);
+    described.chain(typed).chain(conditions::all()).chain(states::scalars()).collect()
+});
+
+/// Adds the functions to a session that has DataFusion's default features already.
+pub fn register(mut builder: SessionStateBuilder) -> SessionStateBuilder {
+    builder.scalar_functions().get_or_insert_with(Vec::new).extend(SCALARS.iter().cloned());
+    let folds = builder.higher_order_functions().get_or_insert_with(Vec::new);
+    folds.push(arrays::folding());
+    let aggregates = builder.aggregate_functions().get_or_insert_with(Vec::new);
+    aggregates.push(average::average());
+    aggregates.extend(by_key::all());
+    aggregates.extend(frequent::all());
+    aggregates.extend(states::aggregates());
+    builder
+}
+
+/// A call of one of the scalar functions by its own name.
+///
+/// # Errors
+/// An internal error when there is none of this name.
+pub fn call(name: &str, arguments: Vec<Expr>) -> Result<Expr> {
+    match SCALARS.iter().find(|function| function.name() == name) {
+        Some(function) => Ok(function.call(arguments)),
+        None => datafusion::common::internal_err!("{name} is not registered"),
+    }
+}
+
+/// What ARRAY JOIN unnests: tuples of the arrays' elements; with `or_default`, one of zero values for
+/// empty arrays.
+///
+/// # Errors
+/// As [`call`].
+pub fn zip_arrays(arrays: impl Iterator<Item = Expr>, or_default: bool) -> Result<Expr> {
+    let name = if or_default { zip::ZIP_OR_DEFAULT.name } else { zip::ZIP.name };
+    call(name, arrays.collect())
+}
+
+/// The hash by which rows are in a sample.
+///
+/// # Errors
+/// As [`call`].
+pub fn sample_hash(key: Expr) -> Result<Expr> {
+    call(sample::SAMPLE_HASH.name, vec![key])
+}
+
+/// The values as `toString` shows them.
+///
+/// # Errors
+/// For types that have no text.
+pub fn text_of(values: &ArrayRef) -> Result<StringArray> {
+    let texts = (text::TO_STRING.kernel)(std::slice::from_ref(values))?;
+    Ok(texts.as_string::<i32>().clone())
+}
+
+/// Spreads every bit of a number over all others.
+pub fn mixed(number: u64) -> u64 {
+    hashes::int_hash_64(number)
+}
