@@ -186,7 +186,7 @@ pub(super) fn columns(view: &View) -> Columns {
         .numbers("position", rows.iter().map(|row| row.position))
         .texts(
             "default_kind",
-            rows.iter().map(|row| if row.column.default.is_some() { "DEFAULT" } else { "" }),
+            rows.iter().map(|row| row.column.default.as_ref().map_or("", |of| of.keyword())),
         )
         .texts("default_expression", rows.iter().map(|row| default_text(&row.column)))
         .texts("comment", rows.iter().map(|row| row.column.comment.clone().unwrap_or_default()))
