@@ -9,6 +9,7 @@
 //! This crate sees columns by id and canonical values; it never sees SQL text. `vortex` is named
 //! only in [`part::format`].
 
+pub mod backup;
 pub mod bucket_hash;
 pub mod deletions;
 pub mod filter;

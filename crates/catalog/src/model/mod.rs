@@ -1,5 +1,6 @@
 //! The rows of the catalog.
 
+mod backup;
 mod bucket;
 mod cluster;
 mod column_codec;
@@ -16,6 +17,7 @@ mod ttl;
 mod view;
 mod worker;
 
+pub use backup::{Backup, BackupPlace, BackupTable};
 pub use bucket::Bucket;
 pub use cluster::Cluster;
 pub use column_codec::ColumnCodec;
