@@ -3,6 +3,7 @@
 
 mod alter;
 mod alter_table;
+mod backup;
 mod check;
 mod clauses;
 mod cluster;
@@ -31,6 +32,7 @@ use crate::Notice;
 
 pub use alter::{AlterPartition, PartitionClause, PartitionCommand};
 pub use alter_table::{AlterAction, AlterTable, ColumnPlace, ModifyColumn, Rebuilt, RemovedOption};
+pub use backup::{BackupScope, BackupStatement};
 pub use check::CheckTable;
 pub use elements::{IndexClause, ProjectionClause};
 pub use merge::{Merge, MergeAction, MergeClause, MergeInsert};
@@ -203,6 +205,8 @@ pub enum Statement {
     },
     /// RESTORE TABLE, UNDROP TABLE, CREATE TABLE ... CLONE.
     Past(Box<PastStatement>),
+    /// BACKUP and RESTORE.
+    Backup(Box<BackupStatement>),
 }
 
 /// A query asked for a format of its rows.
@@ -234,6 +238,7 @@ impl Statement {
             Statement::AlterPartition(alter) => &alter.notices,
             Statement::AlterTable(alter) => &alter.notices,
             Statement::Past(past) => past.notices(),
+            Statement::Backup(backup) => &backup.notices,
             Statement::Query(query) if query.format_clause.is_some() => FORMAT_NOTICE.as_slice(),
             _ => &[],
         }

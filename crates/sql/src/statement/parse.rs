@@ -104,10 +104,8 @@ fn one_statement(parser: &mut Parser<'_>, text: &str) -> Parsed<Statement> {
         Keyword::CHECK => super::check::check(parser),
         Keyword::KILL => super::processes::kill(parser),
         _ if is_next_word(parser, "UNDROP") => super::past::undrop(parser),
-        _ if is_next_word(parser, "RESTORE") => {
-            parser.expect_keyword(Keyword::TABLE)?;
-            super::past::restore(parser)
-        }
+        _ if is_next_word(parser, "BACKUP") => super::backup::backup(parser),
+        _ if is_next_word(parser, "RESTORE") => super::backup::restore(parser),
         _ => Err(other(parser)?),
     }
 }
