@@ -7,9 +7,11 @@
 //! ```
 //!
 //! A coordinator keeps nothing that a client needs from another one: tickets, prepared handles and
-//! sessions are signed and self-contained ([`seal`]). It never reads or writes parts itself.
+//! sessions are signed and self-contained ([`seal`]). It never reads or writes parts of tables itself:
+//! only those of backups.
 
 pub mod auth;
+mod backup;
 pub mod call;
 pub mod config;
 mod core;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use granary_common::Result;
 use granary_sql::{Statement, mutated_table};
 
+use crate::backup;
 use crate::core::Coordinator;
 use crate::ddl::{self, Done};
 use crate::insert::{Inserted, insert_statement};
@@ -58,9 +59,15 @@ async fn run(
     }
     let session = &request.session;
     let handle = core.queries.begin(&request.id, &session.user, &session.database, &request.sql);
-    let outcome = match mutated_table(&statement).is_some() {
-        true => handle.run(mutate(core, &request, &statement, &handle)).await,
-        false => handle.run(ddl::change(core, &request, statement)).await,
+    let outcome = match statement {
+        Statement::Backup(backup) => {
+            // Boxed: what it holds would else lie on the stack of every statement.
+            handle.run(Box::pin(backup::run(core, &request, *backup, &handle))).await
+        }
+        changed if mutated_table(&changed).is_some() => {
+            handle.run(mutate(core, &request, &changed, &handle)).await
+        }
+        other => handle.run(ddl::change(core, &request, other)).await,
     };
     handle.finish(outcome.as_ref().err());
     outcome

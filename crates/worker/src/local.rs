@@ -223,8 +223,8 @@ impl WorkerApi for LocalWorker {
 
     async fn read_file(&self, file: FileRead) -> Result<BoxStream<'static, Result<Bytes>>> {
         let mut missing = Error::not_found(format!("this worker has no file {}", file.name));
-        // A part's files are on one of the worker's volumes; which one, the asker need not know.
-        for volume in self.store.volumes().own() {
+        // A part's files are on one of the volumes; which one, the asker need not know.
+        for volume in self.store.volumes().all() {
             match file_bytes(volume, file.files, &file.name, file.offset).await {
                 Err(error) if error.kind() == ErrorKind::NotFound => missing = error,
                 outcome => return outcome,
