@@ -2,6 +2,7 @@
 
 mod acceptance;
 mod adbc;
+mod backup;
 mod bad_input;
 mod bad_starts;
 mod chaos;
