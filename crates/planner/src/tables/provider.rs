@@ -6,10 +6,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::catalog::{Session, TableProvider};
-use datafusion::common::{DFSchema, ToDFSchema};
+use datafusion::common::{DFSchema, ScalarValue, ToDFSchema};
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::expr_rewriter::unnormalize_col;
-use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
+use datafusion::logical_expr::{
+    BinaryExpr, Expr, Operator, TableProviderFilterPushDown, TableType, binary_expr,
+};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::SessionConfig;
@@ -240,7 +242,12 @@ impl TableProvider for PartTable {
         let df_schema = Arc::clone(&self.schema).to_dfschema()?;
         let mut converted = Vec::with_capacity(filters.len());
         for filter in filters {
-            match self.filter(session, &df_schema, filter) {
+            let decided = match without_constants(filter) {
+                Decided::Constant(true) => Some(Filter::And(Vec::new())),
+                Decided::Constant(false) => Some(Filter::Or(Vec::new())),
+                Decided::ByRow(condition) => self.filter(session, &df_schema, &condition),
+            };
+            match decided {
                 Some(filter) => converted.push(filter),
                 // It only helps; the engine applies it again.
                 None if may_hint(filter) => {}
@@ -311,4 +318,32 @@ impl TableProvider for PartTable {
         };
         Ok(filters.iter().map(supported).collect())
     }
+}
+
+/// A condition without the constants that it got after it was promised. NULL lets no row through, so
+/// beside AND and OR it is false.
+fn without_constants(condition: &Expr) -> Decided {
+    match condition {
+        Expr::Literal(ScalarValue::Boolean(truth), _) => Decided::Constant(*truth == Some(true)),
+        Expr::Literal(ScalarValue::Null, _) => Decided::Constant(false),
+        Expr::BinaryExpr(BinaryExpr { left, op: op @ (Operator::And | Operator::Or), right }) => {
+            // FALSE decides AND, TRUE decides OR; the other one leaves what is beside it.
+            let deciding = *op == Operator::Or;
+            match (without_constants(left), without_constants(right)) {
+                (Decided::Constant(truth), other) | (other, Decided::Constant(truth)) => {
+                    if truth == deciding { Decided::Constant(truth) } else { other }
+                }
+                (Decided::ByRow(left), Decided::ByRow(right)) => {
+                    Decided::ByRow(binary_expr(left, *op, right))
+                }
+            }
+        }
+        other => Decided::ByRow(other.clone()),
+    }
+}
+
+/// What is known of a condition before any row is read.
+enum Decided {
+    Constant(bool),
+    ByRow(Expr),
 }
