@@ -15,7 +15,9 @@ mod aggregates;
 mod ambiguous;
 mod calls;
 mod clauses;
+mod coerced;
 mod columns;
+mod compared;
 mod correlated;
 mod crossed;
 mod dictionaries;
@@ -48,6 +50,7 @@ mod totals;
 mod units;
 mod using;
 mod windows;
+mod words;
 mod zoned;
 
 use std::collections::{BTreeMap, HashMap};
@@ -66,7 +69,7 @@ use sqlparser::ast::{
     VisitorMut, visit_expressions_mut,
 };
 
-pub(crate) use calls::plain_arguments;
+pub(crate) use calls::{plain_arguments, with_arguments};
 pub use enums::SessionTables;
 pub use names::SessionUser;
 pub use past::{past_point, reads_past};
@@ -87,6 +90,7 @@ const REPAIRS_MAX: usize = 64;
 pub async fn bind_query(state: &SessionState, query: &Query, sql: &str) -> Result<LogicalPlan> {
     let mut query = query.clone();
     past::settle(&mut query, state).await?;
+    pivots::settle(&mut query, state, sql).await?;
     columns::expand(&mut query, state, sql).await?;
     multisets::expand(&mut query, state, sql).await?;
     clauses::name_outputs(&mut query);
@@ -131,7 +135,8 @@ async fn plan(
     let plan = state.statement_to_plan(PlannerStatement::Statement(Box::new(tree))).await?;
     let plan = correlated::join_correlated(nullable_subqueries(plan)?, state)?;
     let plan = literals::floats_beside_floats(plan)?;
-    order::keep_orders(plan, &Names::of(state, ""))
+    windows::refuse_in_filters(&plan)?;
+    coerced::coerce(order::keep_orders(plan, &Names::of(state, ""))?)
 }
 
 /// Binds the rows of an INSERT: the plan's columns are the named columns, or all visible ones.
@@ -251,6 +256,7 @@ pub fn with_parameters(plan: LogicalPlan, values: Vec<ScalarValue>) -> Result<Lo
     let named: HashMap<String, ScalarValue> =
         names.into_iter().map(|name| name.trim_start_matches('$').to_owned()).zip(values).collect();
     plan.with_param_values(ParamValues::from(named))
+        .and_then(coerced::coerce)
         .map_err(|error| error_from_datafusion(error, None))
 }
 
@@ -280,7 +286,8 @@ pub fn with_named_parameters(
         })?
         .map_data(|plan| plan.recompute_schema())
     });
-    replaced.map(|plan| plan.data).map_err(|error| error_from_datafusion(error, None))
+    let coerced = replaced.and_then(|plan| coerced::coerce(plan.data));
+    coerced.map_err(|error| error_from_datafusion(error, None))
 }
 
 /// The names of functions that the tree's rewrites know.
@@ -321,6 +328,7 @@ impl VisitorMut for Rewriter<'_> {
         let tables = query.with.iter().flat_map(|with| &with.cte_tables);
         self.ctes.extend(tables.map(|cte| cte.alias.name.value.clone()));
         or_break(rows::floats_beside_floats(query))?;
+        or_break(rows::with_subqueries(query))?;
         or_break(clauses::rewrite_query(query))?;
         or_break(positions::show_in_query(query, &self.names, &self.ctes))
     }
@@ -333,6 +341,7 @@ impl VisitorMut for Rewriter<'_> {
         or_break(crossed::cross(select))?;
         memberships::rewrite(select)?;
         joins::nest(select);
+        clauses::name_apart(select);
         or_break(hidden::hide(select, self.state, &self.ctes))?;
         or_break(positions::show_in_select(select, &self.names, &self.ctes))
     }
@@ -362,6 +371,8 @@ impl VisitorMut for Rewriter<'_> {
         }
         or_break(self.columns.rewrite(expression))?;
         windows::refer_in_lower_case(expression);
+        windows::settle_frame(expression);
+        or_break(compared::rewrite(expression))?;
         or_break(calls::rewrite(expression))
     }
 }

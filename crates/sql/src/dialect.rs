@@ -107,6 +107,13 @@ impl Dialect for GranaryDialect {
         match &parser.peek_token_ref().token {
             token if is_question_mark(token) => return Some(Ok(TERNARY_PRECEDENCE)),
             Token::Caret => return Some(Ok(operators::POWER_PRECEDENCE)),
+            Token::Arrow | Token::LongArrow | Token::HashArrow => {
+                return Some(Ok(operators::PART_PRECEDENCE));
+            }
+            Token::Overlap => return Some(Ok(operators::OVERLAP_PRECEDENCE)),
+            _ if operators::is_exclusive_or(parser) => {
+                return Some(Ok(operators::EXCLUSIVE_OR_PRECEDENCE));
+            }
             _ => {}
         }
         match word_operator(parser) {

@@ -1,6 +1,7 @@
 //! The dialect from text to rows, in memory: statements, tables, inserts and queries.
 
 mod alter;
+mod analysts;
 mod clauses;
 mod dialects;
 mod engines;

@@ -10,7 +10,7 @@ use sqlparser::ast::{
 
 use super::{
     access, accurate, aggregates, digests, json, lambdas, members, parts, templates, units,
-    windows, zoned,
+    windows, words, zoned,
 };
 
 /// Rewrites one expression whose parts are rewritten already.
@@ -54,8 +54,8 @@ pub(super) fn rewrite(expression: &mut Expr) -> Result<()> {
             *expression = substitute("NOT (($1) AND true)", &[(**expr).clone()])?;
             Ok(())
         }
-        Expr::BinaryOp { left, op: BinaryOperator::LongArrow, right } => {
-            *expression = json::part_as_text(left, right)?;
+        Expr::BinaryOp { left, op, right } if json::is_arrow(op) => {
+            *expression = json::by_arrow(left, op, right)?;
             Ok(())
         }
         Expr::RLike { negated, expr, pattern, .. } => {
@@ -135,6 +135,9 @@ fn is_text(data_type: &DataType) -> bool {
 }
 
 fn call(function: &mut Function) -> Result<Option<Expr>> {
+    if let Some(rewritten) = words::settle(function)? {
+        return Ok(Some(rewritten));
+    }
     let name = function.name.to_string();
     if let Some(rewritten) = aggregates::rewrite(function, &name)? {
         return Ok(Some(rewritten));
@@ -327,7 +330,7 @@ pub(crate) fn plain_arguments(function: &Function) -> Option<Vec<Expr>> {
 }
 
 /// The call with these arguments instead of its own.
-pub(super) fn with_arguments(mut call: Expr, arguments: Vec<Expr>) -> Expr {
+pub(crate) fn with_arguments(mut call: Expr, arguments: Vec<Expr>) -> Expr {
     if let Expr::Function(function) = &mut call
         && let FunctionArguments::List(list) = &mut function.args
     {

@@ -46,6 +46,22 @@ pub(super) fn name_outputs(query: &mut Query) {
     }
 }
 
+/// Gives an expression that an inner query shows twice a name of its own; the engine takes no two
+/// columns of one name.
+pub(super) fn name_apart(select: &mut Select) {
+    let mut names: Vec<String> = Vec::new();
+    for item in &mut select.projection {
+        let SelectItem::UnnamedExpr(expression) = item else { continue };
+        let text = expression.to_string();
+        let repeated = names.iter().filter(|name| **name == text).count();
+        names.push(text.clone());
+        if repeated > 0 {
+            let alias = Ident::with_quote('`', format!("{text}_{}", repeated + 1));
+            *item = SelectItem::ExprWithAlias { expr: expression.clone(), alias };
+        }
+    }
+}
+
 /// Names the value of a subquery after the subquery: by the expression alone it could not be told
 /// from the same expression outside.
 pub(super) fn name_value(query: &mut Query) {

@@ -8,6 +8,7 @@ use granary_common::{Error, Result};
 use regex::Regex;
 use sqlparser::ast::{
     Expr, Function, Ident, Query, Select, SelectItem, SetExpr, VisitMut, VisitorMut,
+    visit_expressions, visit_expressions_mut,
 };
 
 use super::calls::plain_arguments;
@@ -28,7 +29,7 @@ pub(super) async fn expand(query: &mut Query, state: &SessionState, sql: &str) -
         let mut written = Vec::with_capacity(select.projection.len());
         for item in &select.projection {
             match call_of(item) {
-                Some(call) => written.extend(matching(call, &columns)?),
+                Some(call) => written.extend(spread(item, &call, matching(&call, &columns)?)),
                 None => written.push(item.clone()),
             }
         }
@@ -38,16 +39,37 @@ pub(super) async fn expand(query: &mut Query, state: &SessionState, sql: &str) -
     Err(Error::invalid(format!("COLUMNS stands in more than {SELECTS_MAX} queries")))
 }
 
-fn call_of(item: &SelectItem) -> Option<&Function> {
-    match item {
-        SelectItem::UnnamedExpr(Expr::Function(function))
-            if function.name.to_string().eq_ignore_ascii_case("COLUMNS")
-                && function.over.is_none() =>
-        {
-            Some(function)
+/// COLUMNS as a column, or somewhere inside of one, as in `max(COLUMNS('x'))`.
+fn call_of(item: &SelectItem) -> Option<Function> {
+    let SelectItem::UnnamedExpr(expression) = item else { return None };
+    let found = visit_expressions(expression, |part| match part {
+        Expr::Function(function) if is_columns(function) => ControlFlow::Break(function.clone()),
+        _ => ControlFlow::Continue(()),
+    });
+    found.break_value()
+}
+
+fn is_columns(function: &Function) -> bool {
+    function.name.to_string().eq_ignore_ascii_case("COLUMNS") && function.over.is_none()
+}
+
+/// The column of `item` once for each of the columns that COLUMNS stands for.
+fn spread(item: &SelectItem, call: &Function, columns: Vec<SelectItem>) -> Vec<SelectItem> {
+    let of_one = |column: SelectItem| {
+        let (mut whole, SelectItem::UnnamedExpr(column)) = (item.clone(), column.clone()) else {
+            return column;
+        };
+        if let SelectItem::UnnamedExpr(expression) = &mut whole {
+            let _ = visit_expressions_mut(expression, |part| {
+                if matches!(part, Expr::Function(function) if function == call) {
+                    *part = column.clone();
+                }
+                ControlFlow::<()>::Continue(())
+            });
         }
-        _ => None,
-    }
+        whole
+    };
+    columns.into_iter().map(of_one).collect()
 }
 
 fn has_call(select: &Select) -> bool {

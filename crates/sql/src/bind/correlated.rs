@@ -18,7 +18,7 @@ use datafusion::execution::SessionState;
 use datafusion::logical_expr::logical_plan::{Join, Subquery, SubqueryAlias};
 use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{
-    BinaryExpr, Expr, JoinType, LogicalPlan, LogicalPlanBuilder, Operator,
+    BinaryExpr, Expr, JoinType, LogicalPlan, LogicalPlanBuilder, Operator, Projection, Sort,
 };
 use granary_execution::subqueries::single_row;
 
@@ -40,10 +40,16 @@ pub(super) fn join_correlated(plan: LogicalPlan, state: &SessionState) -> Result
         };
         let rewritten = match &plan {
             LogicalPlan::Join(join) => lateral(join, &next)?,
-            LogicalPlan::Projection(_)
-            | LogicalPlan::Filter(_)
-            | LogicalPlan::Sort(_)
-            | LogicalPlan::Aggregate(_) => scalars(&plan, &next)?,
+            LogicalPlan::Sort(sort) => match shown_outer_columns(sort)? {
+                Some((columns, sort)) => {
+                    let sorted = scalars(&sort, &next)?.unwrap_or(sort);
+                    Some(LogicalPlan::Projection(Projection::try_new(columns, Arc::new(sorted))?))
+                }
+                None => scalars(&plan, &next)?,
+            },
+            LogicalPlan::Projection(_) | LogicalPlan::Filter(_) | LogicalPlan::Aggregate(_) => {
+                scalars(&plan, &next)?
+            }
             _ => None,
         };
         match rewritten {
@@ -84,6 +90,37 @@ fn subqueries_of(plan: &LogicalPlan) -> Result<Vec<Subquery>> {
         })?;
     }
     Ok(found)
+}
+
+/// `SELECT a ... ORDER BY (SELECT ... WHERE x = t.b)`: a sort whose input also shows the columns that
+/// its subqueries take from outside, and the columns that are to be left then.
+fn shown_outer_columns(sort: &Sort) -> Result<Option<(Vec<Expr>, LogicalPlan)>> {
+    let LogicalPlan::Projection(shown) = sort.input.as_ref() else { return Ok(None) };
+    let mut missing: Vec<Expr> = Vec::new();
+    for subquery in subqueries_of(&LogicalPlan::Sort(sort.clone()))? {
+        for outer in &subquery.outer_ref_columns {
+            let Expr::OuterReferenceColumn(_, column) = outer else { continue };
+            let column_expression = Expr::Column(column.clone());
+            if !shown.schema.has_column(column)
+                && shown.input.schema().has_column(column)
+                && !missing.contains(&column_expression)
+            {
+                missing.push(column_expression);
+            }
+        }
+    }
+    if missing.is_empty() {
+        return Ok(None);
+    }
+    let columns = shown.schema.columns().into_iter().map(Expr::Column).collect();
+    let expressions = shown.expr.iter().cloned().chain(missing).collect();
+    let input = Projection::try_new(expressions, Arc::clone(&shown.input))?;
+    let sort = Sort {
+        expr: sort.expr.clone(),
+        input: Arc::new(LogicalPlan::Projection(input)),
+        fetch: sort.fetch,
+    };
+    Ok(Some((columns, LogicalPlan::Sort(sort))))
 }
 
 /// Joins the scalar subqueries of a node to its input.

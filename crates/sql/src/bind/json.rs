@@ -1,7 +1,7 @@
 //! `JSONExtract(json, path..., 'Type')` and its kin: the type becomes a value that carries it.
 
 use granary_common::{Error, Result};
-use sqlparser::ast::{DataType, Expr, Value};
+use sqlparser::ast::{BinaryOperator, DataType, Expr, Value};
 use sqlparser::parser::Parser;
 
 use super::calls::{substitute, with_arguments};
@@ -13,8 +13,45 @@ use granary_functions::DOCUMENT_PART;
 /// Functions that take the name of a type at their end.
 const TYPED: [&str; 2] = ["jsonextract", "jsonextractkeysandvalues"];
 
-/// `document ->> 'key'`, also with a path that begins with $.
-pub(super) fn part_as_text(document: &Expr, key: &Expr) -> Result<Expr> {
+/// Whether an operator takes a part of a document.
+pub(super) fn is_arrow(op: &BinaryOperator) -> bool {
+    matches!(op, BinaryOperator::Arrow | BinaryOperator::HashArrow | BinaryOperator::LongArrow)
+}
+
+/// The part that an arrow takes.
+pub(super) fn by_arrow(document: &Expr, op: &BinaryOperator, key: &Expr) -> Result<Expr> {
+    match op {
+        BinaryOperator::LongArrow => part_as_text(document, key),
+        _ => part(document, key),
+    }
+}
+
+/// `document -> 'key'` or `-> 0`: the part as a document, NULL where there is none.
+fn part(document: &Expr, key: &Expr) -> Result<Expr> {
+    let key = match place(key) {
+        Some(place) => templates::expression(&(place + 1).to_string())?,
+        None => key.clone(),
+    };
+    substitute("nullIf(JSONExtractRaw($1, $2), '')", &[document.clone(), key])
+}
+
+/// The place in an array, counted from 0.
+fn place(key: &Expr) -> Option<u32> {
+    match key {
+        Expr::Value(value) => match &value.value {
+            Value::Number(digits, _) => digits.parse().ok(),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// `document ->> 'key'`, also with a path that begins with $, or `->> 0`.
+fn part_as_text(document: &Expr, key: &Expr) -> Result<Expr> {
+    if let Some(place) = place(key) {
+        let text = format!("JSON_VALUE($1, '$[{place}]')");
+        return substitute(&text, std::slice::from_ref(document));
+    }
     let is_path = zoned::text_of(key).is_some_and(|key| key.starts_with('$'));
     let call = match is_path {
         true => "JSON_VALUE($1, $2)".to_owned(),
@@ -26,6 +63,16 @@ pub(super) fn part_as_text(document: &Expr, key: &Expr) -> Result<Expr> {
 /// The call in other words; `None` when it is another function.
 pub(super) fn rewrite(name: &str, arguments: &[Expr]) -> Result<Option<Expr>> {
     let lower = name.to_lowercase();
+    if let ("json_extract", [document, path]) = (lower.as_str(), arguments)
+        && let Some(keys) = zoned::text_of(path).and_then(keys_of)
+    {
+        let mut parts = vec![document.clone()];
+        for key in keys {
+            parts.push(templates::expression(&key)?);
+        }
+        let call = with_arguments(templates::expression("JSONExtractRaw()")?, parts);
+        return substitute("nullIf($1, '')", &[call]).map(Some);
+    }
     if !TYPED.contains(&lower.as_str()) {
         return Ok(None);
     }
@@ -50,6 +97,25 @@ pub(super) fn rewrite(name: &str, arguments: &[Expr]) -> Result<Option<Expr>> {
         (_, false) => "jsonExtractAs()",
     };
     Ok(Some(with_arguments(templates::expression(call)?, all)))
+}
+
+/// The keys of `$.a.b[0]`, or of a name alone, as they are written in a call.
+fn keys_of(path: &str) -> Option<Vec<String>> {
+    let quoted = |key: &str| format!("'{}'", key.replace('\\', "\\\\").replace('\'', "''"));
+    let Some(rest) = path.strip_prefix('$') else { return Some(vec![quoted(path)]) };
+    let mut keys = Vec::new();
+    for part in rest.split('.').skip(usize::from(rest.starts_with('.'))) {
+        let mut pieces = part.split('[');
+        let name = pieces.next().unwrap_or_default().trim_matches('"');
+        if !name.is_empty() {
+            keys.push(quoted(name));
+        }
+        for piece in pieces {
+            let place: u32 = piece.strip_suffix(']')?.parse().ok()?;
+            keys.push((place + 1).to_string());
+        }
+    }
+    (!keys.is_empty()).then_some(keys)
 }
 
 fn written_type(name: &str, argument: &Expr) -> Result<DataType> {

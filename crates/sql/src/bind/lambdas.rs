@@ -96,7 +96,9 @@ pub(super) fn names() -> impl Iterator<Item = &'static str> {
 
 /// The call of `name` in other words; `None` when it takes no function.
 pub(super) fn rewrite(name: &str, arguments: &[Expr]) -> Result<Option<Expr>> {
-    let [Expr::Lambda(lambda), arrays @ ..] = arguments else { return Ok(None) };
+    let [Expr::Lambda(lambda), arrays @ ..] = arguments else {
+        return array_first(name, arguments);
+    };
     let lower = name.to_lowercase();
     let form_of = |forms: &[(&str, &'static str)]| {
         forms.iter().find(|(known, _)| *known == lower).map(|(_, text)| *text)
@@ -135,6 +137,33 @@ pub(super) fn rewrite(name: &str, arguments: &[Expr]) -> Result<Option<Expr>> {
     let Some(text) = form_of(FORMS) else { return Ok(None) };
     let (lambda, array) = over_one(name, lambda, arrays)?;
     substitute(text, &[Expr::Lambda(lambda), array, first.clone()]).map(Some)
+}
+
+/// The same functions as Trino, Spark and DuckDB have them, with the array before the function.
+fn array_first(name: &str, arguments: &[Expr]) -> Result<Option<Expr>> {
+    let (known, ordered) = match (name.to_lowercase().as_str(), arguments) {
+        ("transform", [array, function @ Expr::Lambda(_)]) => ("arrayMap", vec![function, array]),
+        ("filter", [array, function @ Expr::Lambda(_)]) => ("arrayFilter", vec![function, array]),
+        ("all_match", [array, function @ Expr::Lambda(_)]) => ("arrayAll", vec![function, array]),
+        ("map_filter", [map, function @ Expr::Lambda(_)]) => ("mapFilter", vec![function, map]),
+        ("zip_with", [one, other, function @ Expr::Lambda(_)]) => {
+            ("arrayMap", vec![function, one, other])
+        }
+        ("reduce", [array, first, Expr::Lambda(step), end @ ..]) => {
+            let folded = fold(name, step, &[array.clone(), first.clone()])?;
+            return match end {
+                [] => Ok(Some(folded)),
+                [Expr::Lambda(last)] => applied(last, &folded).map(Some),
+                _ => Err(Error::invalid("reduce takes an array, a first value and two functions")),
+            };
+        }
+        ("reduce" | "list_reduce", [array, Expr::Lambda(step), first]) => {
+            return fold(name, step, &[array.clone(), first.clone()]).map(Some);
+        }
+        _ => return Ok(None),
+    };
+    let ordered: Vec<Expr> = ordered.into_iter().cloned().collect();
+    rewrite(known, &ordered)
 }
 
 /// One function of one variable over one array.

@@ -1,13 +1,114 @@
 //! PIVOT as one aggregate for each value, UNPIVOT as one query for each column.
 
-use granary_common::{Error, Result};
-use sqlparser::ast::{
-    Expr, ExprWithAlias, FunctionArguments, NullInclusion, PivotValueSource, Query, SetExpr,
-    TableAlias, TableFactor, Value, visit_expressions,
-};
 use std::ops::ControlFlow;
 
+use arrow::datatypes::DataType;
+use datafusion::common::ScalarValue;
+use datafusion::execution::SessionState;
+use datafusion::physical_plan::collect;
+use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
+use granary_common::{Error, Result};
+use sqlparser::ast::{
+    Expr, ExprWithAlias, FunctionArguments, Ident, NullInclusion, PivotValueSource, Query, SetExpr,
+    TableAlias, TableFactor, Value, VisitMut, VisitorMut, visit_expressions,
+};
+
 use super::templates;
+use crate::error_from_datafusion;
+
+/// Most values that a PIVOT without a list of them finds.
+const VALUES_MAX: usize = 1000;
+
+/// Writes out the values of `FOR column IN (SELECT ...)`, in their order: the columns of a result are
+/// known before it is computed.
+pub(super) async fn settle(query: &mut Query, state: &SessionState, sql: &str) -> Result<()> {
+    let mut sources = Sources(Vec::new());
+    let _ = query.visit(&mut sources);
+    if sources.0.is_empty() {
+        return Ok(());
+    }
+    let mut lists = Vec::with_capacity(sources.0.len());
+    for mut source in sources.0 {
+        if source.with.is_none() {
+            source.with.clone_from(&query.with);
+        }
+        lists.push(values_of(&source, state, sql).await?);
+    }
+    let _ = query.visit(&mut Lists(lists.into_iter()));
+    Ok(())
+}
+
+/// The queries that give the values, in the order in which they stand.
+struct Sources(Vec<Query>);
+
+impl VisitorMut for Sources {
+    type Break = ();
+
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+        if let TableFactor::Pivot { value_source: PivotValueSource::Subquery(query), .. } = factor {
+            self.0.push((**query).clone());
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+struct Lists(std::vec::IntoIter<Vec<ExprWithAlias>>);
+
+impl VisitorMut for Lists {
+    type Break = ();
+
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+        if let TableFactor::Pivot { value_source, .. } = factor
+            && matches!(value_source, PivotValueSource::Subquery(_))
+            && let Some(list) = self.0.next()
+        {
+            *value_source = PivotValueSource::List(list);
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+async fn values_of(source: &Query, state: &SessionState, sql: &str) -> Result<Vec<ExprWithAlias>> {
+    let plan = Box::pin(super::bind_query(state, source, sql)).await?;
+    let failed = |error| error_from_datafusion(error, Some(sql)).context("the values of PIVOT");
+    let logical = state.optimize(&plan).map_err(failed)?;
+    let planner = DefaultPhysicalPlanner::default();
+    let physical = planner.create_physical_plan(&logical, state).await.map_err(failed)?;
+    let batches = collect(physical, state.task_ctx()).await.map_err(failed)?;
+    let mut values: Vec<ScalarValue> = Vec::new();
+    for batch in &batches {
+        let Some(column) = batch.columns().first() else { continue };
+        for row in 0..batch.num_rows() {
+            let value = ScalarValue::try_from_array(column, row).map_err(failed)?;
+            if !value.is_null() && !values.contains(&value) {
+                values.push(value);
+            }
+        }
+        if values.len() > VALUES_MAX {
+            return Err(Error::exhausted(format!(
+                "PIVOT finds more than {VALUES_MAX} values; write IN (...) with those you want"
+            )));
+        }
+    }
+    values.sort_by(|one, other| one.partial_cmp(other).unwrap_or(std::cmp::Ordering::Equal));
+    values.iter().map(listed).collect()
+}
+
+/// A value as it is compared, named by its text.
+fn listed(value: &ScalarValue) -> Result<ExprWithAlias> {
+    let text = match value.cast_to(&DataType::Utf8) {
+        Ok(ScalarValue::Utf8(Some(text))) => text,
+        _ => {
+            return Err(Error::unsupported("PIVOT finds values that have no text: write IN (...)"));
+        }
+    };
+    let is_plain = value.data_type().is_numeric() || value.data_type() == DataType::Boolean;
+    let expr = match is_plain {
+        true => templates::expression(&text)?,
+        false => Expr::Value(Value::SingleQuotedString(text.clone()).into()),
+    };
+    Ok(ExprWithAlias { expr, alias: Some(Ident::with_quote('`', text)) })
+}
 
 /// Puts a query in the place of a table that is turned.
 pub(super) fn rewrite(factor: &mut TableFactor) -> Result<()> {

@@ -35,6 +35,7 @@ pub(super) fn repair(query: &mut Query, error: &DataFusionError) -> bool {
             !tables.contains(&table) && match_case_of(query, table, &tables)
         })
         || (missing.relation.is_none() && substitute_alias(query, &missing.name))
+        || (missing.relation.is_none() && float_by_name(query, &missing.name))
 }
 
 /// Whether the engine refused the sign of an unsigned number. It has no kind of error for that.
@@ -192,6 +193,27 @@ fn substitute_alias(query: &mut Query, name: &str) -> bool {
     let mut selects = Selects { name, changed: false };
     let _ = query.visit(&mut selects);
     selects.changed
+}
+
+/// `inf` and `nan` are numbers where no column has the name.
+fn float_by_name(query: &mut Query, name: &str) -> bool {
+    let text = match name.to_lowercase().as_str() {
+        "inf" | "infinity" => "CAST('inf' AS Float64)",
+        "nan" => "CAST('nan' AS Float64)",
+        _ => return false,
+    };
+    let Ok(number) = templates::expression(text) else { return false };
+    let mut changed = false;
+    let _ = visit_expressions_mut(query, |expression| {
+        if matches!(expression, Expr::Identifier(ident)
+            if ident.quote_style.is_none() && ident.value == name)
+        {
+            *expression = number.clone();
+            changed = true;
+        }
+        ControlFlow::<()>::Continue(())
+    });
+    changed
 }
 
 fn substitute_in(select: &mut Select, name: &str) -> bool {

@@ -1,7 +1,52 @@
 //! Rows that are written down: `VALUES (1.0), ('NaN'::double)`.
 
+use std::ops::ControlFlow;
+
 use granary_common::Result;
-use sqlparser::ast::{DataType, Expr, Query, SetExpr, UnaryOperator, Value, ValueWithSpan};
+use sqlparser::ast::{
+    DataType, Expr, Ident, Query, SelectItem, SetExpr, SetOperator, SetQuantifier, UnaryOperator,
+    Value, ValueWithSpan, visit_expressions,
+};
+
+use super::templates;
+
+/// Rows with subqueries in them become one SELECT each: the engine computes VALUES before any query.
+pub(super) fn with_subqueries(query: &mut Query) -> Result<()> {
+    let SetExpr::Values(values) = query.body.as_ref() else { return Ok(()) };
+    let has_subquery = visit_expressions(values, |expression| match expression {
+        Expr::Subquery(_) | Expr::Exists { .. } | Expr::InSubquery { .. } => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    });
+    if has_subquery.is_continue() {
+        return Ok(());
+    }
+    let mut all: Option<SetExpr> = None;
+    for row in &values.rows {
+        let mut one = templates::query("SELECT 1")?;
+        if let SetExpr::Select(select) = one.body.as_mut() {
+            let cells = row.content.iter().enumerate();
+            select.projection = cells
+                .map(|(place, cell)| SelectItem::ExprWithAlias {
+                    expr: cell.clone(),
+                    alias: Ident::new(format!("column{}", place + 1)),
+                })
+                .collect();
+        }
+        all = Some(match all {
+            None => *one.body,
+            Some(before) => SetExpr::SetOperation {
+                op: SetOperator::Union,
+                set_quantifier: SetQuantifier::All,
+                left: Box::new(before),
+                right: one.body,
+            },
+        });
+    }
+    if let Some(all) = all {
+        *query.body = all;
+    }
+    Ok(())
+}
 
 /// Numbers with a fraction are floats in a column of VALUES where any row is cast to a float: as
 /// decimals they would make a decimal of the whole column, which holds no NaN.
@@ -42,7 +87,7 @@ fn is_cast_to_float(cell: &Expr) -> bool {
     )
 }
 
-fn is_fraction(cell: &Expr) -> bool {
+pub(super) fn is_fraction(cell: &Expr) -> bool {
     match cell {
         Expr::Value(ValueWithSpan { value: Value::Number(digits, _), .. }) => digits.contains('.'),
         Expr::UnaryOp { op: UnaryOperator::Minus | UnaryOperator::Plus, expr } => is_fraction(expr),

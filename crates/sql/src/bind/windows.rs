@@ -2,10 +2,13 @@
 
 use std::ops::ControlFlow;
 
+use datafusion::common::plan_err;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::logical_expr::{Expr as PlannedExpr, LogicalPlan};
 use granary_common::{Error, Result};
 use sqlparser::ast::{
     Expr, Function, Ident, NamedWindowDefinition, NamedWindowExpr, ObjectName, ObjectNamePart,
-    Select, UnaryOperator, WindowSpec, WindowType, visit_expressions_mut,
+    Select, UnaryOperator, Value, WindowFrameBound, WindowSpec, WindowType, visit_expressions_mut,
 };
 
 use super::calls::{plain_arguments, substitute};
@@ -111,13 +114,57 @@ fn complete(spec: &mut WindowSpec, known: &[(String, WindowSpec)]) {
     }
 }
 
+/// A condition of rows is decided before any window is computed.
+pub(super) fn refuse_in_filters(plan: &LogicalPlan) -> datafusion::common::Result<()> {
+    plan.apply_with_subqueries(|plan| {
+        if let LogicalPlan::Filter(filter) = plan {
+            let has_window = filter
+                .predicate
+                .exists(|inner| Ok(matches!(inner, PlannedExpr::WindowFunction(_))))?;
+            if has_window {
+                return plan_err!(
+                    "window functions are not allowed in WHERE and HAVING: write QUALIFY"
+                );
+            }
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })
+    .map(|_| ())
+}
+
+/// `RANGE BETWEEN INTERVAL 1 DAY PRECEDING ...`: in a frame the engine takes quoted numbers only.
+pub(super) fn settle_frame(expression: &mut Expr) {
+    if let Expr::Function(function) = expression
+        && let Some(WindowType::WindowSpec(spec)) = &mut function.over
+    {
+        quote_bounds(spec);
+    }
+}
+
+fn quote_bounds(spec: &mut WindowSpec) {
+    let Some(frame) = &mut spec.window_frame else { return };
+    for bound in std::iter::once(&mut frame.start_bound).chain(frame.end_bound.as_mut()) {
+        if let WindowFrameBound::Preceding(Some(offset)) | WindowFrameBound::Following(Some(offset)) =
+            bound
+            && let Expr::Interval(interval) = offset.as_mut()
+            && let Expr::Value(value) = interval.value.as_mut()
+            && let Value::Number(digits, _) = &value.value
+        {
+            value.value = Value::SingleQuotedString(digits.clone());
+        }
+    }
+}
+
 /// Names of windows are the same in capitals; the engine compares them letter by letter.
 pub(super) fn name_in_lower_case(select: &mut Select) {
     for window in &mut select.named_window {
         lower(&mut window.0);
         match &mut window.1 {
             NamedWindowExpr::NamedWindow(name) => lower(name),
-            NamedWindowExpr::WindowSpec(spec) => lower_in_spec(spec),
+            NamedWindowExpr::WindowSpec(spec) => {
+                lower_in_spec(spec);
+                quote_bounds(spec);
+            }
         }
     }
 }

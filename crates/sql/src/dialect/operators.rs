@@ -1,15 +1,24 @@
 //! Operators of PostgreSQL and DuckDB that ClickHouse's grammar has not, and words that end a query.
 
 use sqlparser::ast::{
-    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident,
-    ObjectName,
+    BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
+    FunctionArguments, Ident, ObjectName, Value,
 };
-use sqlparser::keywords::Keyword;
+use sqlparser::keywords::{Keyword, RESERVED_FOR_COLUMN_ALIAS};
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::Token;
 
 /// `2 * x ^ 2` squares before it multiplies.
 pub(super) const POWER_PRECEDENCE: u8 = 45;
+
+/// `document ->> 'a' = 'x'` compares the part.
+pub(super) const PART_PRECEDENCE: u8 = 42;
+
+/// `xs && ys`, tighter than comparisons.
+pub(super) const OVERLAP_PRECEDENCE: u8 = 25;
+
+/// XOR of conditions, between AND and OR.
+pub(super) const EXCLUSIVE_OR_PRECEDENCE: u8 = 7;
 
 /// What binds less tightly ends the bounds of BETWEEN.
 const BETWEEN_PRECEDENCE: u8 = 20;
@@ -25,6 +34,15 @@ pub(super) fn parse(
         let right = parser.parse_subexpr(precedence);
         return Some(right.map(|right| call("power", vec![left.clone(), right])));
     }
+    if parser.peek_token_ref().token == Token::Overlap {
+        parser.advance_token();
+        let right = parser.parse_subexpr(precedence);
+        return Some(right.map(|right| call("hasAny", vec![left.clone(), right])));
+    }
+    if is_exclusive_or(parser) {
+        parser.advance_token();
+        return Some(parser.parse_subexpr(precedence).map(|right| exclusive_or(left, right)));
+    }
     let negated = keyword_at(parser, 0) == Some(Keyword::NOT);
     let place = usize::from(negated);
     let is_symmetric = keyword_at(parser, place) == Some(Keyword::BETWEEN)
@@ -37,6 +55,35 @@ pub(super) fn parse(
         parser.advance_token();
     }
     Some(between(parser, left, negated))
+}
+
+/// `a XOR b` where an operand follows; else the word is a name.
+pub(super) fn is_exclusive_or(parser: &Parser<'_>) -> bool {
+    keyword_at(parser, 0) == Some(Keyword::XOR)
+        && match &parser.peek_nth_token_ref(1).token {
+            Token::Word(word) => {
+                word.keyword == Keyword::NOT || !RESERVED_FOR_COLUMN_ALIAS.contains(&word.keyword)
+            }
+            Token::Number(..) | Token::LParen | Token::Minus | Token::Placeholder(_) => true,
+            Token::SingleQuotedString(_) => true,
+            _ => false,
+        }
+}
+
+/// Of conditions, or of numbers as conditions: NULL beside NULL.
+fn exclusive_or(left: &Expr, right: Expr) -> Expr {
+    let condition = |side: Expr| {
+        Expr::Nested(Box::new(Expr::BinaryOp {
+            left: Box::new(Expr::Nested(Box::new(side))),
+            op: BinaryOperator::And,
+            right: Box::new(Expr::Value(Value::Boolean(true).into())),
+        }))
+    };
+    Expr::Nested(Box::new(Expr::BinaryOp {
+        left: Box::new(condition(left.clone())),
+        op: BinaryOperator::NotEq,
+        right: Box::new(condition(right)),
+    }))
 }
 
 fn between(parser: &mut Parser<'_>, left: &Expr, negated: bool) -> Result<Expr, ParserError> {

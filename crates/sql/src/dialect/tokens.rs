@@ -5,9 +5,11 @@ mod apply;
 mod braces;
 mod casts;
 mod finals;
+mod foreign;
 mod joins;
 mod kinds;
 mod past;
+mod pivots;
 mod spelling;
 mod standard;
 mod types;
@@ -54,8 +56,11 @@ pub(crate) fn tokenize(text: &str) -> Result<Vec<TokenWithSpan>, TokenizerError>
     types::settle(&mut tokens);
     braces::settle(&mut tokens);
     casts::settle(&mut tokens)?;
+    // USING is enclosed in brackets by the next one.
+    pivots::settle(&mut tokens);
     spelling::settle(&mut tokens);
     standard::settle(&mut tokens);
+    foreign::settle(&mut tokens);
     apply::settle(&mut tokens);
     joins::settle(&mut tokens);
     kinds::settle(&mut tokens);
@@ -320,6 +325,31 @@ mod tests {
             ("MAP {a: b}, {a: x, b: 2}", "MAP { a : b } , { a : x , b : 2 }"),
             ("{p: Array(UInt8)}, {p: f(1)}", "CAST ( $p AS Array ( UInt8 ) ) , { p : f ( 1 ) }"),
             ("EXTRACT('year' FROM t), E'a'", "EXTRACT ( year FROM t ) , 'a'"),
+            ("WITH x AS NOT MATERIALIZED (SELECT 1)", "WITH x AS ( SELECT 1 )"),
+            ("a IN [1, 2] OR a IN tuple(3)", "a IN ( 1 , 2 ) OR a IN ( 3 )"),
+            (
+                "count(*) FILTER (a > 1), filter(xs, x -> x)",
+                "count ( * ) FILTER ( WHERE a > 1 ) , filter ( xs , x -> x )",
+            ),
+            ("SELECT !a FROM view(SELECT 1)", "SELECT NOT a FROM ( SELECT 1 )"),
+            (
+                "SELECT j -> 'a', f(j -> 'b'), arrayMap(x -> 'c', y)",
+                "SELECT j #> 'a' , f ( j #> 'b' ) , arrayMap ( x -> 'c' , y )",
+            ),
+            ("INSERT INTO t (a) FORMAT Values (1)", "INSERT INTO t ( a ) Values ( 1 )"),
+            (
+                "PIVOT t ON c IN (1, 2) USING sum(x) ORDER BY a",
+                "SELECT * FROM t PIVOT ( sum ( x ) FOR c IN ( 1 , 2 ) ) ORDER BY a",
+            ),
+            (
+                "(PIVOT t ON c USING sum(x) AS s GROUP BY g)",
+                "( SELECT * FROM ( SELECT g , c , x FROM t ) PIVOT ( sum ( x ) AS s FOR c IN ( SELECT DISTINCT c FROM t ) ) )",
+            ),
+            (
+                "UNPIVOT t ON a, b INTO NAME k VALUE v LIMIT 3",
+                "SELECT * FROM t UNPIVOT ( v FOR k IN ( a , b ) ) LIMIT 3",
+            ),
+            ("FROM t PIVOT (sum(x) FOR c IN (1))", "FROM t PIVOT ( sum ( x ) FOR c IN ( 1 ) )"),
             ("WITH x AS (SELECT 1) SELECT * FROM x", "WITH x AS ( SELECT 1 ) SELECT * FROM x"),
         ] {
             assert_eq!(texts(sql), expected, "{sql}");

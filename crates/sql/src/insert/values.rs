@@ -13,8 +13,8 @@ use datafusion::execution::SessionState;
 use granary_catalog::{Column, ColumnDefault, ColumnType, Table};
 use granary_common::{Error, Result};
 use sqlparser::ast::{
-    Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Query, SetExpr, UnaryOperator, Value,
-    ValueWithSpan, visit_expressions,
+    DictionaryField, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Query, SetExpr,
+    UnaryOperator, Value, ValueWithSpan, visit_expressions,
 };
 
 use super::{conform, physical, planning, targets, wrong_number, zero};
@@ -60,7 +60,12 @@ pub fn insert_values(
             Some(default) if is_default(cell) => default,
             _ => cell,
         };
-        let cells: Vec<&Expr> = rows.iter().map(|row| cell(&row.content[position])).collect();
+        let written: Vec<&Expr> = rows.iter().map(|row| cell(&row.content[position])).collect();
+        let maps = maps_of(&written, column)?;
+        let cells: Vec<&Expr> = match &maps {
+            Some(maps) => maps.iter().collect(),
+            None => written,
+        };
         let array = Cells { column, state }.column(&cells)?;
         fields.push(Field::new(&column.name, array.data_type().clone(), true));
         arrays.push(array);
@@ -70,6 +75,25 @@ pub fn insert_values(
     RecordBatch::try_new_with_options(schema, arrays, &options)
         .map(Some)
         .map_err(|error| Error::internal(format!("rows of an insert: {error}")))
+}
+
+/// The cells of a map where some are written as `{'a': 1}`, which elsewhere is a tuple.
+fn maps_of(cells: &[&Expr], column: &Column) -> Result<Option<Vec<Expr>>> {
+    let is_record = |cell: &&Expr| matches!(cell, Expr::Dictionary(fields) if !fields.is_empty());
+    let is_map = matches!(column.column_type.base(), ColumnType::Map(..));
+    if !is_map || !cells.iter().any(is_record) {
+        return Ok(None);
+    }
+    let map = crate::bind::parsed_expression("map()")?;
+    let text = |name: &str| Expr::Value(Value::SingleQuotedString(name.to_owned()).into());
+    let written = |cell: &&Expr| match cell {
+        Expr::Dictionary(fields) => {
+            let pair = |field: &DictionaryField| [text(&field.key.value), (*field.value).clone()];
+            crate::bind::with_arguments(map.clone(), fields.iter().flat_map(pair).collect())
+        }
+        other => (*other).clone(),
+    };
+    Ok(Some(cells.iter().map(written).collect()))
 }
 
 /// Whether the cell is the word DEFAULT.
@@ -87,7 +111,8 @@ pub(crate) fn defaults_as_null(query: &mut Query) {
         return;
     }
     let cells = values.rows.iter_mut().flat_map(|row| &mut row.content);
-    for cell in cells.filter(|cell| is_default(cell)) {
+    // Records may be maps there, which the columns of the table decide.
+    for cell in cells.filter(|cell| is_default(cell) || matches!(cell, Expr::Dictionary(_))) {
         *cell = Expr::Value(Value::Null.into());
     }
 }
@@ -284,6 +309,10 @@ fn array_elements(cell: &Expr) -> Option<Vec<&Expr>> {
 fn map_pairs(cell: &Expr) -> Option<Vec<&Expr>> {
     match cell {
         Expr::Dictionary(fields) if fields.is_empty() => Some(Vec::new()),
+        Expr::Map(map) => {
+            let pairs = map.entries.iter().map(|entry| [entry.key.as_ref(), entry.value.as_ref()]);
+            Some(pairs.flatten().collect())
+        }
         _ => call_arguments(cell, "map").filter(|pairs| pairs.len() % 2 == 0),
     }
 }

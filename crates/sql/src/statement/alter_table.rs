@@ -127,6 +127,10 @@ pub(super) fn actions(parser: &mut Parser<'_>) -> Parsed<Option<Vec<AlterAction>
     }
 }
 
+/// What ADD adds beside columns.
+const OTHER_THAN_COLUMNS: [&str; 8] =
+    ["CONSTRAINT", "PARTITION", "STATISTICS", "PRIMARY", "UNIQUE", "FOREIGN", "CHECK", "KEY"];
+
 fn action(parser: &mut Parser<'_>) -> Parsed<Option<AlterAction>> {
     let words: Vec<String> = (0..2)
         .map_while(|ahead| match parser.peek_nth_token(ahead).token {
@@ -157,6 +161,11 @@ fn action(parser: &mut Parser<'_>) -> Parsed<Option<AlterAction>> {
         ["CLEAR", "COLUMN"] => {
             let message = "CLEAR COLUMN is not supported; write ALTER TABLE ... UPDATE";
             return Err(Error::unsupported(message).into());
+        }
+        // The word COLUMN may be left out.
+        ["ADD", other] if !OTHER_THAN_COLUMNS.contains(other) => {
+            parser.next_token();
+            return add_column(parser).map(Some);
         }
         _ => return Ok(None),
     };

@@ -40,6 +40,11 @@ pub(super) fn clause(parser: &mut Parser<'_>, create: &mut CreateTable) -> Parse
         source(parser, create)?;
         return Ok(true);
     }
+    if parser.parse_keyword(Keyword::LIKE) {
+        let like = TableName::of(&parser.parse_object_name(false)?)?;
+        once("LIKE", &mut create.like, like)?;
+        return Ok(true);
+    }
     let clauses = &mut create.clauses;
     if parser.parse_keywords(&[Keyword::PARTITION, Keyword::BY]) {
         once("PARTITION BY", &mut clauses.partition_by, key(parser)?)?;

@@ -70,6 +70,31 @@ pub(super) fn merge(parser: &mut Parser<'_>) -> Parsed<Statement> {
     Ok(Statement::Merge(Box::new(Merge { table, alias, source, on, clauses })))
 }
 
+/// `UPDATE t SET ... FROM source WHERE condition`, behind FROM: each row takes the values of the row
+/// of the source that meets the condition.
+pub(super) fn update_from(
+    parser: &mut Parser<'_>,
+    table: TableName,
+    alias: Option<Ident>,
+    assignments: Vec<(String, Expr)>,
+) -> Parsed<Statement> {
+    let tables = parser.parse_table_and_joins()?;
+    if !tables.joins.is_empty() || parser.peek_token_ref().token == Token::Comma {
+        let message = "UPDATE ... FROM takes one table or subquery; join in a subquery";
+        return Err(Error::unsupported(message).into());
+    }
+    parser.expect_keyword(Keyword::WHERE)?;
+    let on = parser.parse_expr()?;
+    let clause = MergeClause { condition: None, action: MergeAction::Update(Some(assignments)) };
+    Ok(Statement::Merge(Box::new(Merge {
+        table,
+        alias,
+        source: tables.relation,
+        on,
+        clauses: vec![clause],
+    })))
+}
+
 fn clause(parser: &mut Parser<'_>) -> Parsed<MergeClause> {
     let is_matched = !parser.parse_keyword(Keyword::NOT);
     parser.expect_keyword(Keyword::MATCHED)?;

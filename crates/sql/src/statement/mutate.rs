@@ -1,7 +1,9 @@
 //! DELETE and UPDATE.
 
 use granary_common::{Error, Result};
-use sqlparser::ast::{Assignment, AssignmentTarget, Expr, Ident, ObjectName, With};
+use sqlparser::ast::{
+    Assignment, AssignmentTarget, Expr, Ident, ObjectName, SetExpr, TableWithJoins, With,
+};
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::Parser;
 use sqlparser::tokenizer::Token;
@@ -57,7 +59,14 @@ pub(super) fn delete(parser: &mut Parser<'_>) -> Parsed<Statement> {
     let notices = on_cluster(parser)?;
     let alias = alias(parser, &[Keyword::WHERE, Keyword::IN, Keyword::SETTINGS, Keyword::USING])?;
     let partition = in_partition(parser)?;
-    let predicate = predicate(parser)?;
+    let using = match parser.parse_keyword(Keyword::USING) {
+        true => parser.parse_comma_separated(Parser::parse_table_and_joins)?,
+        false => Vec::new(),
+    };
+    let mut predicate = predicate(parser)?;
+    if !using.is_empty() {
+        predicate = Some(exists_in(using, predicate)?);
+    }
     let settings = optional_settings(parser)?;
     Ok(Statement::Delete(Box::new(Delete {
         table,
@@ -70,6 +79,18 @@ pub(super) fn delete(parser: &mut Parser<'_>) -> Parsed<Statement> {
     })))
 }
 
+/// `DELETE FROM t USING u WHERE condition`: rows for which one of the others meets the condition.
+fn exists_in(tables: Vec<TableWithJoins>, condition: Option<Expr>) -> Result<Expr> {
+    let mut exists = crate::bind::parsed_expression("EXISTS (SELECT 1 FROM t)")?;
+    if let Expr::Exists { subquery, .. } = &mut exists
+        && let SetExpr::Select(select) = subquery.body.as_mut()
+    {
+        select.from = tables;
+        select.selection = condition;
+    }
+    Ok(exists)
+}
+
 /// UPDATE ... SET.
 pub(super) fn update(parser: &mut Parser<'_>) -> Parsed<Statement> {
     parser.expect_keyword(Keyword::UPDATE)?;
@@ -79,8 +100,7 @@ pub(super) fn update(parser: &mut Parser<'_>) -> Parsed<Statement> {
     parser.expect_keyword(Keyword::SET)?;
     let assignments = assignments(parser)?;
     if parser.parse_keyword(Keyword::FROM) {
-        let message = "UPDATE ... FROM is not supported; use MERGE INTO, or a subquery";
-        return Err(Error::unsupported(message).into());
+        return super::merge::update_from(parser, table, alias, assignments);
     }
     let partition = in_partition(parser)?;
     let predicate = predicate(parser)?;
@@ -122,15 +142,20 @@ pub(super) fn predicate(parser: &mut Parser<'_>) -> Parsed<Option<Expr>> {
 /// `column = expression, ...`.
 pub(super) fn assignments(parser: &mut Parser<'_>) -> Parsed<Vec<(String, Expr)>> {
     let list = parser.parse_comma_separated(Parser::parse_assignment)?;
-    Ok(list.into_iter().map(assignment).collect::<Result<_>>()?)
+    let assigned = list.into_iter().map(assignment).collect::<Result<Vec<_>>>()?;
+    Ok(assigned.into_iter().flatten().collect())
 }
 
 /// The last part of a name such as `t.column` is the column.
-fn assignment(assignment: Assignment) -> Result<(String, Expr)> {
-    match assignment.target {
-        AssignmentTarget::ColumnName(name) => Ok((column_name(&name)?, assignment.value)),
-        AssignmentTarget::Tuple(_) => {
-            Err(Error::unsupported("SET (a, b) = ... is not supported; assign one by one"))
+fn assignment(assignment: Assignment) -> Result<Vec<(String, Expr)>> {
+    match (assignment.target, assignment.value) {
+        (AssignmentTarget::ColumnName(name), value) => Ok(vec![(column_name(&name)?, value)]),
+        (AssignmentTarget::Tuple(names), Expr::Tuple(values)) if names.len() == values.len() => {
+            let pairs = names.iter().zip(values);
+            pairs.map(|(name, value)| Ok((column_name(name)?, value))).collect()
+        }
+        (AssignmentTarget::Tuple(_), _) => {
+            Err(Error::unsupported("SET (a, b) = takes as many values; assign one by one"))
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use granary_common::{Error, Result};
 use sqlparser::ast::{
-    BinaryOperator, Expr, Insert as InsertTree, ObjectName, SetExpr, Statement as Tree, TableObject,
+    BinaryOperator, Expr, Insert as InsertTree, ObjectName, Query, SetExpr, Statement as Tree,
+    TableObject,
 };
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
@@ -113,6 +114,9 @@ fn one_statement(parser: &mut Parser<'_>, text: &str) -> Parsed<Statement> {
 /// A query; `SELECT ... INTO t` is CREATE TABLE t AS SELECT.
 fn query(parser: &mut Parser<'_>) -> Parsed<Statement> {
     let mut query = parser.parse_query()?;
+    if let SetExpr::Insert(Tree::Insert(_)) = query.body.as_ref() {
+        return insert_behind_with(parser, *query);
+    }
     let into = match query.body.as_mut() {
         SetExpr::Select(select) => select.into.take(),
         _ => None,
@@ -148,11 +152,28 @@ pub(super) fn other(parser: &mut Parser<'_>) -> Parsed<Failure> {
     Ok(Failure::Refused(Error::unsupported(format!("{} is not supported yet", words.join(" ")))))
 }
 
-fn insert(parser: &mut Parser<'_>) -> Parsed<Statement> {
-    let token = parser.next_token();
-    let Tree::Insert(tree) = parser.parse_insert(token)? else {
+/// `WITH t AS (...) INSERT INTO ... SELECT ... FROM t`.
+fn insert_behind_with(parser: &mut Parser<'_>, query: Query) -> Parsed<Statement> {
+    let Query { with, body, .. } = query;
+    let SetExpr::Insert(Tree::Insert(mut tree)) = *body else {
         return Err(Error::unsupported("this form of INSERT is not supported").into());
     };
+    if let (Some(source), Some(mut with)) = (tree.source.as_mut(), with) {
+        with.cte_tables.extend(source.with.take().into_iter().flat_map(|inner| inner.cte_tables));
+        source.with = Some(with);
+    }
+    insert_of(parser, tree)
+}
+
+fn insert(parser: &mut Parser<'_>) -> Parsed<Statement> {
+    let token = parser.next_token();
+    match parser.parse_insert(token)? {
+        Tree::Insert(tree) => insert_of(parser, tree),
+        _ => Err(Error::unsupported("this form of INSERT is not supported").into()),
+    }
+}
+
+fn insert_of(parser: &mut Parser<'_>, tree: InsertTree) -> Parsed<Statement> {
     let InsertTree { table, columns, source, overwrite, partitioned, on, returning, .. } = tree;
     let overwrite = overwritten(overwrite, partitioned)?;
     if on.is_some() || returning.is_some() {

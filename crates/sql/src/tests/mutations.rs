@@ -67,7 +67,7 @@ fn what_is_not_offered_says_so() {
         ("ALTER TABLE t DROP PART 'all_1_1_0'", ErrorKind::Unsupported, "partition"),
         ("ALTER TABLE t FREEZE PARTITION 1", ErrorKind::Unsupported, "FREEZE"),
         ("ALTER TABLE t DROP PARTITION 1, DROP PARTITION 2", ErrorKind::Unsupported, "one"),
-        ("UPDATE t SET a = 1 FROM u WHERE t.id = u.id", ErrorKind::Unsupported, "MERGE"),
+        ("UPDATE t SET a = 1 FROM u, v WHERE t.id = u.id", ErrorKind::Unsupported, "one table"),
         ("INSERT INTO t PARTITION (a = 1) SELECT 1", ErrorKind::Unsupported, "OVERWRITE"),
         ("MERGE INTO t USING s ON 1 = 1", ErrorKind::InvalidInput, "WHEN"),
     ] {

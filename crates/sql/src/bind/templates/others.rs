@@ -7,6 +7,8 @@ pub(super) const CALLS: &[Call] = &[
     ("base64", 1, "base64Encode($1)"),
     ("from_hex", 1, "unhex($1)"),
     ("split", 2, "splitByString($2, $1)"),
+    ("timestamp_add", 2, "($1) + ($2)"),
+    ("timestamp_sub", 2, "($1) - ($2)"),
     ("regexp_split", 2, "splitByRegexp($2, $1)"),
     ("regexp_split_to_array", 2, "splitByRegexp($2, $1)"),
     ("string_split_regex", 2, "splitByRegexp($2, $1)"),
