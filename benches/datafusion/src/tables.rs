@@ -73,7 +73,7 @@ async fn register_table(
     let urls = paths.iter().map(url).collect::<Result<Vec<_>, _>>()?;
     let format = VortexFormat::new(<VortexSession as VortexSessionDefault>::default());
     let state = context.state();
-    let options = ListingOptions::new(Arc::new(format)).with_session_config_options(state.config());
+    let options = ListingOptions::new(Arc::new(format));
     let config = ListingTableConfig::new_with_multi_paths(urls)
         .with_listing_options(options)
         .infer_schema(&state)
