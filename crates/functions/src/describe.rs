@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, StringArray};
+use arrow::array::{Array, ArrayRef, AsArray, BinaryViewArray, StringArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type};
 use datafusion::common::{DataFusionError, Result};
@@ -53,11 +53,20 @@ fn type_name(arguments: &[ArrayRef]) -> Result<ArrayRef> {
     let values = &arguments[0];
     let name = match values.data_type() {
         DataType::Null => "Nullable(Nothing)".to_owned(),
+        DataType::BinaryView => fixed_string(values.as_binary_view()),
         other => column_type_from_arrow(other, false)
             .map_err(|error| DataFusionError::External(Box::new(error)))?
             .to_string(),
     };
     Ok(Arc::new(StringArray::from(vec![name; values.len()])))
+}
+
+/// Columns of FixedString are read as views, whose values tell the length.
+fn fixed_string(values: &BinaryViewArray) -> String {
+    match values.iter().flatten().next() {
+        Some(value) => format!("FixedString({})", value.len()),
+        None => "FixedString".to_owned(),
+    }
 }
 
 fn readable(values: &ArrayRef, step: f64, units: &[&str]) -> Result<ArrayRef> {

@@ -65,8 +65,7 @@ use datafusion::sql::parser::Statement as PlannerStatement;
 use granary_common::{Error, Result};
 use granary_execution::subqueries::nullable_subqueries;
 use sqlparser::ast::{
-    Expr, ExprWithAlias, Query, Select, SetExpr, Statement as Tree, TableFactor, VisitMut,
-    VisitorMut, visit_expressions_mut,
+    Expr, ExprWithAlias, Query, Select, SetExpr, Statement as Tree, TableFactor, VisitorMut,
 };
 
 pub(crate) use calls::{plain_arguments, with_arguments};
@@ -77,6 +76,7 @@ pub(crate) use tables::SERIES;
 
 use crate::error_from_datafusion;
 use crate::statement::setting_text;
+use crate::walk::{visit_expressions_mut, walk_mut};
 use names::Names;
 
 /// Most corrections of one query by [`repair`], so that binding always ends.
@@ -176,7 +176,7 @@ pub(crate) fn bind_expression(
         ctes: Vec::new(),
         columns: enums::Columns::default(),
     };
-    if let ControlFlow::Break(error) = expression.visit(&mut rewriter) {
+    if let ControlFlow::Break(error) = walk_mut(&mut expression, &mut rewriter) {
         return Err(error);
     }
     let expression = ExprWithAlias { expr: expression, alias: None };
@@ -306,7 +306,7 @@ fn rewrite(query: &mut Query, state: &SessionState, sql: &str) -> Result<()> {
     let names = Names::of(state, sql);
     let columns = enums::Columns::of(query, &names);
     let mut rewriter = Rewriter { names, state, ctes: Vec::new(), columns };
-    match query.visit(&mut rewriter) {
+    match walk_mut(query, &mut rewriter) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(error) => Err(error),
     }

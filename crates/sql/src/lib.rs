@@ -29,6 +29,7 @@ pub mod statement;
 mod ttl;
 pub mod types;
 pub mod view;
+mod walk;
 
 pub use alter::{AlterSource, AlteredTable, alter_table};
 pub use bind::{

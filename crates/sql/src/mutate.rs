@@ -17,13 +17,14 @@ use granary_catalog::{ColumnRole, Distribution, Table};
 use granary_common::{ColumnId, Error, Result};
 use sqlparser::ast::{
     Expr, Ident, ObjectName, ObjectNamePart, Query, Select, SelectItem, SetExpr, TableAlias,
-    TableFactor, TableWithJoins, Value, ValueWithSpan, With, visit_expressions,
+    TableFactor, TableWithJoins, Value, ValueWithSpan, With,
 };
 
 use crate::bind_query;
 use crate::insert::targets;
 use crate::partition::{both, partition_condition};
 use crate::statement::{Delete, Statement, TableName, Update, parse, parse_expression};
+use crate::walk::visit_expressions;
 
 pub use lookup::{KEY_PLACES, bind_key_lookup};
 pub use merge::{MERGE_DELETE, MERGE_INSERT, MERGE_UPDATE, merge_query};

@@ -1,11 +1,12 @@
 //! Texts of the catalog that name columns, when a column gets another name.
 
 use granary_common::Result;
-use sqlparser::ast::{Expr, Ident, VisitMut, visit_expressions_mut};
+use sqlparser::ast::{Expr, Ident, VisitMut};
 
 use super::{Draft, usage};
 use crate::show::identifier;
 use crate::statement::{TtlClause, TtlClauseAction, parse_expression, parse_ttl, ttl_text};
+use crate::walk::visit_expressions_mut;
 use granary_catalog::ColumnRole;
 
 impl Draft<'_> {

@@ -2,12 +2,13 @@
 
 use granary_catalog::{Column, ColumnRole, Distribution, EngineKind, Table, View, ViewKind};
 use granary_common::{ColumnId, Error, Result};
-use sqlparser::ast::{Expr, Query, SelectItem, SetExpr, Visit, Visitor};
+use sqlparser::ast::{Expr, Query, SelectItem, SetExpr, Visitor};
 
 use super::Draft;
 use crate::mutate::mentions;
 use crate::statement::parse_expression;
 use crate::view::view_query;
+use crate::walk::walk;
 
 /// The columns that rows are ordered, partitioned, distributed or told apart by, hidden ones
 /// included.
@@ -178,5 +179,5 @@ fn mentions_in_query(query: &Query, name: &str) -> bool {
             }
         }
     }
-    query.visit(&mut Finder(name)).is_break()
+    walk(query, &mut Finder(name)).is_break()
 }

@@ -6,9 +6,10 @@ use std::ops::ControlFlow;
 use datafusion::common::SchemaError;
 use datafusion::error::DataFusionError;
 use sqlparser::ast::{
-    Expr, Ident, ObjectNamePart, OrderByKind, Query, Select, SetExpr, TableFactor, VisitMut,
-    VisitorMut,
+    Expr, Ident, ObjectNamePart, OrderByKind, Query, Select, SetExpr, TableFactor, VisitorMut,
 };
+
+use crate::walk::walk_mut;
 
 /// Most tables that are tried.
 const TABLES_MAX: usize = 16;
@@ -34,10 +35,10 @@ pub(super) fn column(error: &DataFusionError) -> Option<String> {
 pub(super) fn candidates(query: &Query, name: &str) -> Vec<Query> {
     let mut tables = Tables { name, put: None, found: Vec::new() };
     let mut first = query.clone();
-    let _ = first.visit(&mut tables);
+    let _ = walk_mut(&mut first, &mut tables);
     let with = |table: Ident| {
         let mut query = query.clone();
-        let _ = query.visit(&mut Tables { name, put: Some(table), found: Vec::new() });
+        let _ = walk_mut(&mut query, &mut Tables { name, put: Some(table), found: Vec::new() });
         query
     };
     tables.found.into_iter().take(TABLES_MAX).map(with).collect()

@@ -5,13 +5,14 @@ use std::ops::ControlFlow;
 use granary_common::{Error, Result};
 use sqlparser::ast::{
     BinaryOperator, DataType, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArguments, UnaryOperator, Value, ValueWithSpan, visit_expressions_mut,
+    FunctionArguments, UnaryOperator, Value, ValueWithSpan,
 };
 
 use super::{
     access, accurate, aggregates, digests, json, lambdas, members, parts, templates, units,
     windows, words, zoned,
 };
+use crate::walk::visit_expressions_mut;
 
 /// Rewrites one expression whose parts are rewritten already.
 pub(super) fn rewrite(expression: &mut Expr) -> Result<()> {
@@ -221,8 +222,10 @@ fn other_call(lower: &str, arguments: &[Expr]) -> Result<Option<Expr>> {
         ("todecimal128", [value, scale]) => decimal(value, 38, scale).map(Some),
         ("todecimal256", [value, scale]) => decimal(value, 76, scale).map(Some),
         ("tofixedstring", [value, length]) => {
-            substitute(&format!("CAST($1 AS FixedString({length}))"), std::slice::from_ref(value))
-                .map(Some)
+            // Zero bytes up to the length, as the rows of such a column have them.
+            let zeros = format!("repeat(char(0), greatest(0, {length} - length($1)))");
+            let text = format!("CAST(($1) || {zeros} AS FixedString({length}))");
+            substitute(&text, std::slice::from_ref(value)).map(Some)
         }
         ("todatetime64", [value, precision]) => {
             let text = format!("CAST($1 AS DateTime64({precision}))");

@@ -6,15 +6,13 @@ use std::ops::ControlFlow;
 use datafusion::execution::SessionState;
 use granary_common::{Error, Result};
 use regex::Regex;
-use sqlparser::ast::{
-    Expr, Function, Ident, Query, Select, SelectItem, SetExpr, VisitMut, VisitorMut,
-    visit_expressions, visit_expressions_mut,
-};
+use sqlparser::ast::{Expr, Function, Ident, Query, Select, SelectItem, SetExpr, VisitorMut};
 
 use super::calls::plain_arguments;
 use super::templates;
 use super::zoned::text_of;
 use crate::error_from_datafusion;
+use crate::walk::{visit_expressions, visit_expressions_mut, walk_mut};
 
 /// Most SELECTs with COLUMNS in one query.
 const SELECTS_MAX: usize = 32;
@@ -23,7 +21,7 @@ const SELECTS_MAX: usize = 32;
 pub(super) async fn expand(query: &mut Query, state: &SessionState, sql: &str) -> Result<()> {
     for _ in 0..SELECTS_MAX {
         let mut search = Search { found: None };
-        let _ = query.visit(&mut search);
+        let _ = walk_mut(query, &mut search);
         let Some(select) = search.found else { return Ok(()) };
         let columns = columns_of(&select, query, state, sql).await?;
         let mut written = Vec::with_capacity(select.projection.len());
@@ -34,7 +32,7 @@ pub(super) async fn expand(query: &mut Query, state: &SessionState, sql: &str) -
             }
         }
         let mut replacement = Replacement { written: Some(written) };
-        let _ = query.visit(&mut replacement);
+        let _ = walk_mut(query, &mut replacement);
     }
     Err(Error::invalid(format!("COLUMNS stands in more than {SELECTS_MAX} queries")))
 }

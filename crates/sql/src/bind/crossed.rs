@@ -4,22 +4,26 @@
 use std::ops::ControlFlow;
 
 use granary_common::Result;
-use sqlparser::ast::{Expr, GroupByExpr, Select, SelectItem, VisitMut, visit_expressions_mut};
+use sqlparser::ast::{Expr, GroupByExpr, Select, SelectItem};
 
 use super::calls::{plain_arguments, substitute, with_arguments};
 use super::templates;
+use crate::walk::{visit_expressions_mut, walk_mut};
 
 /// Makes one call of all of them, over the combinations of their elements.
 pub(super) fn cross(select: &mut Select) -> Result<()> {
     let mut arrays: Vec<Expr> = Vec::new();
     for item in &mut select.projection {
-        let _ = item.visit(&mut Calls(|expression: &mut Expr| {
-            if let Some(array) = array_of(expression)
-                && !arrays.contains(&array)
-            {
-                arrays.push(array);
-            }
-        }));
+        let _ = walk_mut(
+            item,
+            &mut Calls(|expression: &mut Expr| {
+                if let Some(array) = array_of(expression)
+                    && !arrays.contains(&array)
+                {
+                    arrays.push(array);
+                }
+            }),
+        );
     }
     if arrays.len() < 2 {
         return Ok(());
@@ -48,7 +52,7 @@ pub(super) fn cross(select: &mut Select) -> Result<()> {
             let alias = sqlparser::ast::Ident::with_quote('`', expression.to_string());
             *item = SelectItem::ExprWithAlias { expr: expression.clone(), alias };
         }
-        let _ = item.visit(&mut Calls(&mut replace));
+        let _ = walk_mut(item, &mut Calls(&mut replace));
     }
     if let GroupByExpr::Expressions(keys, _) = &mut select.group_by {
         for key in keys {

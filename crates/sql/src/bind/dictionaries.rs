@@ -1,13 +1,14 @@
 //! `dictGet` and its kin over a table: the row whose sorting key is the key.
 
 use granary_common::{Error, Result, did_you_mean};
-use sqlparser::ast::{Expr, Function, Ident, ObjectName, ObjectNamePart, visit_expressions};
+use sqlparser::ast::{Expr, Function, Ident, ObjectName, ObjectNamePart};
 use std::ops::ControlFlow;
 
 use super::calls::{plain_arguments, substitute};
 use super::names::Names;
 use super::zoned::text_of;
 use crate::statement::TableName;
+use crate::walk::visit_expressions;
 
 /// The name by which a lookup refers to the table.
 const ALIAS: &str = "__granary_dictionary";

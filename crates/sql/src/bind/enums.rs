@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use granary_catalog::{ColumnType, Snapshot};
 use granary_common::Result;
-use sqlparser::ast::{DataType, Expr, Function, Query, visit_relations};
+use sqlparser::ast::{DataType, Expr, Function, Query};
 
 use super::calls::{plain_arguments, substitute};
 use super::names::Names;
 use crate::statement::TableName;
 use crate::types::type_from_sql;
+use crate::walk::visit_relations;
 
 /// The tables that a session sees, as an extension of its configuration: it tells types apart that
 /// are one for Arrow.

@@ -6,11 +6,12 @@ use std::ops::ControlFlow;
 use granary_common::{Error, Result};
 use sqlparser::ast::{
     AccessExpr, Expr, Ident, LambdaFunction, LambdaFunctionParameter, OneOrManyWithParens,
-    Subscript, Value, VisitMut, VisitorMut,
+    Subscript, Value, VisitorMut,
 };
 
 use super::calls::{substitute, with_arguments};
 use super::templates;
+use crate::walk::walk_mut;
 use granary_functions::FOLD;
 
 /// The variable that stands for the tuple of several elements.
@@ -282,7 +283,7 @@ pub(super) fn access<'n>(root: Expr, names: impl IntoIterator<Item = &'n str>) -
 fn replaced(lambda: &LambdaFunction, variables: &[String], values: &[Expr]) -> Expr {
     let mut body = (*lambda.body).clone();
     let mut replacement = Replacement { variables, values, hidden: Vec::new() };
-    let _ = body.visit(&mut replacement);
+    let _ = walk_mut(&mut body, &mut replacement);
     body
 }
 

@@ -5,11 +5,11 @@ use std::ops::ControlFlow;
 
 use granary_common::{Error, Result};
 use sqlparser::ast::{
-    Expr, GroupByExpr, Query, Select, SelectItem, SetExpr, TableFactor, VisitMut, VisitorMut,
-    visit_expressions_mut,
+    Expr, GroupByExpr, Query, Select, SelectItem, SetExpr, TableFactor, VisitorMut,
 };
 
 use super::{aggregates, or_break, templates};
+use crate::walk::{visit_expressions_mut, walk_mut};
 
 /// The rows of the subquery and their only column.
 const MEMBERS: &str = "__granary_members";
@@ -23,7 +23,7 @@ pub(super) fn rewrite(select: &mut Select) -> ControlFlow<Error> {
         if let SelectItem::UnnamedExpr(expression)
         | SelectItem::ExprWithAlias { expr: expression, .. } = item
         {
-            expression.visit(&mut memberships)?;
+            walk_mut(expression, &mut memberships)?;
         }
     }
     ControlFlow::Continue(())

@@ -5,12 +5,11 @@ use std::ops::ControlFlow;
 
 use datafusion::execution::SessionState;
 use granary_common::{Error, Result};
-use sqlparser::ast::{
-    Ident, Query, SetExpr, SetOperator, SetQuantifier, TableFactor, VisitMut, VisitorMut,
-};
+use sqlparser::ast::{Ident, Query, SetExpr, SetOperator, SetQuantifier, TableFactor, VisitorMut};
 
 use super::templates;
 use crate::error_from_datafusion;
+use crate::walk::walk_mut;
 
 /// Most of these operations in one query.
 const OPERATIONS_MAX: usize = 32;
@@ -22,12 +21,12 @@ const COPY: &str = "__granary_copy";
 pub(super) async fn expand(query: &mut Query, state: &SessionState, sql: &str) -> Result<()> {
     for _ in 0..OPERATIONS_MAX {
         let mut search = Search { put: None, found: None };
-        let _ = query.visit(&mut search);
+        let _ = walk_mut(query, &mut search);
         let Some((left, right, op)) = search.found else { return Ok(()) };
         let names = columns_of(&left, query, state, sql).await?;
         let body = numbered(&left, &right, op, &names)?;
         let mut search = Search { put: Some(body), found: None };
-        let _ = query.visit(&mut search);
+        let _ = walk_mut(query, &mut search);
     }
     Err(Error::invalid(format!("a query has at most {OPERATIONS_MAX} EXCEPT ALL or INTERSECT ALL")))
 }

@@ -15,13 +15,13 @@ use granary_common::{CatalogVersion, Error, Result};
 use granary_execution::TableReading;
 use sqlparser::ast::{
     Expr, FunctionArg, FunctionArgExpr, FunctionArgOperator, FunctionArguments, Ident, Query,
-    TableAlias, TableFactor, TableVersion, Value, Visit, VisitMut, Visitor, VisitorMut,
-    visit_expressions,
+    TableAlias, TableFactor, TableVersion, Value, Visitor, VisitorMut,
 };
 
 use super::names::rename;
 use crate::error_from_datafusion;
 use crate::statement::{PastClause, Statement, TableName, parse};
+use crate::walk::{visit_expressions, walk, walk_mut};
 
 /// Whether a query reads something as it was.
 pub fn reads_past(query: &Query) -> bool {
@@ -30,7 +30,7 @@ pub fn reads_past(query: &Query) -> bool {
 
 fn clauses_of(query: &Query) -> Vec<TableVersion> {
     let mut found = Clauses(Vec::new());
-    let _ = query.visit(&mut found);
+    let _ = walk(query, &mut found);
     found.0
 }
 
@@ -57,7 +57,7 @@ pub(super) async fn settle(query: &mut Query, state: &SessionState) -> Result<()
     for clause in &clauses {
         points.push(point(state, clause).await?);
     }
-    match query.visit(&mut Readings { points: points.into_iter() }) {
+    match walk_mut(query, &mut Readings { points: points.into_iter() }) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(error) => Err(error),
     }

@@ -10,11 +10,12 @@ use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 use granary_common::{Error, Result};
 use sqlparser::ast::{
     Expr, ExprWithAlias, FunctionArguments, Ident, NullInclusion, PivotValueSource, Query, SetExpr,
-    TableAlias, TableFactor, Value, VisitMut, VisitorMut, visit_expressions,
+    TableAlias, TableFactor, Value, VisitorMut,
 };
 
 use super::templates;
 use crate::error_from_datafusion;
+use crate::walk::{visit_expressions, walk_mut};
 
 /// Most values that a PIVOT without a list of them finds.
 const VALUES_MAX: usize = 1000;
@@ -23,7 +24,7 @@ const VALUES_MAX: usize = 1000;
 /// known before it is computed.
 pub(super) async fn settle(query: &mut Query, state: &SessionState, sql: &str) -> Result<()> {
     let mut sources = Sources(Vec::new());
-    let _ = query.visit(&mut sources);
+    let _ = walk_mut(query, &mut sources);
     if sources.0.is_empty() {
         return Ok(());
     }
@@ -34,7 +35,7 @@ pub(super) async fn settle(query: &mut Query, state: &SessionState, sql: &str) -
         }
         lists.push(values_of(&source, state, sql).await?);
     }
-    let _ = query.visit(&mut Lists(lists.into_iter()));
+    let _ = walk_mut(query, &mut Lists(lists.into_iter()));
     Ok(())
 }
 

@@ -7,11 +7,12 @@ use granary_common::Result;
 use granary_execution::TableReading;
 use sqlparser::ast::{
     ExceptSelectItem, Expr, Ident, ObjectName, Query, Select, SelectItem, SetExpr, TableAlias,
-    TableFactor, Visit, WildcardAdditionalOptions, visit_expressions,
+    TableFactor, Visit, WildcardAdditionalOptions,
 };
 
 use super::names::{Names, rename};
 use crate::statement::TableName;
+use crate::walk::visit_expressions;
 
 const COLUMNS: [&str; 2] = ["_part", "_part_offset"];
 

@@ -7,12 +7,12 @@ use std::ops::ControlFlow;
 use datafusion::common::{Column, SchemaError};
 use datafusion::error::DataFusionError;
 use sqlparser::ast::{
-    Expr, GroupByExpr, Ident, Query, Select, SelectItem, UnaryOperator, Value, VisitMut,
-    VisitorMut, visit_expressions_mut,
+    Expr, GroupByExpr, Ident, Query, Select, SelectItem, UnaryOperator, Value, VisitMut, VisitorMut,
 };
 
 use super::calls::with_arguments;
 use super::templates;
+use crate::walk::{visit_expressions, visit_expressions_mut, walk_mut};
 use granary_functions::DOCUMENT_PART;
 
 /// Corrects `query` for `error`; false when there is nothing to correct.
@@ -191,7 +191,7 @@ fn substitute_alias(query: &mut Query, name: &str) -> bool {
         }
     }
     let mut selects = Selects { name, changed: false };
-    let _ = query.visit(&mut selects);
+    let _ = walk_mut(query, &mut selects);
     selects.changed
 }
 
@@ -261,7 +261,7 @@ pub(super) fn group_by_aliases(query: &mut Query) -> bool {
         }
     }
     let mut selects = Selects { changed: false };
-    let _ = query.visit(&mut selects);
+    let _ = walk_mut(query, &mut selects);
     selects.changed
 }
 
@@ -272,7 +272,7 @@ fn replace_keys(keys: &mut [Expr], projection: &[SelectItem]) -> bool {
     let mut changed = false;
     for item in projection {
         let SelectItem::ExprWithAlias { expr, alias } = item else { continue };
-        let over_others = sqlparser::ast::visit_expressions(expr, |inner| match inner {
+        let over_others = visit_expressions(expr, |inner| match inner {
             Expr::Identifier(column) if !is_key(keys, &column.value) => ControlFlow::Break(()),
             _ => ControlFlow::Continue(()),
         });
@@ -290,7 +290,7 @@ fn replace_keys(keys: &mut [Expr], projection: &[SelectItem]) -> bool {
 }
 
 fn mentions(expression: &Expr, name: &str) -> bool {
-    let found = sqlparser::ast::visit_expressions(expression, |inner| match inner {
+    let found = visit_expressions(expression, |inner| match inner {
         Expr::Identifier(ident) if ident.value == name => ControlFlow::Break(()),
         _ => ControlFlow::Continue(()),
     });

@@ -5,10 +5,11 @@ use std::ops::ControlFlow;
 use granary_common::Result;
 use sqlparser::ast::{
     DataType, Expr, Ident, Query, SelectItem, SetExpr, SetOperator, SetQuantifier, UnaryOperator,
-    Value, ValueWithSpan, visit_expressions,
+    Value, ValueWithSpan,
 };
 
 use super::templates;
+use crate::walk::visit_expressions;
 
 /// Rows with subqueries in them become one SELECT each: the engine computes VALUES before any query.
 pub(super) fn with_subqueries(query: &mut Query) -> Result<()> {

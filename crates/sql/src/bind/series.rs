@@ -4,11 +4,10 @@
 use std::ops::ControlFlow;
 
 use granary_common::Result;
-use sqlparser::ast::{
-    Expr, Ident, TableAlias, TableAliasColumnDef, TableFactor, visit_expressions,
-};
+use sqlparser::ast::{Expr, Ident, TableAlias, TableAliasColumnDef, TableFactor};
 
 use super::templates;
+use crate::walk::visit_expressions;
 
 /// The query that stands for the table; `None` when it is another one.
 pub(super) fn query_text(

@@ -14,12 +14,11 @@ use std::ops::ControlFlow;
 use std::sync::LazyLock;
 
 use granary_common::{Error, Result};
-use sqlparser::ast::{
-    CastKind, DataType, Expr, Query, Value, ValueWithSpan, visit_expressions_mut,
-};
+use sqlparser::ast::{CastKind, DataType, Expr, Query, Value, ValueWithSpan};
 use sqlparser::parser::Parser;
 
 use crate::dialect::{GranaryDialect, tokenize};
+use crate::walk::visit_expressions_mut;
 
 /// Name, number of arguments, meaning. Names are matched without case.
 type Call = (&'static str, usize, &'static str);

@@ -5,11 +5,12 @@ use std::ops::ControlFlow;
 use granary_common::{Error, Result};
 use sqlparser::ast::{
     Expr, GroupByExpr, Ident, Join, JoinConstraint, JoinOperator, ObjectNamePart, Query,
-    ReplaceSelectElement, ReplaceSelectItem, Select, SelectItem, TableFactor, VisitMut, VisitorMut,
+    ReplaceSelectElement, ReplaceSelectItem, Select, SelectItem, TableFactor, VisitorMut,
     WildcardAdditionalOptions,
 };
 
 use super::calls::substitute;
+use crate::walk::walk_mut;
 
 /// A column that joins share, and what it means.
 struct Shared {
@@ -123,7 +124,7 @@ fn share(
 
 /// Puts the value in the place of the name, but not in queries within.
 fn qualify(expression: &mut Expr, shared: &[Shared]) {
-    let _ = expression.visit(&mut Qualifier { shared, queries: 0 });
+    let _ = walk_mut(expression, &mut Qualifier { shared, queries: 0 });
 }
 
 struct Qualifier<'s> {

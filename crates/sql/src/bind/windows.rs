@@ -8,11 +8,12 @@ use datafusion::logical_expr::{Expr as PlannedExpr, LogicalPlan};
 use granary_common::{Error, Result};
 use sqlparser::ast::{
     Expr, Function, Ident, NamedWindowDefinition, NamedWindowExpr, ObjectName, ObjectNamePart,
-    Select, UnaryOperator, Value, WindowFrameBound, WindowSpec, WindowType, visit_expressions_mut,
+    Select, UnaryOperator, Value, WindowFrameBound, WindowSpec, WindowType,
 };
 
 use super::calls::{plain_arguments, substitute};
 use super::templates;
+use crate::walk::visit_expressions_mut;
 
 /// `lagInFrame` and `leadInFrame` with their window. Without a default they have the zero of the type.
 pub(super) fn framed(function: &mut Function, lower: &str) -> Result<Option<Expr>> {

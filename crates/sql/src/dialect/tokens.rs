@@ -3,6 +3,7 @@
 mod aliases;
 mod apply;
 mod braces;
+mod brackets;
 mod casts;
 mod finals;
 mod foreign;

@@ -14,12 +14,13 @@ use granary_catalog::{Column, ColumnDefault, ColumnType, Table};
 use granary_common::{Error, Result};
 use sqlparser::ast::{
     DictionaryField, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Query, SetExpr,
-    UnaryOperator, Value, ValueWithSpan, visit_expressions,
+    UnaryOperator, Value, ValueWithSpan,
 };
 
 use super::{conform, physical, planning, targets, wrong_number, zero};
 use crate::Insert;
 use crate::bind::bind_expression;
+use crate::walk::visit_expressions;
 
 /// The rows of `INSERT ... VALUES` with the named columns, or the visible ones; give them to
 /// [`super::RowProjection::apply`]. `None` when the rows come from a query or have placeholders:

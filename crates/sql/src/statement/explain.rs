@@ -7,15 +7,14 @@
 use std::ops::ControlFlow;
 
 use granary_common::Error;
-use sqlparser::ast::{
-    DescribeAlias, ObjectName, Query, Statement as Tree, UtilityOption, visit_relations,
-};
+use sqlparser::ast::{DescribeAlias, ObjectName, Query, Statement as Tree, UtilityOption};
 use sqlparser::parser::Parser;
 use sqlparser::tokenizer::Token;
 
 use super::parse::{Failure, Parsed};
 use super::{Statement, TableName};
 use crate::dialect::{GranaryDialect, tokenize};
+use crate::walk::visit_relations;
 
 /// What ClickHouse's settings of EXPLAIN ask for; the plan shows all of it.
 const SETTINGS: [&str; 13] = [

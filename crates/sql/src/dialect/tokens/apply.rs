@@ -3,6 +3,8 @@
 
 use sqlparser::tokenizer::{Token, TokenWithSpan};
 
+use super::brackets::closing;
+
 /// Rewrites all of them, in place.
 pub(super) fn settle(tokens: &mut Vec<TokenWithSpan>) {
     let is_word = |token: &TokenWithSpan, text: &str| {
@@ -38,24 +40,6 @@ pub(super) fn settle(tokens: &mut Vec<TokenWithSpan>) {
             _ => at += 1,
         }
     }
-}
-
-/// Where the bracket at `opens` is closed.
-fn closing(tokens: &[TokenWithSpan], opens: usize) -> Option<usize> {
-    let mut depth = 0_usize;
-    for (at, token) in tokens.iter().enumerate().skip(opens) {
-        match token.token {
-            Token::LParen => depth += 1,
-            Token::RParen => {
-                depth = depth.checked_sub(1)?;
-                if depth == 0 {
-                    return Some(at);
-                }
-            }
-            _ => {}
-        }
-    }
-    None
 }
 
 /// Whether the bracket that closes at `closes` is that of COLUMNS.

@@ -4,6 +4,7 @@
 use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::{Token, TokenWithSpan};
 
+use super::brackets::closing;
 use super::spelling::keyword;
 
 /// Rewrites all of them, in place.
@@ -55,22 +56,6 @@ pub(super) fn is_type(inside: &[TokenWithSpan]) -> bool {
         }
         _ => inside.iter().all(|token| matches!(token.token, Token::Word(_))),
     }
-}
-
-/// Where the bracket at `opens` is closed, whatever kind it is of.
-fn closing(tokens: &[TokenWithSpan], opens: usize) -> Option<usize> {
-    let mut depth = 0_usize;
-    for (at, token) in tokens.iter().enumerate().skip(opens) {
-        match token.token {
-            Token::LParen | Token::LBracket | Token::LBrace => depth += 1,
-            Token::RParen | Token::RBracket | Token::RBrace => depth = depth.checked_sub(1)?,
-            _ => {}
-        }
-        if depth == 0 {
-            return Some(at);
-        }
-    }
-    None
 }
 
 /// `FROM VALUES (1), (2)` is `FROM (VALUES (1), (2))`. With one row it is the table function.

@@ -4,6 +4,7 @@
 use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::{Token, TokenWithSpan};
 
+use super::brackets::closing;
 use super::spelling::keyword;
 
 /// Beginnings of the names of functions that take a function.
@@ -181,20 +182,4 @@ fn is_argument_of_higher_order(tokens: &[TokenWithSpan], at: usize) -> bool {
         }
     }
     false
-}
-
-/// Where the bracket at `opens` is closed, whatever kind it is of.
-pub(super) fn closing(tokens: &[TokenWithSpan], opens: usize) -> Option<usize> {
-    let mut depth = 0_usize;
-    for (at, token) in tokens.iter().enumerate().skip(opens) {
-        match token.token {
-            Token::LParen | Token::LBracket | Token::LBrace => depth += 1,
-            Token::RParen | Token::RBracket | Token::RBrace => depth = depth.checked_sub(1)?,
-            _ => {}
-        }
-        if depth == 0 {
-            return Some(at);
-        }
-    }
-    None
 }

@@ -6,7 +6,7 @@ use std::ops::Range;
 use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::{Token, TokenWithSpan};
 
-use super::foreign::closing;
+use super::brackets::closing;
 use super::spelling::keyword;
 
 /// Rewrites all of them, in place.
