@@ -15,6 +15,7 @@ use datafusion::logical_expr::{
     Accumulator, AggregateUDF, AggregateUDFImpl, Signature, Volatility,
 };
 
+use super::gives;
 use super::rows::{item_type, lists};
 
 /// What becomes of two values of one key.
@@ -88,14 +89,6 @@ fn list_field(name: &str, item: &DataType) -> FieldRef {
     Arc::new(Field::new(name, list, true))
 }
 
-fn entries_field(key: &DataType, value: &DataType) -> FieldRef {
-    let fields = Fields::from(vec![
-        Field::new("key", key.clone(), false),
-        Field::new("value", value.clone(), true),
-    ]);
-    Arc::new(Field::new("entries", DataType::Struct(fields), false))
-}
-
 impl AggregateUDFImpl for ByKey {
     fn name(&self) -> &str {
         self.name
@@ -112,7 +105,7 @@ impl AggregateUDFImpl for ByKey {
     fn return_type(&self, arguments: &[DataType]) -> Result<DataType> {
         let (key, value) = self.types(arguments)?;
         Ok(match arguments {
-            [_] => DataType::Map(entries_field(&key, &value), false),
+            [_] => DataType::Map(gives::map_entries(&key, &value), false),
             _ => {
                 DataType::Struct(Fields::from(vec![list_field("1", &key), list_field("2", &value)]))
             }
@@ -262,7 +255,7 @@ impl Accumulator for Values {
     fn evaluate(&mut self) -> Result<ScalarValue> {
         let (keys, values) = self.columns(self.merge == Merge::Sum && !self.of_maps)?;
         if self.of_maps {
-            let field = entries_field(&self.key, &self.value);
+            let field = gives::map_entries(&self.key, &self.value);
             let DataType::Struct(fields) = field.data_type() else {
                 return exec_err!("the entries of a map are tuples");
             };

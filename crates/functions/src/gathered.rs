@@ -172,20 +172,7 @@ impl std::fmt::Debug for Gathering {
     }
 }
 
-// A name has one meaning, so it is the identity.
-impl PartialEq for Gathering {
-    fn eq(&self, other: &Self) -> bool {
-        self.function.name == other.function.name
-    }
-}
-
-impl Eq for Gathering {}
-
-impl std::hash::Hash for Gathering {
-    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
-        self.function.name.hash(state);
-    }
-}
+identified_by!(Gathering, function.name);
 
 impl AggregateUDFImpl for Gathering {
     fn name(&self) -> &str {

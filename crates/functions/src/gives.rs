@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field};
+use arrow::datatypes::{DataType, Field, FieldRef, Fields};
 use datafusion::common::Result;
 
 pub(super) fn text(_: &[DataType]) -> Result<DataType> {
@@ -33,4 +33,13 @@ pub(super) fn same(types: &[DataType]) -> Result<DataType> {
 /// An array of these.
 pub(super) fn list(item: DataType) -> DataType {
     DataType::List(Arc::new(Field::new_list_field(item, true)))
+}
+
+/// The entries of a map of these.
+pub(super) fn map_entries(key: &DataType, value: &DataType) -> FieldRef {
+    let fields = Fields::from(vec![
+        Field::new("key", key.clone(), false),
+        Field::new("value", value.clone(), true),
+    ]);
+    Arc::new(Field::new("entries", DataType::Struct(fields), false))
 }

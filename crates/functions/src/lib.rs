@@ -9,6 +9,9 @@
 //!
 //! Nothing here knows SQL text, tables or the parser: names arrive as plans name them.
 
+#[macro_use]
+mod identity;
+
 mod addresses;
 mod aggregate_names;
 mod arrays;
@@ -53,6 +56,7 @@ pub use json::DOCUMENT_PART;
 pub use reference::{FunctionEntry, FunctionKind, function_reference, function_reference_markdown};
 pub use scalar::{Arity, Scalar};
 pub use states::States;
+pub use text::{TooLong, fixed_strings};
 pub use zero::zero_value;
 
 /// Made once: sessions share them.
@@ -72,7 +76,7 @@ static SCALARS: LazyLock<Vec<Arc<ScalarUDF>>> = LazyLock::new(|| {
         vec![sample::SAMPLE_HASH],
     ];
     let described = families.into_iter().flatten().map(Scalar::udf);
-    let typed = datetime::typed().into_iter().map(scalar::Typed::udf);
+    let typed = datetime::typed().into_iter().chain(text::typed()).map(scalar::Typed::udf);
     described.chain(typed).chain(conditions::all()).chain(states::scalars()).collect()
 });
 

@@ -2,7 +2,6 @@
 //! they are for is said in [`super::reference`].
 
 use std::fmt;
-use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use arrow::array::ArrayRef;
@@ -109,20 +108,7 @@ impl fmt::Debug for Function {
     }
 }
 
-// A name has one meaning, so it is the identity.
-impl PartialEq for Function {
-    fn eq(&self, other: &Self) -> bool {
-        self.name == other.name
-    }
-}
-
-impl Eq for Function {}
-
-impl Hash for Function {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.name.hash(state);
-    }
-}
+identified_by!(Function, name);
 
 impl ScalarUDFImpl for Function {
     fn name(&self) -> &str {

@@ -2,6 +2,7 @@
 
 mod distance;
 mod encode;
+mod fixed;
 mod format;
 mod groups;
 mod length;
@@ -12,8 +13,9 @@ mod search;
 mod split;
 mod to_string;
 
-use super::scalar::Scalar;
+use super::scalar::{Scalar, Typed};
 
+pub use fixed::{TooLong, fixed_strings};
 pub(super) use to_string::TO_STRING;
 
 /// The functions of this family.
@@ -33,4 +35,9 @@ pub(super) fn all() -> Vec<Scalar> {
     all.extend(search::all());
     all.extend(split::all());
     all
+}
+
+/// Those whose type depends on constants.
+pub(super) fn typed() -> Vec<Typed> {
+    vec![fixed::TO_FIXED_STRING]
 }

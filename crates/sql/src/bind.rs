@@ -13,6 +13,7 @@ mod access;
 mod accurate;
 mod aggregates;
 mod ambiguous;
+mod answered;
 mod calls;
 mod clauses;
 mod coerced;

@@ -1,6 +1,5 @@
 //! A known function with the combinators -State, -Merge, -MergeState or -Array.
 
-use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef};
@@ -161,20 +160,7 @@ fn item(name: &str, data_type: &DataType) -> Result<DataType> {
     }
 }
 
-// A name has one meaning, so it is the identity.
-impl PartialEq for Combined {
-    fn eq(&self, other: &Self) -> bool {
-        self.name == other.name
-    }
-}
-
-impl Eq for Combined {}
-
-impl Hash for Combined {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.name.hash(state);
-    }
-}
+identified_by!(Combined, name);
 
 impl AggregateUDFImpl for Combined {
     fn name(&self) -> &str {

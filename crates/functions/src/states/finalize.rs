@@ -1,6 +1,5 @@
 //! Functions of one row around aggregates: `finalizeAggregation(state)`, and what -OrDefault becomes.
 
-use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef};
@@ -45,20 +44,7 @@ struct OneArgument {
     kernel: fn(&ArrayRef) -> Result<ArrayRef>,
 }
 
-// A name has one meaning, so it is the identity.
-impl PartialEq for OneArgument {
-    fn eq(&self, other: &Self) -> bool {
-        self.name == other.name
-    }
-}
-
-impl Eq for OneArgument {}
-
-impl Hash for OneArgument {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.name.hash(state);
-    }
-}
+identified_by!(OneArgument, name);
 
 impl ScalarUDFImpl for OneArgument {
     fn name(&self) -> &str {

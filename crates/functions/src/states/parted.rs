@@ -4,10 +4,9 @@
 mod parts;
 
 use std::collections::HashMap;
-use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, FieldRef, Fields};
+use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::{Result, ScalarValue, plan_err};
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::utils::AggregateOrderSensitivity;
@@ -18,6 +17,7 @@ use datafusion::physical_expr::expressions::Literal;
 
 use super::call::Call;
 use super::known::{Known, Parameters};
+use crate::gives;
 use crate::rows::item_type;
 use parts::Parts;
 
@@ -107,32 +107,7 @@ impl Parted {
     }
 }
 
-// A name has one meaning, so it is the identity.
-impl PartialEq for Parted {
-    fn eq(&self, other: &Self) -> bool {
-        self.name == other.name
-    }
-}
-
-impl Eq for Parted {}
-
-impl Hash for Parted {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.name.hash(state);
-    }
-}
-
-fn list_type(item: &DataType) -> DataType {
-    DataType::List(Arc::new(Field::new_list_field(item.clone(), true)))
-}
-
-fn map_field(key: &DataType, value: &DataType) -> FieldRef {
-    let fields = Fields::from(vec![
-        Field::new("key", key.clone(), false),
-        Field::new("value", value.clone(), true),
-    ]);
-    Arc::new(Field::new("entries", DataType::Struct(fields), false))
-}
+identified_by!(Parted, name);
 
 impl AggregateUDFImpl for Parted {
     fn name(&self) -> &str {
@@ -150,8 +125,8 @@ impl AggregateUDFImpl for Parted {
     fn return_type(&self, types: &[DataType]) -> Result<DataType> {
         let (call, key) = self.call(types, Vec::new())?;
         Ok(match self.split {
-            Split::Keys => DataType::Map(map_field(&key, call.return_type()), false),
-            _ => list_type(call.return_type()),
+            Split::Keys => DataType::Map(gives::map_entries(&key, call.return_type()), false),
+            _ => gives::list(call.return_type().clone()),
         })
     }
 
@@ -212,7 +187,7 @@ impl AggregateUDFImpl for Parted {
         let keys = (self.split == Split::Keys).then_some(key);
         let types = keys.into_iter().chain(inner.iter().map(|field| field.data_type().clone()));
         let field = |(at, data_type): (usize, DataType)| {
-            Arc::new(Field::new(format!("{}[{at}]", args.name), list_type(&data_type), true))
+            Arc::new(Field::new(format!("{}[{at}]", args.name), gives::list(data_type), true))
         };
         Ok(types.enumerate().map(field).collect())
     }

@@ -4,8 +4,8 @@ use std::ops::ControlFlow;
 
 use granary_common::{Error, Result};
 use sqlparser::ast::{
-    BinaryOperator, DataType, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArguments, UnaryOperator, Value, ValueWithSpan,
+    BinaryOperator, CastKind, DataType, DuplicateTreatment, Expr, Function, FunctionArg,
+    FunctionArgExpr, FunctionArguments, UnaryOperator, Value, ValueWithSpan,
 };
 
 use super::{
@@ -29,9 +29,10 @@ pub(super) fn rewrite(expression: &mut Expr) -> Result<()> {
             }
             Ok(())
         }
-        Expr::Cast { data_type, expr, array: false, format: None, .. } if is_text(data_type) => {
-            // Times have our own spelling as text, so every text goes one way.
-            *expression = substitute("toString($1)", &[(**expr).clone()])?;
+        Expr::Cast { kind, data_type, expr, array: false, format: None } => {
+            if let Some(rewritten) = cast(kind, data_type, expr)? {
+                *expression = rewritten;
+            }
             Ok(())
         }
         Expr::Substring { expr, substring_from: Some(from), substring_for, .. } => {
@@ -83,6 +84,20 @@ pub(super) fn rewrite(expression: &mut Expr) -> Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// A cast to a type that a function of ours makes.
+fn cast(kind: &CastKind, data_type: &DataType, value: &Expr) -> Result<Option<Expr>> {
+    let text = match (kind, data_type) {
+        // Times have our own spelling as text, so every text goes one way.
+        (_, text) if is_text(text) => "toString($1)".to_owned(),
+        // The engine's type has no length.
+        (CastKind::Cast | CastKind::DoubleColon, DataType::FixedString(length)) => {
+            format!("toFixedString($1, {length})")
+        }
+        _ => return Ok(None),
+    };
+    substitute(&text, std::slice::from_ref(value)).map(Some)
 }
 
 /// Whether it could be a number where a condition is wanted.
@@ -221,12 +236,6 @@ fn other_call(lower: &str, arguments: &[Expr]) -> Result<Option<Expr>> {
         ("todecimal64", [value, scale]) => decimal(value, 18, scale).map(Some),
         ("todecimal128", [value, scale]) => decimal(value, 38, scale).map(Some),
         ("todecimal256", [value, scale]) => decimal(value, 76, scale).map(Some),
-        ("tofixedstring", [value, length]) => {
-            // Zero bytes up to the length, as the rows of such a column have them.
-            let zeros = format!("repeat(char(0), greatest(0, {length} - length($1)))");
-            let text = format!("CAST(($1) || {zeros} AS FixedString({length}))");
-            substitute(&text, std::slice::from_ref(value)).map(Some)
-        }
         ("todatetime64", [value, precision]) => {
             let text = format!("CAST($1 AS DateTime64({precision}))");
             substitute(&text, std::slice::from_ref(value)).map(Some)

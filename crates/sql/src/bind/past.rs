@@ -6,10 +6,7 @@ use std::ops::ControlFlow;
 use arrow::array::AsArray;
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, TimeUnit, TimestampMillisecondType, UInt64Type};
-use datafusion::error::DataFusionError;
 use datafusion::execution::SessionState;
-use datafusion::physical_plan::collect;
-use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 use granary_catalog::Past;
 use granary_common::{CatalogVersion, Error, Result};
 use granary_execution::TableReading;
@@ -18,8 +15,8 @@ use sqlparser::ast::{
     TableAlias, TableFactor, TableVersion, Value, Visitor, VisitorMut,
 };
 
+use super::answered;
 use super::names::rename;
-use crate::error_from_datafusion;
 use crate::statement::{PastClause, Statement, TableName, parse};
 use crate::walk::{visit_expressions, walk, walk_mut};
 
@@ -202,15 +199,8 @@ async fn value(
     let Some(Statement::Query(query)) = statements.pop() else {
         return Err(wrong(&"this is no value"));
     };
-    let plan = Box::pin(super::bind_query(state, &query, "")).await?;
-    let failed = |error: DataFusionError| {
-        error_from_datafusion(error, None).context(format!("AS OF {expression}"))
-    };
-    let logical = state.optimize(&plan).map_err(failed)?;
-    let planner = DefaultPhysicalPlanner::default();
-    let physical = planner.create_physical_plan(&logical, state).await;
-    let physical = physical.map_err(failed)?;
-    let batches = collect(physical, state.task_ctx()).await.map_err(failed)?;
+    let within = |error: Error| error.context(format!("AS OF {expression}"));
+    let batches = answered::rows(&query, state, "", 1).await.map_err(within)?;
     let mut values = batches.iter().filter(|batch| batch.num_rows() > 0);
     match (values.next(), values.next()) {
         (Some(batch), None) if batch.num_rows() == 1 && batch.column(0).null_count() == 0 => {

@@ -5,15 +5,13 @@ use std::ops::ControlFlow;
 use arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
 use datafusion::execution::SessionState;
-use datafusion::physical_plan::collect;
-use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 use granary_common::{Error, Result};
 use sqlparser::ast::{
     Expr, ExprWithAlias, FunctionArguments, Ident, NullInclusion, PivotValueSource, Query, SetExpr,
     TableAlias, TableFactor, Value, VisitorMut,
 };
 
-use super::templates;
+use super::{answered, templates};
 use crate::error_from_datafusion;
 use crate::walk::{visit_expressions, walk_mut};
 
@@ -70,12 +68,11 @@ impl VisitorMut for Lists {
 }
 
 async fn values_of(source: &Query, state: &SessionState, sql: &str) -> Result<Vec<ExprWithAlias>> {
-    let plan = Box::pin(super::bind_query(state, source, sql)).await?;
-    let failed = |error| error_from_datafusion(error, Some(sql)).context("the values of PIVOT");
-    let logical = state.optimize(&plan).map_err(failed)?;
-    let planner = DefaultPhysicalPlanner::default();
-    let physical = planner.create_physical_plan(&logical, state).await.map_err(failed)?;
-    let batches = collect(physical, state.task_ctx()).await.map_err(failed)?;
+    let within = |error: Error| error.context("the values of PIVOT");
+    // One more may be NULL, which is no column.
+    let found = answered::rows(source, state, sql, VALUES_MAX + 1).await;
+    let batches = found.map_err(within)?;
+    let failed = |error| within(error_from_datafusion(error, Some(sql)));
     let mut values: Vec<ScalarValue> = Vec::new();
     for batch in &batches {
         let Some(column) = batch.columns().first() else { continue };

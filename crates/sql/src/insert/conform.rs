@@ -5,14 +5,13 @@ mod states;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryViewBuilder, StringViewArray, StringViewBuilder, UInt32Builder,
-};
+use arrow::array::{Array, ArrayRef, AsArray, StringViewArray, StringViewBuilder, UInt32Builder};
 use arrow::compute::{CastOptions, can_cast_types, cast_with_options};
 use arrow::datatypes::{DataType, Field, Fields, Int64Type};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use granary_catalog::ColumnType;
 use granary_common::Error;
+use granary_functions::TooLong;
 
 /// Most characters of a value in an error.
 const SHOWN_CHARACTERS: usize = 60;
@@ -279,23 +278,11 @@ fn fixed_strings(values: &ArrayRef, length: usize) -> Result<ArrayRef, Misfit> {
         row: None,
         message: format!("values of type {} cannot be FixedString", spelled(values)),
     })?;
-    let mut converted = BinaryViewBuilder::with_capacity(bytes.len());
-    for (row, value) in bytes.as_binary_view().iter().enumerate() {
-        match value {
-            None => converted.append_null(),
-            Some(value) if value.len() <= length => {
-                let mut filled = value.to_vec();
-                filled.resize(length, 0);
-                converted.append_value(filled);
-            }
-            Some(value) => {
-                let message =
-                    format!("{} bytes are too long for FixedString({length})", value.len());
-                return Err(Misfit::at(row, message));
-            }
-        }
-    }
-    Ok(Arc::new(converted.finish()))
+    let filled = granary_functions::fixed_strings(bytes.as_binary_view(), length);
+    let filled = filled.map_err(|TooLong { row, bytes }| {
+        Misfit::at(row, format!("{bytes} bytes are too long for FixedString({length})"))
+    })?;
+    Ok(Arc::new(filled))
 }
 
 /// Names of an enum, or its numbers.

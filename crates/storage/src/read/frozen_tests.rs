@@ -1,7 +1,6 @@
 //! Parts that earlier builds wrote are read.
 
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use granary_catalog::Scalar;
 use granary_common::{ColumnId, PartId};
@@ -13,16 +12,28 @@ use crate::part::{DATA_FILE, DESCRIPTOR_FILE, INDEX_FILE, file_path};
 use crate::schema::PartSchema;
 use crate::test_support::*;
 
-/// Each fixture was written by the first build that had its format; every build must read them.
+/// The fixture of the format that parts are written in now.
+const CURRENT: &str = "part_v2";
+
+/// Each fixture was written by the first build that had its format, and is never overwritten; every
+/// build must read them. `GRANARY_WRITE_FIXTURES=1` writes that of a new format.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_frozen_parts_are_read() {
-    for (version, has_blocks) in [("part_v1", false), ("part_v2", true)] {
+    let current = fixtures().join(CURRENT);
+    if std::env::var_os("GRANARY_WRITE_FIXTURES").is_some() && !current.exists() {
+        write_frozen(&current).await;
+    }
+    for (version, has_blocks) in [("part_v1", false), (CURRENT, true)] {
         check_frozen(version, has_blocks).await;
     }
 }
 
+fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
+}
+
 async fn check_frozen(version: &str, has_blocks: bool) {
-    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(version);
+    let fixture = fixtures().join(version);
     let temporary = tempfile::tempdir().unwrap();
     let schema = frozen_schema();
     let target = temporary.path().join(file_path(schema.table, PartId(1), ""));
@@ -74,21 +85,15 @@ fn frozen_filter() -> Filter {
     Filter::Compare { column: ColumnId(0), op: CompareOp::Lt, value: Scalar::Int(50) }
 }
 
-/// Writes the fixture of the current format; run by hand when the format gets a new version, into a
-/// new folder.
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "makes the fixture"]
-async fn make_the_frozen_part() {
+/// Writes the fixture of the current format.
+async fn write_frozen(fixture: &Path) {
     let temporary = tempfile::tempdir().unwrap();
     let schema = frozen_schema();
     let volume = folder(temporary.path());
     write(&volume, &schema, block(&schema, &frozen_rows())).await.unwrap();
-    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/part_v2");
-    std::fs::create_dir_all(&fixture).unwrap();
-    let written: BTreeMap<_, _> = [DESCRIPTOR_FILE, INDEX_FILE, DATA_FILE]
-        .map(|file| (file, temporary.path().join(file_path(schema.table, PartId(1), file))))
-        .into();
-    for (file, path) in written {
+    std::fs::create_dir_all(fixture).unwrap();
+    for file in [DESCRIPTOR_FILE, INDEX_FILE, DATA_FILE] {
+        let path = temporary.path().join(file_path(schema.table, PartId(1), file));
         std::fs::copy(path, fixture.join(file)).unwrap();
     }
 }

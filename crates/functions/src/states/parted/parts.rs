@@ -12,7 +12,8 @@ use arrow::datatypes::{DataType, Field};
 use datafusion::common::{Result, ScalarValue, exec_err};
 use datafusion::logical_expr::Accumulator;
 
-use super::{Split, map_field};
+use super::Split;
+use crate::gives;
 use crate::rows::{integers, lists, range_of};
 use crate::states::call::Call;
 
@@ -224,7 +225,7 @@ impl Accumulator for Parts {
         }
         let keys = self.keys()?;
         let order = sort_to_indices(&keys, None, None)?;
-        let field = map_field(&self.key, self.call.return_type());
+        let field = gives::map_entries(&self.key, self.call.return_type());
         let DataType::Struct(fields) = field.data_type() else {
             return exec_err!("the entries of a map are tuples");
         };
