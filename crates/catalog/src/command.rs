@@ -14,7 +14,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{
     Column, CopyId, DeletionContent, Distribution, KeyExpression, KeyRange, PartIdRange,
-    PartLocation, PartitionValue, RefreshStep, TableEngine, TableOptions, WorkerState, WriteOrigin,
+    PartLocation, PartProjection, PartitionValue, RefreshStep, TableEngine, TableOptions,
+    WorkerState, WriteOrigin,
 };
 
 pub use merge::{MergeParts, MergedPart};
@@ -236,6 +237,9 @@ pub struct NewPart {
     pub bytes: u64,
     pub key_range: Option<KeyRange>,
     pub location: PartLocation,
+    /// The projections among its files.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub projections: Vec<PartProjection>,
 }
 
 /// A part as the writer of a change knew it; `apply` refuses the change when it moved on.

@@ -280,7 +280,7 @@ impl Snapshot {
     fn put_part(&mut self, part: Part) {
         self.remove_part(part.table, part.id);
         let Some(state) = self.tables.get_mut(&part.table) else { return };
-        if let Some((_, owner)) = part.files {
+        if let Some(owner) = part.foreign_owner() {
             *self.shared_files.entry(owner).or_insert(0) += 1;
         }
         state.parts.insert(part.id, Arc::new(part));
@@ -294,7 +294,7 @@ impl Snapshot {
     }
 
     fn unshare(&mut self, part: &Part) {
-        let Some((_, owner)) = part.files else { return };
+        let Some(owner) = part.foreign_owner() else { return };
         match self.shared_files.get_mut(&owner) {
             Some(count) if *count > 1 => *count -= 1,
             _ => {

@@ -129,6 +129,7 @@ fn commit(state: &Snapshot, table: TableId, number: u64) -> CommandBody {
         bytes: 1,
         key_range: None,
         location: PartLocation::Local { copies: bucket.replicas.clone(), disk: None },
+        projections: Vec::new(),
     };
     let write = BucketWrite {
         bucket: bucket.index,

@@ -23,6 +23,7 @@ use granary_execution::{
 use granary_storage::PartStore;
 
 use crate::distribution::{cut, display, display_executed, distribute, told_on_one_node, variants};
+use crate::projections::{UsesProjections, use_projections, use_reordered};
 use crate::rules::{AvoidExchanges, NullableSubqueries, logical_rules, physical_rules};
 use crate::settings::QuerySettings;
 use crate::tables::statistics::StatisticsCache;
@@ -101,6 +102,9 @@ impl QueryEngine {
         let settings = inputs.settings;
         let mut config = session_config(settings, inputs.current_database)
             .with_extension(Arc::clone(&self.access));
+        if settings.optimize_use_projections {
+            config = config.with_extension(Arc::new(UsesProjections));
+        }
         let threads = config.target_partitions();
         if self.mode == EngineMode::Cluster {
             // With one partition nothing would say where rows have to meet.
@@ -154,7 +158,9 @@ impl QueryEngine {
         plan: &LogicalPlan,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let failed = |error| from_datafusion(&error);
-        let logical = state.optimize(plan).map_err(failed)?;
+        let projected = use_projections(state, plan).map_err(failed)?;
+        let logical = state.optimize(projected.as_ref().unwrap_or(plan)).map_err(failed)?;
+        let logical = use_reordered(state, logical).map_err(failed)?;
         let planner = DefaultPhysicalPlanner::default();
         let physical = planner.create_physical_plan(&logical, state).await.map_err(failed)?;
         validate(&physical, &variants)?;

@@ -2,13 +2,14 @@
 //! catalog, colocated joins, and the cut into stages.
 //!
 //! ```text
-//!   LogicalPlan ─ optimize ─► one-node plan ─ colocate ─► cut into stages ─ validate ─► execute
+//!   LogicalPlan ─ projections ─ optimize ─► one-node plan ─ colocate ─► cut into stages ─ validate ─► execute
 //! ```
 //!
 //! Only [`distribution`] names `datafusion_distributed`.
 
 pub mod distribution;
 pub mod engine;
+mod projections;
 pub mod rules;
 pub mod settings;
 pub mod tables;

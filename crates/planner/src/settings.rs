@@ -36,6 +36,8 @@ pub struct QuerySettings {
     pub colocated_joins: bool,
     /// Whether small join inputs are copied to every worker. Default true.
     pub broadcast_joins: bool,
+    /// Whether aggregations are answered by projections where that is exact. Default true.
+    pub optimize_use_projections: bool,
     /// How rows are compressed between nodes: `none`, `lz4` or `zstd`. Default `none`: compressing
     /// takes more time than a fast network saves.
     pub network_compression_method: String,
@@ -58,6 +60,7 @@ impl Default for QuerySettings {
             collapses: false,
             colocated_joins: true,
             broadcast_joins: true,
+            optimize_use_projections: true,
             network_compression_method: "none".to_owned(),
             max_partitions_per_insert_block: 100,
             max_execution_time: 0,

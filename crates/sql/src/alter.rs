@@ -21,6 +21,7 @@ use crate::create_table::columns::Columns;
 use crate::statement::{AlterAction, AlterTable};
 use crate::ttl::partition_expressions;
 use crate::{Notice, TableSource};
+pub(crate) use usage::query_of;
 
 /// What the change of a table depends on, besides its row in the catalog.
 #[derive(Clone, Copy, Debug)]
@@ -137,6 +138,7 @@ impl Draft<'_> {
         });
         let rules = rest.rules(&columns)?;
         rest.next.options.indexes = rest.indexes(&columns)?;
+        rest.next.options.projections = rest.projections(&columns)?;
         let state = rest.source.table.state;
         rest.next.options.partition_expressions =
             partition_expressions(&rest.next.partition_by, &columns, state)?;

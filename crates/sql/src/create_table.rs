@@ -6,6 +6,7 @@ mod engine;
 pub(crate) mod indexes;
 mod keys;
 pub(crate) mod options;
+pub(crate) mod projections;
 mod unique;
 
 use datafusion::execution::SessionState;

@@ -9,6 +9,7 @@ mod functions;
 mod indexes;
 mod inserts;
 mod mutations;
+mod projections;
 mod queries;
 mod reference;
 mod seed;

@@ -16,6 +16,7 @@ pub mod filter;
 pub mod merge;
 pub mod merge_pick;
 pub mod part;
+pub mod projection;
 pub mod read;
 pub mod relocate;
 pub mod scalar;
@@ -36,6 +37,7 @@ pub use deletions::{Deletions, write_deletions};
 pub use filter::{CompareOp, Filter};
 pub use part::format::Effort;
 pub use part::statistics::ColumnStatistics;
+pub use projection::Projections;
 pub use read::{
     DamageWatch, MetPart, OpenPart, PartRef, PartScan, PartStore, PartStoreOptions, Pruned,
 };

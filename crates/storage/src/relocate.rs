@@ -48,8 +48,9 @@ pub async fn relocate_part(
     let encoded = descriptor.encode()?;
     bytes += encoded.len() as u64;
     put(volume, part.table, id, DESCRIPTOR_FILE, encoded).await?;
+    let projections = descriptor.listed_projections()?;
     let Descriptor { partition, key_range, .. } = descriptor;
-    Ok(NewPart { id, partition, rows: part.rows, bytes, key_range, location })
+    Ok(NewPart { id, partition, rows: part.rows, bytes, key_range, location, projections })
 }
 
 struct Copying<'a> {

@@ -118,6 +118,7 @@ pub fn part_ref(schema: &PartSchema, part: &NewPart) -> PartRef {
         deletions: None,
         bytes: part.bytes,
         schema_version: schema.schema_version,
+        projection: None,
     }
 }
 

@@ -22,7 +22,7 @@ use granary_storage::{
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use crate::merge::{Merges, skip_indexes};
+use crate::merge::{Merges, made_projections, skip_indexes};
 use crate::metrics::count_written;
 use crate::part_ids::LeasedPartIds;
 use crate::quarantine::Quarantine;
@@ -128,6 +128,7 @@ impl LocalWorker {
         let options = WriteOptions {
             partitions_per_block_max: spec.partitions_per_block_max,
             skip: skip_indexes(spec.indexes.clone(), &self.evaluator),
+            projections: made_projections(spec.projections.clone(), &self.evaluator),
             ..WriteOptions::default()
         };
         write_block(volume, spec.location.clone(), &spec.schema, &*self.ids, block, &options).await

@@ -175,7 +175,7 @@ pub(super) fn restore(draft: &mut Draft, id: TableId, version: CatalogVersion) -
         draft.put(Row::Part(Part { removed: Some(now), ..part }));
     }
     for part in lost {
-        let files = Some(part.file_owner());
+        let files = Some(part.shown_files());
         partitions::show_as(draft, id, Part { files, ..part })?;
     }
     partitions::data_moved(draft, id)?;
@@ -255,7 +255,7 @@ pub(super) fn clone_table(draft: &mut Draft, clone: &CloneTable) -> Result<Outco
     }
     begin(draft, id);
     for part in parts_at(&state, version) {
-        let files = Some(part.file_owner());
+        let files = Some(part.shown_files());
         partitions::show_as(draft, id, Part { files, ..part })?;
     }
     Ok(Outcome::TableCreated(id))

@@ -6,7 +6,9 @@ use super::{Draft, history, leased, origin, partitions, replicas, table};
 use crate::command::{
     BucketWrite, CommitWrite, InsertReceipt, KnownPart, NewDeletions, NewPart, Outcome, TableWrite,
 };
-use crate::model::{DeletionVector, InsertToken, Part, PartLocation, StagedInsert, StagedTarget};
+use crate::model::{
+    DeletionVector, InsertToken, Part, PartFiles, PartLocation, StagedInsert, StagedTarget,
+};
 use crate::row::{Row, RowKey};
 
 pub(super) fn commit(draft: &mut Draft, commit: &CommitWrite) -> Result<Outcome> {
@@ -279,6 +281,8 @@ pub(super) fn new_part(
     part: &NewPart,
 ) -> Part {
     let now = (draft.version(), 0);
+    let projections = part.projections.clone();
+    let files = PartFiles { table, part: part.id, projections };
     Part {
         id: part.id,
         table,
@@ -294,7 +298,7 @@ pub(super) fn new_part(
         added: draft.version(),
         removed: None,
         deletions: Vec::new(),
-        files: None,
+        files: (!part.projections.is_empty()).then_some(files),
         detached: false,
     }
 }

@@ -45,7 +45,7 @@ pub(super) fn remove(
 fn attach(draft: &mut Draft, table: TableId, partitions: &Partitions) -> Result<()> {
     for (ordinal, part) in detached(draft, table, partitions)?.into_iter().enumerate() {
         // Queries at earlier versions still see, or do not see, the part that was detached.
-        let files = Some(part.file_owner());
+        let files = Some(part.shown_files());
         show(draft, table, ordinal, Part { files, ..part.clone() })?;
         draft.put(Row::Part(Part { detached: false, ..part }));
     }
@@ -71,7 +71,7 @@ pub(super) fn copy(draft: &mut Draft, copy: &CopyPartitions) -> Result<Outcome> 
         remove(draft, copy.from, &copy.partitions, false)?;
     }
     for (ordinal, part) in parts.into_iter().enumerate() {
-        let files = Some(part.file_owner());
+        let files = Some(part.shown_files());
         show(draft, copy.to, ordinal, Part { files, ..part })?;
     }
     data_moved(draft, copy.to)?;

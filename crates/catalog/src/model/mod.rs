@@ -8,6 +8,7 @@ mod damage;
 mod history;
 mod mutation;
 mod part;
+mod projection;
 mod refresh;
 mod scalar;
 mod skip_index;
@@ -24,7 +25,12 @@ pub use column_codec::ColumnCodec;
 pub use damage::{CopyId, Damage};
 pub use history::{EarlierTable, Moment, TableHistory};
 pub use mutation::{MUTATIONS_PER_TABLE_MAX, Mutation, MutationNote, WriteOrigin};
-pub use part::{DELETIONS_FILE_PREFIX, DeletionContent, DeletionVector, Part, PartLocation};
+pub use part::{
+    DELETIONS_FILE_PREFIX, DeletionContent, DeletionVector, Part, PartFiles, PartLocation,
+};
+pub use projection::{
+    BoundProjection, Fold, PartProjection, ProjectedKey, ProjectedValue, Projection,
+};
 pub use refresh::{
     RefreshFailure, RefreshRun, RefreshSchedule, RefreshStep, RefreshSuccess, ViewRefresh,
 };
@@ -32,7 +38,7 @@ pub use scalar::{KeyRange, PartitionValue, Scalar};
 pub use skip_index::{BoundIndex, IndexKind, SkipIndex};
 pub use table::{
     Column, ColumnDefault, ColumnRole, Database, Distribution, EarlierColumn, EngineKind,
-    KeyExpression, Projection, Table, TableEngine, TableOptions,
+    KeyExpression, Table, TableEngine, TableOptions,
 };
 pub use token::{InsertToken, StagedInsert, StagedTarget};
 pub use ttl::{RollUp, RowExpression, TtlAction, TtlPlace, TtlRule};

@@ -1,7 +1,7 @@
 use granary_common::{BucketIndex, CatalogVersion, PartId, TableId, WorkerId};
 use serde::{Deserialize, Serialize};
 
-use super::{KeyRange, PartitionValue};
+use super::{KeyRange, PartProjection, PartitionValue};
 
 /// Where a part's files are.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,6 +54,24 @@ impl DeletionContent {
     }
 }
 
+/// Table and part that files are named by, and the projections among them.
+///
+/// Earlier builds wrote the first two as a pair, which reads as the same.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartFiles {
+    pub table: TableId,
+    pub part: PartId,
+    #[serde(default)]
+    pub projections: Vec<PartProjection>,
+}
+
+impl PartFiles {
+    /// Files without projections.
+    pub fn of((table, part): (TableId, PartId)) -> PartFiles {
+        PartFiles { table, part, projections: Vec::new() }
+    }
+}
+
 /// An immutable sorted columnar file set of one bucket and one partition.
 ///
 /// Bounded to about 512 bytes: column statistics are side files of the part.
@@ -83,9 +101,9 @@ pub struct Part {
     /// By `since`; those that no query can need any more are forgotten.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub deletions: Vec<DeletionVector>,
-    /// The part whose files it shows, when they are not its own.
+    /// Whose files it shows, when they are not its own, and what else is among them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub files: Option<(TableId, PartId)>,
+    pub files: Option<PartFiles>,
     /// Hidden, and kept until it is attached again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub detached: bool,
@@ -115,6 +133,22 @@ impl Part {
 
     /// Table and part that the files are named by.
     pub fn file_owner(&self) -> (TableId, PartId) {
-        self.files.unwrap_or((self.table, self.id))
+        self.files.as_ref().map_or((self.table, self.id), |files| (files.table, files.part))
+    }
+
+    /// The part whose files it shows, when they are not its own.
+    pub fn foreign_owner(&self) -> Option<PartId> {
+        self.files.as_ref().map(|files| files.part).filter(|owner| *owner != self.id)
+    }
+
+    /// What another part says that shows the same files.
+    pub fn shown_files(&self) -> PartFiles {
+        let (table, part) = self.file_owner();
+        PartFiles { table, part, projections: self.projections().to_vec() }
+    }
+
+    /// The projections that it has.
+    pub fn projections(&self) -> &[PartProjection] {
+        self.files.as_ref().map_or(&[], |files| &files.projections)
     }
 }

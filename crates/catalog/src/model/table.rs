@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use granary_common::{CatalogVersion, ColumnId, DatabaseId, TableId};
 use serde::{Deserialize, Serialize};
 
-use super::{RowExpression, Scalar, SkipIndex, TtlRule};
+use super::{BoundProjection, Projection, RowExpression, Scalar, SkipIndex, TtlRule};
 use crate::types::ColumnType;
 
 /// A database.
@@ -187,14 +187,6 @@ impl Column {
     }
 }
 
-/// A projection. Kept so that it is shown again; queries are answered from the table itself.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Projection {
-    pub name: String,
-    /// Its SELECT as written, without the brackets.
-    pub query: String,
-}
-
 /// Clauses of a table beside its columns and keys.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TableOptions {
@@ -215,6 +207,13 @@ pub struct TableOptions {
     /// Moves when the rules change, so that no merge takes rows away by rules that are gone.
     #[serde(default)]
     pub ttl_version: u64,
+}
+
+impl TableOptions {
+    /// The projections that have an effect.
+    pub fn bound_projections(&self) -> impl Iterator<Item = BoundProjection> {
+        self.projections.iter().filter_map(|projection| projection.bound.clone())
+    }
 }
 
 /// An expression of ORDER BY or PARTITION BY, and the column that holds its values.

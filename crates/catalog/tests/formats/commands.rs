@@ -20,6 +20,7 @@ fn table_write() -> TableWrite {
                 bytes: 1 << 20,
                 key_range: part().key_range,
                 location: part().location,
+                projections: Vec::new(),
             }],
             deletions: Vec::new(),
             removed: Vec::new(),
@@ -58,7 +59,11 @@ fn alter_table() -> AlterTable {
                 granularity: 4,
                 bound: None,
             }],
-            projections: vec![Projection { name: "p".into(), query: "SELECT count()".into() }],
+            projections: vec![Projection {
+                name: "p".into(),
+                query: "SELECT count()".into(),
+                bound: None,
+            }],
             ttl: Some("at + INTERVAL 1 YEAR".into()),
             ..TableOptions::default()
         },

@@ -135,8 +135,18 @@ fn rows() -> Vec<(&'static str, Row)> {
                         },
                     },
                 ],
-                files: Some((TableId(6), PartId(900))),
+                files: Some(PartFiles::of((TableId(6), PartId(900)))),
                 detached: true,
+                ..part()
+            }),
+        ),
+        (
+            "part_projections",
+            Row::Part(Part {
+                files: Some(PartFiles {
+                    projections: vec![PartProjection { fingerprint: 9, rows: 12, bytes: 800 }],
+                    ..PartFiles::of((TableId(7), PartId(1001)))
+                }),
                 ..part()
             }),
         ),
@@ -310,6 +320,32 @@ fn indexes_of_every_kind() {
         ..TableOptions::default()
     };
     check("table_options_indexes", &options);
+}
+
+#[test]
+fn projections_of_every_kind() {
+    let expression = |byte| RowExpression { plan: vec![byte, 200], columns: vec![ColumnId(2)] };
+    let value = |(byte, fold): (u8, Fold)| ProjectedValue {
+        fold,
+        aggregate: expression(byte),
+        column_type: ColumnType::Nullable(Box::new(ColumnType::Int64)),
+    };
+    let folds = [Fold::Count, Fold::Sum, Fold::Min, Fold::Max];
+    let key = ProjectedKey { expression: expression(9), column_type: ColumnType::String };
+    let grouped = BoundProjection {
+        keys: vec![key.clone()],
+        values: (1..).zip(folds).map(value).collect(),
+        ordered_by: vec![0],
+        is_grouped: true,
+    };
+    let reordered =
+        BoundProjection { keys: vec![key], values: vec![], ordered_by: vec![0], is_grouped: false };
+    let projection = |bound| Projection { name: "p".into(), query: "SELECT 1".into(), bound };
+    let options = TableOptions {
+        projections: [Some(grouped), Some(reordered), None].map(projection).to_vec(),
+        ..TableOptions::default()
+    };
+    check("table_options_projections", &options);
 }
 
 #[test]

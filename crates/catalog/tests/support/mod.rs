@@ -154,6 +154,7 @@ pub fn new_part(id: u64, worker: WorkerId) -> NewPart {
         bytes: 100,
         key_range: None,
         location: PartLocation::Local { copies: vec![worker], disk: None },
+        projections: Vec::new(),
     }
 }
 

@@ -18,7 +18,7 @@ use granary_sql::{
 use granary_storage::volume::tiers::DEFAULT_POLICY;
 use granary_storage::{scalar_at, to_arrow_scalar};
 
-use super::merges::{materialize_index, materialize_ttl};
+use super::merges::{materialize_index, materialize_projection, materialize_ttl};
 use super::partitions_of;
 use super::tiers::{check_policy, unknown_places};
 use crate::core::Coordinator;
@@ -88,11 +88,9 @@ async fn materialize(
     alter: &AlterTable,
 ) -> Result<()> {
     for action in &alter.actions {
-        let (partition, index) = match action {
+        let (partition, rebuilt) = match action {
             AlterAction::MaterializeTtl(partition) => (partition, None),
-            AlterAction::Rebuild { what: Rebuilt::Index, name, partition, .. } => {
-                (partition, Some(name))
-            }
+            AlterAction::Rebuild { what, name, partition, .. } => (partition, Some((*what, name))),
             _ => continue,
         };
         let snapshot = core.with.catalog.read_latest().await?;
@@ -105,8 +103,13 @@ async fn materialize(
                 partitions_of(&snapshot, &table, clause, &state)?
             }
         };
-        match index {
-            Some(name) => materialize_index(core, &table, partitions, name).await?,
+        match rebuilt {
+            Some((Rebuilt::Index, name)) => {
+                materialize_index(core, &table, partitions, name).await?;
+            }
+            Some((Rebuilt::Projection, name)) => {
+                materialize_projection(core, &table, partitions, name).await?;
+            }
             None => materialize_ttl(core, &table, partitions).await?,
         }
     }

@@ -85,6 +85,18 @@ pub(super) async fn materialize_index(
     merged_by_leaders(core, spec).await.map(drop)
 }
 
+/// MATERIALIZE PROJECTION: every part that is there by now has the projection when this returns.
+pub(super) async fn materialize_projection(
+    core: &Arc<Coordinator>,
+    table: &Table,
+    partitions: Partitions,
+    name: &str,
+) -> Result<()> {
+    let projection = Some(name.to_owned());
+    let spec = OptimizeSpec { projection, ..OptimizeSpec::of(table.id, partitions) };
+    merged_by_leaders(core, spec).await.map(drop)
+}
+
 /// Whether rows that are equal in `columns` are always in the same bucket.
 fn meet_in_a_bucket(table: &Table, columns: &[ColumnId]) -> bool {
     match &table.distribution {

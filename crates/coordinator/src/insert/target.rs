@@ -328,6 +328,7 @@ impl Target {
             copies: CopyTargets::of(&newest, state, bucket),
             partitions_per_block_max: self.partitions_per_block_max,
             indexes: self.indexes(),
+            projections: self.table.options.bound_projections().collect(),
         };
         let worker = core.with.workers.api(leader)?;
         let writing = worker.write_block(spec, rows);

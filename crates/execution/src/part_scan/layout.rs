@@ -224,6 +224,7 @@ pub(crate) mod tests {
                 rows: *rows,
                 bytes: rows * 8,
                 schema_version: 1,
+                projection: None,
             },
             bucket: BucketIndex(index as u32),
             holders: vec![WorkerId(1)],

@@ -9,6 +9,7 @@
 
 mod fold;
 mod monotone;
+mod settle;
 
 use std::fmt;
 use std::sync::Arc;
@@ -33,6 +34,7 @@ use crate::error::from_datafusion;
 use crate::functions::{FunctionSet, register_all};
 
 pub use monotone::is_monotone;
+pub use settle::{settled, settled_aggregate};
 
 /// The expression with its columns by their ids, as `id_of` knows them by name.
 ///

@@ -26,6 +26,9 @@ pub struct OptimizeSpec {
     /// Nothing is merged: parts that lack the index of this name get it.
     #[serde(default)]
     pub index: Option<String>,
+    /// Only parts that lack the projection of this name are written again, each by itself.
+    #[serde(default)]
+    pub projection: Option<String>,
 }
 
 impl OptimizeSpec {
@@ -41,6 +44,7 @@ impl OptimizeSpec {
             is_ttl: false,
             relocation: None,
             index: None,
+            projection: None,
         }
     }
 }

@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use granary_catalog::replication::CopyTargets;
-use granary_catalog::{BoundIndex, NewPart, PartLocation};
+use granary_catalog::{BoundIndex, BoundProjection, NewPart, PartLocation};
 use granary_common::{BucketIndex, Result, WorkerId};
 use granary_storage::{ColumnStatistics, Deletions, PartRef, PartScan, PartSchema};
 use serde::{Deserialize, Serialize};
@@ -45,6 +45,9 @@ pub struct WriteSpec {
     /// Skip indexes that the parts get.
     #[serde(default)]
     pub indexes: Vec<BoundIndex>,
+    /// Projections that the parts get.
+    #[serde(default)]
+    pub projections: Vec<BoundProjection>,
 }
 
 /// One part to read for somebody else.

@@ -24,6 +24,7 @@ use self::statistics::StatisticsCache;
 
 pub use past::past_reads;
 pub use provider::PartTable;
+pub(crate) use provider::ProjectedParts;
 
 /// The name of the one catalog.
 pub const CATALOG: &str = "granary";

@@ -1,5 +1,7 @@
 //! One table at one snapshot.
 
+mod projected;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -33,6 +35,8 @@ use super::prune::may_match;
 use super::runs::runs;
 use super::statistics::StatisticsCache;
 use crate::topology::Topology;
+
+pub(crate) use projected::ProjectedParts;
 
 /// Rows that are worth a partition of their own.
 const ROWS_PER_PARTITION_MIN: u64 = 1 << 16;

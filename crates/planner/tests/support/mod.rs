@@ -160,6 +160,7 @@ impl Cluster {
                 schema: schema.clone(),
                 bucket,
                 indexes: Vec::new(),
+                projections: state.table.options.bound_projections().collect(),
                 location: PartLocation::Local { copies: vec![row.leader], disk: None },
                 copies: granary_catalog::replication::CopyTargets::of(&snapshot, state, row),
                 partitions_per_block_max: 100,

@@ -1,13 +1,14 @@
 //! Indexes, projections, settings, TTL and the comment.
 
-use granary_catalog::{Column, SkipIndex, TtlRule};
+use granary_catalog::{Column, Projection, SkipIndex, TtlRule};
 use granary_common::{Error, Result, did_you_mean};
 
 use super::Draft;
 use crate::Notice;
 use crate::create_table::indexes::{add_index, bind_index};
-use crate::create_table::options::{PROJECTION_NOTICE, add_projection, check_copies, settings};
+use crate::create_table::options::{check_copies, settings};
 use crate::create_table::other_keys;
+use crate::create_table::projections::{add_projection, rebound};
 use crate::statement::{AlterAction, Rebuilt, parse_ttl, ttl_text};
 use crate::ttl::{TtlTable, bind_rules};
 
@@ -26,8 +27,7 @@ impl Draft<'_> {
                 let is_there =
                     options.projections.iter().any(|known| known.name == projection.name);
                 if !(is_there && *if_not_exists) {
-                    add_projection(options, projection)?;
-                    self.notices.push(Notice::new(PROJECTION_NOTICE));
+                    add_projection(options, projection, self.columns.all(), self.source.table)?;
                 }
             }
             AlterAction::DropIndex { name, if_exists } => {
@@ -38,19 +38,15 @@ impl Draft<'_> {
                 self.check_named(Rebuilt::Projection, name, *if_exists)?;
                 self.next.options.projections.retain(|projection| projection.name != *name);
             }
+            // They are made once the command is through.
             AlterAction::Rebuild { what, name, if_exists, .. } => {
                 self.check_named(*what, name, *if_exists)?;
-                // Indexes are made once the command is through.
-                if *what == Rebuilt::Projection {
-                    self.notices.push(Notice::new(PROJECTION_NOTICE));
-                }
+            }
+            AlterAction::ClearProjection { name, if_exists } => {
+                self.note_kept(Rebuilt::Projection, name, *if_exists)?;
             }
             AlterAction::ClearIndex { name, if_exists } => {
-                self.check_named(Rebuilt::Index, name, *if_exists)?;
-                self.notices.push(Notice::new(
-                    "CLEAR INDEX has no effect: the files of an index go with their parts; DROP \
-                     INDEX lets queries forget it",
-                ));
+                self.note_kept(Rebuilt::Index, name, *if_exists)?;
             }
             AlterAction::ModifySettings(written) => {
                 if written.iter().any(|(written, _)| written == "colocation_group") {
@@ -92,6 +88,19 @@ impl Draft<'_> {
                 )))
             }
         }
+    }
+
+    /// What CLEAR does.
+    fn note_kept(&mut self, what: Rebuilt, name: &str, if_exists: bool) -> Result<()> {
+        self.check_named(what, name, if_exists)?;
+        let (kind, files) = match what {
+            Rebuilt::Index => ("INDEX", "the files of an index go with their parts"),
+            Rebuilt::Projection => ("PROJECTION", "what parts keep of a projection goes with them"),
+        };
+        self.notices.push(Notice::new(format!(
+            "CLEAR {kind} has no effect: {files}; DROP {kind} lets queries forget it"
+        )));
+        Ok(())
     }
 
     fn check_named(&self, what: Rebuilt, name: &str, if_exists: bool) -> Result<()> {
@@ -137,6 +146,12 @@ impl Draft<'_> {
             Ok(SkipIndex { bound, ..index.clone() })
         };
         self.next.options.indexes.iter().map(bound).collect()
+    }
+
+    /// The projections over `columns`, which may have changed.
+    pub(super) fn projections(&self, columns: &[Column]) -> Result<Vec<Projection>> {
+        let bound = |projection| rebound(projection, columns, self.source.table);
+        self.next.options.projections.iter().map(bound).collect()
     }
 
     /// The rules of the TTL over `columns`, which may have changed.

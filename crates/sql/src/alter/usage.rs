@@ -142,7 +142,7 @@ pub(super) fn with_column(kind: &EngineKind, old: ColumnId, new: ColumnId) -> En
 }
 
 /// The query of a projection.
-pub(super) fn query_of(text: &str) -> Result<Query> {
+pub(crate) fn query_of(text: &str) -> Result<Query> {
     match crate::parse(text)?.pop() {
         Some(crate::Statement::Query(query)) => Ok(*query),
         _ => Err(Error::internal("a projection's text is not a query")),

@@ -173,7 +173,7 @@ fn bind_key(
     }
 }
 
-fn check_type(text: &str, column_type: &ColumnType) -> Result<()> {
+pub(super) fn check_type(text: &str, column_type: &ColumnType) -> Result<()> {
     match column_type.base() {
         ColumnType::Array(_)
         | ColumnType::Map(..)

@@ -6,14 +6,15 @@ use granary_catalog::history::{RETENTION_S_MAX, RETENTION_SETTING};
 use granary_catalog::replication::{
     FACTOR_SETTING, MIN_COPIES_SETTING, min_copies, replication_factor,
 };
-use granary_catalog::{KeyExpression, Projection, Table, TableOptions};
+use granary_catalog::{KeyExpression, Table, TableOptions};
 use granary_common::{Error, Result, did_you_mean};
 use sqlparser::ast::{Expr, Ident};
 
 use super::TableSource;
 use super::columns::Columns;
 use super::indexes::add_index;
-use crate::statement::{ProjectionClause, parse_expression, parse_ttl, ttl_text};
+use super::projections::add_projection;
+use crate::statement::{parse_expression, parse_ttl, ttl_text};
 use crate::{CreateTable, Notice};
 
 /// Rows of a granule: enough to be worth an index entry, few enough to be one unit of reading.
@@ -188,27 +189,7 @@ pub(super) fn kept(
         add_index(&mut options, index, columns.all(), source, notices)?;
     }
     for projection in &create.projections {
-        add_projection(&mut options, projection)?;
-    }
-    if !options.projections.is_empty() {
-        notices.push(Notice::new(PROJECTION_NOTICE));
+        add_projection(&mut options, projection, columns.all(), source)?;
     }
     Ok(options)
-}
-
-/// What a user is told who makes a projection.
-pub(crate) const PROJECTION_NOTICE: &str =
-    "PROJECTION has no effect yet: queries are answered from the rows of the table";
-
-/// Adds a projection whose name is new.
-pub(crate) fn add_projection(
-    options: &mut TableOptions,
-    projection: &ProjectionClause,
-) -> Result<()> {
-    let ProjectionClause { name, query } = projection;
-    if options.projections.iter().any(|known| known.name == *name) {
-        return Err(Error::already_exists(format!("projection '{name}' already exists")));
-    }
-    options.projections.push(Projection { name: name.clone(), query: query.to_string() });
-    Ok(())
 }

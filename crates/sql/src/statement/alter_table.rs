@@ -62,12 +62,16 @@ pub enum AlterAction {
         name: String,
         if_exists: bool,
     },
-    /// MATERIALIZE of an index or a projection, CLEAR of a projection.
+    /// MATERIALIZE of an index or a projection.
     Rebuild {
         what: Rebuilt,
         name: String,
         if_exists: bool,
         partition: Option<PartitionClause>,
+    },
+    ClearProjection {
+        name: String,
+        if_exists: bool,
     },
     ClearIndex {
         name: String,
@@ -151,7 +155,8 @@ fn action(parser: &mut Parser<'_>) -> Parsed<Option<AlterAction>> {
         ["CLEAR", "INDEX"] => clear_index,
         ["ADD", "PROJECTION"] => add_projection,
         ["DROP", "PROJECTION"] => drop_projection,
-        ["MATERIALIZE" | "CLEAR", "PROJECTION"] => rebuild_projection,
+        ["MATERIALIZE", "PROJECTION"] => rebuild_projection,
+        ["CLEAR", "PROJECTION"] => clear_projection,
         ["MODIFY", "SETTING"] => modify_settings,
         ["RESET", "SETTING"] => reset_settings,
         ["MODIFY", "COMMENT"] => modify_comment,
@@ -322,6 +327,13 @@ fn clear_index(parser: &mut Parser<'_>) -> Parsed<AlterAction> {
     let name = name(parser)?;
     in_partition(parser)?;
     Ok(AlterAction::ClearIndex { name, if_exists })
+}
+
+fn clear_projection(parser: &mut Parser<'_>) -> Parsed<AlterAction> {
+    let if_exists = if_exists(parser);
+    let name = name(parser)?;
+    in_partition(parser)?;
+    Ok(AlterAction::ClearProjection { name, if_exists })
 }
 
 fn rebuild_projection(parser: &mut Parser<'_>) -> Parsed<AlterAction> {

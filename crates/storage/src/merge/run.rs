@@ -19,6 +19,7 @@ use super::row_map::{RowMap, RowMapBuilder};
 use super::rule::CollapseRule;
 use super::states::StateMerger;
 use crate::part::format::Effort;
+use crate::projection::Projections;
 use crate::read::{PartRef, PartStore};
 use crate::schema::PartSchema;
 use crate::skip::SkipIndexes;
@@ -46,6 +47,8 @@ pub struct MergeSpec {
     pub effort: Effort,
     /// The indexes that the part gets.
     pub skip: Option<SkipIndexes>,
+    /// The projections that it gets, made of its rows.
+    pub projections: Option<Projections>,
 }
 
 /// What a merge made.
@@ -121,6 +124,7 @@ pub async fn merge_parts(
         bytes_written: Arc::clone(&progress.bytes_written),
         ttl: marks,
         skip: spec.skip,
+        projections: spec.projections,
     };
     let batches = stream::try_unfold(pipeline, Pipeline::next).boxed();
     let part = written_or_deleted(volume, &schema, new_part, batches).await?;

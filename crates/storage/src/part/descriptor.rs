@@ -1,12 +1,13 @@
 //! What a part is, in a small file beside its data.
 
 use bytes::Bytes;
-use granary_catalog::{KeyRange, PartitionValue, codec};
+use granary_catalog::{KeyRange, PartProjection, PartitionValue, codec};
 use granary_common::{Error, PartId, Result};
 use serde::{Deserialize, Serialize};
 
 use super::blocks::BlockChecksums;
 use super::envelope::{self, FileKind};
+use crate::projection::{ProjectionDescriptor, data_file, index_file};
 use crate::schema::PartSchema;
 use crate::ttl::TtlMark;
 
@@ -74,9 +75,43 @@ pub struct Descriptor {
     /// When its rows are due, by the rules that its merge knew.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ttl: Vec<TtlMark>,
+    /// Projections of its rows, whose files are among the others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub projections: Vec<ProjectionDescriptor>,
 }
 
 impl Descriptor {
+    /// The rows of a projection as a part of their own. Kind `Corruption` when there is none.
+    pub fn of_projection(&self, fingerprint: u64) -> Result<Descriptor> {
+        let found = self.projections.iter().find(|found| found.fingerprint == fingerprint);
+        let found = found.ok_or_else(|| {
+            Error::corruption(format!("the descriptor names no projection {fingerprint:016x}"))
+        })?;
+        let files = [data_file(fingerprint), index_file(fingerprint)];
+        Ok(Descriptor {
+            part: self.part,
+            schema: PartSchema { table: self.schema.table, ..found.schema.clone() },
+            partition: self.partition.clone(),
+            rows: found.rows,
+            key_range: None,
+            files: files.iter().map(|name| self.file(name).cloned()).collect::<Result<_>>()?,
+            ttl: Vec::new(),
+            projections: Vec::new(),
+        })
+    }
+
+    /// The projections as the catalog lists them.
+    pub fn listed_projections(&self) -> Result<Vec<PartProjection>> {
+        let listed = |found: &ProjectionDescriptor| {
+            let fingerprint = found.fingerprint;
+            let bytes = [data_file(fingerprint), index_file(fingerprint)];
+            let bytes = bytes.iter().map(|name| self.file(name).map(|file| file.bytes));
+            let bytes = bytes.sum::<Result<u64>>()?;
+            Ok(PartProjection { fingerprint, rows: found.rows, bytes })
+        };
+        self.projections.iter().map(listed).collect()
+    }
+
     /// The entry of the file `name`. Kind `Corruption` when there is none.
     pub fn file(&self, name: &str) -> Result<&FileEntry> {
         self.files.iter().find(|file| file.name == name).ok_or_else(|| {

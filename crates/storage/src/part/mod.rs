@@ -6,7 +6,7 @@
 //! parts/<table>/<part>/data.vortex  the columns, rows in sort order
 //! ```
 //!
-//! All three are synced before anything refers to the part; a crash before that leaves a folder that
+//! Skip indexes and projections are further files beside them. All are synced before anything refers to the part; a crash before that leaves a folder that
 //! nothing refers to and that the sweep deletes. Files never change afterwards.
 
 pub mod blocks;

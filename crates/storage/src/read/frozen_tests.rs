@@ -52,6 +52,7 @@ async fn check_frozen(version: &str, has_blocks: bool) {
         deletions: None,
         bytes: 0,
         schema_version: 1,
+        projection: None,
     };
     let part = store(&volume).open(&reference).await.unwrap();
     part.verify().await.unwrap();

@@ -21,7 +21,7 @@ mod tests;
 
 use std::ops::Range;
 
-use granary_catalog::{DeletionContent, Part, PartLocation};
+use granary_catalog::{DeletionContent, Part, PartLocation, PartProjection};
 use granary_common::{CatalogVersion, ColumnId, PartId, TableId};
 use serde::{Deserialize, Serialize};
 
@@ -53,6 +53,10 @@ pub struct PartRef {
     /// Of all its files.
     pub bytes: u64,
     pub schema_version: u64,
+    /// The fingerprint of the projection that is read in place of the part's rows; `rows` and
+    /// `bytes` are its own then.
+    #[serde(default)]
+    pub projection: Option<u64>,
 }
 
 impl PartRef {
@@ -69,6 +73,20 @@ impl PartRef {
             deletions: deletions.map(|vector| vector.content.clone()),
             bytes: part.bytes,
             schema_version: part.schema_version,
+            projection: None,
+        }
+    }
+
+    /// The rows of a projection of `part`, which is right for every version that sees no deleted
+    /// rows of it.
+    pub fn of_projection(part: &Part, projection: &PartProjection) -> PartRef {
+        PartRef {
+            rows: projection.rows,
+            rows_deleted: 0,
+            deletions: None,
+            bytes: projection.bytes,
+            projection: Some(projection.fingerprint),
+            ..PartRef::at(part, part.added)
         }
     }
 

@@ -15,6 +15,7 @@ use crate::part::format::DataFile;
 use crate::part::index::PartIndex;
 use crate::part::statistics::{ColumnStatistics, combine};
 use crate::part::{DATA_FILE, DESCRIPTOR_FILE, INDEX_FILE, file_path};
+use crate::projection::{data_file, index_file};
 use crate::volume::{Volume, store_error};
 
 /// The descriptor, index and footer of a part, in memory. Several parts may show the same files.
@@ -40,8 +41,10 @@ impl PartFiles {
     /// length.
     pub(super) async fn open(volume: Arc<Volume>, part: &PartRef) -> Result<PartFiles> {
         let (table, id) = part.files;
-        let read = |file: &'static str| read_file(&volume, table, id, file);
-        let (descriptor, index) = futures::try_join!(read(DESCRIPTOR_FILE), read(INDEX_FILE))?;
+        let index_name = part.projection.map_or_else(|| INDEX_FILE.to_owned(), index_file);
+        let read = |file| read_file(&volume, table, id, file);
+        let (descriptor, index) =
+            futures::try_join!(read(DESCRIPTOR_FILE), read(index_name.as_str()))?;
         let index_bytes = index.len() as u64;
         let descriptor =
             Descriptor::decode(descriptor).map_err(|error| in_file(error, DESCRIPTOR_FILE))?;
@@ -51,9 +54,13 @@ impl PartFiles {
                 descriptor.part, descriptor.schema.table
             )));
         }
-        descriptor.file(INDEX_FILE)?.check(&index)?;
-        let index = PartIndex::decode(index).map_err(|error| in_file(error, INDEX_FILE))?;
-        let data = open_data(&volume, &descriptor).await?;
+        let (descriptor, data_name) = match part.projection {
+            None => (descriptor, DATA_FILE.to_owned()),
+            Some(fingerprint) => (descriptor.of_projection(fingerprint)?, data_file(fingerprint)),
+        };
+        descriptor.file(&index_name)?.check(&index)?;
+        let index = PartIndex::decode(index).map_err(|error| in_file(error, &index_name))?;
+        let data = open_data(&volume, &descriptor, &data_name).await?;
         if descriptor.rows != part.rows
             || index.rows != descriptor.rows
             || data.rows() != descriptor.rows
@@ -74,17 +81,17 @@ impl PartFiles {
     }
 }
 
-async fn open_data(volume: &Volume, descriptor: &Descriptor) -> Result<DataFile> {
-    let entry = descriptor.file(DATA_FILE)?;
-    let path = volume.path(&file_path(descriptor.schema.table, descriptor.part, DATA_FILE));
+async fn open_data(volume: &Volume, descriptor: &Descriptor, name: &str) -> Result<DataFile> {
+    let entry = descriptor.file(name)?;
+    let path = volume.path(&file_path(descriptor.schema.table, descriptor.part, name));
     // The cheap check that the file is whole.
     let bytes = match volume.store.head(&path).await {
         Ok(object) => object.size,
-        Err(error) => return Err(missing_is_corruption(store_error(&error), DATA_FILE)),
+        Err(error) => return Err(missing_is_corruption(store_error(&error), name)),
     };
     if bytes != entry.bytes {
         return Err(Error::corruption(format!(
-            "file {DATA_FILE} has {bytes} bytes and not {} as written",
+            "file {name} has {bytes} bytes and not {} as written",
             entry.bytes
         )));
     }
@@ -97,7 +104,7 @@ async fn open_data(volume: &Volume, descriptor: &Descriptor) -> Result<DataFile>
     let opened = futures::FutureExt::catch_unwind(AssertUnwindSafe(opening)).await;
     opened
         .unwrap_or_else(|_| Err(Error::corruption("the footer cannot be decoded")))
-        .map_err(|error| in_file(error, DATA_FILE))
+        .map_err(|error| in_file(error, name))
 }
 
 /// A whole file of a part.

@@ -50,8 +50,8 @@ impl Default for PartStoreOptions {
 #[derive(Debug)]
 pub struct PartStore {
     volumes: Volumes,
-    /// By the part that the files are named by.
-    open: Cache<PartId, Arc<PartFiles>>,
+    /// By the part that the files are named by, and the projection among them.
+    open: Cache<(PartId, Option<u64>), Arc<PartFiles>>,
     /// Those in files, by the same part and the file's name.
     deletions: Cache<(PartId, String), Arc<Deletions>>,
     /// What FINAL leaves out of sets of parts.
@@ -160,13 +160,13 @@ impl PartStore {
     }
 
     async fn files(&self, part: &PartRef) -> Result<Arc<PartFiles>> {
-        let (_, owner) = part.files;
-        if let Some(open) = self.open.get(&owner).await {
+        let name = (part.files.1, part.projection);
+        if let Some(open) = self.open.get(&name).await {
             return Ok(open);
         }
         let volume = self.volume(part)?;
         let opening = async { PartFiles::open(Arc::clone(volume), part).await.map(Arc::new) };
-        let opened = self.open.try_get_with(owner, opening).await;
+        let opened = self.open.try_get_with(name, opening).await;
         opened.map_err(|error| self.named(part).error((*error).clone()))
     }
 
@@ -248,12 +248,19 @@ impl PartStore {
 
     /// Closes the files that are named by `part`, so that those of a deleted part take no space.
     pub async fn forget(&self, part: PartId) {
-        self.open.invalidate(&part).await;
+        for name in self.open_names(part) {
+            self.open.invalidate(&name).await;
+        }
+    }
+
+    fn open_names(&self, part: PartId) -> Vec<(PartId, Option<u64>)> {
+        let names = self.open.iter().map(|(name, _)| *name);
+        names.filter(|name| name.0 == part).collect()
     }
 
     /// Whether files that are named by `part` are open.
     pub fn is_open(&self, part: PartId) -> bool {
-        self.open.contains_key(&part)
+        !self.open_names(part).is_empty()
     }
 
     /// Forgets also the other files of that part: its files were replaced.

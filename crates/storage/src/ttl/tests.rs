@@ -173,6 +173,7 @@ impl Bench {
             ttl: Some(MergeTtl { rules: rules.to_vec(), now_s, evaluator: Arc::new(Readable) }),
             effort,
             skip: None,
+            projections: None,
         };
         let progress = Arc::new(MergeProgress::default());
         let states = Arc::new(NoStates);

@@ -8,6 +8,7 @@
 mod abandoned;
 mod part;
 mod partition;
+mod projected;
 pub(crate) mod sorted;
 #[cfg(test)]
 mod tests;
@@ -23,6 +24,7 @@ use granary_catalog::{NewPart, PartLocation};
 use granary_common::{ColumnId, Error, PartId, Result};
 
 use crate::part::format::compute;
+use crate::projection::Projections;
 use crate::schema::PartSchema;
 use crate::skip::SkipIndexes;
 use crate::sort_order::{canonical_floats, sort_permutation};
@@ -48,11 +50,18 @@ pub struct WriteOptions {
     pub concurrent_parts_max: usize,
     /// The indexes that parts get.
     pub skip: Option<SkipIndexes>,
+    /// The projections that parts get.
+    pub projections: Option<Projections>,
 }
 
 impl Default for WriteOptions {
     fn default() -> Self {
-        Self { partitions_per_block_max: 100, concurrent_parts_max: 4, skip: None }
+        Self {
+            partitions_per_block_max: 100,
+            concurrent_parts_max: 4,
+            skip: None,
+            projections: None,
+        }
     }
 }
 
@@ -86,8 +95,7 @@ pub async fn write_block(
         async move {
             let id = ids.next().await?;
             begun.note(id);
-            let skip = options.skip.as_ref();
-            part::write(volume, location, schema, id, block, slice, skip).await
+            part::write(volume, location, schema, id, block, slice, options).await
         }
     });
     let concurrent = options.concurrent_parts_max.max(1);

@@ -5,11 +5,14 @@ use std::sync::Arc;
 use arrow::compute::take_record_batch;
 use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
+use futures::future::try_join_all;
 use granary_catalog::{KeyRange, NewPart, PartLocation, PartitionValue, Scalar};
 use granary_common::{Error, PartId, Result, TableId};
 use object_store::ObjectStoreExt;
 
+use super::WriteOptions;
 use super::partition::Slice;
+use super::projected::{self, WrittenProjection};
 use crate::part::descriptor::{Descriptor, FileEntry};
 use crate::part::format::{compute, encode};
 use crate::part::index::PartIndex;
@@ -17,7 +20,7 @@ use crate::part::key_range::key_range;
 use crate::part::{DATA_FILE, DESCRIPTOR_FILE, INDEX_FILE, file_path};
 use crate::scalar::{has_scalars, scalar_at};
 use crate::schema::PartSchema;
-use crate::skip::{SkipBuilder, SkipIndexes};
+use crate::skip::SkipBuilder;
 use crate::ttl::TtlMark;
 use crate::volume::{Volume, store_error};
 
@@ -29,12 +32,14 @@ pub async fn write(
     id: PartId,
     block: RecordBatch,
     slice: Slice,
-    skip: Option<&SkipIndexes>,
+    options: &WriteOptions,
 ) -> Result<NewPart> {
     let describing = Arc::clone(&schema);
     let (rows_of, partition) = (slice.rows, slice.partition);
+    let skip = options.skip.as_ref();
     let skip = skip.map(|skip| SkipBuilder::new(skip, &schema)).transpose()?;
-    let (rows, index, key_range, skip) = compute(move || {
+    let projecting = projected::begin(options.projections.as_ref(), &schema)?;
+    let (rows, index, key_range, skip, projected) = compute(move || {
         let rows = match &rows_of {
             Some(rows) => take_record_batch(&block, rows)
                 .map_err(|error| Error::internal(format!("cannot sort the rows: {error}")))?,
@@ -50,13 +55,17 @@ pub async fn write(
             }
             None => Vec::new(),
         };
-        Ok::<_, Error>((rows, index, key_range.finish(), skip))
+        let projected = projected::all_of(projecting, &rows)?;
+        Ok::<_, Error>((rows, index, key_range.finish(), skip, projected))
     })
     .await??;
-    let data = encode(&schema, rows).await?;
+    let owner = (schema.table, id);
+    let projections = projected.into_iter().map(|projected| projected.write_light(volume, owner));
+    let (data, projections) = futures::try_join!(encode(&schema, rows), try_join_all(projections))?;
+    let projections = projections.into_iter().flatten().collect();
     let entry = FileEntry::in_blocks(DATA_FILE, &data);
     let ttl = Vec::new();
-    let written = Written { id, partition, index, key_range, data: entry, ttl, skip };
+    let written = Written { id, partition, index, key_range, data: entry, ttl, skip, projections };
     futures::try_join!(
         put(volume, schema.table, id, DATA_FILE, data),
         describe(volume, location, &schema, written)
@@ -76,6 +85,8 @@ pub struct Written {
     pub ttl: Vec<TtlMark>,
     /// Skip indexes with the names of their files.
     pub skip: Vec<(String, Bytes)>,
+    /// Projections whose files are there.
+    pub projections: Vec<WrittenProjection>,
 }
 
 /// Writes the small files of a part.
@@ -85,7 +96,7 @@ pub async fn describe(
     schema: &PartSchema,
     written: Written,
 ) -> Result<NewPart> {
-    let Written { id, partition, index, key_range, data, ttl, skip } = written;
+    let Written { id, partition, index, key_range, data, ttl, skip, projections } = written;
     let (rows, data_bytes) = (index.rows, data.bytes);
     let index = index.encode()?;
     let mut files = vec![data, FileEntry::of(INDEX_FILE, &index)];
@@ -95,6 +106,11 @@ pub async fn describe(
         skip_bytes += content.len();
         put(volume, schema.table, id, &name, content).await?;
     }
+    let (projections, of_projections): (Vec<_>, Vec<_>) =
+        projections.into_iter().map(|written| (written.descriptor, written.files)).unzip();
+    let of_projections = of_projections.into_iter().flatten();
+    let mut projection_bytes = 0;
+    files.extend(of_projections.inspect(|file| projection_bytes += file.bytes));
     let descriptor = Descriptor {
         part: id,
         schema: PartSchema::clone(schema),
@@ -103,14 +119,17 @@ pub async fn describe(
         key_range: key_range.clone(),
         files,
         ttl,
+        projections,
     };
+    let projections = descriptor.listed_projections()?;
     let descriptor = descriptor.encode()?;
-    let bytes = data_bytes + (index.len() + descriptor.len() + skip_bytes) as u64;
+    let small_bytes = (index.len() + descriptor.len() + skip_bytes) as u64;
+    let bytes = data_bytes + projection_bytes + small_bytes;
     futures::try_join!(
         put(volume, schema.table, id, INDEX_FILE, index),
         put(volume, schema.table, id, DESCRIPTOR_FILE, descriptor)
     )?;
-    Ok(NewPart { id, partition, rows, bytes, key_range, location })
+    Ok(NewPart { id, partition, rows, bytes, key_range, location, projections })
 }
 
 pub async fn put(

@@ -42,7 +42,7 @@ use lives::Lives;
 use stored::MakesRoom;
 
 pub use job::Merger;
-pub use stored::{StoredParts, skip_indexes};
+pub use stored::{StoredParts, made_projections, skip_indexes};
 
 /// Between two looks at the catalog at least.
 const ROUND_MIN: Duration = Duration::from_millis(250);

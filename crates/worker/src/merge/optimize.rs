@@ -9,6 +9,7 @@ use granary_catalog::{Part, Snapshot, TableState};
 use granary_common::{CatalogVersion, Error, Result};
 use granary_execution::{OptimizeSpec, Optimized, Relocation};
 use granary_storage::merge_pick::{Candidate, pick_wanted};
+use granary_storage::projection::fingerprint;
 
 use super::Merges;
 use super::book::Lane;
@@ -177,10 +178,11 @@ impl Merges {
                 };
                 return Ok(Some((permit, job, false)));
             }
-            let step = match (spec.is_ttl, spec.is_final) {
-                (true, _) => self.ttl_step(state, parts, upto, snapshot.version).await?,
-                (false, true) => self.final_step(spec, state, parts, snapshot.version).await?,
-                (false, false) => self.wanted_step(&snapshot, state, parts),
+            let step = match (&spec.projection, spec.is_ttl, spec.is_final) {
+                (Some(name), ..) => projection_step(state, name, parts, upto)?,
+                (_, true, _) => self.ttl_step(state, parts, upto, snapshot.version).await?,
+                (_, _, true) => self.final_step(spec, state, parts, snapshot.version).await?,
+                _ => self.wanted_step(&snapshot, state, parts),
             };
             let Step::Merge { inputs, is_last } = step else { return Ok(None) };
             let Some(job) = Job::of(&snapshot, state, lane, inputs) else { return Ok(None) };
@@ -274,6 +276,30 @@ fn table<'a>(snapshot: &'a Snapshot, spec: &OptimizeSpec) -> Result<&'a TableSta
     let state = snapshot.tables.get(&spec.table);
     let state = state.filter(|state| state.table.dropped.is_none());
     state.ok_or_else(|| Error::not_found(format!("table {} was dropped meanwhile", spec.table)))
+}
+
+/// The next part of those at `upto` that lacks the projection, also where it has it and deleted rows
+/// keep queries from it; it is written again by itself.
+fn projection_step(
+    state: &TableState,
+    name: &str,
+    parts: Vec<Arc<Part>>,
+    upto: CatalogVersion,
+) -> Result<Step> {
+    let projections = &state.table.options.projections;
+    let bound = projections.iter().find(|projection| projection.name == name);
+    let Some(bound) = bound.and_then(|projection| projection.bound.as_ref()) else {
+        return Ok(Step::Done);
+    };
+    let fingerprint = fingerprint(bound)?;
+    let lacks = |part: &Arc<Part>| {
+        let has_it = part.projections().iter().any(|found| found.fingerprint == fingerprint);
+        part.added <= upto && !(has_it && part.deletions.is_empty())
+    };
+    Ok(match parts.into_iter().find(lacks) {
+        Some(part) => Step::Merge { inputs: vec![part], is_last: false },
+        None => Step::Done,
+    })
 }
 
 /// Makes one part of all. More than `parts_max` become fewer first, the cheapest neighbours at once.

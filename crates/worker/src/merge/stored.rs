@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use granary_catalog::{BoundIndex, DeletionContent, NewPart, Part, PartLocation, Table};
+use granary_catalog::{
+    BoundIndex, BoundProjection, DeletionContent, NewPart, Part, PartLocation, Table,
+};
 use granary_common::{CatalogVersion, Clock, Error, Result, WorkerId};
 use granary_execution::ActiveWork;
 use granary_storage::merge::{
@@ -15,8 +17,8 @@ use granary_storage::merge::{
 use granary_storage::skip::build_index;
 use granary_storage::ttl::{MergeTtl, PartLife, RowEvaluator, marks_of};
 use granary_storage::{
-    Deletions, Effort, PartRef, PartSchema, PartStore, SkipIndexes, Volume, delete_part,
-    deletion_file, relocate_part, write_deletions,
+    Deletions, Effort, PartRef, PartSchema, PartStore, Projections, SkipIndexes, Volume,
+    delete_part, deletion_file, relocate_part, write_deletions,
 };
 
 use super::job::{CarryOver, Job, Made, Merger};
@@ -109,6 +111,10 @@ impl Merger for StoredParts {
             ttl: self.ttl(job),
             effort: if job.is_recompressed { Effort::Dense } else { Effort::Full },
             skip: skip_indexes(bound_indexes(&job.table), &self.evaluator),
+            projections: made_projections(
+                job.table.options.bound_projections().collect(),
+                &self.evaluator,
+            ),
         };
         let (states, progress) = (Arc::clone(&self.states), Arc::clone(progress));
         let Merged { part, rows } =
@@ -166,6 +172,15 @@ pub fn skip_indexes(
 ) -> Option<SkipIndexes> {
     let evaluator = Arc::clone(evaluator);
     (!indexes.is_empty()).then_some(SkipIndexes { indexes, evaluator })
+}
+
+/// What it takes to make `projections`; `None` when there are none.
+pub fn made_projections(
+    projections: Vec<BoundProjection>,
+    evaluator: &Arc<dyn RowEvaluator>,
+) -> Option<Projections> {
+    let evaluator = Arc::clone(evaluator);
+    (!projections.is_empty()).then_some(Projections { projections, evaluator })
 }
 
 /// The same rows at the same positions: what is deleted is deleted.
@@ -275,6 +290,7 @@ fn new_ref(table: &Table, part: &NewPart) -> PartRef {
         deletions: None,
         bytes: part.bytes,
         schema_version: table.schema_version,
+        projection: None,
     }
 }
 

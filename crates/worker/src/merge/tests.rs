@@ -60,6 +60,7 @@ impl Merger for Counting {
             bytes: job.bytes(),
             key_range: None,
             location: job.location(),
+            projections: Vec::new(),
         };
         let rows = Box::new(Carried(self.carries));
         Ok(Made { part: Some(part), deletions: None, rows })
@@ -197,6 +198,7 @@ impl Bench {
                 bytes: 100,
                 key_range: None,
                 location: PartLocation::Local { copies: vec![self.worker], disk: None },
+                projections: Vec::new(),
             });
             let token = format!("insert {}", self.next_part);
             self.next_part += 1;

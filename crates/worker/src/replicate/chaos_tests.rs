@@ -181,6 +181,7 @@ impl World {
             bytes: 1,
             key_range: None,
             location: PartLocation::Local { copies: prepared.copies.clone(), disk: None },
+            projections: Vec::new(),
         }
     }
 

@@ -1,4 +1,4 @@
-use granary_catalog::{Damage, Row};
+use granary_catalog::{Damage, PartFiles, Row};
 use granary_common::PartId;
 
 use super::super::plan::tests::{TABLE, bucket, ids, part, snapshot, table};
@@ -55,7 +55,7 @@ fn copies_are_mended_that_somebody_else_has_whole() {
 
 #[test]
 fn every_part_that_shows_the_files_is_given_up_with_them() {
-    let shown = Part { files: Some((TABLE, PartId(10))), ..part(11, 1, &[1, 2]) };
+    let shown = Part { files: Some(PartFiles::of((TABLE, PartId(10)))), ..part(11, 1, &[1, 2]) };
     let removed = |part: Part| Part { removed: Some(CatalogVersion(5)), ..part };
     let damaged = [(10, 1)];
     let both = found(vec![part(10, 1, &[1, 2]), shown.clone()], &damaged, 1);

@@ -184,6 +184,7 @@ impl Bench {
                     is_ttl: false,
                     relocation: None,
                     index: None,
+                    projection: None,
                 };
                 life.local.optimize(spec).await.map(drop)
             }
@@ -225,6 +226,7 @@ impl Bench {
             partitions_per_block_max: 100,
             copies: CopyTargets::default(),
             indexes: Vec::new(),
+            projections: Vec::new(),
         };
         let parts = life.local.write_block(spec, block).await?;
         let token = format!("insert {}", self.next_id);

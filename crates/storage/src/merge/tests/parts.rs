@@ -55,6 +55,7 @@ impl Bench {
             ttl: None,
             effort: Effort::Full,
             skip: None,
+            projections: None,
         }
     }
 
