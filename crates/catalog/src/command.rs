@@ -1,5 +1,6 @@
 //! Changes as data: every change of the catalog is one command and takes effect at one version.
 
+mod cluster;
 mod merge;
 mod past;
 mod replicas;
@@ -18,6 +19,7 @@ use crate::model::{
     WorkerState, WriteOrigin,
 };
 
+pub use cluster::ClusterChange;
 pub use merge::{MergeParts, MergedPart};
 pub use past::CloneTable;
 pub use replicas::{BucketPlacement, CopiesChange, CopyChange};
@@ -169,6 +171,7 @@ pub enum CommandBody {
         table: TableId,
     },
     CloneTable(CloneTable),
+    Cluster(ClusterChange),
 }
 
 /// A table to create; `apply` gives it its id, its buckets and their workers.

@@ -73,7 +73,7 @@ impl Snapshot {
     }
 
     /// Whether some part of the catalog has its files in `copy`.
-    pub(crate) fn has_copy(&self, copy: &CopyId) -> bool {
+    pub fn has_copy(&self, copy: &CopyId) -> bool {
         self.any_part_of(copy, |part| part.copies().contains(copy))
     }
 

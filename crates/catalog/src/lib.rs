@@ -15,9 +15,11 @@ pub mod apply;
 pub mod codec;
 pub mod command;
 mod damage;
+pub mod departure;
 pub mod history;
 pub mod memory;
 pub mod model;
+pub mod protocol;
 pub mod remote;
 pub mod replication;
 pub mod row;
@@ -25,13 +27,16 @@ pub mod shared_round;
 pub mod snapshot;
 pub mod types;
 
-pub use api::{Catalog, Heartbeat, HeartbeatReply, LeaseHolder};
+pub use api::{
+    BucketLoad, Catalog, Heartbeat, HeartbeatReply, LeaseHolder, MemberChange, MemberReport,
+    MetadataMember,
+};
 pub use apply::{Transition, apply};
 pub use command::{
-    AlterTable, BucketPlacement, BucketWrite, CloneTable, Command, CommandBody, CommitWrite,
-    CopiesChange, CopyChange, CopyPartitions, ExistingView, InsertReceipt, KnownPart, MergeParts,
-    MergedPart, NewDeletions, NewPart, NewTable, NewView, Outcome, PartitionChange, Partitions,
-    TableWrite, TokenEntry,
+    AlterTable, BucketPlacement, BucketWrite, CloneTable, ClusterChange, Command, CommandBody,
+    CommitWrite, CopiesChange, CopyChange, CopyPartitions, ExistingView, InsertReceipt, KnownPart,
+    MergeParts, MergedPart, NewDeletions, NewPart, NewTable, NewView, Outcome, PartitionChange,
+    Partitions, TableWrite, TokenEntry,
 };
 pub use history::{Past, PastTable};
 pub use memory::MemoryCatalog;

@@ -7,7 +7,7 @@ use granary_common::{CatalogVersion, Clock, ClusterId, Error, Result};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use crate::api::{Catalog, Heartbeat, HeartbeatReply};
+use crate::api::{Catalog, Heartbeat, HeartbeatReply, MemberChange, MetadataMember};
 use crate::apply::apply;
 use crate::command::{BucketPlacement, Command, CommandBody, Outcome};
 use crate::snapshot::Snapshot;
@@ -68,6 +68,15 @@ impl Catalog for MemoryCatalog {
     async fn planned_placements(&self) -> Result<Vec<BucketPlacement>> {
         // Without a controller everything stays where it is.
         Ok(Vec::new())
+    }
+
+    async fn metadata_members(&self) -> Result<Vec<MetadataMember>> {
+        // There is no group.
+        Ok(Vec::new())
+    }
+
+    async fn change_member(&self, _: MemberChange) -> Result<()> {
+        Err(Error::unsupported("a catalog in memory has no metadata group"))
     }
 
     fn watch(&self) -> watch::Receiver<CatalogVersion> {

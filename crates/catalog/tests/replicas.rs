@@ -254,3 +254,38 @@ fn a_worker_is_emptied_only_where_others_suffice() {
     bench.done(drain(1, true));
     assert_eq!(bucket(&bench, table).replicas, workers(&[1, 2]), "moving is the controller's");
 }
+
+#[test]
+fn a_worker_is_forgotten_once_others_hold_what_it_had() {
+    use granary_common::ErrorKind::InvalidInput;
+    let (mut bench, table) = bench();
+    let drop = CommandBody::Cluster(ClusterChange::DropWorker { worker: WorkerId(2) });
+    let steps = |bench: &Bench| departure::steps(&bench.state, WorkerId(2)).map_err(|e| e.kind());
+    let state = |state| CommandBody::SetWorkerState { worker: WorkerId(2), incarnation: 1, state };
+    bench.inserted(bench.commit(table, "a", &[1]));
+    assert_eq!(departure::steps(&bench.state, WorkerId(9)).map_err(|e| e.kind()), Err(NotFound));
+    assert_eq!(steps(&bench), Err(InvalidInput), "it lives");
+    bench.refused(drop.clone(), InvalidInput);
+    bench.done(state(WorkerState::Dead));
+    assert_eq!(steps(&bench), Err(Unavailable), "it is a replica");
+    bench.refused(drop.clone(), Unavailable);
+    bench.done(placed(&bench, table, |next| {
+        (next.replicas, next.in_sync) = (workers(&[1, 3]), workers(&[1]));
+    }));
+    assert_eq!(steps(&bench), Err(Unavailable), "worker 3 has no copy yet");
+    bench.done(copied(table, 3, CopyChange::Added, &[1]));
+    bench.refused(drop.clone(), Unavailable);
+    // It may be back at any time, and is no worker to forget then.
+    bench.done(state(WorkerState::Alive));
+    bench.refused(drop.clone(), InvalidInput);
+    bench.done(state(WorkerState::Dead));
+    for step in steps(&bench).expect("others have everything") {
+        bench.done(step);
+    }
+    assert_eq!(copies(&bench, table, 1), [1, 3]);
+    assert!(!bench.state.workers.contains_key(&WorkerId(2)));
+    bench.refused(drop, NotFound);
+    // Its folder comes back as a worker of its own.
+    bench.done(register("w2"));
+    assert_eq!(bench.state.workers.keys().map(|id| id.0).collect::<Vec<_>>(), [1, 3, 4]);
+}

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use granary_catalog::protocol::PROTOCOL_VERSION;
 use granary_catalog::{Heartbeat, LeaseHolder};
 use granary_common::{CatalogVersion, Error, Result};
 use tokio_util::sync::CancellationToken;
@@ -88,7 +89,13 @@ async fn beat(core: &Coordinator, address: &str) -> Result<Duration> {
     // The snapshot is read first: a query that pins in between pins this one or a newer one.
     let at_hand = core.with.catalog.snapshot().version;
     let lowest = lowest_pinned(core.pins.lowest(), at_hand);
-    let heartbeat = Heartbeat { holder, address: address.to_owned(), lowest_pinned: Some(lowest) };
+    let heartbeat = Heartbeat {
+        holder,
+        address: address.to_owned(),
+        lowest_pinned: Some(lowest),
+        protocol: PROTOCOL_VERSION,
+        loads: Vec::new(),
+    };
     let reply = core.with.catalog.heartbeat(heartbeat).await?;
     let lease = Duration::from_millis(reply.lease_ms);
     core.pins.note_beat(lowest);

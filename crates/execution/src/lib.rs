@@ -39,6 +39,7 @@ pub use row_expression::RowExpressions;
 pub use runtime_filter::{Announced, BuiltPart, FilterHub, KeySummary, RuntimeFilterExec};
 pub use table_reading::TableReading;
 pub use worker_api::{
-    CatalogDirectory, CopySpec, FileRead, OptimizeSpec, Optimized, Relocation, RemotePartScan,
-    RemoteWorker, RunningMerge, WorkerApi, WorkerDirectory, WriteSpec, WrittenDeletions,
+    CatalogDirectory, CopySpec, DiskReport, FileRead, OptimizeSpec, Optimized, Relocation,
+    RemotePartScan, RemoteWorker, RunningMerge, ScrubReport, WorkerApi, WorkerDirectory,
+    WorkerReport, WriteSpec, WrittenDeletions,
 };

@@ -121,7 +121,7 @@ impl Held {
 }
 
 /// The new replica stands in the place of the old one, which goes once the new one is in sync.
-fn with_move(bucket: &Bucket, from: WorkerId, to: WorkerId) -> BucketPlacement {
+pub(crate) fn with_move(bucket: &Bucket, from: WorkerId, to: WorkerId) -> BucketPlacement {
     let mut next = BucketPlacement::of(bucket);
     for worker in next.replicas.iter_mut().filter(|worker| **worker == from) {
         *worker = to;

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use granary_catalog::remote::members::change_request;
 use granary_catalog::{
-    BucketPlacement, Catalog, CommandBody, Heartbeat, HeartbeatReply, Outcome, SharedRound,
-    Snapshot,
+    BucketPlacement, Catalog, CommandBody, Heartbeat, HeartbeatReply, MemberChange, MetadataMember,
+    Outcome, SharedRound, Snapshot,
 };
 use granary_common::{CatalogVersion, Result};
 use tokio::sync::watch;
@@ -42,6 +43,15 @@ impl Catalog for MemberCatalog {
 
     async fn planned_placements(&self) -> Result<Vec<BucketPlacement>> {
         self.group.planned_placements(Hop::First).await
+    }
+
+    async fn metadata_members(&self) -> Result<Vec<MetadataMember>> {
+        Ok(self.group.member_reports().await)
+    }
+
+    async fn change_member(&self, change: MemberChange) -> Result<()> {
+        let request = change_request(change);
+        self.group.change_membership(request, Hop::First).await.map(drop)
     }
 
     fn watch(&self) -> watch::Receiver<CatalogVersion> {

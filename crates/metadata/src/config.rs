@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use granary_catalog::protocol::PROTOCOL_VERSION;
 use granary_common::{Error, NodeId, Result};
 
 /// How a member is started.
@@ -19,6 +20,9 @@ pub struct MetadataConfig {
     pub listen: Option<SocketAddr>,
     pub timing: Timing,
     pub retention: Retention,
+    /// The version of the protocol that this member says it speaks: that of this build, except in
+    /// tests of groups that are upgraded.
+    pub speaks: u32,
 }
 
 impl MetadataConfig {
@@ -32,6 +36,7 @@ impl MetadataConfig {
             // Nobody could take over from the only worker, so there is no hurry to give it up.
             timing: Timing { worker_lease: Timing::default().lease, ..Timing::default() },
             retention: Retention::default(),
+            speaks: PROTOCOL_VERSION,
         }
     }
 
@@ -82,6 +87,9 @@ pub struct Timing {
     pub worker_lease: Duration,
     /// For how long a dead worker is waited for before others get copies of its parts. Default 60 s.
     pub replace_after: Duration,
+    /// For how long a dead worker that holds nothing any more is remembered; zero: until it is
+    /// dropped by a statement. Default 1 hour.
+    pub forget_after: Duration,
     /// Between two looks of the cluster's controller. Default 1 s.
     pub controller_tick: Duration,
     /// For how long a command may take until its outcome is reported as unknown. Default 10 s.
@@ -96,6 +104,7 @@ impl Default for Timing {
             lease: Duration::from_secs(10),
             worker_lease: Duration::from_secs(4),
             replace_after: Duration::from_secs(60),
+            forget_after: Duration::from_secs(3600),
             controller_tick: Duration::from_secs(1),
             command_limit: Duration::from_secs(10),
         }

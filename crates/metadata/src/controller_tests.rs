@@ -40,6 +40,8 @@ fn worker_lease(id: u64, incarnation: u64, age_ms: u64) -> (LeaseHolder, Lease) 
         address: format!("w{id}:7422"),
         pinned: CatalogVersion(u64::MAX),
         renewed_ms: NOW_MS - age_ms,
+        protocol: granary_catalog::protocol::PROTOCOL_VERSION,
+        loads: Vec::new(),
     };
     (LeaseHolder::Worker { worker: WorkerId(id), incarnation }, lease)
 }
@@ -49,6 +51,8 @@ fn coordinator_lease(name: &str, pinned: u64, age_ms: u64) -> (LeaseHolder, Leas
         address: format!("{name}:7420"),
         pinned: CatalogVersion(pinned),
         renewed_ms: NOW_MS - age_ms,
+        protocol: granary_catalog::protocol::PROTOCOL_VERSION,
+        loads: Vec::new(),
     };
     (LeaseHolder::Coordinator { identity: name.to_owned() }, lease)
 }

@@ -2,16 +2,22 @@
 //! decides.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use granary_catalog::{CommandBody, Snapshot};
 use granary_common::{ClusterId, Random};
 
 use crate::controller::{View, decide};
+use crate::departures::departures;
 use crate::group::Group;
 use crate::leases::LeaseView;
+use crate::versions::raised;
 
 /// Looks of the controller between two looks for what can be forgotten.
 const HOUSEKEEPING_EVERY: u64 = 5;
+/// How often the members of a new group are looked at, until all have answered.
+const HEAR_ATTEMPTS: u32 = 40;
+const HEAR_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Runs until its task is stopped.
 pub(crate) async fn perform(group: Group, random: Arc<dyn Random>) {
@@ -38,13 +44,41 @@ pub(crate) async fn perform(group: Group, random: Arc<dyn Random>) {
 async fn look(group: &Group, term: u64, random: &dyn Random, housekeeping: bool) {
     let snapshot = group.feed.snapshot();
     if snapshot.cluster.is_none() {
+        // A new cluster need not begin with what older builds speak.
+        hear_members(group).await;
         // Harmless when another leader has done so: only the first name counts.
         let cluster = ClusterId(random.next_hex());
         run(group, CommandBody::InitCluster { cluster }).await;
-        return;
+        return raise_protocol(group, term).await;
     }
     let leases = observed(group, term, &snapshot);
-    for command in decide(&view(group, &snapshot, &leases, housekeeping)) {
+    let view = view(group, &snapshot, &leases, housekeeping);
+    for command in decide(&view) {
+        run(group, command).await;
+    }
+    if housekeeping {
+        let forget_after_ms = group.timing.forget_after.as_millis() as u64;
+        for command in departures(&view, forget_after_ms) {
+            run(group, command).await;
+        }
+    }
+    raise_protocol(group, term).await;
+}
+
+/// Waits until every member has said what it speaks, but not for one that is away.
+async fn hear_members(group: &Group) {
+    for _ in 0..HEAR_ATTEMPTS {
+        if group.spoken().iter().all(Option::is_some) {
+            return;
+        }
+        group.clock.sleep(HEAR_INTERVAL).await;
+    }
+}
+
+async fn raise_protocol(group: &Group, term: u64) {
+    let snapshot = group.feed.snapshot();
+    let leases = observed(group, term, &snapshot);
+    if let Some(command) = raised(&view(group, &snapshot, &leases, false), &group.spoken()) {
         run(group, command).await;
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use granary_catalog::remote::wire::{self, within};
 use granary_catalog::{
     BucketPlacement, Command, CommandBody, Heartbeat, HeartbeatReply, LeaseHolder, Outcome, codec,
+    protocol,
 };
 use granary_common::{CatalogVersion, Clock, Error, ErrorKind, NodeId, Result};
 use granary_proto::internal::metadata_client::MetadataClient;
@@ -20,6 +21,7 @@ use tonic::transport::Channel;
 use tonic::{Response, Status};
 
 use crate::config::{Retention, Timing};
+use crate::controller::View;
 use crate::dry_run;
 use crate::duties::{observed, view};
 use crate::feed::Feed;
@@ -85,6 +87,7 @@ impl Group {
     /// Runs a command. An error means that it did not go through the log, or that this is unknown;
     /// a refusal by the catalog is a reply, and asking again for it would not help.
     pub async fn run(&self, body: CommandBody, hop: Hop) -> Result<(CatalogVersion, Reply)> {
+        protocol::check(&body, &self.feed.snapshot())?;
         let request = codec::encode(&body)?;
         if request.len() > COMMAND_BYTES_MAX {
             return Err(Error::exhausted(format!(
@@ -109,6 +112,7 @@ impl Group {
 
     /// Runs a command on this node, which must lead.
     pub async fn execute_here(&self, body: CommandBody) -> Result<(CatalogVersion, Outcome)> {
+        protocol::check(&body, &self.feed.snapshot())?;
         match self.propose(body).await {
             Attempt::Done(result) => {
                 let (version, reply) = result?;
@@ -242,7 +246,9 @@ impl Group {
         let Some(term) = self.leads() else { return Attempt::Elsewhere(Elsewhere::empty()) };
         let snapshot = self.feed.reached(version).await;
         let leases = observed(self, term, &snapshot);
-        let planned = dry_run::placements(&view(self, &snapshot, &leases, false)).await;
+        // As if it were time for everything.
+        let view = View { wall_ms: 0, ..view(self, &snapshot, &leases, true) };
+        let planned = dry_run::placements(&view).await;
         Attempt::Done(Ok(planned))
     }
 

@@ -2,12 +2,14 @@
 
 use std::collections::HashMap;
 
-use granary_catalog::{Heartbeat, LeaseHolder, Snapshot, WorkerState};
+use granary_catalog::{BucketLoad, Heartbeat, LeaseHolder, Snapshot, WorkerState, protocol};
 use granary_common::{CatalogVersion, Error, Result};
 use parking_lot::Mutex;
 
 /// Leases that the leader holds; more holders are refused.
 const LEASES_MAX: usize = 10_000;
+/// Buckets whose load one heartbeat may tell.
+const LOADS_MAX: usize = 256;
 
 /// One holder's newest heartbeat.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +18,10 @@ pub(crate) struct Lease {
     /// The lowest version that the holder may read until its next heartbeat.
     pub pinned: CatalogVersion,
     pub renewed_ms: u64,
+    /// The version of the protocol that the holder speaks.
+    pub protocol: u32,
+    /// What its buckets give a worker to do.
+    pub loads: Vec<BucketLoad>,
 }
 
 /// The leases that one leader has seen in one term.
@@ -50,7 +56,8 @@ impl Inner {
 impl Leases {
     /// Renews a lease. `version` is one that the group had reached when the heartbeat arrived.
     ///
-    /// Kind `Conflict` when the worker has registered again since, `NotFound` when it never has.
+    /// Kind `Conflict` when the worker has registered again since, `NotFound` when it never has or
+    /// was dropped, `Unsupported` when the holder is too old for the cluster.
     pub fn renew(
         &self,
         term: u64,
@@ -59,9 +66,14 @@ impl Leases {
         version: CatalogVersion,
         snapshot: &Snapshot,
     ) -> Result<()> {
+        let who = format!("the node at {}", heartbeat.address);
+        protocol::check_node(&who, heartbeat.protocol, snapshot)?;
         if let LeaseHolder::Worker { worker, incarnation } = &heartbeat.holder {
             let row = snapshot.workers.get(worker).ok_or_else(|| {
-                Error::not_found(format!("worker {worker} is not registered in this cluster"))
+                Error::not_found(format!(
+                    "worker {worker} is not registered in this cluster; when it was dropped, a \
+                     restart lets it join as a new one"
+                ))
             })?;
             if row.incarnation != *incarnation {
                 return Err(Error::conflict(format!(
@@ -78,8 +90,10 @@ impl Leases {
         }
         // A holder without running queries may begin one at any version from now on.
         let pinned = heartbeat.lowest_pinned.map_or(version, |lowest| lowest.min(version));
-        let lease = Lease { address: heartbeat.address, pinned, renewed_ms: now_ms };
-        inner.held.insert(heartbeat.holder, lease);
+        let Heartbeat { holder, address, protocol, mut loads, .. } = heartbeat;
+        loads.truncate(LOADS_MAX);
+        let lease = Lease { address, pinned, renewed_ms: now_ms, protocol, loads };
+        inner.held.insert(holder, lease);
         Ok(())
     }
 
@@ -100,6 +114,8 @@ impl Leases {
                 address: row.address.clone(),
                 pinned: snapshot.version,
                 renewed_ms: now_ms,
+                protocol: protocol::spoken_by(&row.software_version),
+                loads: Vec::new(),
             });
         }
         LeaseView { since_ms: inner.since_ms, held: inner.held.clone() }
@@ -156,7 +172,9 @@ mod tests {
 
     fn beat(holder: LeaseHolder, lowest_pinned: Option<u64>) -> Heartbeat {
         let lowest_pinned = lowest_pinned.map(CatalogVersion);
-        Heartbeat { holder, address: "a:1".into(), lowest_pinned }
+        let protocol = protocol::PROTOCOL_VERSION;
+        let loads = Vec::new();
+        Heartbeat { holder, address: "a:1".into(), lowest_pinned, protocol, loads }
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod balance;
 mod catalog;
 mod config;
 mod controller;
+mod departures;
 mod dry_run;
 mod duties;
 mod feed;
@@ -32,6 +33,8 @@ mod space;
 mod store;
 #[cfg(test)]
 mod test_support;
+mod versions;
+mod weights;
 
 pub use config::{MetadataConfig, Retention, Timing};
 pub use node::MetadataNode;

@@ -2,10 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use granary_catalog::MetadataMember;
+use granary_catalog::protocol::{self, FIRST_PROTOCOL};
+use granary_catalog::remote::members::gather;
 use granary_catalog::remote::wire::within;
 use granary_common::{Error, NodeId, Result};
 use granary_proto::internal::change_membership_request::Change;
-use granary_proto::internal::{ChangeMembershipRequest, Member};
+use granary_proto::internal::{ChangeMembershipRequest, Member, StatusRequest, StatusResponse};
 use openraft::ChangeMembers;
 use openraft::error::{ClientWriteError, RaftError};
 use openraft::impls::BasicNode;
@@ -14,6 +17,8 @@ use crate::group::{Group, Hop};
 
 /// For how long a new member may take to receive the state before it votes.
 const CATCH_UP_LIMIT: std::time::Duration = std::time::Duration::from_secs(120);
+/// For how long a new member may take to say what it speaks.
+const ASK_LIMIT: std::time::Duration = std::time::Duration::from_secs(1);
 
 impl Group {
     /// The members as this node knows them.
@@ -28,6 +33,57 @@ impl Group {
             voter: voters.contains(id),
         };
         membership.nodes().map(member).collect()
+    }
+
+    /// What this node says of itself and of the group.
+    pub fn status(&self) -> StatusResponse {
+        let metrics = self.raft.metrics().borrow().clone();
+        StatusResponse {
+            node_id: self.node.0,
+            leader_id: metrics.current_leader.unwrap_or(0),
+            term: metrics.current_term,
+            last_log_index: metrics.last_log_index.unwrap_or(0),
+            applied_index: metrics.last_applied.map_or(0, |id| id.index),
+            cluster_id: self.feed.cluster_id(),
+            members: self.members(),
+            protocol_version: self.peers.heard.own(),
+            software_version: env!("CARGO_PKG_VERSION").to_owned(),
+        }
+    }
+
+    /// Every member with what it says of itself.
+    pub async fn member_reports(&self) -> Vec<MetadataMember> {
+        let ask = |member: &Member| {
+            let mut client = self.peers.metadata(&member.address)?;
+            let request = self.peers.request(StatusRequest {});
+            Ok(async move { client.status(request).await })
+        };
+        gather(&*self.clock, self.status(), ask).await
+    }
+
+    /// What each member speaks, as far as it has said so.
+    pub fn spoken(&self) -> Vec<Option<u32>> {
+        let members = self.members();
+        let of = |member: &Member| match member.node_id == self.node.0 {
+            true => Some(self.peers.heard.own()),
+            false => self.peers.heard.of(member.node_id),
+        };
+        members.iter().map(of).collect()
+    }
+
+    /// Refuses a new member of a build that could not read the log. One that does not answer may be
+    /// on its way up.
+    async fn check_speaks(&self, member: &Member) -> Result<()> {
+        let mut client = self.peers.metadata(&member.address)?;
+        let asked = client.status(self.peers.request(StatusRequest {}));
+        match within(&*self.clock, ASK_LIMIT, asked).await {
+            Some(Ok(status)) => {
+                let who = format!("metadata node {} at {}", member.node_id, member.address);
+                let speaks = status.get_ref().protocol_version.max(FIRST_PROTOCOL);
+                protocol::check_node(&who, speaks, &self.feed.snapshot())
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Adds or removes a member, on the leader. A new member receives the state before it votes.
@@ -87,6 +143,7 @@ impl Group {
             }
             None => {}
         }
+        self.check_speaks(&member).await?;
         let address = BasicNode { addr: member.address };
         let learn = self.raft.add_learner(node, address, true);
         let learned = within(&*self.clock, CATCH_UP_LIMIT, learn).await.ok_or_else(|| {

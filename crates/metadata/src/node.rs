@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use granary_catalog::remote::wire::{self, within};
-use granary_catalog::{Catalog, SharedRound};
+use granary_catalog::{Catalog, SharedRound, protocol};
 use granary_common::{Clock, Error, ErrorKind, Random, Result, TaskOwner};
 use granary_proto::internal::StatusRequest;
 use granary_proto::internal::metadata_server::MetadataServer;
@@ -20,7 +20,7 @@ use crate::catalog::MemberCatalog;
 use crate::config::MetadataConfig;
 use crate::duties;
 use crate::feed::Feed;
-use crate::formation::form;
+use crate::formation::{form, wait_until_formed};
 use crate::group::{Group, Hop};
 use crate::leases::Leases;
 use crate::peers::Peers;
@@ -32,11 +32,10 @@ use crate::space::Space;
 use crate::store::Store;
 use crate::store::log::LogStore;
 use crate::store::state::StateMachine;
+use crate::versions::Heard;
 
 /// Threads for Raft, leases and heartbeats, apart from those that run queries.
 const THREADS: usize = 2;
-/// For how long a group of one may take to be ready.
-const EMBEDDED_LIMIT: Duration = Duration::from_secs(30);
 /// For how long another member may take to say whether the group has been formed.
 const ASK_LIMIT: Duration = Duration::from_secs(1);
 const STOP_LIMIT: Duration = Duration::from_secs(5);
@@ -205,10 +204,12 @@ async fn start_on(
     let feed = Feed::new();
     let machine =
         StateMachine::open(&store, Arc::clone(&feed), Arc::clone(&random), tasks.clone())?;
+    protocol::check_node("this build of the metadata node", config.speaks, &feed.snapshot())?;
     let peers = Peers::new(
         tokio::runtime::Handle::current(),
         Arc::clone(&feed),
         Arc::clone(&store.members),
+        Heard::new(config.speaks),
     );
     let network = Network { peers: Arc::clone(&peers), tasks: tasks.clone() };
     let log = LogStore::new(Arc::clone(&store.disk));
@@ -241,18 +242,9 @@ async fn start_on(
     tasks.spawn(duties::perform(group.clone(), random));
     let catalog = Arc::new(MemberCatalog { group: group.clone(), reads });
     if config.members.len() == 1 {
-        wait_until_formed(&catalog, &group).await?;
+        wait_until_formed(&catalog, &group, config.speaks).await?;
     }
     Ok((group, catalog, address))
-}
-
-async fn wait_until_formed(catalog: &MemberCatalog, group: &Group) -> Result<()> {
-    let mut versions = catalog.watch();
-    let formed = versions.wait_for(|_| catalog.snapshot().cluster.is_some());
-    match within(&*group.clock, EMBEDDED_LIMIT, formed).await {
-        Some(Ok(_)) => Ok(()),
-        _ => Err(Error::unavailable("the catalog could not be started")),
-    }
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener> {

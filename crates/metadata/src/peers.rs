@@ -15,6 +15,7 @@ use tonic::transport::Channel;
 
 use crate::feed::Feed;
 use crate::store::acquaintance::{Acquaintance, MEMBER_HEADER};
+use crate::versions::Heard;
 
 /// One connection an address, driven by the group's own runtime.
 #[derive(Debug)]
@@ -23,11 +24,18 @@ pub(crate) struct Peers {
     runtime: Handle,
     feed: Arc<Feed>,
     pub members: Arc<Acquaintance>,
+    /// What they speak.
+    pub heard: Heard,
 }
 
 impl Peers {
-    pub fn new(runtime: Handle, feed: Arc<Feed>, members: Arc<Acquaintance>) -> Arc<Self> {
-        Arc::new(Self { channels: Mutex::new(HashMap::new()), runtime, feed, members })
+    pub fn new(
+        runtime: Handle,
+        feed: Arc<Feed>,
+        members: Arc<Acquaintance>,
+        heard: Heard,
+    ) -> Arc<Self> {
+        Arc::new(Self { channels: Mutex::new(HashMap::new()), runtime, feed, members, heard })
     }
 
     fn channel(&self, address: &str) -> Result<Channel> {

@@ -6,6 +6,7 @@
 //!   replica away ─► not in sync                                    at once
 //!   replica lost or to be emptied, too few ─► another worker       after a grace time, few at a time
 //!   uneven ─► a replica more on the emptiest worker                few at a time
+//!   even by number, not by load or bytes ─► two buckets change places    two at a time
 //!   replicas enough without it are in sync ─► one replica less
 //!   first replica back in sync ─► it leads again                   few at a time
 //! ```
@@ -23,6 +24,7 @@ use granary_common::WorkerId;
 
 use crate::balance::balanced;
 use crate::controller::{View, holds};
+use crate::weights::{Weights, eased};
 
 /// Buckets that get new replicas in one look.
 const NEW_REPLICAS_MAX: usize = 16;
@@ -30,6 +32,10 @@ const NEW_REPLICAS_MAX: usize = 16;
 const RETURNS_MAX: usize = 16;
 /// Buckets that move at the same time without need.
 pub(crate) const MOVES_MAX: usize = 4;
+/// About once in this time buckets change places by their weight, which reads the whole catalog: in the
+/// first look for what can be forgotten that falls into so many milliseconds at its beginning.
+const EASE_EVERY_MS: u64 = 60_000;
+const EASE_WITHIN_MS: u64 = 5_000;
 
 /// How a worker is, for placement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,11 +86,24 @@ pub(crate) fn place_buckets(view: &View<'_>) -> Vec<CommandBody> {
         }
     }
     let is_settled = urgent.is_empty() && new_replicas.is_empty() && moving < MOVES_MAX;
-    let moves = if is_settled { balanced(view.snapshot, &health) } else { Vec::new() };
+    let mut moves = if is_settled { balanced(view.snapshot, &health) } else { Vec::new() };
+    let is_time = view.housekeeping && view.wall_ms % EASE_EVERY_MS < EASE_WITHIN_MS;
+    if is_time && is_settled && moving == 0 && moves.is_empty() && returns.is_empty() {
+        moves = eased(view.snapshot, &health, &loads(view));
+    }
     let new_replicas = new_replicas.into_values().flatten().take(NEW_REPLICAS_MAX);
     let returns = returns.into_iter().take(RETURNS_MAX);
     let all = urgent.into_iter().chain(new_replicas).chain(returns).chain(moves);
     all.map(CommandBody::PlaceBucket).collect()
+}
+
+/// The load of buckets, as all workers have told it.
+fn loads(view: &View<'_>) -> Weights {
+    let mut loads = Weights::new();
+    for load in view.leases.held.values().flat_map(|lease| &lease.loads) {
+        *loads.entry((load.table, load.bucket)).or_insert(0) += load.bytes_per_s;
+    }
+    loads
 }
 
 fn health(view: &View<'_>, row: &Worker) -> Health {

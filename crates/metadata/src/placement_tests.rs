@@ -272,6 +272,26 @@ fn a_new_worker_gets_its_share_by_the_fewest_moves() {
 }
 
 #[test]
+fn doubling_and_halving_move_what_must_move() {
+    let mut simulation = Simulation::new(3);
+    simulation.add_table("wide", 24, None);
+    simulation.settle();
+    (0..3).for_each(|_| simulation.add_worker());
+    simulation.settle();
+    let held = |simulation: &Simulation| -> Vec<usize> {
+        simulation.spread("wide").iter().map(|(held, _)| *held).collect()
+    };
+    assert_eq!(held(&simulation), [8; 6]);
+    assert_eq!(simulation.moved, 24);
+    for worker in 4..=6 {
+        simulation.run(CommandBody::DrainWorker { worker: WorkerId(worker), drained: true });
+    }
+    simulation.settle();
+    assert_eq!(held(&simulation), [16, 16, 16, 0, 0, 0]);
+    assert!(simulation.moved <= 48, "{} replicas", simulation.moved);
+}
+
+#[test]
 fn tables_of_a_group_stay_together() {
     let mut simulation = Simulation::new(2);
     simulation.add_table("a", 8, Some("g"));

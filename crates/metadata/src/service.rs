@@ -127,16 +127,7 @@ impl Metadata for MetadataService {
         request: Request<StatusRequest>,
     ) -> Result<Response<StatusResponse>, Status> {
         self.admit(&request).await?;
-        let metrics = self.group.raft.metrics().borrow().clone();
-        Ok(Response::new(StatusResponse {
-            node_id: self.group.node.0,
-            leader_id: metrics.current_leader.unwrap_or(0),
-            term: metrics.current_term,
-            last_log_index: metrics.last_log_index.unwrap_or(0),
-            applied_index: metrics.last_applied.map_or(0, |id| id.index),
-            cluster_id: self.group.feed.cluster_id(),
-            members: self.group.members(),
-        }))
+        Ok(Response::new(self.group.status()))
     }
 
     async fn change_membership(

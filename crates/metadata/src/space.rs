@@ -88,6 +88,7 @@ fn adds(command: &CommandBody) -> bool {
         | CommandBody::PlaceBucket(_)
         | CommandBody::ChangeCopies(_)
         | CommandBody::AbortStaged { .. }
+        | CommandBody::Cluster(_)
         | CommandBody::Expire { .. }
         | CommandBody::AdvanceHorizon { .. } => false,
         CommandBody::ChangePartitions { change, .. } => {

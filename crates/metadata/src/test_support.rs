@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use granary_catalog::protocol::{self, PROTOCOL_VERSION};
 use granary_catalog::{Command, CommandBody, LeaseHolder, NewTable, Snapshot, apply};
 use granary_common::{CatalogVersion, ClusterId};
 
@@ -28,7 +29,7 @@ pub(crate) fn add_worker(state: &mut Snapshot, name: &str, zone: &str) {
             identity: name.to_owned(),
             address: format!("{name}:7422"),
             zone: zone.to_owned(),
-            software_version: String::new(),
+            software_version: protocol::software_version("0"),
         },
     );
 }
@@ -61,7 +62,8 @@ pub(crate) fn leases(state: &Snapshot, renewed_ms: impl Fn(u64) -> u64) -> Lease
     let lease = |row: &std::sync::Arc<granary_catalog::Worker>| {
         let holder = LeaseHolder::Worker { worker: row.id, incarnation: row.incarnation };
         let (address, pinned) = (row.address.clone(), CatalogVersion(u64::MAX));
-        (holder, Lease { address, pinned, renewed_ms: renewed_ms(row.id.0) })
+        let (renewed_ms, protocol) = (renewed_ms(row.id.0), PROTOCOL_VERSION);
+        (holder, Lease { address, pinned, renewed_ms, protocol, loads: Vec::new() })
     };
     LeaseView { since_ms: 0, held: state.workers.values().map(lease).collect() }
 }

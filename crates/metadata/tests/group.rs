@@ -4,8 +4,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use granary_catalog::protocol::{PROTOCOL_VERSION, software_version};
 use granary_catalog::remote::wire;
-use granary_catalog::{Catalog, CommandBody, Heartbeat, LeaseHolder, Outcome, RemoteCatalog};
+use granary_catalog::{
+    Catalog, ClusterChange, CommandBody, Heartbeat, LeaseHolder, Outcome, RemoteCatalog,
+};
 use granary_common::{
     CatalogVersion, Clock, ErrorKind, NodeId, SystemClock, SystemRandom, TaskOwner, WorkerId,
 };
@@ -411,6 +414,8 @@ fn beat(worker: u64, incarnation: u64) -> Heartbeat {
         holder: LeaseHolder::Worker { worker: WorkerId(worker), incarnation },
         address: "w1:7422".into(),
         lowest_pinned: None,
+        protocol: PROTOCOL_VERSION,
+        loads: Vec::new(),
     }
 }
 
@@ -430,7 +435,7 @@ async fn leases_decide_who_is_alive() {
         identity: "w1".into(),
         address: "w1:7422".into(),
         zone: String::new(),
-        software_version: "0.1.0".into(),
+        software_version: software_version("0.1.0"),
     };
     catalog.execute(register).await.expect("registers");
     let state = |catalog: &dyn Catalog| catalog.snapshot().workers[&WorkerId(1)].state;
@@ -451,6 +456,8 @@ async fn leases_decide_who_is_alive() {
         holder: LeaseHolder::Coordinator { identity: "c1".into() },
         address: "c1:7420".into(),
         lowest_pinned: Some(CatalogVersion(1)),
+        protocol: PROTOCOL_VERSION,
+        loads: Vec::new(),
     };
     let reply = catalog.heartbeat(coordinator).await.expect("renews");
     assert_eq!(reply.coordinators, ["c1:7420"]);
@@ -471,5 +478,68 @@ async fn many_readers_see_every_acknowledged_write() {
             assert!(state.expect("reads").find_database(&name).is_some());
         }
     }
+    tasks.stop(LIMIT).await;
+}
+
+#[tokio::test]
+async fn a_group_goes_on_when_its_last_member_is_upgraded() {
+    let mut group = TestGroup::new(3, 3);
+    // One member says that it is of the build before.
+    group.tune = |config| {
+        config.timing.worker_lease = Duration::from_millis(400);
+        config.timing.controller_tick = Duration::from_millis(50);
+        if config.node_id == NodeId(3) {
+            config.speaks = PROTOCOL_VERSION - 1;
+        }
+    };
+    for place in 0..3 {
+        group.start(place).await;
+    }
+    group.ready().await;
+    let (remote, tasks) = group.remote();
+    remote.ready(LIMIT).await.expect("formed");
+    let drop = CommandBody::Cluster(ClusterChange::DropWorker { worker: WorkerId(7) });
+    let refused = async |drop: &CommandBody| {
+        for catalog in [group.catalog(0), group.catalog(1), remote.clone() as Arc<dyn Catalog>] {
+            let error = catalog.execute(drop.clone()).await.expect_err("one could not read it");
+            assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+            assert!(error.message().contains("protocol version"), "{error}");
+        }
+    };
+    refused(&drop).await;
+    let members = eventually("every member answers", || async {
+        let members = remote.metadata_members().await.expect("answers");
+        members.iter().all(|member| member.report.is_some()).then_some(members)
+    });
+    let speak = members.await.into_iter().filter_map(|member| Some(member.report?.protocol));
+    assert_eq!(
+        speak.collect::<Vec<_>>(),
+        [PROTOCOL_VERSION, PROTOCOL_VERSION, PROTOCOL_VERSION - 1]
+    );
+
+    // It is still refused while the old member is away: it may come back as it was.
+    group.stop(2).await;
+    create_surely(&*remote, "a").await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(remote.snapshot().protocol() < PROTOCOL_VERSION);
+    group.tune = |config| {
+        config.timing.worker_lease = Duration::from_millis(400);
+        config.timing.controller_tick = Duration::from_millis(50);
+    };
+    group.start(2).await;
+    let raised = || async { (remote.snapshot().protocol() == PROTOCOL_VERSION).then_some(()) };
+    eventually("all members are upgraded", raised).await;
+    let missing = remote.execute(drop).await.expect_err("there is no such worker");
+    assert_eq!(missing.kind(), ErrorKind::NotFound, "{missing}");
+
+    // Nobody goes back after that.
+    let catalog = group.catalog(2);
+    let reached = || async { (catalog.snapshot().protocol() == PROTOCOL_VERSION).then_some(()) };
+    eventually("it has heard so", reached).await;
+    std::mem::drop(catalog);
+    group.stop(2).await;
+    let config = MetadataConfig { speaks: PROTOCOL_VERSION - 1, ..group.config(2) };
+    let error = MetadataNode::start(config, SystemClock::shared(), SystemRandom::shared()).await;
+    assert_eq!(error.expect_err("too old").kind(), ErrorKind::Unsupported);
     tasks.stop(LIMIT).await;
 }

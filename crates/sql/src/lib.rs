@@ -55,11 +55,12 @@ pub use show::{
     DescribedColumn, describe, describe_columns, describe_view, show_create_table, show_create_view,
 };
 pub use statement::{
-    AlterAction, AlterPartition, AlterTable, BackupScope, BackupStatement, CheckTable, ColumnPlace,
-    CreateTable, CreateView, Delete, EqualColumns, ExistsName, Insert, LikePattern,
-    MaterializedClause, Merge, MergeAction, MergeClause, MergeInsert, Optimize, OverwriteClause,
-    PartitionClause, PartitionCommand, PastClause, PastStatement, Rebuilt, RefreshClause,
-    Statement, SystemView, TableName, Update, ViewAction, parse, refresh_text,
+    AlterAction, AlterPartition, AlterTable, BackupScope, BackupStatement, CheckTable,
+    ClusterStatement, ColumnPlace, CreateTable, CreateView, Delete, EqualColumns, ExistsName,
+    Insert, LikePattern, MaterializedClause, Merge, MergeAction, MergeClause, MergeInsert,
+    Optimize, OverwriteClause, PartitionClause, PartitionCommand, PastClause, PastStatement,
+    Rebuilt, RefreshClause, Statement, SystemView, TableName, Update, ViewAction, parse,
+    refresh_text,
 };
 pub use types::type_from_sql;
 pub use view::{AliasArguments, alias_arguments, query_columns, view_plan, view_query};

@@ -34,6 +34,7 @@ pub use alter::{AlterPartition, PartitionClause, PartitionCommand};
 pub use alter_table::{AlterAction, AlterTable, ColumnPlace, ModifyColumn, Rebuilt, RemovedOption};
 pub use backup::{BackupScope, BackupStatement};
 pub use check::CheckTable;
+pub use cluster::ClusterStatement;
 pub use elements::{IndexClause, ProjectionClause};
 pub use merge::{Merge, MergeAction, MergeClause, MergeInsert};
 pub use merges::{EqualColumns, Optimize};
@@ -161,11 +162,8 @@ pub enum Statement {
         mutation_id: String,
         notices: Vec<Notice>,
     },
-    /// ALTER SYSTEM DRAIN | UNDRAIN WORKER: empties a worker, or lets it be filled again.
-    DrainWorker {
-        worker: u64,
-        drained: bool,
-    },
+    /// ALTER SYSTEM.
+    Cluster(ClusterStatement),
     /// `like` and `not_like` are patterns of LIKE.
     ShowDatabases {
         like: Option<LikePattern>,

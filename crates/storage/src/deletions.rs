@@ -144,6 +144,7 @@ pub async fn write_deletions(
         return Ok(DeletionContent::Inline(bytes));
     }
     let name = format!("{DELETIONS_FILE_PREFIX}{}", ids.next().await?);
+    volume.check_room(bytes.len() as u64)?;
     let (table, owner) = part.files;
     let path = volume.path(&file_path(table, owner, &name));
     let content =

@@ -48,5 +48,7 @@ pub use skip::{SkipHint, SkipIndexes, SkipTerm};
 pub use sweep::{SweptParts, delete_part, sweep_orphans};
 pub use sweep_deletions::sweep_deletions;
 pub use transfer::{FileSource, PartCopy, copy_part, deletion_file, file_bytes};
-pub use volume::{DiskStep, DiskWatch, LocalStore, TierVolume, Tiers, Volume, VolumeKind, Volumes};
+pub use volume::{
+    DiskStep, DiskWatch, LocalStore, Reserve, Room, TierVolume, Tiers, Volume, VolumeKind, Volumes,
+};
 pub use write::{PartIds, WriteOptions, write_block};

@@ -33,6 +33,7 @@ pub async fn relocate_part(
     let source = store.volumes().holding(&part.location).ok_or_else(|| {
         Error::unavailable(format!("part {} is not on a volume of this worker", part.id))
     })?;
+    volume.check_room(part.bytes)?;
     let (id, rows) = (ids.next().await?, part.rows.max(1));
     let mut descriptor = Descriptor::clone(open.descriptor());
     descriptor.part = id;

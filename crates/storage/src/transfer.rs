@@ -18,7 +18,7 @@ use granary_common::{Error, ErrorKind, PartId, Result, TableId};
 use object_store::ObjectStoreExt;
 use serde::{Deserialize, Serialize};
 
-use crate::merge::Throttle;
+use crate::merge::{Throttle, Unthrottled};
 use crate::part::descriptor::{Descriptor, FileEntry};
 use crate::part::format::ByteSink;
 use crate::part::{DESCRIPTOR_FILE, file_path};
@@ -141,6 +141,9 @@ pub async fn copy_part(
             (describes(bytes.clone(), wanted.files).map_err(named)?, Some(bytes))
         }
     };
+    if bytes.is_some() {
+        volume.check_room(descriptor.files.iter().map(|entry| entry.bytes).sum())?;
+    }
     let files = descriptor.files.iter();
     let copies = files.map(|entry| copy_file(volume, wanted.files, entry, source, throttle));
     futures::future::try_join_all(copies).await.map_err(named)?;
@@ -180,7 +183,7 @@ async fn copy_file(
     source: &dyn FileSource,
     throttle: &dyn Throttle,
 ) -> Result<()> {
-    if check_file(volume, (table, part), entry).await.is_ok() {
+    if check_file(volume, (table, part), entry, &Unthrottled).await.is_ok() {
         return Ok(());
     }
     let mut upload = Upload::new(volume, table, part, &entry.name, Arc::default());

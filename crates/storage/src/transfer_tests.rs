@@ -91,11 +91,11 @@ async fn a_copy_reads_like_its_original_however_often_its_transfer_breaks() {
     let mut bytes = std::fs::read(&data).unwrap();
     bytes[1_000] ^= 1;
     std::fs::write(&data, bytes).unwrap();
-    assert!(store(&to).check(&reference).await.is_err());
+    assert!(store(&to).check(&reference, &Unthrottled).await.is_err());
     let mending = Faulty::new(&from, wanted.files);
     copy_part(&to, &wanted, &mending, &Unthrottled).await.unwrap();
     assert_eq!(mending.reads.lock().unwrap().as_slice(), [(DATA_FILE.to_owned(), 0)]);
-    store(&to).check(&reference).await.unwrap();
+    store(&to).check(&reference, &Unthrottled).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,6 +10,7 @@ pub mod bulk;
 pub mod chaos;
 pub mod client;
 pub mod cluster;
+pub mod elastic;
 pub mod engines;
 pub mod format;
 pub mod house_rules;

@@ -4,6 +4,7 @@
 //! <data>/lock        held while a server runs
 //! <data>/format      the version of this layout
 //! <data>/identity    what the worker calls itself, and its cluster once it has joined one
+//! <data>/scrub       how far the scrub of its parts has come
 //! <data>/volume/     part files
 //! <data>/spill/      emptied at each start
 //! ```
@@ -75,6 +76,11 @@ impl DataFolder {
     /// Where queries spill to.
     pub fn spill(&self) -> PathBuf {
         self.path.join("spill")
+    }
+
+    /// Where a scrub notes how far it has come.
+    pub fn scrub(&self) -> PathBuf {
+        self.path.join("scrub")
     }
 
     fn check_format(&self) -> Result<()> {

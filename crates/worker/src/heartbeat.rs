@@ -4,10 +4,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use granary_catalog::protocol::PROTOCOL_VERSION;
 use granary_catalog::{Catalog, CommandBody, Heartbeat, LeaseHolder, WorkerState};
 use granary_common::{Clock, Error, ErrorKind, Result, WorkerId};
 use tokio_util::sync::CancellationToken;
 
+use crate::local::LocalWorker;
 use crate::part_ids::LeasedPartIds;
 use crate::registration::Registration;
 
@@ -27,6 +29,8 @@ pub struct Lease {
     /// Knows the incarnation, and leases for it.
     pub ids: Arc<LeasedPartIds>,
     pub registration: Registration,
+    /// Knows what it has to do.
+    pub local: Arc<LocalWorker>,
 }
 
 impl Lease {
@@ -67,7 +71,10 @@ impl Lease {
         let incarnation = self.ids.incarnation();
         let holder = LeaseHolder::Worker { worker: self.worker, incarnation };
         let address = self.registration.address.clone();
-        let heartbeat = Heartbeat { holder, address, lowest_pinned: None };
+        let protocol = PROTOCOL_VERSION;
+        let now_ms = self.clock.monotonic_ms();
+        let loads = self.local.loads(&self.catalog.snapshot(), now_ms);
+        let heartbeat = Heartbeat { holder, address, lowest_pinned: None, protocol, loads };
         let reply = self.catalog.heartbeat(heartbeat).await?;
         self.rise_if_dead().await?;
         let interval = Duration::from_millis(reply.lease_ms / RENEWALS_PER_LEASE);

@@ -6,6 +6,7 @@
 //!   fragments  ─► PartScanExec over the PartStore ─► Arrow streams
 //!   ScanPart   ─► one part, filtered, for whoever does not hold it
 //!   CheckPart  ─► every byte of a part's files; damage ─► MarkDamage ─► mended from a peer
+//!   a scrub, once in a period ─► the same of every part here
 //!   snapshot, OPTIMIZE ─► merges of the buckets that it leads ─► MergeParts
 //!   copies of parts go to, and come from, the other replicas of its buckets
 //! ```
@@ -14,6 +15,7 @@ mod background;
 mod data_folder;
 mod heartbeat;
 mod join;
+mod load;
 mod local;
 mod merge;
 mod metrics;
@@ -22,6 +24,7 @@ mod part_ids;
 mod quarantine;
 mod registration;
 mod replicate;
+mod scrub;
 mod server;
 mod sweep;
 #[cfg(test)]
@@ -30,4 +33,5 @@ mod volumes;
 
 pub use merge::MergeSettings;
 pub use node::{WorkerConfig, WorkerNode};
-pub use volumes::SHARED_VOLUME;
+pub use scrub::ScrubSettings;
+pub use volumes::{Reserves, SHARED_VOLUME};

@@ -7,13 +7,14 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
-use granary_catalog::{NewPart, PartLocation};
+use granary_catalog::{BucketLoad, NewPart, PartLocation, Snapshot};
 use granary_common::{Error, ErrorKind, Result, WorkerId};
 use granary_execution::{
-    ActiveWork, BuiltPart, CopySpec, FileRead, FilterHub, KeySummary, OptimizeSpec, Optimized,
-    RemotePartScan, RunningMerge, WorkerApi, WriteSpec, WrittenDeletions, read_held,
+    ActiveWork, BuiltPart, CopySpec, DiskReport, FileRead, FilterHub, KeySummary, OptimizeSpec,
+    Optimized, RemotePartScan, RunningMerge, WorkerApi, WorkerReport, WriteSpec, WrittenDeletions,
+    read_held,
 };
-use granary_storage::merge::Unthrottled;
+use granary_storage::merge::{Throttle, Unthrottled};
 use granary_storage::ttl::RowEvaluator;
 use granary_storage::{
     ColumnStatistics, Deletions, MetPart, PartRef, PartStore, Volume, WriteOptions, file_bytes,
@@ -22,11 +23,13 @@ use granary_storage::{
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use crate::load::LoadMeter;
 use crate::merge::{Merges, made_projections, skip_indexes};
 use crate::metrics::count_written;
 use crate::part_ids::LeasedPartIds;
 use crate::quarantine::Quarantine;
 use crate::replicate::{Receiver, Shipper};
+use crate::scrub::Scrubbed;
 
 /// Blocks that are sorted and written at the same time; the rest waits.
 const CONCURRENT_WRITES_MAX: usize = 4;
@@ -57,6 +60,8 @@ pub struct LocalWorker {
     filters: FilterHub,
     evaluator: Arc<dyn RowEvaluator>,
     quarantine: Arc<Quarantine>,
+    scrubbed: Scrubbed,
+    loads: LoadMeter,
 }
 
 impl LocalWorker {
@@ -83,6 +88,8 @@ impl LocalWorker {
             filters: FilterHub::default(),
             evaluator,
             quarantine,
+            scrubbed: Scrubbed::default(),
+            loads: LoadMeter::default(),
         }
     }
 
@@ -94,6 +101,43 @@ impl LocalWorker {
     /// The runtime filters that came here.
     pub fn filters(&self) -> &FilterHub {
         &self.filters
+    }
+
+    /// What buckets give it to do, as far as it is much.
+    pub fn loads(&self, snapshot: &Snapshot, now_ms: u64) -> Vec<BucketLoad> {
+        self.loads.look(&self.store, snapshot, now_ms)
+    }
+
+    /// How far its scrub has come.
+    pub fn scrubbed(&self) -> &Scrubbed {
+        &self.scrubbed
+    }
+
+    /// Reads every file of `part`, as fast as `throttle` lets it. Whether damage was found that nobody
+    /// knew of; it is noted.
+    pub async fn scrub_part(&self, part: PartRef, throttle: &dyn Throttle) -> Result<bool> {
+        let (damage, noted) = self.look_at(&part, throttle).await?;
+        Ok(noted && damage.is_some())
+    }
+
+    /// What is damaged of the copy of `part`, and whether that is news.
+    async fn look_at(
+        &self,
+        part: &PartRef,
+        throttle: &dyn Throttle,
+    ) -> Result<(Option<String>, bool)> {
+        let copy = MetPart::from(part).copy(self.worker);
+        let damage = match self.store.check(part, throttle).await {
+            Ok(()) => None,
+            Err(error) if error.kind() == ErrorKind::Corruption => Some(error.message().to_owned()),
+            Err(error) => return Err(error),
+        };
+        let noted = self.quarantine.note(copy, damage.as_deref()).await?;
+        if noted || damage.is_some() {
+            // What is open was read from other files, or was not looked at as closely.
+            self.store.reopen(copy.part).await;
+        }
+        Ok((damage, noted))
     }
 
     /// Refuses writes from now on.
@@ -143,6 +187,8 @@ impl WorkerApi for LocalWorker {
         // Others may write while copies travel.
         let parts = self.write_parts(&spec, block).await?;
         count_written(&parts);
+        let bytes = parts.iter().map(|part| part.bytes).sum();
+        self.loads.note_written(spec.schema.table, spec.bucket, bytes);
         self.copying.shipper.replicate(spec.schema.table, parts, &spec.copies).await
     }
 
@@ -192,22 +238,25 @@ impl WorkerApi for LocalWorker {
     async fn check_part(&self, part: PartRef) -> Result<Option<String>> {
         let stopped = |_| Error::unavailable("the worker has stopped");
         let _turn = self.checks.acquire().await.map_err(stopped)?;
-        let copy = MetPart::from(&part).copy(self.worker);
-        let damage = match self.store.check(&part).await {
-            Ok(()) => None,
-            Err(error) if error.kind() == ErrorKind::Corruption => Some(error.message().to_owned()),
-            Err(error) => return Err(error),
-        };
-        let noted = self.quarantine.note(copy, damage.as_deref()).await?;
-        if noted || damage.is_some() {
-            // What is open was read from other files, or was not looked at as closely.
-            self.store.reopen(copy.part).await;
-        }
-        Ok(damage)
+        self.look_at(&part, &Unthrottled).await.map(|(damage, _)| damage)
     }
 
     async fn running_merges(&self) -> Result<Vec<RunningMerge>> {
         Ok(self.merges.running())
+    }
+
+    async fn report(&self) -> Result<WorkerReport> {
+        let disk = |volume: &Arc<Volume>| {
+            let room = volume.room()?;
+            Some(DiskReport {
+                disk: volume.disk_name().to_owned(),
+                total_bytes: room.total_bytes,
+                used_bytes: room.used_bytes(),
+                budget_bytes: room.budget_bytes,
+            })
+        };
+        let disks = self.store.volumes().own().filter_map(disk).collect();
+        Ok(WorkerReport { disks, scrub: self.scrubbed.report() })
     }
 
     async fn copy_parts(&self, spec: CopySpec) -> Result<()> {

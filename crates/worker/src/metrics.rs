@@ -6,6 +6,7 @@ use std::time::Duration;
 use granary_catalog::NewPart;
 use granary_common::Clock;
 use granary_execution::{ActiveWork, NodeMemory};
+use granary_storage::{PartStore, Volume};
 use metrics::{counter, describe_counter, describe_gauge, gauge};
 
 use crate::merge::Merges;
@@ -18,6 +19,12 @@ const MERGES: &str = "granary_worker_merges_total";
 const MERGE_READ: &str = "granary_worker_merge_read_bytes_total";
 const MERGE_WRITTEN: &str = "granary_worker_merge_written_bytes_total";
 const COPIED: &str = "granary_worker_copied_bytes_total";
+const SCRUBBED_PARTS: &str = "granary_worker_scrubbed_parts_total";
+const SCRUBBED: &str = "granary_worker_scrubbed_bytes_total";
+const SCRUB_DAMAGE: &str = "granary_worker_scrub_damaged_parts_total";
+const DISK_USED: &str = "granary_worker_disk_used_bytes";
+const DISK_BUDGET: &str = "granary_worker_disk_budget_bytes";
+const DISK_TOTAL: &str = "granary_worker_disk_total_bytes";
 const RUNNING: &str = "granary_worker_work_running";
 const MERGES_RUNNING: &str = "granary_worker_merges_running";
 const MEMORY: &str = "granary_worker_query_memory_bytes";
@@ -41,12 +48,20 @@ pub(crate) fn count_copied(bytes: usize) {
     counter!(COPIED).increment(bytes as u64);
 }
 
+/// A part that a scrub has read.
+pub(crate) fn count_scrubbed(bytes: u64, is_damaged: bool) {
+    counter!(SCRUBBED_PARTS).increment(1);
+    counter!(SCRUBBED).increment(bytes);
+    counter!(SCRUB_DAMAGE).increment(u64::from(is_damaged));
+}
+
 /// What is looked at every few seconds.
 pub(crate) struct Gauges {
     active: ActiveWork,
     merges: Arc<Merges>,
     memory: Arc<NodeMemory>,
     memory_bytes_max: u64,
+    volumes: Vec<Arc<Volume>>,
 }
 
 impl Gauges {
@@ -56,9 +71,11 @@ impl Gauges {
         merges: &Arc<Merges>,
         memory: &Arc<NodeMemory>,
         memory_bytes_max: u64,
+        store: &PartStore,
     ) -> Gauges {
+        let volumes = store.volumes().own().map(Arc::clone).collect();
         let (merges, memory) = (Arc::clone(merges), Arc::clone(memory));
-        Gauges { active: active.clone(), merges, memory, memory_bytes_max }
+        Gauges { active: active.clone(), merges, memory, memory_bytes_max, volumes }
     }
 
     /// Looks until its task is stopped.
@@ -69,6 +86,12 @@ impl Gauges {
             gauge!(MERGES_RUNNING).set(self.merges.running().len() as f64);
             gauge!(MEMORY).set(self.memory.used_bytes() as f64);
             gauge!(MEMORY_LIMIT).set(self.memory_bytes_max as f64);
+            for (volume, room) in self.volumes.iter().filter_map(|of| Some((of, of.room()?))) {
+                let disk = volume.disk_name().to_owned();
+                gauge!(DISK_USED, "disk" => disk.clone()).set(room.used_bytes() as f64);
+                gauge!(DISK_BUDGET, "disk" => disk.clone()).set(room.budget_bytes as f64);
+                gauge!(DISK_TOTAL, "disk" => disk).set(room.total_bytes as f64);
+            }
             clock.sleep(INTERVAL).await;
         }
     }
@@ -81,6 +104,12 @@ fn describe() {
     describe_counter!(MERGE_READ, "Bytes of the parts that they read.");
     describe_counter!(MERGE_WRITTEN, "Bytes of the parts that they made.");
     describe_counter!(COPIED, "Bytes that came from other workers to hold copies of parts.");
+    describe_counter!(SCRUBBED_PARTS, "Parts that the scrub has read.");
+    describe_counter!(SCRUBBED, "Bytes of these parts.");
+    describe_counter!(SCRUB_DAMAGE, "Parts that the scrub has found damaged.");
+    describe_gauge!(DISK_USED, "Bytes of a disk that are used, by whomever.");
+    describe_gauge!(DISK_BUDGET, "Bytes of a disk beyond which writes are refused.");
+    describe_gauge!(DISK_TOTAL, "Bytes of a disk.");
     describe_gauge!(RUNNING, "Fragments, writes and reads that run now.");
     describe_gauge!(MERGES_RUNNING, "Merges that run now.");
     describe_gauge!(MEMORY, "Bytes of memory that queries hold.");

@@ -34,8 +34,9 @@ use crate::merge::{MergeSettings, Merges, StoredParts};
 use crate::metrics::Gauges;
 use crate::part_ids::LeasedPartIds;
 use crate::quarantine::Quarantine;
+use crate::scrub::{ScrubSettings, Scrubber};
 use crate::server::{ClusterCheck, WorkerService};
-use crate::volumes::open_store;
+use crate::volumes::{Reserves, open_store};
 
 /// How often a draining worker looks whether it is idle.
 const DRAIN_INTERVAL: Duration = Duration::from_millis(50);
@@ -69,6 +70,10 @@ pub struct WorkerConfig {
     pub merges: MergeSettings,
     /// Bytes a second that are fetched to make up for lost copies.
     pub copy_bytes_per_s: u64,
+    /// What is kept free of the disks.
+    pub reserves: Reserves,
+    /// How parts that nobody reads are looked at.
+    pub scrub: ScrubSettings,
 }
 
 /// A running worker.
@@ -174,7 +179,8 @@ impl WorkerNode {
         let Joined { cluster, id, incarnation, registration } = joined;
         let memory = Arc::new(NodeMemory::new(&memory_limits(&config, &folder))?);
         let Parts { local, ids, store, directory, active, merges } = parts;
-        let gauges = Gauges::new(&active, &merges, &memory, config.memory_bytes_max);
+        let gauges = Gauges::new(&active, &merges, &memory, config.memory_bytes_max, &store);
+        let scrubber = Scrubber::new(&catalog, &clock, &local, config.scrub, folder.scrub());
         let host = FragmentHost {
             functions,
             access: Arc::new(PartAccess {
@@ -195,10 +201,12 @@ impl WorkerNode {
             worker: id,
             ids: Arc::clone(&ids),
             registration,
+            local: Arc::clone(&local),
         };
         lease.keep(heartbeats.clone())?;
         tasks.spawn(merges.run(tasks.clone()));
         background.spawn(&tasks, &clock, config.sweep_interval, &local.leaving());
+        tasks.spawn(scrubber.run(local.leaving()));
         tasks.spawn(gauges.watch(Arc::clone(&clock)));
         tracing::info!(worker = %id, incarnation, %listen, "the worker serves");
         Ok(WorkerNode {

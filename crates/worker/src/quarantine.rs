@@ -58,6 +58,10 @@ impl Quarantine {
         if snapshot.damage.get(&copy).map(|row| &row.reason) == reason.as_ref() {
             return Ok(false);
         }
+        // It was read while it left the catalog, and perhaps the disk.
+        if reason.is_some() && !snapshot.has_copy(&copy) {
+            return Ok(false);
+        }
         match &reason {
             Some(reason) => tracing::error!(part = %copy.part, reason, "a part is damaged"),
             None => tracing::info!(part = %copy.part, "a part is whole again"),

@@ -1,5 +1,6 @@
 //! Who the worker is in the cluster, and how it becomes so again.
 
+use granary_catalog::protocol::software_version;
 use granary_catalog::{Catalog, CommandBody, Outcome, Worker, WorkerState};
 use granary_common::{Error, Result, WorkerId};
 
@@ -21,7 +22,7 @@ impl Registration {
             identity: self.identity.clone(),
             address: self.address.clone(),
             zone: self.zone.clone(),
-            software_version: env!("CARGO_PKG_VERSION").to_owned(),
+            software_version: software_version(env!("CARGO_PKG_VERSION")),
         };
         match catalog.execute(command).await?.1 {
             Outcome::WorkerRegistered { worker, incarnation } => Ok((worker, incarnation)),

@@ -16,9 +16,10 @@ use granary_proto::internal::worker_server::Worker;
 use granary_proto::internal::{
     CheckPartRequest, CheckPartResponse, CopyPartsRequest, CopyPartsResponse, OfferFilterRequest,
     OfferFilterResponse, OptimizeRequest, OptimizeResponse, PartStatisticsRequest,
-    PartStatisticsResponse, ReadFileRequest, ReadFileResponse, RunningMergesRequest,
-    RunningMergesResponse, ScanPartRequest, ScanPartResponse, WriteBlockRequest,
-    WriteBlockResponse, WriteDeletionsRequest, WriteDeletionsResponse, write_block_request,
+    PartStatisticsResponse, ReadFileRequest, ReadFileResponse, ReportRequest, ReportResponse,
+    RunningMergesRequest, RunningMergesResponse, ScanPartRequest, ScanPartResponse,
+    WriteBlockRequest, WriteBlockResponse, WriteDeletionsRequest, WriteDeletionsResponse,
+    write_block_request,
 };
 use granary_proto::status::{from_status, to_status};
 use granary_storage::{Deletions, PartRef};
@@ -220,6 +221,15 @@ impl Worker for WorkerService {
         let listed = async { codec::encode(&self.local.running_merges().await?) };
         let merges = listed.await.map_err(|error| to_status(&error))?;
         Ok(Response::new(RunningMergesResponse { merges: merges.into() }))
+    }
+
+    async fn report(
+        &self,
+        _request: Request<ReportRequest>,
+    ) -> Result<Response<ReportResponse>, Status> {
+        let told = async { codec::encode(&self.local.report().await?) };
+        let report = told.await.map_err(|error| to_status(&error))?;
+        Ok(Response::new(ReportResponse { report: report.into() }))
     }
 
     async fn copy_parts(

@@ -3,6 +3,7 @@ use granary_common::{ClusterId, DatabaseId, Error, Result};
 use super::{Draft, table, view};
 use crate::command::Outcome;
 use crate::model::{Cluster, Database};
+use crate::protocol::FIRST_PROTOCOL;
 use crate::row::{Row, RowKey};
 
 /// The database that every cluster begins with.
@@ -22,6 +23,7 @@ pub(super) fn init_cluster(draft: &mut Draft, id: &ClusterId) -> Result<Outcome>
         next_part_id: 1,
         horizon: draft.version(),
         merges_stopped: false,
+        protocol: FIRST_PROTOCOL,
     }));
     create(draft, DEFAULT_DATABASE, false)
 }

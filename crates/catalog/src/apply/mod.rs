@@ -2,6 +2,7 @@
 //! deterministic: every member of the metadata group computes the same.
 
 mod alter;
+mod cluster;
 mod damage;
 mod database;
 mod expire;
@@ -132,5 +133,6 @@ fn dispatch(draft: &mut Draft, body: &CommandBody) -> Result<Outcome> {
         CommandBody::RestoreTable { table, version } => history::restore(draft, *table, *version),
         CommandBody::UndropTable { table } => history::undrop(draft, *table),
         CommandBody::CloneTable(clone) => history::clone_table(draft, clone),
+        CommandBody::Cluster(change) => cluster::change(draft, change),
     }
 }

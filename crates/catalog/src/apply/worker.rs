@@ -3,6 +3,7 @@ use granary_common::{Error, Result, WorkerId};
 use super::Draft;
 use crate::command::Outcome;
 use crate::model::{PartIdRange, Worker, WorkerState};
+use crate::protocol;
 use crate::replication::replication_factor;
 use crate::row::{Row, RowKey};
 
@@ -16,6 +17,8 @@ pub(super) fn register(
     zone: &str,
     software_version: &str,
 ) -> Result<Outcome> {
+    let speaks = protocol::spoken_by(software_version);
+    protocol::check_node(&format!("the worker at {address}"), speaks, &draft.next)?;
     let known = draft.next.workers.values().find(|worker| worker.identity == identity);
     let drained = known.is_some_and(|worker| worker.drained);
     let (id, incarnation) = match known {
@@ -44,7 +47,7 @@ pub(super) fn register(
 
 /// Ranges of earlier incarnations end here: their unreferenced files may be swept, and a commit
 /// that still names one of their ids is refused.
-fn expire_ranges(draft: &mut Draft, worker: WorkerId) {
+pub(super) fn expire_ranges(draft: &mut Draft, worker: WorkerId) {
     let held: Vec<u64> = draft
         .next
         .part_id_ranges

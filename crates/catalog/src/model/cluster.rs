@@ -1,6 +1,8 @@
 use granary_common::{CatalogVersion, ClusterId};
 use serde::{Deserialize, Serialize};
 
+use crate::protocol;
+
 /// The one row about the cluster itself: its identity and the counters of ids.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cluster {
@@ -19,4 +21,7 @@ pub struct Cluster {
     /// Whether the merges of all tables are stopped.
     #[serde(default)]
     pub merges_stopped: bool,
+    /// The version of the protocol that every node speaks.
+    #[serde(default = "protocol::first", skip_serializing_if = "protocol::is_first")]
+    pub protocol: u32,
 }

@@ -6,6 +6,7 @@
 //! ```
 
 mod follow;
+pub mod members;
 pub mod wire;
 
 use std::future::Future;
@@ -17,16 +18,18 @@ use async_trait::async_trait;
 use granary_common::{CatalogVersion, Clock, Error, Result, TaskOwner};
 use granary_proto::internal::metadata_client::MetadataClient;
 use granary_proto::internal::{
-    ExecuteRequest, HeartbeatRequest, PlanPlacementsRequest, ReadVersionRequest,
+    ExecuteRequest, HeartbeatRequest, Member, PlanPlacementsRequest, ReadVersionRequest,
+    StatusRequest,
 };
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
 
-use crate::api::{Catalog, Heartbeat, HeartbeatReply};
+use crate::api::{Catalog, Heartbeat, HeartbeatReply, MemberChange, MetadataMember};
 use crate::codec;
 use crate::command::{BucketPlacement, CommandBody, Outcome};
+use crate::protocol;
 use crate::shared_round::SharedRound;
 use crate::snapshot::Snapshot;
 use wire::{error_of, is_transient, stamp, within};
@@ -41,6 +44,8 @@ const READ_ATTEMPT_LIMIT: Duration = Duration::from_secs(4);
 /// For how long the stream of changes may be behind what was read, before it is made anew.
 const LAG_LIMIT: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(100);
+/// For how long a change of the metadata group may take: a new member receives the state first.
+const MEMBER_LIMIT: Duration = Duration::from_secs(130);
 
 /// A [`Catalog`] over the network. Cheap to share; stops with the owner of its tasks.
 #[derive(Debug)]
@@ -216,6 +221,8 @@ impl Catalog for RemoteCatalog {
     }
 
     async fn execute(&self, command: CommandBody) -> Result<(CatalogVersion, Outcome)> {
+        // A member of an older build could not even read it.
+        protocol::check(&command, &self.shared.snapshot())?;
         let command: Vec<u8> = codec::encode(&command)?;
         let command = ExecuteRequest { command: command.into() };
         let response = self
@@ -257,6 +264,42 @@ impl Catalog for RemoteCatalog {
             })
             .await?;
         codec::decode(&response.placements)
+    }
+
+    async fn metadata_members(&self) -> Result<Vec<MetadataMember>> {
+        let status = self
+            .shared
+            .call(false, |mut client| {
+                let request = self.shared.request(StatusRequest {});
+                async move { client.status(request).await }
+            })
+            .await?;
+        let ask = |member: &Member| {
+            let mut client = MetadataClient::new(wire::channel(&member.address)?);
+            let request = self.shared.request(StatusRequest {});
+            Ok(async move { client.status(request).await })
+        };
+        Ok(members::gather(&*self.shared.clock, status, ask).await)
+    }
+
+    async fn change_member(&self, change: MemberChange) -> Result<()> {
+        let change = members::change_request(change);
+        // A new member takes its time, and whoever leads waits for it; so each one is asked once.
+        let mut failure = Error::unavailable("no metadata node answers");
+        for _ in 0..self.shared.members.len() {
+            let (place, mut client) = self.shared.member();
+            let asked = client.change_membership(self.shared.request(change.clone()));
+            failure = match within(&*self.shared.clock, MEMBER_LIMIT, asked).await {
+                Some(Ok(_)) => return Ok(()),
+                Some(Err(status)) => error_of(&status),
+                None => Error::deadline("the metadata group has not agreed in time"),
+            };
+            if failure.kind() != granary_common::ErrorKind::Unavailable {
+                break;
+            }
+            self.shared.leave(place);
+        }
+        Err(failure)
     }
 
     fn watch(&self) -> watch::Receiver<CatalogVersion> {

@@ -245,6 +245,14 @@ fn replication() -> Vec<(&'static str, CommandBody)> {
     ]
 }
 
+fn cluster() -> Vec<(&'static str, CommandBody)> {
+    let drop = ClusterChange::DropWorker { worker: WorkerId(2) };
+    vec![
+        ("drop_worker", CommandBody::Cluster(drop)),
+        ("raise_protocol", CommandBody::Cluster(ClusterChange::RaiseProtocol { version: 2 })),
+    ]
+}
+
 fn integrity() -> Vec<(&'static str, CommandBody)> {
     let (worker, incarnation) = (WorkerId(1), 6);
     let reason = Some("file index: it is cut".into());
@@ -258,7 +266,7 @@ fn integrity() -> Vec<(&'static str, CommandBody)> {
 
 #[test]
 fn commands_of_every_kind() {
-    let later = replication().into_iter().chain(integrity());
+    let later = replication().into_iter().chain(integrity()).chain(cluster());
     for (name, body) in commands().into_iter().chain(takeaways()).chain(later) {
         check(&format!("command_{name}"), &Command { time_ms: 1_700_000_000_000, body });
     }

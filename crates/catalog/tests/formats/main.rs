@@ -114,6 +114,20 @@ fn rows() -> Vec<(&'static str, Row)> {
                 next_part_id: 2001,
                 horizon: CatalogVersion(12),
                 merges_stopped: false,
+                protocol: 1,
+            }),
+        ),
+        (
+            "cluster_protocol",
+            Row::Cluster(Cluster {
+                id: ClusterId("0123456789abcdef".into()),
+                next_database_id: 2,
+                next_table_id: 8,
+                next_worker_id: 3,
+                next_part_id: 2001,
+                horizon: CatalogVersion(12),
+                merges_stopped: true,
+                protocol: 2,
             }),
         ),
         (

@@ -8,6 +8,7 @@
 
 mod alter;
 mod balance;
+mod cluster;
 mod create_table;
 mod merges;
 mod partitions;
@@ -19,7 +20,7 @@ mod tiers;
 use std::sync::Arc;
 
 use granary_catalog::CommandBody;
-use granary_common::{Error, ErrorKind, QueryId, Result, WorkerId};
+use granary_common::{Error, ErrorKind, QueryId, Result};
 use granary_sql::{
     Named, Notice, Statement, TableName, find_database, resolve_name, resolve_table,
 };
@@ -100,9 +101,7 @@ pub async fn change(
             kill_mutation(core, &QueryId(mutation_id))?;
             done.rows = 1;
         }
-        Statement::DrainWorker { worker, drained } => {
-            execute(core, CommandBody::DrainWorker { worker: WorkerId(worker), drained }).await?;
-        }
+        Statement::Cluster(statement) => cluster::change(core, statement).await?,
         Statement::Use { database } => {
             done.session = Some(use_database(core, request, &database).await?)
         }

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use granary_catalog::protocol::{release_of, spoken_by};
 use granary_catalog::{
     Bucket, Column, Distribution, KeyExpression, Part, PartLocation, Table, TableState,
     View as ViewRow, ViewKind, Worker, WorkerState,
@@ -343,7 +344,8 @@ pub(super) fn workers(view: &View) -> Columns {
         .texts("state", rows.iter().map(|row| state_text(row.state)))
         .flags("drained", rows.iter().map(|row| row.drained))
         .numbers("incarnation", rows.iter().map(|row| row.incarnation))
-        .texts("version", rows.iter().map(|row| &row.software_version))
+        .texts("version", rows.iter().map(|row| release_of(&row.software_version)))
+        .numbers("protocol", rows.iter().map(|row| u64::from(spoken_by(&row.software_version))))
         .numbers("leads_buckets", rows.iter().map(|row| leads(row.id)))
         .numbers("parts", rows.iter().map(|row| holds(row.id, |_| 1)))
         .numbers("bytes", rows.iter().map(|row| holds(row.id, |part| part.bytes)))

@@ -10,9 +10,11 @@ mod damage;
 mod history;
 mod information;
 mod merges;
+mod metadata_nodes;
 mod mutations;
 mod node_tables;
 mod partitions;
+mod reports;
 mod tiers;
 mod view_refreshes;
 
@@ -32,7 +34,7 @@ use columns::Columns;
 /// The schemas beside the users' databases.
 pub const SCHEMAS: [&str; 2] = ["information_schema", "system"];
 
-const SYSTEM_TABLES: [&str; 19] = [
+const SYSTEM_TABLES: [&str; 22] = [
     "bucket_replicas",
     "buckets",
     "columns",
@@ -40,17 +42,20 @@ const SYSTEM_TABLES: [&str; 19] = [
     "disks",
     "functions",
     "merges",
+    "metadata_nodes",
     "movements",
     "mutations",
     "one",
     "parts",
     "queries",
+    "scrubs",
     "settings",
     "storage_policies",
     "table_history",
     "tables",
     "versions",
     "view_refreshes",
+    "worker_disks",
     "workers",
 ];
 const INFORMATION_TABLES: [&str; 4] = ["columns", "schemata", "tables", "views"];
@@ -147,8 +152,14 @@ impl SchemaProvider for SystemSchema {
 
     async fn table(&self, name: &str) -> EngineResult<Option<Arc<dyn TableProvider>>> {
         let columns = match (self.name, name.to_ascii_lowercase().as_str()) {
-            // The only one that other nodes are asked for.
+            // Those that other nodes are asked for.
             ("system", "merges") => Some(merges::merges(&self.view).await),
+            ("system", "metadata_nodes") => {
+                let nodes = metadata_nodes::metadata_nodes(&self.view).await;
+                Some(nodes.map_err(to_datafusion)?)
+            }
+            ("system", "scrubs") => Some(reports::scrubs(&self.view).await),
+            ("system", "worker_disks") => Some(reports::worker_disks(&self.view).await),
             _ => self.build(name).map_err(to_datafusion)?,
         };
         let Some(columns) = columns else { return Ok(None) };

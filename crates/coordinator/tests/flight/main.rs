@@ -65,6 +65,8 @@ impl Cluster {
             sweep_interval: Duration::from_secs(3600),
             merges: MergeSettings::default(),
             copy_bytes_per_s: 1 << 30,
+            reserves: Default::default(),
+            scrub: Default::default(),
         };
         let functions = Arc::new(GranaryFunctions);
         let worker = WorkerNode::start(

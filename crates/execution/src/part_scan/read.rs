@@ -113,6 +113,7 @@ async fn read_open(
         }
         scan.rows = Some(ranges);
     }
+    store.reads().note(part, skipped.granules_selected, skipped.granules_total);
     Ok(PartRead { batches: open.scan(schema, scan), remote: false, skipped })
 }
 

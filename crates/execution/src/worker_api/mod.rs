@@ -5,6 +5,7 @@ mod ipc;
 mod merges;
 mod remote;
 mod replicas;
+mod report;
 
 use std::fmt::Debug;
 
@@ -27,6 +28,7 @@ pub use ipc::{IpcDecoder, IpcEncoder};
 pub use merges::{OptimizeSpec, Optimized, Relocation, RunningMerge};
 pub use remote::{CLUSTER_HEADER, MESSAGE_BYTES_MAX, RemoteWorker, lazy_channel};
 pub use replicas::{CopySpec, FileRead, WrittenDeletions};
+pub use report::{DiskReport, ScrubReport, WorkerReport};
 
 /// Where and how a block becomes parts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -109,6 +111,9 @@ pub trait WorkerApi: Debug + Send + Sync {
 
     /// The merges that run now.
     async fn running_merges(&self) -> Result<Vec<RunningMerge>>;
+
+    /// What the worker says of its disks and of the scrub of its parts.
+    async fn report(&self) -> Result<WorkerReport>;
 
     /// Fetches copies of parts from other workers, whatever is missing of them, and syncs them.
     ///

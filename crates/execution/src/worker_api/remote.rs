@@ -13,8 +13,8 @@ use granary_common::{ClusterId, Error, Result};
 use granary_proto::internal::worker_client::WorkerClient;
 use granary_proto::internal::{
     CheckPartRequest, CopyPartsRequest, OfferFilterRequest, OptimizeRequest, PartStatisticsRequest,
-    ReadFileRequest, RunningMergesRequest, ScanPartRequest, ScanPartResponse, WriteBlockRequest,
-    WriteDeletionsRequest, write_block_request,
+    ReadFileRequest, ReportRequest, RunningMergesRequest, ScanPartRequest, ScanPartResponse,
+    WriteBlockRequest, WriteDeletionsRequest, write_block_request,
 };
 use granary_storage::{ColumnStatistics, Deletions, PartRef};
 use prost::Message;
@@ -25,7 +25,7 @@ use url::Url;
 
 use super::{
     CopySpec, FileRead, IpcDecoder, IpcEncoder, OptimizeSpec, Optimized, RemotePartScan,
-    RunningMerge, WorkerApi, WriteSpec, WrittenDeletions,
+    RunningMerge, WorkerApi, WorkerReport, WriteSpec, WrittenDeletions,
 };
 use crate::error::from_peer_status;
 use crate::runtime_filter::{BuiltPart, KeySummary};
@@ -187,6 +187,13 @@ impl WorkerApi for RemoteWorker {
             .await
             .map_err(|status| self.failed("asking for merges", &status))?;
         codec::decode(&response.into_inner().merges)
+    }
+
+    async fn report(&self) -> Result<WorkerReport> {
+        let mut client = self.client.clone();
+        let told = client.report(self.request(ReportRequest {})).await;
+        let response = told.map_err(|status| self.failed("asking how it is", &status))?;
+        codec::decode(&response.into_inner().report)
     }
 
     async fn copy_parts(&self, spec: CopySpec) -> Result<()> {

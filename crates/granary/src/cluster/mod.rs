@@ -242,6 +242,34 @@ impl Cluster {
         Ok(place)
     }
 
+    /// Starts one more metadata node, which takes part once the group has let it in, and waits until it
+    /// listens. Returns its `host:port`.
+    pub async fn add_metadata(&mut self) -> Result<String> {
+        let [raft, http] = free_ports::<2>()?;
+        let place = self.metadata.len() + 1;
+        let address = SocketAddr::new(self.spec.address(Role::Metadata, place), raft).to_string();
+        let list = format!("{},{address}", self.metadata_list);
+        let more = ["--metadata", &list, "--node-id", &place.to_string()].map(str::to_owned);
+        let listeners = [("raft", raft), ("http", http)];
+        let spec = self.spec.process(Role::Metadata, place, &listeners, more.to_vec());
+        self.metadata.push(ProcessHandle::spawn(spec)?);
+        self.metadata[place - 1].wait_ready().await?;
+        self.metadata_list = list;
+        Ok(address)
+    }
+
+    /// Starts `more` workers at the same time and waits until they are ready.
+    pub async fn add_workers(&mut self, more: usize) -> Result<()> {
+        let first = self.workers.len();
+        for place in first + 1..=first + more {
+            self.spawn_worker(place)?;
+        }
+        for worker in &mut self.workers[first..] {
+            worker.wait_ready().await?;
+        }
+        Ok(())
+    }
+
     /// Kills every process, as a power failure of the whole machine would, and starts all again
     /// on the same folders and ports.
     pub async fn restart_all(&mut self) -> Result<()> {

@@ -162,6 +162,11 @@ impl ProcessHandle {
         }
     }
 
+    /// Starts another executable from the next start on, as an upgrade does.
+    pub fn set_binary(&mut self, binary: impl Into<PathBuf>) {
+        self.spec.binary = binary.into();
+    }
+
     /// Starts it again with the same arguments, without waiting for it. It must have ended.
     pub fn respawn(&mut self) -> Result<()> {
         if self.exit_status()?.is_none() {

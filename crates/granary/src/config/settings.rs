@@ -5,9 +5,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use granary_storage::Reserve;
 use serde::{Deserialize, Serialize};
 
-use super::tiers::{Disks, Policies};
+use super::tiers::{DiskReserves, Disks, Policies};
 use super::values::{Addresses, LogFormat, Secret, VolumeUrl};
 
 /// What a process does.
@@ -206,12 +207,27 @@ settings! {
     /// Copies of parts that this worker fetches to make up for lost ones, in MiB a second, 1 to
     /// 1048576. Default: 64.
     copy_mib_s: u64 = (64), [Server, Worker];
+    /// What is kept free of the disks of a worker, its data folder among them: a share such as 5% or a
+    /// size such as 20 GiB; inserts, merges and copies that would need it are refused. Not set: 2%,
+    /// and 4 GiB at most.
+    keep_free: Reserve = unset, [Server, Worker];
+    /// The same of single disks, by their names, as in { default = "5%", hdd = "100 GiB" }.
+    keep_free_of: DiskReserves = unset, [Server, Worker];
+    /// Parts that are read to see whether they are whole, in MiB a second, 0 to 1048576; 0: none.
+    /// Default: 8.
+    scrub_mib_s: u64 = (8), [Server, Worker];
+    /// Within this time no part is read twice for it, in seconds, 1 to 31536000. Default: 1209600, two
+    /// weeks.
+    scrub_period_s: u64 = (1_209_600), [Server, Worker];
     /// How long a worker may be silent until others lead its buckets, in seconds, 2 to 3600.
     /// Default: 4.
     worker_lease_s: u64 = (4), [Metadata];
     /// How long a dead worker is waited for before others get copies of its parts, in seconds, 0 to
     /// 604800. Default: 60.
     replace_after_s: u64 = (60), [Metadata];
+    /// How long a dead worker that holds nothing any more is remembered, in seconds, 0 to 31536000; 0:
+    /// until ALTER SYSTEM DROP WORKER. Default: 3600.
+    forget_worker_after_s: u64 = (3600), [Metadata];
     /// How long a drain waits for running queries and inserts, in seconds, 0 to 3600. Default: 30.
     drain_limit_s: u64 = (30), [Server, Metadata, Coordinator, Worker];
     /// Secret that signs tickets and session tokens, the same for all coordinators of a cluster.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
-use granary_storage::TierVolume;
+use granary_storage::{Reserve, TierVolume};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +16,19 @@ pub struct Disks(pub BTreeMap<String, String>);
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Policies(pub BTreeMap<String, Vec<TierVolume>>);
+
+/// What is kept free of disks, by their names.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct DiskReserves(pub BTreeMap<String, Reserve>);
+
+impl FromStr for DiskReserves {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        inline(text)
+    }
+}
 
 impl FromStr for Disks {
     type Err = String;
@@ -57,5 +70,8 @@ mod tests {
         assert_eq!(policies.0["tiered"][0].disks, ["default"]);
         assert!("{ tiered = [{ volum = \"hot\" }] }".parse::<Policies>().is_err());
         assert!("hdd".parse::<Disks>().is_err());
+        let reserves: DiskReserves = r#"{ default = "5%", hdd = "1 GiB" }"#.parse().expect("sizes");
+        assert_eq!(reserves.0["hdd"], Reserve::Bytes(1 << 30));
+        assert!(r#"{ default = "much" }"#.parse::<DiskReserves>().is_err());
     }
 }

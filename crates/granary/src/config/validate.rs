@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 
 use granary_common::{Error, Result};
 use granary_storage::Tiers;
+use granary_storage::volume::DEFAULT_DISK;
 use granary_worker::SHARED_VOLUME;
 
 use super::{Layer, Role, Settings};
@@ -38,8 +39,11 @@ pub(super) fn bounds(role: Role, settings: &Settings) -> Result<()> {
     within("copy_mib_s", Some(settings.copy_mib_s), 1..=1_048_576)?;
     within("worker_lease_s", Some(settings.worker_lease_s), 2..=3600)?;
     within("replace_after_s", Some(settings.replace_after_s), 0..=604_800)?;
+    within("forget_worker_after_s", Some(settings.forget_worker_after_s), 0..=31_536_000)?;
     within("drain_limit_s", Some(settings.drain_limit_s), 0..=3600)?;
-    tiers(settings)?;
+    within("scrub_mib_s", Some(settings.scrub_mib_s), 0..=1_048_576)?;
+    within("scrub_period_s", Some(settings.scrub_period_s), 1..=31_536_000)?;
+    reserves(settings, &tiers(settings)?)?;
     if role.uses("metadata") && settings.metadata.0.is_empty() {
         return Err(Error::invalid("metadata names no address"));
     }
@@ -57,6 +61,20 @@ pub(crate) fn tiers(settings: &Settings) -> Result<Tiers> {
         disks.insert(SHARED_VOLUME.to_owned(), volume.0.to_string());
     }
     Tiers::new(disks, settings.policies.clone().unwrap_or_default().0)
+}
+
+/// Refuses reserves of disks that are not there, or that no worker has for itself.
+fn reserves(settings: &Settings, tiers: &Tiers) -> Result<()> {
+    let names = settings.keep_free_of.iter().flat_map(|reserves| reserves.0.keys());
+    for name in names {
+        let is_there = name == DEFAULT_DISK || tiers.disks().any(|(disk, _)| disk == name);
+        if !is_there || tiers.is_shared(name) {
+            return Err(Error::invalid(format!(
+                "keep_free_of names '{name}', which is no folder among the disks"
+            )));
+        }
+    }
+    Ok(())
 }
 
 fn within(name: &str, value: Option<u64>, bounds: RangeInclusive<u64>) -> Result<()> {

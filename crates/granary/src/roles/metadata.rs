@@ -26,6 +26,7 @@ impl Metadata {
         );
         config.timing.worker_lease = Duration::from_secs(settings.worker_lease_s);
         config.timing.replace_after = Duration::from_secs(settings.replace_after_s);
+        config.timing.forget_after = Duration::from_secs(settings.forget_worker_after_s);
         let node =
             MetadataNode::start(config, SystemClock::shared(), SystemRandom::shared()).await?;
         let catalog = node.catalog();

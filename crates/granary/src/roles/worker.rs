@@ -7,7 +7,7 @@ use granary_catalog::Catalog;
 use granary_common::units::MIB;
 use granary_common::{Result, SystemClock, SystemRandom, TaskOwner};
 use granary_sql::GranaryFunctions;
-use granary_worker::{MergeSettings, WorkerConfig, WorkerNode};
+use granary_worker::{MergeSettings, Reserves, ScrubSettings, WorkerConfig, WorkerNode};
 
 use super::member::{Member, advertise_host};
 use super::{STOP_LIMIT, memory};
@@ -59,6 +59,14 @@ pub(super) async fn start_node(
         sweep_interval: SWEEP_INTERVAL,
         merges: merge_settings(settings)?,
         copy_bytes_per_s: settings.copy_mib_s * MIB,
+        reserves: Reserves {
+            each: settings.keep_free.unwrap_or_default(),
+            of: settings.keep_free_of.clone().unwrap_or_default().0,
+        },
+        scrub: ScrubSettings {
+            bytes_per_s: settings.scrub_mib_s * MIB,
+            period: Duration::from_secs(settings.scrub_period_s),
+        },
     };
     WorkerNode::start(
         config,

@@ -72,7 +72,8 @@ type RpcResult<T, E = openraft::error::Infallible> =
     std::result::Result<T, RPCError<u64, BasicNode, RaftError<u64, E>>>;
 
 fn message<T: Serialize>(value: &T) -> Result<RaftMessage> {
-    Ok(RaftMessage { payload: codec::encode(value)?.into(), member: String::new() })
+    let payload = codec::encode(value)?.into();
+    Ok(RaftMessage { payload, ..RaftMessage::default() })
 }
 
 /// Reads an answer, which counts only if it comes with the folder that its sender is known by.
@@ -85,6 +86,7 @@ async fn read<T: DeserializeOwned>(
         tracing::warn!(%error, "the answer of a member does not count");
         return Err(error);
     }
+    peers.heard.note(&response.member, response.protocol_version);
     codec::decode(&response.payload)
 }
 

@@ -36,7 +36,11 @@ fn answer<T: Serialize, E: std::fmt::Display>(
     let answer = result.map_err(|error| Error::unavailable(format!("this member: {error}")));
     let payload = answer.and_then(|answer| codec::encode(&answer));
     let payload = payload.map_err(|error| to_status(&error))?;
-    Ok(Response::new(RaftMessage { payload: payload.into(), member: peers.members.own_name() }))
+    Ok(Response::new(RaftMessage {
+        payload: payload.into(),
+        member: peers.members.own_name(),
+        protocol_version: peers.heard.own(),
+    }))
 }
 
 impl RaftService {

@@ -6,7 +6,7 @@ use sqlparser::keywords::Keyword;
 use sqlparser::parser::Parser;
 use sqlparser::tokenizer::Token;
 
-use super::alter::in_partition;
+use super::alter::{FIXED_BUCKETS, in_partition};
 use super::elements::{IndexClause, ProjectionClause, index, projection};
 use super::parse::{Parsed, is_next_word};
 use super::{PartitionClause, TableName, TtlClause, setting_text};
@@ -157,6 +157,7 @@ fn action(parser: &mut Parser<'_>) -> Parsed<Option<AlterAction>> {
         ["DROP", "PROJECTION"] => drop_projection,
         ["MATERIALIZE", "PROJECTION"] => rebuild_projection,
         ["CLEAR", "PROJECTION"] => clear_projection,
+        ["MODIFY", "BUCKETS"] => return Err(Error::unsupported(FIXED_BUCKETS).into()),
         ["MODIFY", "SETTING"] => modify_settings,
         ["RESET", "SETTING"] => reset_settings,
         ["MODIFY", "COMMENT"] => modify_comment,

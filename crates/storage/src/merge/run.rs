@@ -75,6 +75,7 @@ pub async fn merge_parts(
     states: Arc<dyn StateMerger>,
     progress: Arc<MergeProgress>,
 ) -> Result<Merged> {
+    volume.check_room(spec.inputs.iter().map(|part| part.bytes).sum())?;
     let schema = Arc::clone(&spec.schema);
     let columns: Vec<ColumnId> = schema.columns.iter().map(|column| column.id).collect();
     let mut inputs = Vec::with_capacity(spec.inputs.len());

@@ -10,6 +10,7 @@ use super::PartRef;
 use super::part_files::{PartFiles, read_file};
 use super::store::missing_is_corruption;
 use crate::deletions::Deletions;
+use crate::merge::Throttle;
 use crate::part::descriptor::{Descriptor, FileEntry};
 use crate::part::file_path;
 use crate::volume::{Volume, store_error};
@@ -19,9 +20,13 @@ const PIECE_BYTES: u64 = 4 << 20;
 
 /// Reads every file of `part`, whatever is open or was checked before. Kind `Corruption` names the
 /// file, and the bytes where that is known; `Unavailable` when the volume does not answer.
-pub(super) async fn check_part(volume: &Arc<Volume>, part: &PartRef) -> Result<()> {
+pub(super) async fn check_part(
+    volume: &Arc<Volume>,
+    part: &PartRef,
+    throttle: &dyn Throttle,
+) -> Result<()> {
     let files = PartFiles::open(Arc::clone(volume), part).await?;
-    check_files(volume, &files.descriptor).await?;
+    check_files(volume, &files.descriptor, throttle).await?;
     match &part.deletions {
         None => Ok(()),
         Some(content) => check_deletions(volume, part, content).await,
@@ -29,9 +34,13 @@ pub(super) async fn check_part(volume: &Arc<Volume>, part: &PartRef) -> Result<(
 }
 
 /// Reads every file that a descriptor names.
-pub(super) async fn check_files(volume: &Volume, descriptor: &Descriptor) -> Result<()> {
+pub(super) async fn check_files(
+    volume: &Volume,
+    descriptor: &Descriptor,
+    throttle: &dyn Throttle,
+) -> Result<()> {
     for file in &descriptor.files {
-        check_file(volume, (descriptor.schema.table, descriptor.part), file).await?;
+        check_file(volume, (descriptor.schema.table, descriptor.part), file, throttle).await?;
     }
     Ok(())
 }
@@ -41,6 +50,7 @@ pub async fn check_file(
     volume: &Volume,
     (table, part): (TableId, PartId),
     file: &FileEntry,
+    throttle: &dyn Throttle,
 ) -> Result<()> {
     let name = &file.name;
     let path = volume.path(&file_path(table, part, name));
@@ -48,6 +58,7 @@ pub async fn check_file(
     let mut start = 0;
     while start < file.bytes {
         let end = file.bytes.min(start + PIECE_BYTES);
+        throttle.admit(end - start).await;
         let piece = volume.store.get_range(&path, start..end).await;
         let piece = piece.map_err(|error| missing_is_corruption(store_error(&error), name))?;
         if piece.len() as u64 != end - start {

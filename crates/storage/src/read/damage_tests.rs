@@ -7,6 +7,7 @@ use granary_common::{Error, ErrorKind, PartId};
 
 use super::tests::numbers;
 use super::*;
+use crate::merge::Unthrottled;
 use crate::part::{DATA_FILE, DESCRIPTOR_FILE, INDEX_FILE, file_path};
 use crate::test_support::*;
 
@@ -29,7 +30,7 @@ async fn damage_is_seen() {
             assert_eq!(error.kind(), ErrorKind::Corruption, "{file} {damage}: {error}");
             assert!(error.message().starts_with("part 1: "), "{error}");
             assert!(error.message().contains(file), "{error}");
-            let checked = store(&volume).check(&reference).await.unwrap_err();
+            let checked = store(&volume).check(&reference, &Unthrottled).await.unwrap_err();
             assert_eq!(checked.kind(), ErrorKind::Corruption, "{file} {damage}: {checked}");
             assert!(checked.message().contains(file), "{checked}");
         }
@@ -90,7 +91,7 @@ async fn no_damage_gives_other_rows() {
                 seen += 1;
             }
         }
-        let checked = store(&volume).check(&reference).await.unwrap_err();
+        let checked = store(&volume).check(&reference, &Unthrottled).await.unwrap_err();
         let at = format!("bytes {} to ", place / blocks * blocks);
         assert!(checked.message().contains(&at), "byte {place}: {checked}");
     }
@@ -139,6 +140,6 @@ async fn the_watch_is_told_of_damage_and_decides_what_is_read() {
     // Nothing of the failure stays.
     std::fs::write(&path, before).unwrap();
     parts.reopen(PartId(1)).await;
-    parts.check(&reference).await.unwrap();
+    parts.check(&reference, &Unthrottled).await.unwrap();
     parts.open(&reference).await.unwrap();
 }

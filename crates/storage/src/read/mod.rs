@@ -15,6 +15,7 @@ mod part_files;
 #[cfg(test)]
 mod positions_tests;
 mod prune;
+mod reads;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -34,6 +35,7 @@ pub use damage::{DamageWatch, MetPart};
 pub use open_part::OpenPart;
 pub(crate) use part_files::read_file;
 pub(crate) use prune::{may_compare, may_like};
+pub use reads::Reads;
 pub use store::{PartStore, PartStoreOptions};
 
 /// A part as a plan names it, at one version of the catalog.

@@ -14,6 +14,7 @@ use super::part_files::PartFiles;
 use super::{PartScan, Pruned, missing, prune};
 use crate::deletions::Deletions;
 use crate::filter::Filter;
+use crate::merge::Unthrottled;
 use crate::part::DATA_FILE;
 use crate::part::descriptor::Descriptor;
 use crate::part::format::DataScan;
@@ -162,7 +163,7 @@ impl OpenPart {
     /// Reads every file whole and compares lengths and checksums. Kind `Corruption` names the part
     /// and the file.
     pub async fn verify(&self) -> Result<()> {
-        let checked = check_files(&self.files.volume, &self.files.descriptor).await;
+        let checked = check_files(&self.files.volume, &self.files.descriptor, &Unthrottled).await;
         checked.map_err(|error| error.context(format!("part {}", self.files.descriptor.part)))
     }
 }

@@ -11,9 +11,9 @@ use object_store::ObjectStoreExt;
 use super::check::{check_part, read_deletions};
 use super::damage::{DamageWatch, MetPart, Named};
 use super::part_files::PartFiles;
-use super::{OpenPart, PartRef};
+use super::{OpenPart, PartRef, Reads};
 use crate::deletions::Deletions;
-use crate::merge::{CollapseRule, HiddenKey, HiddenRows, hidden_rows};
+use crate::merge::{CollapseRule, HiddenKey, HiddenRows, Throttle, hidden_rows};
 use crate::part::file_path;
 use crate::schema::PartSchema;
 use crate::skip::SkipFile;
@@ -59,6 +59,7 @@ pub struct PartStore {
     /// Skip indexes likewise; `None` for one that is not there.
     skip_files: Cache<(PartId, String), Option<Arc<SkipFile>>>,
     watch: Option<Arc<dyn DamageWatch>>,
+    reads: Reads,
 }
 
 impl PartStore {
@@ -92,7 +93,8 @@ impl PartStore {
                 u32::try_from(bytes).unwrap_or(u32::MAX)
             })
             .build();
-        PartStore { volumes, open, deletions, hidden, skip_files, watch: None }
+        let reads = Reads::default();
+        PartStore { volumes, open, deletions, hidden, skip_files, watch: None, reads }
     }
 
     /// Tells `watch` of damaged files that reads meet from now on.
@@ -103,6 +105,11 @@ impl PartStore {
     /// The volumes that it reads.
     pub fn volumes(&self) -> &Volumes {
         &self.volumes
+    }
+
+    /// What scans read of it.
+    pub fn reads(&self) -> &Reads {
+        &self.reads
     }
 
     /// Whether this worker can read parts at `location` itself.
@@ -191,8 +198,9 @@ impl PartStore {
     /// Reads every file of a part that this worker holds, also where it was read before. Neither the
     /// watch nor what is open has to do with it. Kinds: `Corruption` says what is damaged;
     /// `Unavailable` when no volume of this worker holds it or the volume does not answer.
-    pub async fn check(&self, part: &PartRef) -> Result<()> {
-        check_part(self.volume(part)?, part).await
+    /// `throttle` bounds how fast it reads.
+    pub async fn check(&self, part: &PartRef, throttle: &dyn Throttle) -> Result<()> {
+        check_part(self.volume(part)?, part, throttle).await
     }
 
     fn named(&self, part: &PartRef) -> Named {

@@ -3,6 +3,7 @@
 mod disk;
 mod files;
 mod local;
+mod room;
 #[cfg(test)]
 mod tests;
 pub mod tiers;
@@ -22,6 +23,7 @@ use url::Url;
 
 pub use disk::{DiskStep, DiskWatch};
 pub use local::LocalStore;
+pub use room::{Reserve, Room};
 pub use tiers::{DEFAULT_DISK, TierVolume, Tiers};
 
 /// Who reaches a volume.
@@ -47,6 +49,8 @@ pub struct Volume {
     folder: Option<PathBuf>,
     /// The disk that it is, when it is not the data folder.
     disk: Option<String>,
+    /// What is kept free of the disk behind it.
+    reserve: Option<Reserve>,
 }
 
 impl fmt::Debug for Volume {
@@ -64,13 +68,14 @@ impl Volume {
     pub fn open(name: &str, kind: VolumeKind, location: &str) -> Result<Volume> {
         let (store, prefix, folder) = open_store(location, &kind)
             .map_err(|error| error.context(format!("volume {name} at {location}")))?;
-        Ok(Volume { name: name.to_owned(), kind, store, prefix, folder, disk: None })
+        let name = name.to_owned();
+        Ok(Volume { name, kind, store, prefix, folder, disk: None, reserve: None })
     }
 
     /// A volume over any store, for tests and fault injection.
     pub fn over(name: &str, kind: VolumeKind, store: Arc<dyn ObjectStore>) -> Volume {
-        let (prefix, folder, disk) = (Path::default(), None, None);
-        Volume { name: name.to_owned(), kind, store, prefix, folder, disk }
+        let (name, prefix) = (name.to_owned(), Path::default());
+        Volume { name, kind, store, prefix, folder: None, disk: None, reserve: None }
     }
 
     /// The same volume as the disk of its name, beside the data folder.
@@ -82,7 +87,8 @@ impl Volume {
     pub fn over_local(name: &str, kind: VolumeKind, store: LocalStore) -> Volume {
         let folder = Some(store.folder().to_owned());
         let store: Arc<dyn ObjectStore> = Arc::new(store);
-        Volume { name: name.to_owned(), kind, store, prefix: Path::default(), folder, disk: None }
+        let (name, prefix) = (name.to_owned(), Path::default());
+        Volume { name, kind, store, prefix, folder, disk: None, reserve: None }
     }
 
     /// The location of new parts on this volume.

@@ -84,6 +84,8 @@ pub async fn write_block(
     if block.num_rows() == 0 {
         return Ok(Vec::new());
     }
+    // What is encoded is smaller.
+    volume.check_room(block.get_array_memory_size() as u64)?;
     let schema = Arc::new(schema.clone());
     let partitions_max = options.partitions_per_block_max.max(1);
     let preparing = Arc::clone(&schema);

@@ -191,3 +191,41 @@ async fn metadata_with_a_full_disk_says_so_and_goes_on() -> TestResult {
     let mut client = cluster.client(0).await?;
     wait_for(&mut client, "SELECT count(*) FROM t", &(2 * ROWS).to_string()).await
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn writes_stop_at_the_budget_of_a_disk() -> TestResult {
+    let Some(disk) = SmallDisk::mount(64)? else { return Ok(()) };
+    let place = embedded_on(&disk, "worker");
+    let cluster = TestCluster::start_with(Mode::Embedded, |spec| {
+        place(spec);
+        spec.environment.push(("GRANARY_KEEP_FREE".to_owned(), "24 MiB".to_owned()));
+    })
+    .await?;
+    let url = cluster.url(0)?;
+    let mut client = cluster.client(0).await?;
+    client.update(CREATE).await?;
+    client.update("SYSTEM STOP MERGES").await?;
+    let takes = "SELECT takes_writes FROM system.worker_disks WHERE disk = 'default'";
+    assert_eq!(client.value(takes).await?, "1");
+    assert_eq!(insert(&url, "first").await?, ROWS as u64);
+    disk.fill(20 * MIB)?;
+    let status = insert(&url, "full").await.err().ok_or("it went beyond the budget")?;
+    assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
+    for words in ["disk default of worker 1", "are used", "40.0 MiB are its budget"] {
+        assert!(status.message().contains(words), "{words}: {status}");
+    }
+    assert_eq!(client.value(takes).await?, "0");
+    let budget = "SELECT budget_bytes, total_bytes FROM system.worker_disks";
+    assert_eq!(client.lines(budget).await?, [format!("{}\t{}", 40 * MIB, 64 * MIB)]);
+    // A merge would need room for its part.
+    let error = client.update("OPTIMIZE TABLE t FINAL").await;
+    if let Err(error) = error {
+        assert_eq!(error.code(), Some(Code::ResourceExhausted), "{error}");
+    }
+    assert_eq!(client.value("SELECT count(*) FROM t").await?, ROWS.to_string());
+    assert!(disk.free_bytes()? >= 20 * MIB * 9 / 10, "nothing of what is kept free was used");
+    disk.make_room()?;
+    insert_until_done(&url, "full").await?;
+    assert_eq!(client.value(takes).await?, "1");
+    wait_for(&mut client, "SELECT count(*) FROM t", &(2 * ROWS).to_string()).await
+}

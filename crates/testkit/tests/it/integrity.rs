@@ -235,3 +235,52 @@ async fn a_damaged_copy_is_read_around_and_mended() -> TestResult {
     assert!(rows[0].starts_with("40000\t799980000\t"), "{rows:?}");
     Ok(())
 }
+
+/// A cluster whose workers look at all of their parts all the time.
+async fn scrubbing(mode: Mode) -> TestResult<TestCluster> {
+    TestCluster::start_with(mode, |spec| {
+        for (name, value) in [("GRANARY_SCRUB_PERIOD_S", "1"), ("GRANARY_SCRUB_MIB_S", "64")] {
+            spec.environment.push((name.to_owned(), value.to_owned()));
+        }
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn damage_that_no_query_meets_is_noted() -> TestResult {
+    let mut cluster = scrubbing(Mode::Embedded).await?;
+    let mut client = cluster.client(0).await?;
+    create(&mut client, 1).await?;
+    let found = "SELECT parts_damaged > 0 AND bytes_checked > 0 FROM system.scrubs";
+    assert_eq!(client.value(found).await?, "0");
+    let part = folder_of(&cluster, &mut client, 1).await?;
+    damage(&part.folder.join("data.vortex"), "flipped")?;
+    wait_for(&mut client, DAMAGED, "1").await?;
+    wait_for(&mut client, found, "1").await?;
+    // It goes on where it was after a restart, and finds nothing new.
+    wait_for(&mut client, "SELECT last_round_finished IS NOT NULL FROM system.scrubs", "1").await?;
+    cluster.cluster.restart_all().await?;
+    let mut client = cluster.client(0).await?;
+    wait_for(&mut client, "SELECT last_round_finished IS NOT NULL FROM system.scrubs", "1").await?;
+    assert_eq!(client.value(DAMAGED).await?, "1");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn damage_that_no_query_meets_is_mended() -> TestResult {
+    let cluster = scrubbing(Mode::Cluster).await?;
+    let mut client = cluster.client(0).await?;
+    create(&mut client, 2).await?;
+    let part = folder_of(&cluster, &mut client, 0).await?;
+    let file = part.folder.join("data.vortex");
+    let before = damage(&file, "flipped")?;
+    wait_for(&mut client, "SELECT sum(parts_damaged) > 0 FROM system.scrubs", "1").await?;
+    for _ in 0..600 {
+        if std::fs::read(&file).is_ok_and(|now| now == before) {
+            wait_for(&mut client, DAMAGED, "0").await?;
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    Err("the damaged copy was not mended".into())
+}

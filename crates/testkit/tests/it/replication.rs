@@ -243,3 +243,61 @@ async fn a_new_worker_gets_its_share_and_a_drained_one_becomes_empty() -> TestRe
     tasks.stop(STOP_LIMIT).await;
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_lost_for_good_is_forgotten() -> TestResult {
+    let mut cluster = start().await?;
+    let mut client = cluster.client(0).await?;
+    load::create_table(&mut client).await?;
+    let tasks = TaskOwner::current();
+    let urls = cluster.cluster.urls();
+    let load = Load::start(&tasks, urls.clone(), 0);
+    wait_for_batches(&load, 10, FAILOVER_LIMIT).await?;
+    let place = cluster.place_of(&mut client, 2).await?;
+    let drop = "ALTER SYSTEM DROP WORKER 2";
+    let refused = client.update(drop).await.err().ok_or("a worker that lives was dropped")?;
+    assert!(refused.to_string().contains("is not dead"), "{refused}");
+
+    cluster.cluster.workers[place].kill()?;
+    // Refused until others have everything; then its copies are named no more.
+    let until_ms = SystemClock.monotonic_ms() + COPIES_LIMIT.as_millis() as u64;
+    while let Err(error) = client.update(drop).await {
+        assert!(SystemClock.monotonic_ms() < until_ms, "{error}");
+        tokio::time::sleep(LOOK_INTERVAL).await;
+    }
+    assert_eq!(client.lines("SELECT id FROM system.workers ORDER BY id").await?, ["1", "3"]);
+    wait_for(&mut client, MISSING_COPIES, "0", COPIES_LIMIT).await?;
+    check_queries(&urls, &load, 4).await?;
+    wait_for_batches(&load, 5, FAILOVER_LIMIT).await?;
+
+    // Its folder comes back as another worker, which gets its share; nothing of before counts.
+    cluster.cluster.workers[place].respawn()?;
+    cluster.cluster.workers[place].wait_ready().await?;
+    assert_eq!(client.lines("SELECT id FROM system.workers ORDER BY id").await?, ["1", "3", "4"]);
+    let held = "SELECT count(*) > 0 FROM system.bucket_replicas WHERE worker = 4 AND is_in_sync";
+    wait_for(&mut client, held, "1", COPIES_LIMIT).await?;
+    let batches = load.stop().await?;
+    for url in &urls {
+        load::check_exactly_once(&mut SqlClient::connect(url).await?, batches).await?;
+    }
+    tasks.stop(STOP_LIMIT).await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_worker_without_parts_leaves_by_itself() -> TestResult {
+    let mut cluster = TestCluster::start_with(Mode::Cluster, |spec| {
+        for (name, value) in [("REPLACE_AFTER_S", "2"), ("FORGET_WORKER_AFTER_S", "6")] {
+            spec.environment.push((format!("GRANARY_{name}"), value.to_owned()));
+        }
+    })
+    .await?;
+    let mut client = cluster.client(0).await?;
+    client.update("CREATE TABLE t (id Int64) ENGINE = MergeTree ORDER BY id").await?;
+    client.update("INSERT INTO t SELECT number FROM numbers(1000)").await?;
+    cluster.cluster.workers[0].kill()?;
+    wait_for(&mut client, "SELECT count(*) FROM system.workers", "2", COPIES_LIMIT).await?;
+    wait_for(&mut client, MISSING_COPIES, "0", COPIES_LIMIT).await?;
+    assert_eq!(client.lines("SELECT count(*), sum(id) FROM t").await?, ["1000\t499500"]);
+    Ok(())
+}

@@ -21,5 +21,7 @@ pub use arrivals::{Arrivals, Arriving};
 pub use catch_up::CatchUp;
 pub use heal::Healer;
 pub use pace::Pace;
+#[cfg(test)]
+pub(crate) use plan::tests as plan_tests;
 pub use receive::Receiver;
 pub use ship::Shipper;

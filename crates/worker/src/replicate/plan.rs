@@ -96,4 +96,4 @@ fn wanted(snapshot: &Snapshot, part: &Part, copies: &[WorkerId]) -> Option<Wante
 
 #[cfg(test)]
 #[path = "plan_tests.rs"]
-pub(super) mod tests;
+pub(crate) mod tests;
