@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -54,7 +55,10 @@ class Mode:
     def restart(self):
         """Starts the processes again, perhaps of a newer binary."""
         state = json.loads(self.state.read_text())
-        environment = dict(os.environ, **dict(entry.split("=", 1) for entry in state["environment"]))
+        # A server refuses variables of its prefix that are no settings, such as GRANARY_BINARY.
+        environment = {name: value for name, value in os.environ.items()
+                       if not name.startswith("GRANARY_")}
+        environment.update(entry.split("=", 1) for entry in state["environment"])
         self.url = state["url"]
         with open(self.folder / "bench.log", "ab") as log:
             for command in state["commands"]:

@@ -47,7 +47,8 @@ fn lowest(plan: &Plan) -> Filled {
                 let scan = node.downcast_ref::<PartScanExec>();
                 Ok(scan.is_some_and(|scan| !scan.awaited().is_empty()))
             })?;
-            assert_eq!(own, looked_for);
+            // Scans may also look for what joins above this one tell.
+            assert!(!own || looked_for);
             found = Some(match (engine, own) {
                 (true, false) => Filled::ByTheEngine,
                 (false, true) => Filled::ByRuntimeFilterExec,
@@ -72,12 +73,21 @@ fn check(name: &str, plan: Plan, expected: Filled) {
 }
 
 #[test]
-fn the_engine_fills_filters_of_joins_whose_partitions_all_run() {
+fn joins_tell_the_scans_of_their_other_side() {
     let plain = || small(hashed(spread(2), 2), NullEquality::NullEqualsNothing);
-    check("alone", plain(), Filled::ByTheEngine);
+    check("alone", plain(), Filled::ByRuntimeFilterExec);
     let dealt = partitioned(hashed(spread(2), 2), hashed(plain(), 2));
+    check("below a join that deals it out", dealt, Filled::ByRuntimeFilterExec);
+    let built = partitioned(plain(), hashed(spread(2), 2));
+    check("the built side", built, Filled::ByRuntimeFilterExec);
+}
+
+#[test]
+fn the_engine_fills_filters_of_joins_whose_partitions_all_run() {
+    let nulls = || small(hashed(spread(2), 2), NullEquality::NullEqualsNull);
+    check("alone", nulls(), Filled::ByTheEngine);
+    let dealt = partitioned(hashed(spread(2), 2), hashed(nulls(), 2));
     check("below a join that deals it out", dealt, Filled::ByTheEngine);
-    check("the built side", partitioned(plain(), hashed(spread(2), 2)), Filled::ByTheEngine);
 }
 
 #[test]
@@ -89,6 +99,7 @@ fn it_does_not_where_some_may_never_run() {
     check("built below a join of partitions", deep, Filled::ByRuntimeFilterExec);
     let nulls = small(hashed(spread(2), 2), NullEquality::NullEqualsNull);
     check("where NULL meets NULL", partitioned(hashed(spread(2), 2), nulls), Filled::Never);
-    let turns = partitioned(hashed(spread(2), 2), in_turn(plain(), 2));
+    let nulls = small(hashed(spread(2), 2), NullEquality::NullEqualsNull);
+    let turns = partitioned(hashed(spread(2), 2), in_turn(nulls, 2));
     check("dealt in turn", turns, Filled::ByTheEngine);
 }

@@ -7,6 +7,7 @@
 //!                     exit 0 ◄── drained ◄── /readyz fails ◄── SIGTERM, SIGINT
 //! ```
 
+mod allocator;
 mod coordinator;
 mod cores;
 mod health;
@@ -38,6 +39,7 @@ const STOP_LIMIT: Duration = Duration::from_secs(5);
 /// Kind `Unavailable` when a port or the data folder is in use, `Unsupported` when a newer build
 /// wrote the folder.
 pub fn run(effective: &Effective, exit_with_stdin: bool) -> Result<ExitCode> {
+    allocator::settle();
     let metrics = telemetry::install(&effective.settings)?;
     effective.remarks.iter().for_each(|remark| warn!("{remark}"));
     if exit_with_stdin {

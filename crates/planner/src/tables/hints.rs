@@ -39,6 +39,9 @@ pub(super) fn hints(
     exposed: &PartSchema,
     filters: &[Expr],
 ) -> Vec<SkipHint> {
+    if table.options.indexes.is_empty() {
+        return Vec::new();
+    }
     let context = session.task_ctx();
     let mut indexes: Vec<(&str, &BoundIndex, Expr)> = Vec::new();
     for index in &table.options.indexes {
