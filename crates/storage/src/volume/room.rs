@@ -147,8 +147,8 @@ impl Volume {
             VolumeKind::Shared => String::new(),
         };
         Err(Error::exhausted(format!(
-            "disk {}{worker} has too little space: {} of its {} are used, {} are its budget (keep_free), and \
-             this needs up to {}; make room there, and run it again",
+            "disk {}{worker} is nearly full, with too little space: {} of its {} are used, {} are \
+             its budget (keep_free), and this needs up to {}; make room there, and run it again",
             self.disk_name(),
             display_bytes(room.used_bytes()),
             display_bytes(room.total_bytes),
