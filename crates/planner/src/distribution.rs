@@ -29,7 +29,8 @@ use granary_execution::error::{from_datafusion, to_datafusion};
 use granary_execution::fragments::SETTINGS_HEADER;
 use granary_execution::part_scan::statistics::of_scan;
 use granary_execution::{
-    FragmentChannels, FragmentSettings, Layout, OperatorCodec, PartScanExec, ScannedPart,
+    FragmentChannels, FragmentSettings, Layout, OperatorCodec, OutsideScanExec, PartScanExec,
+    ScannedPart,
 };
 use http::{HeaderMap, HeaderName};
 use parking_lot::Mutex;
@@ -127,13 +128,17 @@ fn change_variants(
     Ok(Some(Arc::new(leaf)))
 }
 
-/// Whether every leaf can run on a worker, and at least one reads parts.
+/// Whether every leaf can run on a worker, and at least one reads parts or files that all reach.
 fn is_distributable(plan: &Arc<dyn ExecutionPlan>) -> bool {
     let mut scans = false;
     let mut foreign = false;
     let walked = plan.apply(|node| {
         if node.is::<PartScanExec>() {
             scans = true;
+        } else if let Some(scan) = node.downcast_ref::<OutsideScanExec>() {
+            // Files of this machine are read here, and so is what they are joined with.
+            scans |= scan.is_shared();
+            foreign |= !scan.is_shared();
         } else if node.children().is_empty() {
             foreign |= !node.is::<EmptyExec>() && !node.is::<PlaceholderRowExec>();
         }
@@ -195,6 +200,9 @@ fn topology(config: &SessionConfig) -> EngineResult<Arc<Topology>> {
 fn desired_tasks(
     event: DesiredTaskCountEvent<'_>,
 ) -> Option<EngineResult<DesiredTaskCountEventResponse>> {
+    if let Some(scan) = event.plan.downcast_ref::<OutsideScanExec>() {
+        return Some(topology(event.session_config).map(|topology| outside_tasks(scan, &topology)));
+    }
     let scan = event.plan.downcast_ref::<PartScanExec>()?;
     Some(topology(event.session_config).map(|topology| {
         if scan.spec().layout.partitions() <= 1 {
@@ -208,12 +216,40 @@ fn desired_tasks(
     }))
 }
 
+/// Files from outside are waited for more than they are worked on, so each worker takes some of them,
+/// and of long ones that can be cut a part each.
+fn outside_tasks(scan: &OutsideScanExec, topology: &Topology) -> DesiredTaskCountEventResponse {
+    let workers = topology.workers.len().max(1);
+    if scan.spec().groups.len() <= 1 {
+        return DesiredTaskCountEventResponse::maximum(1);
+    }
+    let worth_it = scan.spec().scan.deal(workers).iter().filter(|group| !group.is_empty()).count();
+    DesiredTaskCountEventResponse::desired(worth_it.max(1))
+}
+
 fn scale_up(event: ScaleUpLeafNodeEvent<'_>) -> Option<EngineResult<ScaleUpLeafNodeEventResponse>> {
+    if let Some(scan) = event.plan.downcast_ref::<OutsideScanExec>().filter(|_| event.task_count > 1)
+    {
+        return Some(outside_over_tasks(event.plan, scan, event.task_count, event.session_config));
+    }
     let scan = event.plan.downcast_ref::<PartScanExec>()?;
     if event.task_count <= 1 {
         return None;
     }
     Some(spread_over_tasks(event.plan, scan, event.task_count, event.session_config))
+}
+
+fn outside_over_tasks(
+    plan: &Arc<dyn ExecutionPlan>,
+    scan: &OutsideScanExec,
+    tasks: usize,
+    config: &SessionConfig,
+) -> EngineResult<ScaleUpLeafNodeEventResponse> {
+    let partitions = topology(config)?.task_partitions;
+    let variants = scan.dealt(tasks, partitions)?.into_iter();
+    let variants = variants.map(|scan| Arc::new(scan) as Arc<dyn ExecutionPlan>).collect();
+    let leaf = DistributedLeafExec::try_new(Arc::clone(plan), variants)?;
+    Ok(ScaleUpLeafNodeEventResponse::new(Arc::new(leaf)))
 }
 
 fn spread_over_tasks(

@@ -33,9 +33,11 @@ mod literals;
 mod matched;
 mod members;
 mod memberships;
+mod merged;
 mod multisets;
 mod names;
 mod order;
+mod outside;
 mod overlooked;
 mod parts;
 mod past;
@@ -72,6 +74,7 @@ use sqlparser::ast::{
 pub(crate) use calls::{plain_arguments, with_arguments};
 pub use enums::SessionTables;
 pub use names::SessionUser;
+pub use outside::{OutsideCall, OutsideTables, register_outside};
 pub use past::{past_point, reads_past};
 pub(crate) use tables::SERIES;
 
@@ -91,6 +94,7 @@ const REPAIRS_MAX: usize = 64;
 pub async fn bind_query(state: &SessionState, query: &Query, sql: &str) -> Result<LogicalPlan> {
     let mut query = query.clone();
     past::settle(&mut query, state).await?;
+    outside::settle(&mut query, state).await?;
     pivots::settle(&mut query, state, sql).await?;
     columns::expand(&mut query, state, sql).await?;
     multisets::expand(&mut query, state, sql).await?;
@@ -350,6 +354,7 @@ impl VisitorMut for Rewriter<'_> {
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Error> {
         or_break(overlooked::check_table(factor))?;
         or_break(pivots::rewrite(factor))?;
+        or_break(merged::rewrite(factor, &self.names))?;
         or_break(tables::rewrite(factor))?;
         repeated::name_apart(factor);
         if let TableFactor::Table { name, args: None, .. } = factor {

@@ -23,6 +23,7 @@ pub mod overwrite;
 pub mod partition;
 mod relations;
 pub mod resolve;
+mod secrets;
 pub mod settings;
 pub mod show;
 pub mod statement;
@@ -33,8 +34,8 @@ mod walk;
 
 pub use alter::{AlterSource, AlteredTable, alter_table};
 pub use bind::{
-    SessionTables, SessionUser, bind_insert_source, bind_query, parameter_types, past_point,
-    query_settings, reads_past, with_named_parameters, with_parameters,
+    OutsideCall, OutsideTables, SessionTables, SessionUser, bind_insert_source, bind_query, parameter_types, past_point,
+    query_settings, reads_past, register_outside, with_named_parameters, with_parameters,
 };
 pub use granary_common::did_you_mean;
 pub use granary_functions::column_type_from_arrow;
@@ -50,6 +51,7 @@ pub use notice::Notice;
 pub use overwrite::with_overwritten_columns;
 pub use partition::partition_values;
 pub use resolve::{Named, find_database, resolve_name, resolve_table};
+pub use secrets::without_secrets;
 pub use settings::DialectSettings;
 pub use show::{
     DescribedColumn, describe, describe_columns, describe_view, show_create_table, show_create_view,

@@ -98,7 +98,7 @@ fn record(
         id: handle.id().0.clone(),
         database: database.unwrap_or_else(|| request.session.database.clone()),
         table: name.map(|name| name.name.clone()).unwrap_or_default(),
-        command: request.sql.chars().take(log::COMMAND_CHARS_MAX).collect(),
+        command: shown(&request.sql, log::COMMAND_CHARS_MAX),
         created_ms: core.with.clock.now_ms(),
         is_running: true,
         is_killed: false,

@@ -96,6 +96,24 @@ impl<'a> Names<'a> {
         }
     }
 
+    /// The exact name of a database, or of the current one, and its tables in order.
+    ///
+    /// # Errors
+    /// NotFound with the nearest name.
+    pub(super) fn tables_of(&self, database: Option<&str>) -> Result<(String, Vec<String>)> {
+        let database = database.unwrap_or(self.current_database);
+        let Some(catalog) = &self.catalog else { return Ok((database.to_owned(), Vec::new())) };
+        let databases = catalog.schema_names();
+        let Some(found) = find(&databases, database) else {
+            let hint = did_you_mean(database, databases.iter().map(String::as_str));
+            return Err(Error::not_found(format!("unknown database '{database}'{hint}")));
+        };
+        let tables = catalog.schema(found).map(|schema| schema.table_names());
+        let mut tables = tables.unwrap_or_default();
+        tables.sort_unstable();
+        Ok((found.to_owned(), tables))
+    }
+
     /// Replaces `name` by the exact `database.table`. Names of `ctes` stay.
     /// How the table is read stays a part of its name where the table can be read so.
     pub(super) fn resolve(&self, name: &mut ObjectName, ctes: &[String]) -> Result<()> {

@@ -67,7 +67,7 @@ pub(super) fn rewrite(factor: &mut TableFactor) -> Result<()> {
     Ok(())
 }
 
-fn values_of(name: &str, arguments: &TableFunctionArgs) -> Result<Vec<Expr>> {
+pub(super) fn values_of(name: &str, arguments: &TableFunctionArgs) -> Result<Vec<Expr>> {
     let value = |argument: &FunctionArg| match argument {
         FunctionArg::Unnamed(FunctionArgExpr::Expr(value)) => Ok(value.clone()),
         other => Err(Error::invalid(format!("{name} takes plain arguments, not {other}"))),
@@ -107,7 +107,7 @@ fn query_text(lower: &str, arguments: &[Expr]) -> Result<Option<String>> {
     }))
 }
 
-fn derived(text: &str) -> Result<TableFactor> {
+pub(super) fn derived(text: &str) -> Result<TableFactor> {
     let mut outer: Query = templates::query(&format!("SELECT * FROM ({text})"))?;
     let relation = match outer.body.as_mut() {
         SetExpr::Select(select) => select.from.pop().map(|table| table.relation),
@@ -140,7 +140,7 @@ fn of_cluster(lower: &str, arguments: &[Expr]) -> Result<Option<ObjectName>> {
 }
 
 /// The columns of a structure, `'a UInt8, b String'`.
-fn structure(text: &str) -> Result<Vec<ColumnDef>> {
+pub(super) fn structure(text: &str) -> Result<Vec<ColumnDef>> {
     static DIALECT: GranaryDialect = GranaryDialect;
     let wrong = |error: &dyn std::fmt::Display| {
         Error::invalid(format!("'{text}' is no structure of columns: {error}"))

@@ -1,0 +1,199 @@
+//! The scan of files: what columns they have, and the rows of their slices.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::{Schema, SchemaRef};
+use datafusion::physical_expr::PhysicalExpr;
+use futures::stream::{BoxStream, StreamExt};
+use granary_common::{Error, Result};
+use object_store::ObjectStore;
+use serde::{Deserialize, Serialize};
+
+use crate::columns::seen_schema;
+use crate::file::FileReader;
+use crate::find::find;
+use crate::format::{Compression, Format};
+use crate::place::Place;
+use crate::slices::{OutsideFile, Slice, deal};
+use crate::{arrow_file, columns, delimited, json_lines, parquet_file, unpack};
+
+/// Bytes at the beginning of a file from which columns are told.
+pub(crate) const SAMPLE_BYTES: usize = 1 << 20;
+
+pub(crate) type Batches = BoxStream<'static, Result<RecordBatch>>;
+
+/// Files with the same columns, in one place. It travels to the nodes that read it, with the keys of
+/// its place; nothing shows those.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FileScan {
+    pub place: Place,
+    /// The pattern that named the files, for people.
+    pub name: String,
+    pub format: Format,
+    /// `None`: as the name of each file ends.
+    pub compression: Option<Compression>,
+    pub schema: SchemaRef,
+    pub files: Vec<OutsideFile>,
+}
+
+/// What a reader wants of a file.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// The columns, in this order.
+    pub schema: SchemaRef,
+    /// Rows of a batch.
+    pub batch_rows: usize,
+    /// Over the columns of the scan; what cannot match may be left out.
+    pub filter: Option<Arc<dyn PhysicalExpr>>,
+    /// What the filter is over.
+    pub filter_schema: SchemaRef,
+}
+
+impl FileScan {
+    /// The files that `pattern` names in `place`. Without `structure` the columns are those of the
+    /// first file that tells any.
+    ///
+    /// # Errors
+    /// NotFound when no file has the name; InvalidInput when the format is unknown or the file damaged.
+    pub async fn find(
+        place: Place,
+        pattern: &str,
+        format: Option<Format>,
+        compression: Option<Compression>,
+        structure: Option<Schema>,
+    ) -> Result<FileScan> {
+        // A name that says nothing is a mistake whether the file is there or not.
+        let format = match format {
+            Some(format) => format,
+            None => Format::of_path(pattern)?,
+        };
+        let store = place.open()?;
+        let files = find(&place, &store, pattern).await?;
+        let name = place.shown(pattern);
+        let schema = Arc::new(Schema::empty());
+        let mut scan = FileScan { place, name, format, compression, schema, files };
+        scan.schema = Arc::new(match structure {
+            Some(structure) => structure,
+            None => scan.first_schema(&store).await?,
+        });
+        Ok(scan)
+    }
+
+    async fn first_schema(&self, store: &Arc<dyn ObjectStore>) -> Result<Schema> {
+        for file in &self.files {
+            let reader = FileReader::new(store, &self.place, file)?;
+            let schema = match self.format {
+                Format::Parquet => Some(parquet_file::schema(&reader).await?),
+                Format::Arrow => Some(arrow_file::schema(&reader).await?),
+                Format::ArrowStream => Some(arrow_file::stream_schema(self.bytes(&reader, file).await?, &reader).await?),
+                Format::JsonLines => json_lines::schema(self.bytes(&reader, file).await?, &reader).await?,
+                Format::Delimited { tabs, header } => {
+                    delimited::schema(self.bytes(&reader, file).await?, &reader, tabs, header).await?
+                }
+            };
+            match schema {
+                Some(schema) if schema.fields().is_empty() => {}
+                Some(schema) => return Ok(seen_schema(&schema)),
+                None => {}
+            }
+        }
+        Err(Error::invalid(format!(
+            "{}: the columns cannot be told from files without rows; write them as the structure, \
+             'a Int64, b String'",
+            self.name
+        )))
+    }
+
+    /// The bytes of a file, unpacked.
+    async fn bytes(
+        &self,
+        reader: &FileReader,
+        file: &OutsideFile,
+    ) -> Result<crate::file::Chunks> {
+        let compression = self.compression.unwrap_or_else(|| Compression::of_path(&file.path));
+        if !self.format.is_packed_whole() {
+            return Err(Error::internal("a file with a footer is not read from its beginning"));
+        }
+        unpack::unpacked(reader.chunks().await?, compression, reader.shown())
+    }
+
+    /// The files dealt out to `groups` that read at the same time.
+    pub fn deal(&self, groups: usize) -> Vec<Vec<Slice>> {
+        deal(&self.files, self.format.is_split(), groups)
+    }
+
+    /// Bytes of all files, as far as they are known.
+    pub fn bytes_known(&self) -> u64 {
+        self.files.iter().filter_map(|file| file.bytes).sum()
+    }
+
+    /// The store that its readers share.
+    ///
+    /// # Errors
+    /// InvalidInput when the place cannot be opened.
+    pub fn open(&self) -> Result<Arc<dyn ObjectStore>> {
+        self.place.open()
+    }
+
+    /// The rows of the slices, one slice after the other.
+    pub fn read(
+        self: &Arc<Self>,
+        store: &Arc<dyn ObjectStore>,
+        slices: Vec<Slice>,
+        wanted: &Arc<Wanted>,
+    ) -> BoxStream<'static, Result<RecordBatch>> {
+        let (scan, store, wanted) = (Arc::clone(self), Arc::clone(store), Arc::clone(wanted));
+        let opened = futures::stream::iter(slices).then(move |slice| {
+            let (scan, store) = (Arc::clone(&scan), Arc::clone(&store));
+            let wanted = Arc::clone(&wanted);
+            async move { scan.read_slice(&store, slice, wanted).await }
+        });
+        futures::TryStreamExt::try_flatten(opened).boxed()
+    }
+
+    async fn read_slice(
+        &self,
+        store: &Arc<dyn ObjectStore>,
+        slice: Slice,
+        wanted: Arc<Wanted>,
+    ) -> Result<Batches> {
+        let Some(file) = self.files.get(slice.file) else {
+            return Err(Error::internal("a slice names no file"));
+        };
+        let reader = FileReader::new(store, &self.place, file)?;
+        match self.format {
+            Format::Parquet => parquet_file::read(reader, slice.range, wanted).await,
+            Format::Arrow => arrow_file::read(reader, wanted).await,
+            Format::ArrowStream => {
+                let bytes = self.bytes(&reader, file).await?;
+                Ok(arrow_file::read_stream(bytes, reader, wanted))
+            }
+            Format::JsonLines => {
+                let bytes = self.bytes(&reader, file).await?;
+                json_lines::read(bytes, reader, wanted)
+            }
+            Format::Delimited { tabs, header } => {
+                let bytes = self.bytes(&reader, file).await?;
+                let of_all = Arc::clone(&self.schema);
+                delimited::read(bytes, reader, delimited::Shape { tabs, header, of_all }, wanted)
+                    .await
+            }
+        }
+    }
+}
+
+impl Wanted {
+    /// The columns of `batch` that are wanted, found by name.
+    pub(crate) fn of_batch(&self, batch: &RecordBatch) -> Result<RecordBatch> {
+        let schema = batch.schema();
+        let names = schema.fields().iter().map(|field| field.name().as_str());
+        let column = |name: &String| {
+            let at = columns::position(names.clone(), name)?;
+            Ok(Arc::clone(batch.column(at)))
+        };
+        let fields = self.schema.fields().iter();
+        let read = fields.map(|field| column(field.name())).collect::<Result<Vec<_>>>()?;
+        columns::fitted(&read, &self.schema, batch.num_rows(), None)
+    }
+}

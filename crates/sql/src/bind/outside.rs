@@ -1,0 +1,220 @@
+//! `file(...)`, `s3(...)` and `url(...)` in FROM. What they name is opened before the query is planned,
+//! by whoever opened the session: this crate never sees a file.
+
+use std::fmt;
+use std::ops::ControlFlow;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arrow::datatypes::{Field, Schema};
+use async_trait::async_trait;
+use datafusion::catalog::{TableFunctionArgs, TableFunctionImpl, TableProvider};
+use datafusion::common::{Result as EngineResult, ScalarValue, internal_err};
+use datafusion::execution::SessionState;
+use datafusion::logical_expr::Expr as PlannedExpr;
+use granary_common::{Error, Result};
+use sqlparser::ast::{
+    ColumnOption, Expr, FunctionArg, FunctionArgExpr, Ident, ObjectName, ObjectNamePart, Query,
+    TableAlias, TableFactor, TableFunctionArgs as TreeArgs, Value, Visitor, VisitorMut,
+};
+
+use super::tables::structure;
+use super::zoned::text_of;
+use crate::types::type_from_sql;
+use crate::walk::{walk, walk_mut};
+
+/// The engine's function that stands for what was opened, by its number.
+const OPENED: &str = "__granary_outside";
+
+/// The functions, and whether they take the name of a cluster first.
+const FUNCTIONS: [(&str, &str, bool); 7] = [
+    ("file", "file", false),
+    ("s3", "s3", false),
+    ("gcs", "s3", false),
+    ("url", "url", false),
+    ("s3cluster", "s3", true),
+    ("urlcluster", "url", true),
+    ("filecluster", "file", true),
+];
+
+/// Statements read so many of them at most.
+const CALLS_MAX: usize = 256;
+
+/// A call as it was written. Its arguments may be secret, so it is never shown.
+pub struct OutsideCall {
+    /// `file`, `s3` or `url`.
+    pub function: &'static str,
+    pub arguments: Vec<String>,
+}
+
+impl OutsideCall {
+    /// The columns of a structure, `'a Int64, b Nullable(String)'`.
+    ///
+    /// # Errors
+    /// InvalidInput when the text is none.
+    pub fn structure(text: &str) -> Result<Schema> {
+        let mut fields = Vec::new();
+        for column in structure(text)? {
+            let column_type = type_from_sql(&column.data_type)?;
+            let is_null = |option: &ColumnOption| matches!(option, ColumnOption::Null);
+            let nullable = column.options.iter().any(|option| is_null(&option.option));
+            let name = column.name.value;
+            let nullable = nullable || column_type.is_nullable();
+            fields.push(Field::new(name, column_type.arrow(), nullable));
+        }
+        Ok(Schema::new(fields))
+    }
+}
+
+/// Opens what calls name.
+#[async_trait]
+pub trait OutsideTables: fmt::Debug + Send + Sync {
+    /// The rows that a call names.
+    async fn open(&self, call: OutsideCall) -> Result<Arc<dyn TableProvider>>;
+}
+
+/// What a session has opened.
+#[derive(Debug)]
+struct Opened {
+    opener: Arc<dyn OutsideTables>,
+    tables: Mutex<Vec<Arc<dyn TableProvider>>>,
+}
+
+impl Opened {
+    fn add(&self, table: Arc<dyn TableProvider>) -> usize {
+        let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
+        tables.push(table);
+        tables.len() - 1
+    }
+}
+
+impl TableFunctionImpl for Opened {
+    fn call_with_args(&self, args: TableFunctionArgs<'_, '_>) -> EngineResult<Arc<dyn TableProvider>> {
+        let number = match args.exprs() {
+            [PlannedExpr::Literal(ScalarValue::Int64(Some(number)), _)] => usize::try_from(*number),
+            [PlannedExpr::Literal(ScalarValue::UInt64(Some(number)), _)] => usize::try_from(*number),
+            _ => return internal_err!("what was opened is called by its number"),
+        };
+        let tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
+        match number.ok().and_then(|number| tables.get(number)) {
+            Some(table) => Ok(Arc::clone(table)),
+            None => internal_err!("nothing was opened under this number"),
+        }
+    }
+}
+
+/// Lets queries of the session read files, which `opener` opens.
+pub fn register_outside(state: &mut SessionState, opener: Arc<dyn OutsideTables>) {
+    let opened = Arc::new(Opened { opener, tables: Mutex::default() });
+    state.config_mut().set_extension(Arc::clone(&opened));
+    state.register_udtf(OPENED, opened);
+}
+
+/// Opens what the query names and puts it in the place of the calls.
+pub(super) async fn settle(query: &mut Query, state: &SessionState) -> Result<()> {
+    let mut found = Calls::default();
+    if let ControlFlow::Break(error) = walk(query, &mut found) {
+        return Err(error);
+    }
+    if found.calls.is_empty() {
+        return Ok(());
+    }
+    let Some(opened) = state.config().get_extension::<Opened>() else {
+        return Err(Error::unsupported("files cannot be read here"));
+    };
+    let mut numbers = Vec::with_capacity(found.calls.len());
+    for call in found.calls {
+        numbers.push(opened.add(opened.opener.open(call).await?));
+    }
+    match walk_mut(query, &mut Places { numbers: numbers.into_iter() }) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(error) => Err(error),
+    }
+}
+
+/// The function that `factor` calls, as it is written and as it is meant.
+fn called(factor: &TableFactor) -> Option<(&'static str, &'static str, bool)> {
+    let TableFactor::Table { name, args: Some(_), .. } = factor else { return None };
+    let [part] = name.0.as_slice() else { return None };
+    let lower = part.as_ident()?.value.to_lowercase();
+    FUNCTIONS.into_iter().find(|(name, ..)| *name == lower)
+}
+
+#[derive(Default)]
+struct Calls {
+    calls: Vec<OutsideCall>,
+}
+
+impl Visitor for Calls {
+    type Break = Error;
+
+    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<Error> {
+        let Some((written, function, of_cluster)) = called(factor) else {
+            return ControlFlow::Continue(());
+        };
+        let TableFactor::Table { args: Some(args), .. } = factor else {
+            return ControlFlow::Continue(());
+        };
+        if self.calls.len() >= CALLS_MAX {
+            return ControlFlow::Break(Error::exhausted(format!(
+                "a statement reads files at more than {CALLS_MAX} places"
+            )));
+        }
+        match texts(written, args) {
+            Ok(mut arguments) => {
+                // All workers read what all reach, and a cluster is the only one that there is.
+                if of_cluster && !arguments.is_empty() {
+                    arguments.remove(0);
+                }
+                self.calls.push(OutsideCall { function, arguments });
+                ControlFlow::Continue(())
+            }
+            Err(error) => ControlFlow::Break(error),
+        }
+    }
+}
+
+/// The arguments; words stand for themselves.
+fn texts(function: &str, arguments: &TreeArgs) -> Result<Vec<String>> {
+    let wrong = || {
+        // Not shown: it may be secret.
+        Error::invalid(format!("{function} takes texts that are written out"))
+    };
+    let text = |argument: &FunctionArg| match argument {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(value)) => match value {
+            Expr::Identifier(word) => Ok(word.value.clone()),
+            Expr::Value(value) if matches!(value.value, Value::Placeholder(_)) => Err(wrong()),
+            other => text_of(other).map(str::to_owned).ok_or_else(wrong),
+        },
+        _ => Err(wrong()),
+    };
+    arguments.args.iter().map(text).collect()
+}
+
+struct Places {
+    numbers: std::vec::IntoIter<usize>,
+}
+
+impl VisitorMut for Places {
+    type Break = Error;
+
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Error> {
+        let Some((written, ..)) = called(factor) else { return ControlFlow::Continue(()) };
+        let TableFactor::Table { name, alias, args, .. } = factor else {
+            return ControlFlow::Continue(());
+        };
+        let Some(number) = self.numbers.next() else {
+            return ControlFlow::Break(Error::internal("a file was not opened"));
+        };
+        *name = ObjectName(vec![ObjectNamePart::Identifier(Ident::new(OPENED))]);
+        let number = Expr::Value(Value::Number(number.to_string(), false).into());
+        let number = FunctionArg::Unnamed(FunctionArgExpr::Expr(number));
+        *args = Some(TreeArgs { args: vec![number], settings: None });
+        alias.get_or_insert_with(|| TableAlias {
+            explicit: true,
+            name: Ident::with_quote('`', written),
+            columns: Vec::new(),
+            at: None,
+        });
+        ControlFlow::Continue(())
+    }
+}
