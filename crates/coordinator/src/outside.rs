@@ -1,4 +1,5 @@
-//! What `file(...)`, `s3(...)` and `url(...)` name: their arguments as a scan of files.
+//! What `file(...)`, `s3(...)` and `url(...)` name: their arguments as a scan of files, or as a file
+//! that is written.
 //!
 //! ```text
 //!   file('path' [, format [, structure [, compression]]])
@@ -13,9 +14,15 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use datafusion::catalog::TableProvider;
 use granary_common::{Error, Result};
-use granary_outside::{Access, Compression, FileScan, Format, Place, check_structure};
+use granary_outside::{Access, Compression, FileScan, FileTarget, Format, Place, check_structure};
 use granary_planner::OutsideTable;
-use granary_sql::{OutsideCall, OutsideTables};
+use granary_sql::{InsertOutside, OutsideCall, OutsideTables, bind_insert_source};
+
+use crate::core::Coordinator;
+use crate::ddl::Done;
+use crate::insert::rows_of;
+use crate::query::{StatementRequest, hold_past, snapshot_at};
+use crate::session::parse_settings;
 
 /// Tokens of sessions are longer than the name of any format.
 const TOKEN_CHARS_MIN: usize = 32;
@@ -33,6 +40,14 @@ impl Outside {
         Self { user_files_path }
     }
 
+    /// The file that a call names to be written.
+    async fn target(&self, call: OutsideCall) -> Result<FileTarget> {
+        let Arguments { location, access, format, compression, .. } =
+            Arguments::of(call.function, call.arguments)?;
+        let (place, path) = self.place(call.function, &location, access)?;
+        FileTarget::new(place, &path, format, compression).await
+    }
+
     fn place(&self, function: &str, location: &str, access: Access) -> Result<(Place, String)> {
         match function {
             "file" => match &self.user_files_path {
@@ -46,6 +61,26 @@ impl Outside {
             _ => Place::bucket(location, access),
         }
     }
+}
+
+/// Writes the rows of a query to a file.
+pub async fn insert_outside(
+    core: &Arc<Coordinator>,
+    request: &StatementRequest,
+    insert: &InsertOutside,
+) -> Result<Done> {
+    let mut settings = parse_settings(&request.session.settings)?;
+    settings.set_all(&insert.settings)?;
+    let call = OutsideCall::of(&insert.function)?;
+    let (snapshot, _pin) = snapshot_at(core, request.version).await?;
+    let state = core.session_state(&snapshot, &request.session, &settings)?;
+    let plan = bind_insert_source(&state, &insert.source, &request.sql).await?;
+    let _past = hold_past(core, &plan).await?;
+    let _permit = core.query_admission.admit().await?;
+    let target = Outside::new(core.config.user_files_path.clone()).target(call).await?;
+    let (schema, rows) = rows_of(core, &state, plan, request)?;
+    let rows = target.write(&schema, rows).await?;
+    Ok(Done { rows, notices: settings.notices, ..Done::default() })
 }
 
 #[async_trait]

@@ -44,9 +44,9 @@ async fn footer(reader: &FileReader) -> Result<Footer> {
     };
     let is_within = |block: &Block| {
         let sizes = [block.offset(), block.metaDataLength().into(), block.bodyLength()];
-        let end = sizes.into_iter().try_fold(0_u64, |sum, size| {
-            sum.checked_add(u64::try_from(size).ok()?)
-        });
+        let end = sizes
+            .into_iter()
+            .try_fold(0_u64, |sum, size| sum.checked_add(u64::try_from(size).ok()?));
         end.is_some_and(|end| end <= length)
     };
     match footer.dictionaries.iter().chain(&footer.batches).all(is_within) {
@@ -120,14 +120,10 @@ pub(crate) fn read_stream(chunks: Chunks, reader: FileReader, wanted: Arc<Wanted
         decoder: StreamDecoder,
         ended: bool,
     }
-    let rows = Rows {
-        chunks,
-        bytes: Buffer::default(),
-        decoder: StreamDecoder::new(),
-        ended: false,
-    };
-    let batches = futures::stream::unfold((rows, reader, wanted), |(mut rows, reader, wanted)| {
-        async move {
+    let rows =
+        Rows { chunks, bytes: Buffer::default(), decoder: StreamDecoder::new(), ended: false };
+    let batches =
+        futures::stream::unfold((rows, reader, wanted), |(mut rows, reader, wanted)| async move {
             let next = loop {
                 if rows.ended {
                     return None;
@@ -154,7 +150,6 @@ pub(crate) fn read_stream(chunks: Chunks, reader: FileReader, wanted: Arc<Wanted
             };
             rows.ended |= next.is_err();
             Some((next, (rows, reader, wanted)))
-        }
-    });
+        });
     batches.boxed()
 }

@@ -85,9 +85,8 @@ fn told(
         Header::IfItNamesColumns => {
             let is_name = |field: &FieldRef| field.data_type() == &DataType::Utf8;
             let first = tell(false, 1)?;
-            let other = |field: &FieldRef| {
-                !matches!(field.data_type(), DataType::Utf8 | DataType::Null)
-            };
+            let other =
+                |field: &FieldRef| !matches!(field.data_type(), DataType::Utf8 | DataType::Null);
             first.fields().iter().all(is_name) && named.fields().iter().any(other)
         }
     };
@@ -123,8 +122,8 @@ pub(crate) async fn read(
     let values = csv_format(shape.tabs).with_header(true).infer_schema(&first[..], Some(0));
     let (values, _) = values.map_err(|error| reader.wrong(plain(&error)))?;
     let values: Vec<&str> = values.fields().iter().map(|field| field.name().trim()).collect();
-    let (has_names, positions) =
-        positions(&values, &shape, &wanted.schema).map_err(|error| error.context(reader.shown()))?;
+    let (has_names, positions) = positions(&values, &shape, &wanted.schema)
+        .map_err(|error| error.context(reader.shown()))?;
     let rows = Rows {
         decoder: decoder(values.len(), has_names, &positions, shape.tabs, wanted.batch_rows),
         bytes,
@@ -135,10 +134,12 @@ pub(crate) async fn read(
         wanted,
         next_row: 1,
     };
-    let batches = futures::stream::unfold(rows, |mut rows| async move {
+    // Nothing follows an error.
+    let batches = futures::stream::unfold(Some(rows), |rows| async move {
+        let mut rows = rows?;
         let batch = rows.next().await.transpose()?;
-        rows.ended |= batch.is_err();
-        Some((batch, rows))
+        let next = batch.is_ok().then_some(rows);
+        Some((batch, next))
     });
     Ok(batches.boxed())
 }

@@ -74,12 +74,13 @@ impl FileReader {
         if let (Place::Folder(_), Some(length)) = (&self.place, self.bytes) {
             return Ok(self.local_chunks(length));
         }
-        let opened = in_time(self.store.get(&self.path)).await;
-        let opened = opened.and_then(|result| result.map_err(|error| self.failed(&error)));
-        let stream = opened.map_err(|error| self.named(error))?.into_stream();
+        let opened =
+            in_time(self.store.get(&self.path)).await.map_err(|error| self.named(error))?;
+        let stream = opened.map_err(|error| self.failed(&error))?.into_stream();
         let file = self.clone();
-        let timed = futures::stream::unfold((stream, file, false), |(mut stream, file, ended)| {
-            async move {
+        let timed = futures::stream::unfold(
+            (stream, file, false),
+            |(mut stream, file, ended)| async move {
                 if ended {
                     return None;
                 }
@@ -91,8 +92,8 @@ impl FileReader {
                 };
                 let ended = next.is_err();
                 Some((next, (stream, file, ended)))
-            }
-        });
+            },
+        );
         Ok(timed.boxed())
     }
 

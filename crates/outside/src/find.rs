@@ -95,10 +95,11 @@ async fn list(
     }
     let mut listed = store.list(prefix.as_ref());
     let mut looked_at = 0_usize;
-    while let Some(meta) =
-        in_time(listed.next()).await.map_err(|error| error.context(&shown))?.transpose().map_err(
-            |error| store_error(place, &shown, &error),
-        )?
+    while let Some(meta) = in_time(listed.next())
+        .await
+        .map_err(|error| error.context(&shown))?
+        .transpose()
+        .map_err(|error| store_error(place, &shown, &error))?
     {
         looked_at += 1;
         if looked_at > LISTED_MAX || found.len() > FILES_MAX {
@@ -109,10 +110,10 @@ async fn list(
         let path = meta.location.as_ref();
         if matches(pattern, path) {
             inside(place, path)?;
-            found.insert(path.to_owned(), OutsideFile {
-                path: path.to_owned(),
-                bytes: Some(meta.size),
-            });
+            found.insert(
+                path.to_owned(),
+                OutsideFile { path: path.to_owned(), bytes: Some(meta.size) },
+            );
         }
     }
     Ok(())
@@ -123,9 +124,7 @@ fn inside(place: &Place, path: &str) -> Result<()> {
     let Place::Folder(folder) = place else { return Ok(()) };
     match folder.join(path).canonicalize() {
         Ok(real) if real.starts_with(folder) => Ok(()),
-        Ok(_) => Err(Error::denied(format!(
-            "'{path}' leads out of the folder of user_files_path"
-        ))),
+        Ok(_) => Err(Error::denied(format!("'{path}' leads out of the folder of user_files_path"))),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             Err(Error::not_found(format!("{path}: there is no such file")))
         }

@@ -8,7 +8,10 @@ use serde::{Deserialize, Serialize};
 pub enum Format {
     Parquet,
     /// Values between commas, or between tabs.
-    Delimited { tabs: bool, header: Header },
+    Delimited {
+        tabs: bool,
+        header: Header,
+    },
     /// A JSON object for each row.
     JsonLines,
     /// An Arrow file, with a footer.

@@ -39,7 +39,9 @@ pub(crate) async fn schema(bytes: Chunks, reader: &FileReader) -> Result<Option<
 
 fn told(sample: &[u8]) -> Result<Schema> {
     if sample.starts_with(b"[") {
-        return Err(Error::unsupported("it is one JSON array; JSONEachRow has an object for each row"));
+        return Err(Error::unsupported(
+            "it is one JSON array; JSONEachRow has an object for each row",
+        ));
     }
     let told = infer_json_schema(sample, Some(SAMPLE_ROWS));
     let (told, _) = told.map_err(|error| Error::invalid(plain(&error)))?;
@@ -74,12 +76,12 @@ pub(crate) fn read(bytes: Chunks, reader: FileReader, wanted: Arc<Wanted>) -> Re
         wanted,
         next_row: 1,
     };
-    let batches = futures::stream::unfold(rows, |mut rows| async move {
+    // Nothing follows an error.
+    let batches = futures::stream::unfold(Some(rows), |rows| async move {
+        let mut rows = rows?;
         let batch = rows.next().await.transpose()?;
-        if batch.is_err() {
-            (rows.ended, rows.pending) = (true, Bytes::new());
-        }
-        Some((batch, rows))
+        let next = batch.is_ok().then_some(rows);
+        Some((batch, next))
     });
     Ok(batches.boxed())
 }
@@ -122,7 +124,7 @@ impl Rows {
             })?;
             self.pending.advance(taken);
             self.row_bytes += taken;
-            if self.decoder.len() > before + 1 {
+            if self.decoder.len() > before {
                 self.row_bytes = 0;
             }
             if self.row_bytes > ROW_BYTES_MAX && self.decoder.has_partial_record() {

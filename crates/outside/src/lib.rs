@@ -6,7 +6,7 @@
 //!                                            └──slices──► bytes ──format──► batches
 //! ```
 //!
-//! Nothing here knows SQL, tables or workers. Errors name files without what is secret about them.
+//! Rows also go the other way, to one file. Nothing here knows SQL, tables or workers. Errors name files without what is secret about them.
 
 mod arrow_file;
 mod columns;
@@ -22,9 +22,11 @@ mod prune;
 mod scan;
 mod slices;
 mod unpack;
+mod write;
 
 pub use columns::check_structure;
 pub use format::{Compression, Format};
 pub use place::{Access, Place};
 pub use scan::{FileScan, Wanted};
 pub use slices::{OutsideFile, Slice};
+pub use write::FileTarget;

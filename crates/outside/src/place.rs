@@ -53,7 +53,11 @@ pub enum Access {
     Environment,
     /// Requests are not signed.
     Nobody,
-    Keys { id: String, secret: String, token: Option<String> },
+    Keys {
+        id: String,
+        secret: String,
+        token: Option<String>,
+    },
 }
 
 impl fmt::Debug for Place {
@@ -84,7 +88,7 @@ impl Place {
         })?;
         let below = match path.strip_prefix('/') {
             None => path,
-            Some(_) => [folder, &real]
+            Some(_) => [folder, real.as_path()]
                 .iter()
                 .find_map(|root| path.strip_prefix(root.to_str()?)?.strip_prefix('/'))
                 .ok_or_else(|| outside_of_folder(path))?,
@@ -148,7 +152,9 @@ impl Place {
     pub fn web(location: &str) -> Result<(Place, String)> {
         let (scheme, host, path) = split(location)?;
         if scheme != "http" && scheme != "https" {
-            return Err(Error::invalid(format!("url() takes http:// and https://, not {scheme}://")));
+            return Err(Error::invalid(format!(
+                "url() takes http:// and https://, not {scheme}://"
+            )));
         }
         let (path, query) = match path.split_once('?') {
             Some((path, query)) => (path, Some(query.to_owned())),
@@ -199,9 +205,10 @@ impl Place {
             }
             _ => {}
         }
-        secrets.iter().filter(|secret| !secret.is_empty()).fold(text.to_owned(), |text, secret| {
-            text.replace(secret, HIDDEN)
-        })
+        secrets
+            .iter()
+            .filter(|secret| !secret.is_empty())
+            .fold(text.to_owned(), |text, secret| text.replace(secret, HIDDEN))
     }
 
     /// How the store calls the file at `path`.
@@ -308,7 +315,9 @@ fn split(location: &str) -> Result<(String, &str, &str)> {
     // The pattern is left out, since it may be none of the characters of a URL.
     let checked = format!("{scheme}://{host}/");
     if host.is_empty() || Url::parse(&checked).is_err() {
-        return Err(Error::invalid(format!("'{scheme}://' is not followed by the name of a server")));
+        return Err(Error::invalid(format!(
+            "'{scheme}://' is not followed by the name of a server"
+        )));
     }
     Ok((scheme.to_ascii_lowercase(), host, path))
 }
@@ -318,7 +327,7 @@ fn aws_host(host: &str) -> Option<(Option<String>, Option<String>)> {
     let front = host.to_ascii_lowercase();
     let front = front.strip_suffix(".amazonaws.com")?;
     let region = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-    if let Some(rest) = front.strip_prefix("s3") {
+    if let Some(rest) = front.strip_prefix("s3").filter(|rest| !rest.contains(".s3")) {
         return Some((None, region(rest.trim_start_matches(['.', '-']))));
     }
     let at = front.rfind(".s3")?;
@@ -365,9 +374,8 @@ mod tests {
     fn secrets_are_not_shown() {
         let (place, path) = Place::web("http://me:pass@h:80/a%20b.csv?token=abc").unwrap();
         assert_eq!(place.shown(&path), "http://[HIDDEN]@h:80/a%20b.csv?[HIDDEN]");
-        assert_eq!(place.without_secrets("GET /?token=abc by me:pass"), {
-            "GET /?[HIDDEN] by [HIDDEN]"
-        });
+        let hidden = place.without_secrets("GET /?token=abc by me:pass");
+        assert_eq!(hidden, "GET /?[HIDDEN] by [HIDDEN]");
         let token = Some("the token".to_owned());
         let access = Access::Keys { id: "the id".into(), secret: "the secret".into(), token };
         let (place, _) = Place::bucket("s3://b/k", access).unwrap();

@@ -86,10 +86,15 @@ impl FileScan {
             let schema = match self.format {
                 Format::Parquet => Some(parquet_file::schema(&reader).await?),
                 Format::Arrow => Some(arrow_file::schema(&reader).await?),
-                Format::ArrowStream => Some(arrow_file::stream_schema(self.bytes(&reader, file).await?, &reader).await?),
-                Format::JsonLines => json_lines::schema(self.bytes(&reader, file).await?, &reader).await?,
+                Format::ArrowStream => Some(
+                    arrow_file::stream_schema(self.bytes(&reader, file).await?, &reader).await?,
+                ),
+                Format::JsonLines => {
+                    json_lines::schema(self.bytes(&reader, file).await?, &reader).await?
+                }
                 Format::Delimited { tabs, header } => {
-                    delimited::schema(self.bytes(&reader, file).await?, &reader, tabs, header).await?
+                    delimited::schema(self.bytes(&reader, file).await?, &reader, tabs, header)
+                        .await?
                 }
             };
             match schema {
@@ -106,11 +111,7 @@ impl FileScan {
     }
 
     /// The bytes of a file, unpacked.
-    async fn bytes(
-        &self,
-        reader: &FileReader,
-        file: &OutsideFile,
-    ) -> Result<crate::file::Chunks> {
+    async fn bytes(&self, reader: &FileReader, file: &OutsideFile) -> Result<crate::file::Chunks> {
         let compression = self.compression.unwrap_or_else(|| Compression::of_path(&file.path));
         if !self.format.is_packed_whole() {
             return Err(Error::internal("a file with a footer is not read from its beginning"));

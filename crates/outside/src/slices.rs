@@ -39,7 +39,8 @@ pub(crate) fn deal(files: &[OutsideFile], is_split: bool, groups: usize) -> Vec<
             _ => 1,
         };
         for piece in 0..pieces {
-            let edge = |piece: u64| (u128::from(length) * u128::from(piece) / u128::from(pieces)) as u64;
+            let edge =
+                |piece: u64| (u128::from(length) * u128::from(piece) / u128::from(pieces)) as u64;
             let (from, to) = (edge(piece), edge(piece + 1));
             let range = (pieces > 1).then_some((from, to));
             slices.push((to - from, Slice { file, range }));
@@ -48,7 +49,9 @@ pub(crate) fn deal(files: &[OutsideFile], is_split: bool, groups: usize) -> Vec<
     slices.sort_by_key(|(bytes, slice)| (std::cmp::Reverse(*bytes), slice.file, slice.range));
     let mut dealt = vec![(0_u64, Vec::new()); groups];
     for (bytes, slice) in slices {
-        if let Some(lightest) = dealt.iter_mut().min_by_key(|(bytes, slices)| (*bytes, slices.len())) {
+        if let Some(lightest) =
+            dealt.iter_mut().min_by_key(|(bytes, slices)| (*bytes, slices.len()))
+        {
             lightest.0 += bytes;
             lightest.1.push(slice);
         }

@@ -25,13 +25,8 @@ pub(crate) fn unpacked(chunks: Chunks, compression: Compression, shown: &str) ->
             Unpacker::Zstd { decoder, output: Vec::new(), is_torn: false }
         }
     };
-    let state = State {
-        chunks,
-        unpacker,
-        packed: Bytes::new(),
-        ended: false,
-        shown: shown.to_owned(),
-    };
+    let state =
+        State { chunks, unpacker, packed: Bytes::new(), ended: false, shown: shown.to_owned() };
     let steps = futures::stream::unfold(state, |mut state| async move {
         let step = state.step().await.transpose()?;
         state.ended |= step.is_err();

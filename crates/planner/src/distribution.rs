@@ -228,7 +228,8 @@ fn outside_tasks(scan: &OutsideScanExec, topology: &Topology) -> DesiredTaskCoun
 }
 
 fn scale_up(event: ScaleUpLeafNodeEvent<'_>) -> Option<EngineResult<ScaleUpLeafNodeEventResponse>> {
-    if let Some(scan) = event.plan.downcast_ref::<OutsideScanExec>().filter(|_| event.task_count > 1)
+    if let Some(scan) =
+        event.plan.downcast_ref::<OutsideScanExec>().filter(|_| event.task_count > 1)
     {
         return Some(outside_over_tasks(event.plan, scan, event.task_count, event.session_config));
     }
@@ -247,7 +248,7 @@ fn outside_over_tasks(
 ) -> EngineResult<ScaleUpLeafNodeEventResponse> {
     let partitions = topology(config)?.task_partitions;
     let variants = scan.dealt(tasks, partitions)?.into_iter();
-    let variants = variants.map(|scan| Arc::new(scan) as Arc<dyn ExecutionPlan>).collect();
+    let variants: Vec<_> = variants.map(|scan| Arc::new(scan) as Arc<dyn ExecutionPlan>).collect();
     let leaf = DistributedLeafExec::try_new(Arc::clone(plan), variants)?;
     Ok(ScaleUpLeafNodeEventResponse::new(Arc::new(leaf)))
 }

@@ -34,8 +34,9 @@ mod walk;
 
 pub use alter::{AlterSource, AlteredTable, alter_table};
 pub use bind::{
-    OutsideCall, OutsideTables, SessionTables, SessionUser, bind_insert_source, bind_query, parameter_types, past_point,
-    query_settings, reads_past, register_outside, with_named_parameters, with_parameters,
+    OutsideCall, OutsideTables, SessionTables, SessionUser, bind_insert_source, bind_query,
+    parameter_types, past_point, query_settings, reads_past, register_outside,
+    with_named_parameters, with_parameters,
 };
 pub use granary_common::did_you_mean;
 pub use granary_functions::column_type_from_arrow;
@@ -58,7 +59,7 @@ pub use show::{
 };
 pub use statement::{
     AlterAction, AlterPartition, AlterTable, BackupScope, BackupStatement, CheckTable, ColumnPlace,
-    CreateTable, CreateView, Delete, EqualColumns, ExistsName, Insert, LikePattern,
+    CreateTable, CreateView, Delete, EqualColumns, ExistsName, Insert, InsertOutside, LikePattern,
     MaterializedClause, Merge, MergeAction, MergeClause, MergeInsert, Optimize, OverwriteClause,
     PartitionClause, PartitionCommand, PastClause, PastStatement, Rebuilt, RefreshClause,
     Statement, SystemView, TableName, Update, ViewAction, parse, refresh_text,

@@ -86,7 +86,8 @@ fn arguments(text: &str, first: usize) -> Vec<Option<Range<usize>>> {
             b'\'' => {
                 let begin = at + 1;
                 at = begin;
-                while at < bytes.len() && (bytes[at] != b'\'' || bytes.get(at + 1) == Some(&b'\'')) {
+                while at < bytes.len() && (bytes[at] != b'\'' || bytes.get(at + 1) == Some(&b'\''))
+                {
                     at += if matches!(bytes[at], b'\\' | b'\'') { 2 } else { 1 };
                 }
                 let mut end = at.min(bytes.len());
@@ -153,9 +154,15 @@ mod tests {
     fn keys_are_hidden_and_nothing_else() {
         for (text, expected) in [
             ("SELECT 1", "SELECT 1"),
-            ("SELECT * FROM s3('s3://b/k', 'KEY', 'S''K')", "SELECT * FROM s3('s3://b/k', '***', '****')"),
+            (
+                "SELECT * FROM s3('s3://b/k', 'KEY', 'S''K')",
+                "SELECT * FROM s3('s3://b/k', '***', '****')",
+            ),
             ("s3('s3://b/k','CSV','a Int8')", "s3('s3://b/k','CSV','a Int8')"),
-            ("S3 ('s3://b/k', NOSIGN, 'CSV', 'a Int8')", "S3 ('s3://b/k', NOSIGN, 'CSV', 'a Int8')"),
+            (
+                "S3 ('s3://b/k', NOSIGN, 'CSV', 'a Int8')",
+                "S3 ('s3://b/k', NOSIGN, 'CSV', 'a Int8')",
+            ),
             ("s3('s3://b/k', 'K', 'S', 'CSV', 'a A')", "s3('s3://b/k', '*', '*', 'CSV', 'a A')"),
             ("s3('s3://b/k', 'K', 'S", "s3('s3://b/k', '*', '*"),
             ("s3('s3://b/k', 'K\\'ä', 'Sö')", "s3('s3://b/k', '****', '**')"),

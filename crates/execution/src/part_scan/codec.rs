@@ -141,11 +141,7 @@ impl OperatorCodec {
         Ok(Arc::new(scan.map_err(to_datafusion)?))
     }
 
-    fn encode_outside(
-        &self,
-        scan: &OutsideScanExec,
-        converter: Converter<'_>,
-    ) -> Result<NodeKind> {
+    fn encode_outside(&self, scan: &OutsideScanExec, converter: Converter<'_>) -> Result<NodeKind> {
         let spec = codec::encode(&**scan.spec()).map_err(to_datafusion)?;
         let filter = scan.filter().map(|filter| converter.physical_expr_to_proto(filter, self));
         Ok(NodeKind::OutsideScan(OutsideScanNode { spec, filter: filter.transpose()? }))

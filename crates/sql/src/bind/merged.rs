@@ -19,7 +19,9 @@ pub(super) fn rewrite(factor: &mut TableFactor, names: &Names<'_>) -> Result<()>
     let arguments = values_of("merge", arguments)?;
     let database = |argument: &Expr| match argument {
         // `currentDatabase()` is where tables are looked for anyway.
-        Expr::Function(function) if function.name.to_string().to_lowercase().contains("database") => {
+        Expr::Function(function)
+            if function.name.to_string().to_lowercase().contains("database") =>
+        {
             Ok(None)
         }
         Expr::Identifier(ident) => Ok(Some(ident.value.clone())),
@@ -31,13 +33,13 @@ pub(super) fn rewrite(factor: &mut TableFactor, names: &Names<'_>) -> Result<()>
         _ => return Err(wrong()),
     };
     let pattern = text_of(pattern).ok_or_else(wrong)?;
-    let matching = Regex::new(pattern)
-        .map_err(|error| Error::invalid(format!("'{pattern}' is no regular expression: {error}")))?;
+    let matching = Regex::new(pattern).map_err(|error| {
+        Error::invalid(format!("'{pattern}' is no regular expression: {error}"))
+    })?;
     let (database, tables) = names.tables_of(database.as_deref())?;
     let quoted = |name: &str| format!("`{}`", name.replace('`', "``"));
-    let of_table = |table: &String| {
-        format!("SELECT * FROM {}.{}", quoted(&database), quoted(table))
-    };
+    let of_table =
+        |table: &String| format!("SELECT * FROM {}.{}", quoted(&database), quoted(table));
     let texts: Vec<String> =
         tables.iter().filter(|table| matching.is_match(table)).map(of_table).collect();
     if texts.is_empty() {

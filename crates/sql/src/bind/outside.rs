@@ -13,8 +13,9 @@ use datafusion::execution::SessionState;
 use datafusion::logical_expr::Expr as PlannedExpr;
 use granary_common::{Error, Result};
 use sqlparser::ast::{
-    ColumnOption, Expr, FunctionArg, FunctionArgExpr, Ident, ObjectName, ObjectNamePart, Query,
-    TableAlias, TableFactor, TableFunctionArgs as TreeArgs, Value, Visitor, VisitorMut,
+    ColumnOption, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
+    ObjectName, ObjectNamePart, Query, TableAlias, TableFactor, TableFunctionArgs as TreeArgs,
+    Value, Visitor, VisitorMut,
 };
 
 use super::tables::structure;
@@ -25,8 +26,7 @@ use crate::walk::{walk, walk_mut};
 /// The engine's function that stands for what was opened, by its number.
 const OPENED: &str = "__granary_outside";
 
-/// The functions, and whether they take the name of a cluster first.
-const FUNCTIONS: [(&str, &str, bool); 7] = [
+const FUNCTIONS: [Known; 7] = [
     ("file", "file", false),
     ("s3", "s3", false),
     ("gcs", "s3", false),
@@ -47,6 +47,21 @@ pub struct OutsideCall {
 }
 
 impl OutsideCall {
+    /// What a function names that is written to.
+    ///
+    /// # Errors
+    /// Unsupported for other functions, InvalidInput for arguments that are no texts.
+    pub fn of(function: &Function) -> Result<OutsideCall> {
+        let (FunctionArguments::List(list), Some(known)) = (&function.args, known(&function.name))
+        else {
+            return Err(Error::unsupported(format!(
+                "{} is not written to; there are file() and s3()",
+                function.name
+            )));
+        };
+        call(known, &list.args)
+    }
+
     /// The columns of a structure, `'a Int64, b Nullable(String)'`.
     ///
     /// # Errors
@@ -88,10 +103,15 @@ impl Opened {
 }
 
 impl TableFunctionImpl for Opened {
-    fn call_with_args(&self, args: TableFunctionArgs<'_, '_>) -> EngineResult<Arc<dyn TableProvider>> {
+    fn call_with_args(
+        &self,
+        args: TableFunctionArgs<'_, '_>,
+    ) -> EngineResult<Arc<dyn TableProvider>> {
         let number = match args.exprs() {
             [PlannedExpr::Literal(ScalarValue::Int64(Some(number)), _)] => usize::try_from(*number),
-            [PlannedExpr::Literal(ScalarValue::UInt64(Some(number)), _)] => usize::try_from(*number),
+            [PlannedExpr::Literal(ScalarValue::UInt64(Some(number)), _)] => {
+                usize::try_from(*number)
+            }
             _ => return internal_err!("what was opened is called by its number"),
         };
         let tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
@@ -112,7 +132,7 @@ pub fn register_outside(state: &mut SessionState, opener: Arc<dyn OutsideTables>
 /// Opens what the query names and puts it in the place of the calls.
 pub(super) async fn settle(query: &mut Query, state: &SessionState) -> Result<()> {
     let mut found = Calls::default();
-    if let ControlFlow::Break(error) = walk(query, &mut found) {
+    if let ControlFlow::Break(error) = walk(&*query, &mut found) {
         return Err(error);
     }
     if found.calls.is_empty() {
@@ -131,12 +151,31 @@ pub(super) async fn settle(query: &mut Query, state: &SessionState) -> Result<()
     }
 }
 
-/// The function that `factor` calls, as it is written and as it is meant.
-fn called(factor: &TableFactor) -> Option<(&'static str, &'static str, bool)> {
-    let TableFactor::Table { name, args: Some(_), .. } = factor else { return None };
+/// A function: as it is written, as it is meant, and whether it takes the name of a cluster first.
+type Known = (&'static str, &'static str, bool);
+
+fn known(name: &ObjectName) -> Option<Known> {
     let [part] = name.0.as_slice() else { return None };
     let lower = part.as_ident()?.value.to_lowercase();
     FUNCTIONS.into_iter().find(|(name, ..)| *name == lower)
+}
+
+/// The function that `factor` calls.
+fn called(factor: &TableFactor) -> Option<(Known, &TreeArgs)> {
+    match factor {
+        TableFactor::Table { name, args: Some(arguments), .. } => Some((known(name)?, arguments)),
+        _ => None,
+    }
+}
+
+fn call(known: Known, arguments: &[FunctionArg]) -> Result<OutsideCall> {
+    let (written, function, of_cluster) = known;
+    let mut arguments = texts(written, arguments)?;
+    // All workers read what all reach, and a cluster is the only one that there is.
+    if of_cluster && !arguments.is_empty() {
+        arguments.remove(0);
+    }
+    Ok(OutsideCall { function, arguments })
 }
 
 #[derive(Default)]
@@ -148,24 +187,15 @@ impl Visitor for Calls {
     type Break = Error;
 
     fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<Error> {
-        let Some((written, function, of_cluster)) = called(factor) else {
-            return ControlFlow::Continue(());
-        };
-        let TableFactor::Table { args: Some(args), .. } = factor else {
-            return ControlFlow::Continue(());
-        };
+        let Some((known, arguments)) = called(factor) else { return ControlFlow::Continue(()) };
         if self.calls.len() >= CALLS_MAX {
             return ControlFlow::Break(Error::exhausted(format!(
                 "a statement reads files at more than {CALLS_MAX} places"
             )));
         }
-        match texts(written, args) {
-            Ok(mut arguments) => {
-                // All workers read what all reach, and a cluster is the only one that there is.
-                if of_cluster && !arguments.is_empty() {
-                    arguments.remove(0);
-                }
-                self.calls.push(OutsideCall { function, arguments });
+        match call(known, &arguments.args) {
+            Ok(call) => {
+                self.calls.push(call);
                 ControlFlow::Continue(())
             }
             Err(error) => ControlFlow::Break(error),
@@ -174,7 +204,7 @@ impl Visitor for Calls {
 }
 
 /// The arguments; words stand for themselves.
-fn texts(function: &str, arguments: &TreeArgs) -> Result<Vec<String>> {
+fn texts(function: &str, arguments: &[FunctionArg]) -> Result<Vec<String>> {
     let wrong = || {
         // Not shown: it may be secret.
         Error::invalid(format!("{function} takes texts that are written out"))
@@ -187,7 +217,7 @@ fn texts(function: &str, arguments: &TreeArgs) -> Result<Vec<String>> {
         },
         _ => Err(wrong()),
     };
-    arguments.args.iter().map(text).collect()
+    arguments.iter().map(text).collect()
 }
 
 struct Places {
@@ -198,7 +228,7 @@ impl VisitorMut for Places {
     type Break = Error;
 
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Error> {
-        let Some((written, ..)) = called(factor) else { return ControlFlow::Continue(()) };
+        let Some(((written, ..), _)) = called(factor) else { return ControlFlow::Continue(()) };
         let TableFactor::Table { name, alias, args, .. } = factor else {
             return ControlFlow::Continue(());
         };

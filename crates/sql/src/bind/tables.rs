@@ -7,6 +7,7 @@ use sqlparser::ast::{
     Query, SetExpr, TableFactor, TableFunctionArgs, Value,
 };
 use sqlparser::parser::Parser;
+use sqlparser::tokenizer::Token;
 
 use super::zoned::text_of;
 use super::{series, templates};
@@ -148,7 +149,11 @@ pub(super) fn structure(text: &str) -> Result<Vec<ColumnDef>> {
     let tokens = tokenize(text).map_err(|error| wrong(&error))?;
     let mut parser = Parser::new(&DIALECT).with_tokens_with_locations(tokens);
     let columns = parser.parse_comma_separated(Parser::parse_column_def);
-    columns.map_err(|error| wrong(&error))
+    let columns = columns.map_err(|error| wrong(&error))?;
+    match parser.peek_token().token {
+        Token::EOF => Ok(columns),
+        other => Err(wrong(&format!("'{other}' is not expected there"))),
+    }
 }
 
 /// `values('a UInt8, b String', (1, 'x'), ...)`, or the rows alone.

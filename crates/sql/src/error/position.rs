@@ -20,7 +20,8 @@ pub(crate) fn from_parser(error: ParserError, text: &str) -> Error {
     let (message, place) = split_place(&message);
     // The parser gives no place to the end of its input.
     let place = place.or_else(|| message.ends_with("found: EOF").then(|| end_of(text)));
-    let message = lower_first(&hidden_in(message, text)).replace("found: EOF", "found: the end of the statement");
+    let message = lower_first(&hidden_in(message, text))
+        .replace("found: EOF", "found: the end of the statement");
     Error::invalid(format!("syntax error: {message}{}", shown(place, text)))
 }
 

@@ -10,7 +10,8 @@ use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Token, Word};
 
 use super::{
-    CreateTable, Insert, OverwriteClause, PartitionClause, Statement, TableName, setting_text,
+    CreateTable, Insert, InsertOutside, OverwriteClause, PartitionClause, Statement, TableName,
+    setting_text,
 };
 use crate::Notice;
 use crate::dialect::{GranaryDialect, tokenize};
@@ -185,9 +186,6 @@ fn insert_of(parser: &mut Parser<'_>, tree: InsertTree) -> Parsed<Statement> {
             format!("INSERT ... {format} is not supported; use granary load or bulk insert");
         return Err(Error::unsupported(message).into());
     }
-    let TableObject::TableName(name) = table else {
-        return Err(Error::unsupported("INSERT INTO FUNCTION is not supported").into());
-    };
     let mut source = match source {
         Some(source) => source,
         // The parser stops behind settings that come before the rows.
@@ -196,6 +194,20 @@ fn insert_of(parser: &mut Parser<'_>, tree: InsertTree) -> Parsed<Statement> {
     };
     let mut settings = text_settings(tree.settings);
     settings.extend(text_settings(source.settings.take()));
+    let name = match table {
+        TableObject::TableName(name) => name,
+        TableObject::TableFunction(function) if columns.is_empty() && overwrite.is_none() => {
+            return Ok(Statement::InsertOutside(Box::new(InsertOutside {
+                function,
+                source,
+                settings,
+            })));
+        }
+        _ => {
+            let message = "INSERT INTO FUNCTION writes all columns of a query to a new file";
+            return Err(Error::unsupported(message).into());
+        }
+    };
     let column = |name: ObjectName| TableName::of(&name).map(|name| name.name);
     let columns: Vec<String> = columns.into_iter().map(column).collect::<Result<_>>()?;
     Ok(Statement::Insert(Insert {

@@ -13,6 +13,7 @@ mod full_disk;
 mod house_rules;
 mod indexes;
 mod integrity;
+mod outside;
 mod refreshes;
 mod replication;
 mod soak;
