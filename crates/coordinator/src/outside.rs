@@ -86,10 +86,12 @@ pub async fn insert_outside(
 #[async_trait]
 impl OutsideTables for Outside {
     async fn open(&self, call: OutsideCall) -> Result<Arc<dyn TableProvider>> {
+        let virtual_columns = call.virtual_columns;
         let Arguments { location, access, format, structure, compression } =
             Arguments::of(call.function, call.arguments)?;
         let (place, pattern) = self.place(call.function, &location, access)?;
         let scan = FileScan::find(place, &pattern, format, compression, structure).await?;
+        let scan = if virtual_columns { scan.with_virtual_columns() } else { scan };
         Ok(Arc::new(OutsideTable::new(scan)))
     }
 }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::array::{ArrayRef, RecordBatch, StringViewArray};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use datafusion::physical_expr::PhysicalExpr;
 use futures::stream::{BoxStream, StreamExt};
 use granary_common::{Error, Result};
@@ -13,13 +13,16 @@ use serde::{Deserialize, Serialize};
 use crate::columns::seen_schema;
 use crate::file::FileReader;
 use crate::find::find;
-use crate::format::{Compression, Format};
+use crate::format::{Compression, Format, file_name};
 use crate::place::Place;
 use crate::slices::{OutsideFile, Slice, deal};
 use crate::{arrow_file, columns, delimited, json_lines, parquet_file, unpack};
 
 /// Bytes at the beginning of a file from which columns are told.
 pub(crate) const SAMPLE_BYTES: usize = 1 << 20;
+
+/// Columns that tell where a row comes from.
+const VIRTUAL_COLUMNS: [&str; 2] = ["_path", "_file"];
 
 pub(crate) type Batches = BoxStream<'static, Result<RecordBatch>>;
 
@@ -33,7 +36,10 @@ pub struct FileScan {
     pub format: Format,
     /// `None`: as the name of each file ends.
     pub compression: Option<Compression>,
+    /// All columns, the virtual ones last.
     pub schema: SchemaRef,
+    /// Whether there are virtual ones.
+    pub virtual_columns: bool,
     pub files: Vec<OutsideFile>,
 }
 
@@ -72,12 +78,36 @@ impl FileScan {
         let files = find(&place, &store, pattern).await?;
         let name = place.shown(pattern);
         let schema = Arc::new(Schema::empty());
-        let mut scan = FileScan { place, name, format, compression, schema, files };
+        let mut scan =
+            FileScan { place, name, format, compression, schema, virtual_columns: false, files };
         scan.schema = Arc::new(match structure {
             Some(structure) => structure,
             None => scan.first_schema(&store).await?,
         });
         Ok(scan)
+    }
+
+    /// The same with the columns that tell where a row comes from, unless the files have such.
+    pub fn with_virtual_columns(mut self) -> FileScan {
+        let has = |name: &&str| self.schema.field_with_name(name).is_ok();
+        if !VIRTUAL_COLUMNS.iter().any(has) {
+            let place = |name: &str| Arc::new(Field::new(name, DataType::Utf8View, false));
+            let own = self.schema.fields().iter().cloned();
+            let fields: Vec<FieldRef> = own.chain(VIRTUAL_COLUMNS.map(place)).collect();
+            self.schema = Arc::new(Schema::new(fields));
+            self.virtual_columns = true;
+        }
+        self
+    }
+
+    fn is_virtual(&self, field: &Field) -> bool {
+        self.virtual_columns && VIRTUAL_COLUMNS.contains(&field.name().as_str())
+    }
+
+    /// The columns of the files themselves, of those of `schema`.
+    fn own(&self, schema: &Schema) -> SchemaRef {
+        let own = schema.fields().iter().filter(|field| !self.is_virtual(field));
+        Arc::new(Schema::new(own.cloned().collect::<Vec<_>>()))
     }
 
     async fn first_schema(&self, store: &Arc<dyn ObjectStore>) -> Result<Schema> {
@@ -162,9 +192,26 @@ impl FileScan {
         let Some(file) = self.files.get(slice.file) else {
             return Err(Error::internal("a slice names no file"));
         };
+        let own = self.own(&wanted.schema);
+        if own.fields().len() == wanted.schema.fields().len() {
+            return self.read_file(store, file, slice.range, wanted).await;
+        }
+        let of_file = Arc::new(Wanted { schema: own, ..(*wanted).clone() });
+        let batches = self.read_file(store, file, slice.range, of_file).await?;
+        let path = self.place.shown(&file.path);
+        Ok(batches.map(move |batch| with_place(&batch?, &wanted.schema, &path)).boxed())
+    }
+
+    async fn read_file(
+        &self,
+        store: &Arc<dyn ObjectStore>,
+        file: &OutsideFile,
+        range: Option<(u64, u64)>,
+        wanted: Arc<Wanted>,
+    ) -> Result<Batches> {
         let reader = FileReader::new(store, &self.place, file)?;
         match self.format {
-            Format::Parquet => parquet_file::read(reader, slice.range, wanted).await,
+            Format::Parquet => parquet_file::read(reader, range, wanted).await,
             Format::Arrow => arrow_file::read(reader, wanted).await,
             Format::ArrowStream => {
                 let bytes = self.bytes(&reader, file).await?;
@@ -176,12 +223,29 @@ impl FileScan {
             }
             Format::Delimited { tabs, header } => {
                 let bytes = self.bytes(&reader, file).await?;
-                let of_all = Arc::clone(&self.schema);
+                let of_all = self.own(&self.schema);
                 delimited::read(bytes, reader, delimited::Shape { tabs, header, of_all }, wanted)
                     .await
             }
         }
     }
+}
+
+/// `batch` with where it comes from as columns, in the order of `schema`.
+fn with_place(batch: &RecordBatch, schema: &SchemaRef, path: &str) -> Result<RecordBatch> {
+    let rows = batch.num_rows();
+    let all = |text: &str| -> ArrayRef {
+        Arc::new(StringViewArray::from_iter_values(std::iter::repeat_n(text, rows)))
+    };
+    let mut own = batch.columns().iter();
+    let column = |field: &FieldRef| match field.name().as_str() {
+        "_path" => Ok(all(path)),
+        "_file" => Ok(all(file_name(path))),
+        _ => own.next().cloned().ok_or_else(|| Error::internal("a column was not read")),
+    };
+    let columns = schema.fields().iter().map(column).collect::<Result<Vec<_>>>()?;
+    RecordBatch::try_new(Arc::clone(schema), columns)
+        .map_err(|error| Error::internal(error.to_string()))
 }
 
 impl Wanted {

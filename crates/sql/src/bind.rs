@@ -190,6 +190,17 @@ pub(crate) fn bind_expression(
         .map_err(|error| error_from_datafusion(error, None))
 }
 
+/// A query for all that `factor` has.
+pub(crate) fn all_of(factor: TableFactor) -> Result<Query> {
+    let mut query = templates::query("SELECT * FROM t")?;
+    if let SetExpr::Select(select) = query.body.as_mut()
+        && let [table] = select.from.as_mut_slice()
+    {
+        table.relation = factor;
+    }
+    Ok(query)
+}
+
 /// The tree of an expression that a table keeps as text.
 pub(crate) fn parsed_expression(text: &str) -> Result<Expr> {
     templates::expression(text)

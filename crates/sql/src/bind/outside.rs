@@ -14,10 +14,11 @@ use datafusion::logical_expr::Expr as PlannedExpr;
 use granary_common::{Error, Result};
 use sqlparser::ast::{
     ColumnOption, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
-    ObjectName, ObjectNamePart, Query, TableAlias, TableFactor, TableFunctionArgs as TreeArgs,
-    Value, Visitor, VisitorMut,
+    ObjectName, ObjectNamePart, Query, Select, SelectItem, SetExpr, TableAlias, TableFactor,
+    TableFunctionArgs as TreeArgs, Value, Visitor, VisitorMut,
 };
 
+use super::positions::{hide, mentioned};
 use super::tables::structure;
 use super::zoned::text_of;
 use crate::types::type_from_sql;
@@ -36,6 +37,12 @@ const FUNCTIONS: [Known; 7] = [
     ("filecluster", "file", true),
 ];
 
+/// Where a row comes from: columns that are there for queries that name one of them.
+const VIRTUAL_COLUMNS: [&str; 2] = ["_path", "_file"];
+
+/// Behind the arguments of a call whose query names one of them.
+const WITH_VIRTUAL: &str = "__granary_virtual_columns";
+
 /// Statements read so many of them at most.
 const CALLS_MAX: usize = 256;
 
@@ -44,6 +51,8 @@ pub struct OutsideCall {
     /// `file`, `s3` or `url`.
     pub function: &'static str,
     pub arguments: Vec<String>,
+    /// Whether the query asks for `_path` and `_file` too.
+    pub virtual_columns: bool,
 }
 
 impl OutsideCall {
@@ -131,6 +140,9 @@ pub fn register_outside(state: &mut SessionState, opener: Arc<dyn OutsideTables>
 
 /// Opens what the query names and puts it in the place of the calls.
 pub(super) async fn settle(query: &mut Query, state: &SessionState) -> Result<()> {
+    if let ControlFlow::Break(error) = walk_mut(query, &mut Virtuals) {
+        return Err(error);
+    }
     let mut found = Calls::default();
     if let ControlFlow::Break(error) = walk(&*query, &mut found) {
         return Err(error);
@@ -175,7 +187,58 @@ fn call(known: Known, arguments: &[FunctionArg]) -> Result<OutsideCall> {
     if of_cluster && !arguments.is_empty() {
         arguments.remove(0);
     }
-    Ok(OutsideCall { function, arguments })
+    let virtual_columns = arguments.pop_if(|last| last == WITH_VIRTUAL).is_some();
+    Ok(OutsideCall { function, arguments, virtual_columns })
+}
+
+/// Marks the calls of SELECTs that name one of the virtual columns.
+struct Virtuals;
+
+impl VisitorMut for Virtuals {
+    type Break = Error;
+
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
+        let ordered_by =
+            query.order_by.as_ref().is_some_and(|order_by| mentioned(order_by, VIRTUAL_COLUMNS));
+        match query.body.as_mut() {
+            SetExpr::Select(select) if ordered_by => mark(select),
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
+        if mentioned(select, VIRTUAL_COLUMNS) {
+            mark(select);
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+fn mark(select: &mut Select) {
+    let mut is_any = false;
+    for table in &mut select.from {
+        let joined = table.joins.iter_mut().map(|join| &mut join.relation);
+        for factor in std::iter::once(&mut table.relation).chain(joined) {
+            if called(factor).is_none() {
+                continue;
+            }
+            is_any = true;
+            let mark = Expr::Identifier(Ident::new(WITH_VIRTUAL));
+            let mark = FunctionArg::Unnamed(FunctionArgExpr::Expr(mark));
+            if let TableFactor::Table { args: Some(arguments), .. } = factor
+                && !arguments.args.contains(&mark)
+            {
+                arguments.args.push(mark);
+            }
+        }
+    }
+    for item in &mut select.projection {
+        match item {
+            SelectItem::Wildcard(options) if is_any => hide(options, VIRTUAL_COLUMNS),
+            _ => {}
+        }
+    }
 }
 
 #[derive(Default)]

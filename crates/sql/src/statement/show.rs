@@ -99,6 +99,11 @@ pub(super) fn describe(parser: &mut Parser<'_>) -> Parsed<Statement> {
     if is_query {
         return Ok(Statement::DescribeQuery { query: parser.parse_query()? });
     }
+    // A function that stands for a table.
+    if parser.peek_nth_token_ref(1).token == Token::LParen {
+        let query = Box::new(crate::bind::all_of(parser.parse_table_factor()?)?);
+        return Ok(Statement::DescribeQuery { query });
+    }
     Ok(Statement::Describe { table: table(parser)?, like: None })
 }
 
