@@ -60,9 +60,15 @@ impl TableProvider for OutsideTable {
             Some(projection) => projection.clone(),
             None => (0..self.scan.schema.fields().len()).collect(),
         };
+        let mut groups = self.scan.deal(session.config().target_partitions());
+        // Partitions without files would keep the engine from dealing out the rows of the others.
+        groups.retain(|group| !group.is_empty());
+        if groups.is_empty() {
+            groups.push(Vec::new());
+        }
         let spec = OutsideSpec {
             scan: Arc::clone(&self.scan),
-            groups: self.scan.deal(session.config().target_partitions()),
+            groups,
             columns,
             fetch: limit,
         };
