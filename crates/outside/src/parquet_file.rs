@@ -125,8 +125,10 @@ fn chosen_groups(
     let begins_in = |group: &RowGroupMetaData| match range {
         None => true,
         Some((from, to)) => {
-            let begin = group.columns().first().map_or(0, |column| column.byte_range().0);
-            (from..to).contains(&begin)
+            let begin = group.columns().first().map_or(0, |column| {
+                column.dictionary_page_offset().unwrap_or_else(|| column.data_page_offset())
+            });
+            (from..to).contains(&(begin.max(0) as u64))
         }
     };
     let all = builder.metadata().row_groups();

@@ -262,3 +262,112 @@ impl Wanted {
         columns::fitted(&read, &self.schema, batch.num_rows(), None)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{AsArray, Int64Array};
+    use arrow::datatypes::Int64Type;
+    use datafusion::logical_expr::Operator;
+    use datafusion::physical_expr::expressions::{BinaryExpr, col, lit};
+    use futures::TryStreamExt;
+    use parquet::arrow::ArrowWriter;
+    use parquet::file::properties::WriterProperties;
+
+    use super::*;
+
+    const ROWS: i64 = 10_000;
+
+    /// A file with a row group for each thousand of its rows.
+    async fn thousands(folder: &std::path::Path) -> FileScan {
+        let schema = Arc::new(Schema::new(vec![Field::new("id", DataType::Int64, false)]));
+        let properties =
+            WriterProperties::builder().set_max_row_group_row_count(Some(1_000)).build();
+        let file = std::fs::File::create(folder.join("a.parquet")).unwrap();
+        let mut writer = ArrowWriter::try_new(file, Arc::clone(&schema), Some(properties)).unwrap();
+        let ids: ArrayRef = Arc::new(Int64Array::from_iter_values(0..ROWS));
+        writer.write(&RecordBatch::try_new(schema, vec![ids]).unwrap()).unwrap();
+        writer.close().unwrap();
+        let (place, pattern) = Place::folder(folder, "a.parquet").unwrap();
+        FileScan::find(place, &pattern, None, None, None).await.unwrap()
+    }
+
+    /// How many rows the slices have, and their sum.
+    async fn read(
+        scan: &Arc<FileScan>,
+        slices: Vec<Slice>,
+        filter: Option<Arc<dyn PhysicalExpr>>,
+    ) -> (usize, i64) {
+        let schema = Arc::clone(&scan.schema);
+        let wanted = Wanted { filter_schema: Arc::clone(&schema), schema, batch_rows: 700, filter };
+        let batches = scan.read(&scan.open().unwrap(), slices, &Arc::new(wanted));
+        let batches: Vec<RecordBatch> = batches.try_collect().await.unwrap();
+        let ids =
+            batches.iter().flat_map(|batch| batch.column(0).as_primitive::<Int64Type>().values());
+        (batches.iter().map(RecordBatch::num_rows).sum(), ids.sum())
+    }
+
+    #[tokio::test]
+    async fn pieces_of_a_file_have_every_row_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let scan = Arc::new(thousands(folder.path()).await);
+        let length = scan.files[0].bytes.unwrap();
+        for pieces in [1, 2, 3, 7, 50] {
+            let edge = |piece: u64| length * piece / pieces;
+            let slices = (0..pieces)
+                .map(|piece| Slice { file: 0, range: Some((edge(piece), edge(piece + 1))) });
+            let read = read(&scan, slices.collect(), None).await;
+            assert_eq!(read, (ROWS as usize, (0..ROWS).sum()), "{pieces} pieces");
+        }
+    }
+
+    #[tokio::test]
+    async fn row_groups_that_cannot_match_are_left_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let scan = Arc::new(thousands(folder.path()).await);
+        let whole = vec![Slice { file: 0, range: None }];
+        for (op, value, rows) in [
+            (Operator::Eq, 2_500, 1_000),
+            (Operator::Lt, 1_500, 2_000),
+            (Operator::GtEq, 9_999, 1_000),
+            (Operator::Gt, ROWS, 0),
+            (Operator::NotEq, 5, ROWS as usize),
+        ] {
+            let id = col("id", &scan.schema).unwrap();
+            let filter = BinaryExpr::new(id, op, lit(value));
+            let (read, _) = read(&scan, whole.clone(), Some(Arc::new(filter))).await;
+            assert_eq!(read, rows, "id {op} {value}");
+        }
+    }
+
+    #[tokio::test]
+    async fn rows_know_their_file() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("x")).unwrap();
+        std::fs::write(folder.path().join("x/a.csv"), "n,t\n1,a\n2,b\n").unwrap();
+        let (place, pattern) = Place::folder(folder.path(), "x/*.csv").unwrap();
+        let scan = FileScan::find(place, &pattern, None, None, None).await.unwrap();
+        let scan = Arc::new(scan.with_virtual_columns());
+        for (columns, expected) in [
+            (&[2, 0, 3][..], "x/a.csv 1 a.csv, x/a.csv 2 a.csv"),
+            (&[3], "a.csv, a.csv"),
+            (&[0], "1, 2"),
+        ] {
+            let schema = Arc::new(scan.schema.project(columns).unwrap());
+            let wanted = Wanted {
+                schema,
+                batch_rows: 10,
+                filter: None,
+                filter_schema: Arc::clone(&scan.schema),
+            };
+            let slices = vec![Slice { file: 0, range: None }];
+            let batches = scan.read(&scan.open().unwrap(), slices, &Arc::new(wanted));
+            let batches: Vec<RecordBatch> = batches.try_collect().await.unwrap();
+            let text = arrow::util::pretty::pretty_format_batches(&batches).unwrap().to_string();
+            let rows = text.lines().skip(3).filter(|line| line.starts_with('|'));
+            let rows: Vec<String> = rows
+                .map(|line| line.replace('|', " ").split_whitespace().collect::<Vec<_>>().join(" "))
+                .collect();
+            assert_eq!(rows.join(", "), expected);
+        }
+    }
+}
