@@ -271,7 +271,8 @@ fn values(texts: &StringArray, field: &Field, tabs: bool) -> ArrayRef {
     // The reader gives nothing as NULL.
     let keeps_empty = !field.is_nullable() && is_text(field.data_type());
     let has_escapes = texts.value_data().contains(&b'\\');
-    if !has_escapes && !(keeps_empty && texts.null_count() > 0) {
+    let is_filled = keeps_empty && texts.null_count() > 0;
+    if !(has_escapes || is_filled) {
         return Arc::new(texts.clone());
     }
     let value = |text: Option<&str>| match text {

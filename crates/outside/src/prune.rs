@@ -9,7 +9,7 @@ use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::common::pruning::PruningStatistics;
 use datafusion::common::{Column, ScalarValue};
 use datafusion::physical_expr::PhysicalExpr;
-use datafusion::physical_optimizer::pruning::PruningPredicate;
+use datafusion::physical_optimizer::pruning::PruningPredicateBuilder;
 use parquet::arrow::arrow_reader::statistics::StatisticsConverter;
 use parquet::file::metadata::RowGroupMetaData;
 use parquet::schema::types::SchemaDescriptor;
@@ -26,7 +26,9 @@ pub(crate) fn may_match(
 ) -> Vec<bool> {
     let known = Known { schema, of_file, parquet_schema, groups };
     // What cannot be decided is read.
-    PruningPredicate::try_new(Arc::clone(filter), Arc::clone(schema))
+    PruningPredicateBuilder::new()
+        .with_file_schema(Arc::clone(schema))
+        .try_build(Arc::clone(filter))
         .and_then(|predicate| predicate.prune(&known))
         .unwrap_or_else(|_| vec![true; groups.len()])
 }

@@ -64,7 +64,7 @@ enum NodeKind {
     #[prost(message, tag = "4")]
     RuntimeFilter(RuntimeFilterNode),
     #[prost(message, tag = "5")]
-    OutsideScan(OutsideScanNode),
+    OutsideScan(Box<OutsideScanNode>),
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -144,7 +144,8 @@ impl OperatorCodec {
     fn encode_outside(&self, scan: &OutsideScanExec, converter: Converter<'_>) -> Result<NodeKind> {
         let spec = codec::encode(&**scan.spec()).map_err(to_datafusion)?;
         let filter = scan.filter().map(|filter| converter.physical_expr_to_proto(filter, self));
-        Ok(NodeKind::OutsideScan(OutsideScanNode { spec, filter: filter.transpose()? }))
+        let node = OutsideScanNode { spec, filter: filter.transpose()? };
+        Ok(NodeKind::OutsideScan(Box::new(node)))
     }
 
     fn encode_inner(&self, inner: &Plan, converter: Converter<'_>) -> Result<Box<ColocatedNode>> {
