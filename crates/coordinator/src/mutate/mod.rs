@@ -26,7 +26,7 @@ pub(crate) use removals::{Removals, add_to};
 
 use crate::core::Coordinator;
 use crate::ddl::Done;
-use crate::query::{QueryHandle, StatementRequest};
+use crate::query::{QueryHandle, StatementRequest, shown};
 use crate::session::parse_settings;
 
 /// Runs DELETE, UPDATE or MERGE INTO and gives how many rows it concerned.

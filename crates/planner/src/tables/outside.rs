@@ -66,12 +66,7 @@ impl TableProvider for OutsideTable {
         if groups.is_empty() {
             groups.push(Vec::new());
         }
-        let spec = OutsideSpec {
-            scan: Arc::clone(&self.scan),
-            groups,
-            columns,
-            fetch: limit,
-        };
+        let spec = OutsideSpec { scan: Arc::clone(&self.scan), groups, columns, fetch: limit };
         let filter = self.filter(session, &schema, filters);
         Ok(Arc::new(OutsideScanExec::new(spec, filter)?))
     }
