@@ -107,7 +107,7 @@ def test_buckets(cursor, s3, folder):
     for part in range(6):
         pq.write_table(table(part * 1_000, 1_000), folder / "part.parquet")
         client.upload_file(str(folder / "part.parquet"), "lake", f"year=2024/part-{part}.parquet")
-    client.put_object(Bucket="lake", Key="one.csv", Body=b"id,name\n1,x\n2,y\n")
+    client.put_object(Bucket="lake", Key="one.csv", Body=b"id,name\n1,x\n2,y\n", ACL="public-read")
     of_lake = f"s3('{url}/lake/year=2024/*.parquet', {KEYS})"
     assert rows(cursor, f"{CHECK} {of_lake}") == expected(0, 6_000)
     assert rows(cursor, f"SELECT count(*) FROM s3('{url}/lake/**/part-{{0,5}}.parquet', {KEYS}, 'Parquet')") == [(2_000,)]
@@ -139,7 +139,7 @@ def test_secrets_stay_secret(cursor, s3):
         error = failure(cursor, sql)
         assert "the-secret" not in error and "the-id" not in error, error
     assert rows(cursor, f"SELECT count(*) FROM s3('{url}/lake/one.csv', {KEYS})") == [(2,)]
-    shown = rows(cursor, "SELECT statement FROM system.queries WHERE statement LIKE '%count(*) FROM s3(%one.csv%'")
+    shown = rows(cursor, "SELECT query FROM system.queries WHERE query LIKE '%count(*) FROM s3(%one.csv%'")
     assert len(shown) >= 2 and all("the-" not in statement for statement, in shown), shown
     described = rows(cursor, f"DESCRIBE TABLE s3('{url}/lake/one.csv', {KEYS})")
     assert [row[0] for row in described] == ["id", "name"], described
@@ -180,7 +180,8 @@ WRITTEN = ("SELECT number AS id, if(number % 3 = 0, NULL, concat('n,', toString(
 
 def test_rows_are_written_to_files(cursor, folder, s3):
     client, url = s3
-    check = "SELECT count(*), sum(id), count(name), max(day) FROM "
+    # JSON has no dates.
+    check = "SELECT count(*), sum(id), count(name), max(toDate(day)) FROM "
     whole = [(20_000, sum(range(20_000)), 13_333, datetime.date(2024, 1, 9))]
     for call in ["file('out.parquet')", "file('out/deep.csv.gz', 'CSVWithNames')", "file('out.csv', 'CSVWithNames')",
                  "file('out.ndjson.zst')", f"s3('{url}/lake/out/a.parquet', {KEYS})",

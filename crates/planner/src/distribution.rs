@@ -1,6 +1,8 @@
 //! Cutting a plan into stages that run on the workers. The one module of this crate that names
 //! `datafusion_distributed`.
 
+mod outside;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,6 +38,7 @@ use http::{HeaderMap, HeaderName};
 use parking_lot::Mutex;
 use url::Url;
 
+use self::outside::{outside_over_tasks, outside_tasks};
 use crate::rules::filters::{Changed, Cut, tell_scans};
 use crate::settings::QuerySettings;
 use crate::topology::Topology;
@@ -216,41 +219,20 @@ fn desired_tasks(
     }))
 }
 
-/// Files from outside are waited for more than they are worked on, so each worker takes some of them,
-/// and of long ones that can be cut a part each.
-fn outside_tasks(scan: &OutsideScanExec, topology: &Topology) -> DesiredTaskCountEventResponse {
-    let workers = topology.workers.len().max(1);
-    if scan.spec().groups.len() <= 1 {
-        return DesiredTaskCountEventResponse::maximum(1);
-    }
-    let worth_it = scan.spec().scan.deal(workers).iter().filter(|group| !group.is_empty()).count();
-    DesiredTaskCountEventResponse::desired(worth_it.max(1))
-}
-
 fn scale_up(event: ScaleUpLeafNodeEvent<'_>) -> Option<EngineResult<ScaleUpLeafNodeEventResponse>> {
     if let Some(scan) =
         event.plan.downcast_ref::<OutsideScanExec>().filter(|_| event.task_count > 1)
     {
-        return Some(outside_over_tasks(event.plan, scan, event.task_count, event.session_config));
+        let topology = topology(event.session_config);
+        return Some(topology.and_then(|topology| {
+            outside_over_tasks(event.plan, scan, event.task_count, &topology)
+        }));
     }
     let scan = event.plan.downcast_ref::<PartScanExec>()?;
     if event.task_count <= 1 {
         return None;
     }
     Some(spread_over_tasks(event.plan, scan, event.task_count, event.session_config))
-}
-
-fn outside_over_tasks(
-    plan: &Arc<dyn ExecutionPlan>,
-    scan: &OutsideScanExec,
-    tasks: usize,
-    config: &SessionConfig,
-) -> EngineResult<ScaleUpLeafNodeEventResponse> {
-    let partitions = topology(config)?.task_partitions;
-    let variants = scan.dealt(tasks, partitions)?.into_iter();
-    let variants: Vec<_> = variants.map(|scan| Arc::new(scan) as Arc<dyn ExecutionPlan>).collect();
-    let leaf = DistributedLeafExec::try_new(Arc::clone(plan), variants)?;
-    Ok(ScaleUpLeafNodeEventResponse::new(Arc::new(leaf)))
 }
 
 fn spread_over_tasks(

@@ -76,7 +76,7 @@ pub use enums::SessionTables;
 pub use names::SessionUser;
 pub use outside::{OutsideCall, OutsideTables, register_outside};
 pub use past::{past_point, reads_past};
-pub(crate) use tables::SERIES;
+pub(crate) use tables::{SERIES, all_of};
 
 use crate::error_from_datafusion;
 use crate::statement::setting_text;
@@ -188,17 +188,6 @@ pub(crate) fn bind_expression(
     state
         .create_logical_expr_from_sql_expr(expression, schema)
         .map_err(|error| error_from_datafusion(error, None))
-}
-
-/// A query for all that `factor` has.
-pub(crate) fn all_of(factor: TableFactor) -> Result<Query> {
-    let mut query = templates::query("SELECT * FROM t")?;
-    if let SetExpr::Select(select) = query.body.as_mut()
-        && let [table] = select.from.as_mut_slice()
-    {
-        table.relation = factor;
-    }
-    Ok(query)
 }
 
 /// The tree of an expression that a table keeps as text.

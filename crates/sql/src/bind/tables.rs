@@ -117,6 +117,17 @@ pub(super) fn derived(text: &str) -> Result<TableFactor> {
     relation.ok_or_else(|| Error::internal("a table function is no table"))
 }
 
+/// A query for all that `factor` has.
+pub(crate) fn all_of(factor: TableFactor) -> Result<Query> {
+    let mut query = templates::query("SELECT * FROM t")?;
+    if let SetExpr::Select(select) = query.body.as_mut()
+        && let [table] = select.from.as_mut_slice()
+    {
+        table.relation = factor;
+    }
+    Ok(query)
+}
+
 /// `cluster(name, table)`, `clusterAllReplicas(...)`: a table is the same on the whole cluster.
 fn of_cluster(lower: &str, arguments: &[Expr]) -> Result<Option<ObjectName>> {
     if !["cluster", "clusterallreplicas"].contains(&lower) {
