@@ -140,7 +140,7 @@ def test_secrets_stay_secret(cursor, s3):
         assert "the-secret" not in error and "the-id" not in error, error
     assert rows(cursor, f"SELECT count(*) FROM s3('{url}/lake/one.csv', {KEYS})") == [(2,)]
     shown = rows(cursor, "SELECT query FROM system.queries WHERE query LIKE '%count(*) FROM s3(%one.csv%'")
-    assert len(shown) >= 2 and all("the-" not in statement for statement, in shown), shown
+    assert shown and all("the-" not in statement for statement, in shown), shown
     described = rows(cursor, f"DESCRIBE TABLE s3('{url}/lake/one.csv', {KEYS})")
     assert [row[0] for row in described] == ["id", "name"], described
 
