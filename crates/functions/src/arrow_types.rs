@@ -32,7 +32,14 @@ pub fn column_type_from_arrow(data_type: &DataType, nullable: bool) -> Result<Co
         }
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => ColumnType::String,
         DataType::FixedSizeBinary(length) if *length > 0 => ColumnType::FixedString(*length as u32),
+        // How long the values of a FixedString are is not known there.
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView => ColumnType::Binary,
         DataType::Date32 | DataType::Date64 => ColumnType::Date,
+        DataType::Time32(TimeUnit::Second) => ColumnType::Time(0),
+        DataType::Time32(_) => ColumnType::Time(3),
+        DataType::Time64(TimeUnit::Microsecond) => ColumnType::Time(6),
+        DataType::Time64(_) => ColumnType::Time(9),
+        DataType::Interval(_) => ColumnType::Interval,
         DataType::Timestamp(unit, zone) => {
             let zone = zone.as_deref().map(str::to_owned);
             match unit {
@@ -98,6 +105,9 @@ mod tests {
             "Date",
             "DateTime",
             "DateTime64(9)",
+            "Nullable(Time(9))",
+            "Interval",
+            "Nullable(Binary)",
             "Array(Nullable(String))",
             "Map(String, Float64)",
             "Tuple(a UInt8, b String)",

@@ -56,7 +56,7 @@ pub use json::DOCUMENT_PART;
 pub use reference::{FunctionEntry, FunctionKind, function_reference, function_reference_markdown};
 pub use scalar::{Arity, Scalar};
 pub use states::States;
-pub use text::{TooLong, fixed_strings};
+pub use text::{TEXT_OF, TooLong, WITHOUT_ZEROS, filled_to, fixed_strings};
 pub use zero::zero_value;
 
 /// Made once: sessions share them.
@@ -77,7 +77,9 @@ static SCALARS: LazyLock<Vec<Arc<ScalarUDF>>> = LazyLock::new(|| {
     ];
     let described = families.into_iter().flatten().map(Scalar::udf);
     let typed = datetime::typed().into_iter().chain(text::typed()).map(scalar::Typed::udf);
-    described.chain(typed).chain(conditions::all()).chain(states::scalars()).collect()
+    let others = [text::text_of()];
+    let described = described.chain(typed).chain(conditions::all()).chain(states::scalars());
+    described.chain(others).collect()
 });
 
 /// Adds the functions to a session that has DataFusion's default features already.

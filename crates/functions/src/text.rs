@@ -15,7 +15,8 @@ mod to_string;
 
 use super::scalar::{Scalar, Typed};
 
-pub use fixed::{TooLong, fixed_strings};
+pub use fixed::{TEXT_OF, TooLong, WITHOUT_ZEROS, filled_to, fixed_strings};
+pub(super) use fixed::text_of;
 pub(super) use to_string::TO_STRING;
 
 /// The functions of this family.
@@ -27,6 +28,7 @@ pub(super) fn all() -> Vec<Scalar> {
         regex::EXTRACT_ALL,
         format::FORMAT,
         replace::REPLACE_ONE,
+        fixed::CUT_ZEROS,
     ];
     all.extend(distance::all());
     all.extend(encode::all());

@@ -25,6 +25,7 @@ mod dictionaries;
 mod digests;
 mod enums;
 mod fill;
+mod fixed;
 mod hidden;
 mod joins;
 mod json;
@@ -135,9 +136,10 @@ async fn plan(
     let tree = Tree::Query(Box::new(query));
     let plan = state.statement_to_plan(PlannerStatement::Statement(Box::new(tree))).await?;
     let plan = correlated::join_correlated(nullable_subqueries(plan)?, state)?;
-    let plan = literals::floats_beside_floats(plan)?;
+    let names = Names::of(state, "");
+    let plan = fixed::settle(literals::floats_beside_floats(plan)?, Some(&names))?;
     windows::refuse_in_filters(&plan)?;
-    coerced::coerce(order::keep_orders(plan, &Names::of(state, ""))?)
+    coerced::coerce(order::keep_orders(plan, &names)?)
 }
 
 /// Binds the rows of an INSERT: the plan's columns are the named columns, or all visible ones.
@@ -183,6 +185,7 @@ pub(crate) fn bind_expression(
     let expression = ExprWithAlias { expr: expression, alias: None };
     state
         .create_logical_expr_from_sql_expr(expression, schema)
+        .and_then(|bound| fixed::settle_expression(bound, schema))
         .map_err(|error| error_from_datafusion(error, None))
 }
 
@@ -257,6 +260,7 @@ pub fn with_parameters(plan: LogicalPlan, values: Vec<ScalarValue>) -> Result<Lo
     let named: HashMap<String, ScalarValue> =
         names.into_iter().map(|name| name.trim_start_matches('$').to_owned()).zip(values).collect();
     plan.with_param_values(ParamValues::from(named))
+        .and_then(|plan| fixed::settle(plan, None))
         .and_then(coerced::coerce)
         .map_err(|error| error_from_datafusion(error, None))
 }
@@ -287,7 +291,8 @@ pub fn with_named_parameters(
         })?
         .map_data(|plan| plan.recompute_schema())
     });
-    let coerced = replaced.and_then(|plan| coerced::coerce(plan.data));
+    let settled = replaced.and_then(|plan| fixed::settle(plan.data, None));
+    let coerced = settled.and_then(coerced::coerce);
     coerced.map_err(|error| error_from_datafusion(error, None))
 }
 

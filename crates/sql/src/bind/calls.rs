@@ -9,7 +9,7 @@ use sqlparser::ast::{
 };
 
 use super::{
-    access, accurate, aggregates, digests, json, lambdas, members, parts, templates, units,
+    access, accurate, aggregates, digests, fixed, json, lambdas, members, parts, templates, units,
     windows, words, zoned,
 };
 use crate::walk::visit_expressions_mut;
@@ -35,7 +35,13 @@ pub(super) fn rewrite(expression: &mut Expr) -> Result<()> {
             }
             Ok(())
         }
+        Expr::Position { expr, r#in } => {
+            fixed::mark_one(expr)?;
+            fixed::mark_one(r#in)
+        }
+        Expr::Trim { expr, .. } => fixed::mark_one(expr),
         Expr::Substring { expr, substring_from: Some(from), substring_for, .. } => {
+            fixed::mark_one(expr)?;
             if let Some(rewritten) = parts::part_of_text(expr, from, substring_for.as_deref())? {
                 *expression = rewritten;
             }
@@ -154,6 +160,7 @@ fn call(function: &mut Function) -> Result<Option<Expr>> {
     if let Some(rewritten) = words::settle(function)? {
         return Ok(Some(rewritten));
     }
+    fixed::mark(function)?;
     let name = function.name.to_string();
     if let Some(rewritten) = aggregates::rewrite(function, &name)? {
         return Ok(Some(rewritten));

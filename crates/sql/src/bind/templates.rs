@@ -9,7 +9,7 @@ mod others;
 mod texts;
 mod times;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 use std::sync::LazyLock;
 
@@ -47,6 +47,13 @@ pub(super) fn of_other_dialect(name: &str, arguments: usize) -> Option<Expr> {
     let is_one = |call: &&Call| call.0.eq_ignore_ascii_case(name) && call.1 == arguments;
     others::CALLS.iter().find(is_one)?;
     TEMPLATES.get(&(name.to_lowercase(), arguments))?.clone()
+}
+
+/// Whether the call of this name in lower case takes texts.
+pub(super) fn is_of_texts(lower: &str) -> bool {
+    static NAMES: LazyLock<HashSet<String>> =
+        LazyLock::new(|| texts::CALLS.iter().map(|(name, ..)| name.to_lowercase()).collect());
+    NAMES.contains(lower)
 }
 
 /// Puts the arguments in the place of `$1`, `$2`.

@@ -36,6 +36,7 @@ impl ExprPlanner for DialectPlanner {
             _ if left == DataType::Boolean || right == DataType::Boolean => {
                 return numbered(raw, &left, &right);
             }
+            BinaryOperator::StringConcat => joined(&raw, &left, &right),
             BinaryOperator::Divide => division(&raw, &left, &right),
             BinaryOperator::MyIntegerDivide => Some(integer_division(&raw, &left, &right)),
             BinaryOperator::Plus | BinaryOperator::Minus => time_arithmetic(&raw, &left, &right)
@@ -193,6 +194,18 @@ fn division(raw: &RawBinaryExpr, left: &DataType, right: &DataType) -> Option<Ex
         .then(|| binary_expr(float(&raw.left), Operator::Divide, float(&raw.right)))
 }
 
+/// FixedStrings are joined as texts.
+fn joined(raw: &RawBinaryExpr, left: &DataType, right: &DataType) -> Option<Expr> {
+    let text = |operand: &Expr, data_type: &DataType| match data_type {
+        DataType::BinaryView => cast(operand.clone(), DataType::Utf8View),
+        _ => operand.clone(),
+    };
+    let is_fixed = |data_type: &DataType| *data_type == DataType::BinaryView;
+    (is_fixed(left) || is_fixed(right)).then(|| {
+        binary_expr(text(&raw.left, left), Operator::StringConcat, text(&raw.right, right))
+    })
+}
+
 /// Towards zero, whatever the operands are.
 fn integer_division(raw: &RawBinaryExpr, left: &DataType, right: &DataType) -> Expr {
     let quotient = binary_expr(raw.left.clone(), Operator::Divide, raw.right.clone());
@@ -341,10 +354,6 @@ pub(super) struct DialectTypes;
 
 impl TypePlanner for DialectTypes {
     fn plan_type_field(&self, sql_type: &SqlType) -> Result<Option<FieldRef>> {
-        // INTERVAL and the like stay DataFusion's.
-        if matches!(sql_type, SqlType::Interval { .. } | SqlType::Time(..)) {
-            return Ok(None);
-        }
         let column_type =
             type_from_sql(sql_type).map_err(|error| DataFusionError::External(Box::new(error)))?;
         Ok(Some(Arc::new(Field::new("", column_type.arrow(), true))))

@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, StringViewArray, StringViewBuilder, UInt32Builder};
 use arrow::compute::{CastOptions, can_cast_types, cast_with_options};
-use arrow::datatypes::{DataType, Field, Fields, Int64Type};
+use arrow::datatypes::{
+    DataType, Field, Fields, Int64Type, Time64MicrosecondType, Time64NanosecondType, TimeUnit,
+};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use granary_catalog::ColumnType;
 use granary_common::Error;
@@ -48,6 +50,13 @@ pub(super) fn conform(values: &ArrayRef, column_type: &ColumnType) -> Result<Arr
         ColumnType::Ipv6 => texts(values, column_type, canonical_ipv6)?,
         ColumnType::Ipv4 if is_text(values.data_type()) => addresses(values)?,
         ColumnType::FixedString(length) => fixed_strings(values, *length as usize)?,
+        ColumnType::Time(_) | ColumnType::Interval | ColumnType::Binary
+            if values.data_type().is_numeric() =>
+        {
+            // Arrow would take the number as ticks or as its bytes.
+            return Err(misfit_of_types(values, column_type));
+        }
+        ColumnType::Time(precision) => in_precision(&convert(values, column_type)?, *precision),
         ColumnType::AggregateFunction(state) => states::conform_states(values, state, column_type)?,
         _ => convert(values, column_type)?,
     };
@@ -80,10 +89,7 @@ fn convert(values: &ArrayRef, column_type: &ColumnType) -> Result<ArrayRef, Misf
     }
     let loose = with_nulls(&wanted);
     if !can_cast_types(values.data_type(), &loose) {
-        return Err(Misfit {
-            row: None,
-            message: format!("values of type {} cannot be {column_type}", spelled(values)),
-        });
+        return Err(misfit_of_types(values, column_type));
     }
     let cast = cast_with_options(values, &loose, &STRICT)
         .map_err(|_| misfit_of_cast(values, &loose, column_type))?;
@@ -92,6 +98,29 @@ fn convert(values: &ArrayRef, column_type: &ColumnType) -> Result<ArrayRef, Misf
     }
     cast_with_options(&cast, &wanted, &STRICT)
         .map_err(|_| misfit_of_cast(values, &wanted, column_type))
+}
+
+fn misfit_of_types(values: &ArrayRef, column_type: &ColumnType) -> Misfit {
+    let message = format!("values of type {} cannot be {column_type}", spelled(values));
+    Misfit { row: None, message }
+}
+
+/// Times of day without the digits beyond the column's precision.
+fn in_precision(times: &ArrayRef, precision: u8) -> ArrayRef {
+    let cut = |digits: u8| 10_i64.pow(u32::from(digits.saturating_sub(precision)));
+    match times.data_type() {
+        DataType::Time64(TimeUnit::Microsecond) if precision < 6 => {
+            let ticks = cut(6);
+            let times = times.as_primitive::<Time64MicrosecondType>();
+            Arc::new(times.unary::<_, Time64MicrosecondType>(|time| time - time % ticks))
+        }
+        DataType::Time64(TimeUnit::Nanosecond) if precision < 9 => {
+            let ticks = cut(9);
+            let times = times.as_primitive::<Time64NanosecondType>();
+            Arc::new(times.unary::<_, Time64NanosecondType>(|time| time - time % ticks))
+        }
+        _ => Arc::clone(times),
+    }
 }
 
 /// The type's name for a person.
@@ -388,5 +417,10 @@ mod tests {
         check(strings(&["not-a-uuid"]), "UUID", Err("cannot parse 'not-a-uuid' as UUID"));
         check(strings(&["127.0.0.1"]), "IPv4", Ok("2130706433"));
         check(strings(&["abc"]), "FixedString(2)", Err("too long"));
+        check(strings(&["10:20", "23:59:59.987654"]), "Time(3)", Ok("10:20:00 23:59:59.987"));
+        check(strings(&["25:00"]), "Time(6)", Err("cannot parse '25:00' as Time(6)"));
+        check(Arc::new(Int64Array::from(vec![1])), "Time(6)", Err("Int64 cannot be Time(6)"));
+        check(strings(&["1 day 2 hours"]), "Interval", Ok("1 days 2 hours"));
+        check(strings(&["ab"]), "Binary", Ok("6162"));
     }
 }

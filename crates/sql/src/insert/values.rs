@@ -347,8 +347,15 @@ fn call_arguments<'e>(cell: &'e Expr, name: &str) -> Option<Vec<&'e Expr>> {
 
 /// The text of a literal that reads as a value of `base`: `Some(None)` is NULL, `None` no literal.
 fn literal_text(cell: &Expr, base: &ColumnType) -> Option<Option<String>> {
-    let is_time =
-        matches!(base, ColumnType::Date | ColumnType::DateTime(_) | ColumnType::DateTime64(..));
+    let is_time = matches!(
+        base,
+        ColumnType::Date
+            | ColumnType::DateTime(_)
+            | ColumnType::DateTime64(..)
+            | ColumnType::Time(_)
+            | ColumnType::Interval
+            | ColumnType::Binary
+    );
     let is_enum = matches!(base, ColumnType::Enum8(_) | ColumnType::Enum16(_));
     let is_whole = base.arrow().is_integer();
     match cell {

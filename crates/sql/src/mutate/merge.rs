@@ -172,7 +172,9 @@ fn default_value(column: &Column) -> Result<Expr> {
         (None, _) if column.column_type.is_nullable() => "NULL",
         (None, ColumnType::Date) => "'1970-01-01'",
         (None, ColumnType::DateTime(_) | ColumnType::DateTime64(..)) => "'1970-01-01 00:00:00'",
-        (None, ColumnType::String | ColumnType::FixedString(_)) => "''",
+        (None, ColumnType::String | ColumnType::FixedString(_) | ColumnType::Binary) => "''",
+        (None, ColumnType::Time(_)) => "'00:00:00'",
+        (None, ColumnType::Interval) => "INTERVAL '0 days'",
         (None, base) if base.arrow().is_numeric() && *base != ColumnType::Ipv4 => "0",
         (None, ColumnType::Bool) => "false",
         (None, other) => {
