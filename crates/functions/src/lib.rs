@@ -50,7 +50,7 @@ use datafusion::logical_expr::{Expr, ScalarUDF};
 pub use aggregate_names::{AGGREGATES, COMBINATORS, aggregate_of_state, base_and_combinators};
 pub use arrays::{ELEMENT, FOLD};
 pub use arrow_types::column_type_from_arrow;
-pub use datetime::mysql_pattern;
+pub use datetime::{INTERVAL_LENGTH, mysql_pattern};
 pub use gathered::SEPARATOR;
 pub use json::DOCUMENT_PART;
 pub use reference::{FunctionEntry, FunctionKind, function_reference, function_reference_markdown};

@@ -15,8 +15,8 @@ mod to_string;
 
 use super::scalar::{Scalar, Typed};
 
-pub use fixed::{TEXT_OF, TooLong, WITHOUT_ZEROS, filled_to, fixed_strings};
 pub(super) use fixed::text_of;
+pub use fixed::{TEXT_OF, TooLong, WITHOUT_ZEROS, filled_to, fixed_strings};
 pub(super) use to_string::TO_STRING;
 
 /// The functions of this family.

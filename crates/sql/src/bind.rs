@@ -21,6 +21,7 @@ mod columns;
 mod compared;
 mod correlated;
 mod crossed;
+mod declared;
 mod dictionaries;
 mod digests;
 mod enums;
@@ -40,6 +41,7 @@ mod order;
 mod overlooked;
 mod parts;
 mod past;
+mod patterns;
 mod pivots;
 mod positions;
 mod repair;
@@ -49,6 +51,7 @@ mod series;
 mod tables;
 mod templates;
 mod totals;
+mod type_names;
 mod units;
 mod using;
 mod windows;
@@ -334,6 +337,7 @@ impl VisitorMut for Rewriter<'_> {
         let tables = query.with.iter().flat_map(|with| &with.cte_tables);
         self.ctes.extend(tables.map(|cte| cte.alias.name.value.clone()));
         or_break(rows::floats_beside_floats(query))?;
+        or_break(rows::times_beside_texts(query))?;
         or_break(rows::with_subqueries(query))?;
         or_break(clauses::rewrite_query(query))?;
         or_break(positions::show_in_query(query, &self.names, &self.ctes))
@@ -378,6 +382,7 @@ impl VisitorMut for Rewriter<'_> {
         or_break(self.columns.rewrite(expression))?;
         windows::refer_in_lower_case(expression);
         windows::settle_frame(expression);
+        or_break(patterns::rewrite(expression))?;
         or_break(compared::rewrite(expression))?;
         or_break(calls::rewrite(expression))
     }

@@ -92,7 +92,9 @@ fn hash_column(column: &ArrayRef, hashes: &mut [u64]) -> Result<()> {
             let values = column.as_primitive::<Float64Type>();
             fold(column, hashes, |row, seed| float(values.value(row), seed));
         }
-        DataType::Date32 | DataType::Time64(_) | DataType::Timestamp(..) => hash_time(column, hashes),
+        DataType::Date32 | DataType::Time64(_) | DataType::Timestamp(..) => {
+            hash_time(column, hashes)
+        }
         DataType::Utf8 => texts!(6, column.as_string::<i32>()),
         DataType::LargeUtf8 => texts!(6, column.as_string::<i64>()),
         DataType::Utf8View => texts!(6, column.as_string_view()),

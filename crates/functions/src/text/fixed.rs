@@ -153,7 +153,8 @@ mod tests {
     /// Both ways to compare give what comparing with zero bytes behind the shorter one gives.
     #[test]
     fn zero_bytes_at_the_end_do_not_count() {
-        for (one, other) in [("a", "a\0"), ("a", "a\0b"), ("", "\0\0"), ("ab", "b"), ("a\0b", "b")] {
+        for (one, other) in [("a", "a\0"), ("a", "a\0b"), ("", "\0\0"), ("ab", "b"), ("a\0b", "b")]
+        {
             let padded = |text: &str| {
                 let mut bytes = text.as_bytes().to_vec();
                 bytes.resize(8, 0);

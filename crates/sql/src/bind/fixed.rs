@@ -8,106 +8,31 @@
 //! ```
 //!
 //! The tree marks what functions of texts are given, before its types are known ([`mark`]); the plan
-//! settles the marks and the comparisons ([`settle`]).
+//! settles the marks and the comparisons ([`settle`]). With them goes what else depends on a column's
+//! declared type, which Arrow does not carry: an element that an Array(Nullable(T)) lacks is NULL.
+
+mod marks;
 
 use std::sync::Arc;
 
 use arrow::datatypes::DataType;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, DFSchema, DFSchemaRef, Result, ScalarValue};
+use datafusion::functions_nested::extract::array_element_udf;
 use datafusion::logical_expr::expr::InSubquery;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
-    Expr as PlannedExpr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Operator, cast, lit,
+    Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Operator, cast, lit,
 };
 use granary_catalog::ColumnType;
-use granary_functions::{TEXT_OF, WITHOUT_ZEROS, call, filled_to};
-use sqlparser::ast::{Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments};
+use granary_functions::{ELEMENT, TEXT_OF, WITHOUT_ZEROS, call, filled_to};
 
+use super::declared::declared_type;
 use super::names::Names;
-use super::{calls, templates};
-use crate::statement::TableName;
+use super::type_names;
 
-/// The engine's functions of texts; those of the dialect take bytes as texts anyway, or are in the
-/// texts' templates.
-const OF_TEXTS: [&str; 38] = [
-    "ascii",
-    "bit_length",
-    "btrim",
-    "char_length",
-    "character_length",
-    "concat",
-    "concat_ws",
-    "contains",
-    "ends_with",
-    "find_in_set",
-    "initcap",
-    "instr",
-    "left",
-    "length_utf8",
-    "levenshtein",
-    "lower",
-    "lpad",
-    "ltrim",
-    "octet_length",
-    "overlay",
-    "position",
-    "regexp_count",
-    "regexp_instr",
-    "regexp_like",
-    "regexp_match",
-    "regexp_replace",
-    "repeat",
-    "replace",
-    "reverse",
-    "right",
-    "rpad",
-    "rtrim",
-    "split_part",
-    "starts_with",
-    "strpos",
-    "substr",
-    "substring",
-    "upper",
-];
-
-/// Others, which are spelled in several ways.
-const MORE_OF_TEXTS: [&str; 4] = ["substr_index", "substring_index", "translate", "trim"];
-
-/// Marks the arguments of a call of a function of texts.
-pub(super) fn mark(function: &mut Function) -> granary_common::Result<()> {
-    let lower = function.name.to_string().to_lowercase();
-    let is_of_texts = OF_TEXTS.contains(&lower.as_str())
-        || MORE_OF_TEXTS.contains(&lower.as_str())
-        || templates::is_of_texts(&lower);
-    let FunctionArguments::List(list) = &mut function.args else { return Ok(()) };
-    if !is_of_texts {
-        return Ok(());
-    }
-    for argument in &mut list.args {
-        if let FunctionArg::Unnamed(FunctionArgExpr::Expr(argument)) = argument {
-            mark_one(argument)?;
-        }
-    }
-    Ok(())
-}
-
-/// Marks what may be a FixedString.
-pub(super) fn mark_one(argument: &mut Expr) -> granary_common::Result<()> {
-    let may_be = match argument {
-        Expr::Identifier(_) | Expr::CompoundIdentifier(_) | Expr::Case { .. } => true,
-        Expr::Function(function) => {
-            let name = function.name.to_string().to_lowercase();
-            ["tofixedstring", "coalesce", "nullif", "min", "max", "any"].contains(&name.as_str())
-        }
-        _ => false,
-    };
-    if may_be {
-        *argument = calls::substitute(&format!("{TEXT_OF}($1)"), std::slice::from_ref(argument))?;
-    }
-    Ok(())
-}
+pub(super) use marks::{mark, mark_one};
 
 /// `plan` without marks, and with such comparisons.
 pub(super) fn settle(plan: LogicalPlan, names: Option<&Names<'_>>) -> Result<LogicalPlan> {
@@ -116,8 +41,10 @@ pub(super) fn settle(plan: LogicalPlan, names: Option<&Names<'_>>) -> Result<Log
             [] => DFSchemaRef::clone(plan.schema()),
             inputs => Arc::new(merge_schema(inputs)),
         };
-        let has_fixed = schema.fields().iter().any(|field| is_fixed(field.data_type()));
-        let inputs: Vec<LogicalPlan> = match has_fixed {
+        let depends =
+            |data_type: &DataType| is_fixed(data_type) || matches!(data_type, DataType::List(_));
+        let inputs: Vec<LogicalPlan> = match schema.fields().iter().any(|f| depends(f.data_type()))
+        {
             true => plan.inputs().into_iter().cloned().collect(),
             false => Vec::new(),
         };
@@ -137,7 +64,7 @@ pub(super) fn settle(plan: LogicalPlan, names: Option<&Names<'_>>) -> Result<Log
 }
 
 /// [`settle`] for one expression over the columns of `schema`.
-pub(super) fn settle_expression(expression: PlannedExpr, schema: &DFSchema) -> Result<PlannedExpr> {
+pub(super) fn settle_expression(expression: Expr, schema: &DFSchema) -> Result<Expr> {
     let scope = Scope { schema, inputs: &[], names: None };
     Ok(expression.transform_up(|inner| scope.settle(inner))?.data)
 }
@@ -158,62 +85,73 @@ struct Scope<'a> {
 }
 
 impl Scope<'_> {
-    fn settle(&self, expression: PlannedExpr) -> Result<Transformed<PlannedExpr>> {
+    fn settle(&self, expression: Expr) -> Result<Transformed<Expr>> {
         match expression {
-            PlannedExpr::ScalarFunction(mut function) if function.func.name() == TEXT_OF => {
+            Expr::ScalarFunction(mut function) if function.func.name() == TEXT_OF => {
                 let Some(value) = function.args.pop() else {
-                    return Ok(Transformed::no(PlannedExpr::ScalarFunction(function)));
+                    return Ok(Transformed::no(Expr::ScalarFunction(function)));
                 };
                 Ok(Transformed::yes(match self.is_fixed(&value) {
                     true => cast(value, DataType::Utf8View),
                     false => value,
                 }))
             }
-            PlannedExpr::BinaryExpr(mut binary) if compares(&binary.op) => {
+            Expr::ScalarFunction(function)
+                if function.func.name() == ELEMENT && self.has_nulls(&function.args[0]) =>
+            {
+                let element = array_element_udf().call(function.args);
+                Ok(Transformed::yes(element))
+            }
+            Expr::ScalarFunction(function) if function.func.name() == "toTypeName" => {
+                let value = function.args.first();
+                let name = value
+                    .and_then(|value| type_names::name(value, self.schema, self.length(value)));
+                Ok(match name {
+                    Some(name) => Transformed::yes(name),
+                    None => Transformed::no(Expr::ScalarFunction(function)),
+                })
+            }
+            Expr::BinaryExpr(mut binary) if compares(&binary.op) => {
                 match self.pair(&binary.left, &binary.right)? {
                     Some((left, right)) => {
                         (*binary.left, *binary.right) = (left, right);
-                        Ok(Transformed::yes(PlannedExpr::BinaryExpr(binary)))
+                        Ok(Transformed::yes(Expr::BinaryExpr(binary)))
                     }
-                    None => Ok(Transformed::no(PlannedExpr::BinaryExpr(binary))),
+                    None => Ok(Transformed::no(Expr::BinaryExpr(binary))),
                 }
             }
-            PlannedExpr::InList(mut list) => {
+            Expr::InList(mut list) => {
                 let changed = self.beside(&mut list.expr, list.list.iter_mut().collect())?;
-                Ok(Transformed::new_transformed(PlannedExpr::InList(list), changed))
+                Ok(Transformed::new_transformed(Expr::InList(list), changed))
             }
-            PlannedExpr::Between(mut between) => {
+            Expr::Between(mut between) => {
                 let bounds = vec![between.low.as_mut(), between.high.as_mut()];
                 let changed = self.beside(&mut between.expr, bounds)?;
-                Ok(Transformed::new_transformed(PlannedExpr::Between(between), changed))
+                Ok(Transformed::new_transformed(Expr::Between(between), changed))
             }
-            PlannedExpr::Case(mut case) => {
+            Expr::Case(mut case) => {
                 let Some(value) = &mut case.expr else {
-                    return Ok(Transformed::no(PlannedExpr::Case(case)));
+                    return Ok(Transformed::no(Expr::Case(case)));
                 };
                 let others = case.when_then_expr.iter_mut().map(|(when, _)| when.as_mut());
                 let changed = self.beside(value, others.collect())?;
-                Ok(Transformed::new_transformed(PlannedExpr::Case(case), changed))
+                Ok(Transformed::new_transformed(Expr::Case(case), changed))
             }
-            PlannedExpr::Like(mut like) if self.is_fixed(&like.expr) => {
+            Expr::Like(mut like) if self.is_fixed(&like.expr) => {
                 *like.expr = cast(std::mem::take(like.expr.as_mut()), DataType::Utf8View);
-                Ok(Transformed::yes(PlannedExpr::Like(like)))
+                Ok(Transformed::yes(Expr::Like(like)))
             }
-            PlannedExpr::InSubquery(within) => self.within(within),
+            Expr::InSubquery(within) => self.within(within),
             other => Ok(Transformed::no(other)),
         }
     }
 
-    fn is_fixed(&self, expression: &PlannedExpr) -> bool {
+    fn is_fixed(&self, expression: &Expr) -> bool {
         expression.get_type(self.schema).is_ok_and(|of| is_fixed(&of))
     }
 
     /// Two sides of a comparison as they are to be compared, if not as they are.
-    fn pair(
-        &self,
-        left: &PlannedExpr,
-        right: &PlannedExpr,
-    ) -> Result<Option<(PlannedExpr, PlannedExpr)>> {
+    fn pair(&self, left: &Expr, right: &Expr) -> Result<Option<(Expr, Expr)>> {
         let (mut left, mut right) = (left.clone(), right.clone());
         let changed = match self.is_fixed(&left) {
             true => self.beside(&mut left, vec![&mut right])?,
@@ -223,8 +161,8 @@ impl Scope<'_> {
     }
 
     /// Changes a value and what it is compared with; gives whether it did.
-    fn beside(&self, value: &mut PlannedExpr, others: Vec<&mut PlannedExpr>) -> Result<bool> {
-        let differs = |other: &&mut PlannedExpr| match other.get_type(self.schema) {
+    fn beside(&self, value: &mut Expr, others: Vec<&mut Expr>) -> Result<bool> {
+        let differs = |other: &&mut Expr| match other.get_type(self.schema) {
             Ok(of) if is_fixed(&of) => self.length(other) != self.length(value),
             Ok(of) => is_text(&of),
             Err(_) => false,
@@ -233,9 +171,8 @@ impl Scope<'_> {
             return Ok(false);
         }
         let length = self.length(value);
-        let texts: Option<Vec<ScalarValue>> = length.and_then(|length| {
-            others.iter().map(|other| filled_literal(other, length)).collect()
-        });
+        let texts: Option<Vec<ScalarValue>> = length
+            .and_then(|length| others.iter().map(|other| filled_literal(other, length)).collect());
         match texts {
             Some(texts) => {
                 for (other, text) in others.into_iter().zip(texts) {
@@ -252,22 +189,22 @@ impl Scope<'_> {
     }
 
     /// `value IN (SELECT ...)` where one side has texts.
-    fn within(&self, mut within: InSubquery) -> Result<Transformed<PlannedExpr>> {
+    fn within(&self, mut within: InSubquery) -> Result<Transformed<Expr>> {
         let of_subquery = within.subquery.subquery.schema().field(0).data_type().clone();
         let value = within.expr.get_type(self.schema);
         let is_mixed = value.is_ok_and(|value| {
-            (is_fixed(&value) && is_text(&of_subquery)) || (is_text(&value) && is_fixed(&of_subquery))
+            (is_fixed(&value) && is_text(&of_subquery))
+                || (is_text(&value) && is_fixed(&of_subquery))
         });
         if !is_mixed {
-            return Ok(Transformed::no(PlannedExpr::InSubquery(within)));
+            return Ok(Transformed::no(Expr::InSubquery(within)));
         }
         let inner = within.subquery.subquery.as_ref().clone();
-        let column = PlannedExpr::Column(Column::from(inner.schema().qualified_field(0)));
-        let inner =
-            LogicalPlanBuilder::from(inner).project([without_zeros(column)?])?.build()?;
+        let column = Expr::Column(Column::from(inner.schema().qualified_field(0)));
+        let inner = LogicalPlanBuilder::from(inner).project([without_zeros(column)?])?.build()?;
         within.subquery.subquery = Arc::new(inner);
         *within.expr = without_zeros(std::mem::take(within.expr.as_mut()))?;
-        Ok(Transformed::yes(PlannedExpr::InSubquery(within)))
+        Ok(Transformed::yes(Expr::InSubquery(within)))
     }
 
     /// The keys of a join.
@@ -282,25 +219,36 @@ impl Scope<'_> {
     }
 
     /// How many bytes every value has, as far as the plan tells.
-    fn length(&self, expression: &PlannedExpr) -> Option<usize> {
+    fn length(&self, expression: &Expr) -> Option<usize> {
         match expression {
-            PlannedExpr::Alias(alias) => self.length(&alias.expr),
-            PlannedExpr::Literal(ScalarValue::BinaryView(Some(bytes)), _) => Some(bytes.len()),
-            PlannedExpr::ScalarFunction(function) if function.func.name() == "toFixedString" => {
+            Expr::Alias(alias) => self.length(&alias.expr),
+            Expr::Literal(ScalarValue::BinaryView(Some(bytes)), _) => Some(bytes.len()),
+            Expr::ScalarFunction(function) if function.func.name() == "toFixedString" => {
                 match function.args.get(1)? {
-                    PlannedExpr::Literal(ScalarValue::Int64(Some(length)), _) => {
+                    Expr::Literal(ScalarValue::Int64(Some(length)), _) => {
                         usize::try_from(*length).ok()
                     }
                     _ => None,
                 }
             }
-            PlannedExpr::Column(column) => self
-                .inputs
-                .iter()
-                .filter(|input| input.schema().has_column(column))
-                .find_map(|input| length_of(column, input, self.names?)),
+            Expr::Column(column) => match self.declared(column)?.base() {
+                ColumnType::FixedString(length) => usize::try_from(*length).ok(),
+                _ => None,
+            },
             _ => None,
         }
+    }
+
+    /// Whether it is a column of arrays whose elements may be NULL.
+    fn has_nulls(&self, array: &Expr) -> bool {
+        let Expr::Column(column) = array else { return false };
+        matches!(self.declared(column), Some(ColumnType::Array(element)) if element.is_nullable())
+    }
+
+    /// The type that a table declares for a column.
+    fn declared(&self, column: &Column) -> Option<ColumnType> {
+        let mut inputs = self.inputs.iter().filter(|input| input.schema().has_column(column));
+        inputs.find_map(|input| declared_type(column, input, self.names?))
     }
 }
 
@@ -318,66 +266,16 @@ fn compares(operator: &Operator) -> bool {
     )
 }
 
-fn without_zeros(value: PlannedExpr) -> Result<PlannedExpr> {
+fn without_zeros(value: Expr) -> Result<Expr> {
     call(WITHOUT_ZEROS, vec![value])
 }
 
 /// A text that is written down, or bytes, in so many bytes.
-fn filled_literal(expression: &PlannedExpr, length: usize) -> Option<ScalarValue> {
-    let PlannedExpr::Literal(value, _) = expression else { return None };
+fn filled_literal(expression: &Expr, length: usize) -> Option<ScalarValue> {
+    let Expr::Literal(value, _) = expression else { return None };
     let bytes = match value {
         ScalarValue::BinaryView(Some(bytes)) => bytes.as_slice(),
         other => other.try_as_str()??.as_bytes(),
     };
     Some(ScalarValue::BinaryView(Some(filled_to(bytes, length))))
-}
-
-/// The length of a column of a table that `plan` reads.
-fn length_of(column: &Column, plan: &LogicalPlan, names: &Names<'_>) -> Option<usize> {
-    let at = |schema: &DFSchema| schema.maybe_index_of_column(column);
-    match plan {
-        LogicalPlan::TableScan(scan) => {
-            let name = TableName {
-                database: scan.table_name.schema().map(str::to_owned),
-                name: scan.table_name.table().to_owned(),
-            };
-            let table = names.table(&name)?;
-            let found = table.columns.iter().find(|candidate| candidate.name == column.name)?;
-            match found.column_type.base() {
-                ColumnType::FixedString(length) => usize::try_from(*length).ok(),
-                _ => None,
-            }
-        }
-        LogicalPlan::Projection(projection) => {
-            let inner = column_of(projection.expr.get(at(&projection.schema)?)?)?;
-            length_of(inner, &projection.input, names)
-        }
-        LogicalPlan::Aggregate(aggregate) => {
-            let inner = column_of(aggregate.group_expr.get(at(&aggregate.schema)?)?)?;
-            length_of(inner, &aggregate.input, names)
-        }
-        LogicalPlan::SubqueryAlias(alias) => {
-            let field = alias.input.schema().qualified_field(at(&alias.schema)?);
-            length_of(&Column::from(field), &alias.input, names)
-        }
-        LogicalPlan::Filter(_)
-        | LogicalPlan::Sort(_)
-        | LogicalPlan::Limit(_)
-        | LogicalPlan::Join(_)
-        | LogicalPlan::Window(_)
-        | LogicalPlan::Distinct(_) => plan
-            .inputs()
-            .into_iter()
-            .filter(|input| input.schema().has_column(column))
-            .find_map(|input| length_of(column, input, names)),
-        _ => None,
-    }
-}
-
-fn column_of(expression: &PlannedExpr) -> Option<&Column> {
-    match expression {
-        PlannedExpr::Column(column) => Some(column),
-        PlannedExpr::Alias(alias) => column_of(&alias.expr),
-        _ => None,
-    }
 }

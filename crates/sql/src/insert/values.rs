@@ -107,6 +107,10 @@ fn is_default(cell: &Expr) -> bool {
 /// placeholders are made by [`insert_values`].
 pub(crate) fn defaults_as_null(query: &mut Query) {
     let SetExpr::Values(values) = query.body.as_mut() else { return };
+    // Those of DEFAULT VALUES have no column, which the engine does not know.
+    for row in values.rows.iter_mut().filter(|row| row.content.is_empty()) {
+        row.content.push(Expr::Value(Value::Null.into()));
+    }
     let mut cells = values.rows.iter().flat_map(|row| &row.content);
     if cells.any(needs_planning) {
         return;

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BinaryArray, BinaryViewArray, BooleanArray, IntervalMonthDayNanoArray, ListArray, MapArray, StringViewArray, StructArray,
-    new_empty_array, new_null_array,
+    ArrayRef, BinaryArray, BinaryViewArray, BooleanArray, IntervalMonthDayNanoArray, ListArray,
+    MapArray, StringViewArray, StructArray, new_empty_array, new_null_array,
 };
 use arrow::buffer::OffsetBuffer;
 use arrow::compute::cast;

@@ -192,6 +192,15 @@ fn insert_of(parser: &mut Parser<'_>, tree: InsertTree) -> Parsed<Statement> {
         Some(source) => source,
         // The parser stops behind settings that come before the rows.
         None if tree.settings.is_some() => parser.parse_query()?,
+        None if tree.assignments.is_empty() => {
+            return Ok(Statement::Insert(Insert {
+                table: TableName::of(&name)?,
+                columns: Some(Vec::new()),
+                source: default_values()?,
+                settings: text_settings(tree.settings),
+                overwrite,
+            }));
+        }
         None => return Err(Error::unsupported("INSERT without rows is not supported").into()),
     };
     let mut settings = text_settings(tree.settings);
@@ -205,6 +214,17 @@ fn insert_of(parser: &mut Parser<'_>, tree: InsertTree) -> Parsed<Statement> {
         settings,
         overwrite,
     }))
+}
+
+/// The row of `DEFAULT VALUES`, which gives no column a value.
+fn default_values() -> Parsed<Box<Query>> {
+    let tokens = tokenize("VALUES (NULL)").map_err(|error| Error::internal(error.to_string()))?;
+    let dialect = GranaryDialect;
+    let mut source = Parser::new(&dialect).with_tokens_with_locations(tokens).parse_query()?;
+    if let SetExpr::Values(values) = source.body.as_mut() {
+        values.rows.iter_mut().for_each(|row| row.content.clear());
+    }
+    Ok(source)
 }
 
 /// What OVERWRITE and PARTITION say together.

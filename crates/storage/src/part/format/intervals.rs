@@ -3,7 +3,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Int32Array, Int64Array, RecordBatchOptions, StructArray};
+use arrow::array::{
+    Array, ArrayRef, AsArray, Int32Array, Int64Array, RecordBatchOptions, StructArray,
+};
 use arrow::datatypes::{
     DataType, Field, Fields, Int32Type, Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType,
     IntervalUnit, Schema, SchemaRef,
@@ -23,9 +25,8 @@ pub(super) fn stored_type(data_type: &DataType) -> DataType {
 
 /// The fields of a schema with the types that the file has for them.
 pub(super) fn stored_fields(schema: &Schema) -> Fields {
-    let stored = |field: &Arc<Field>| {
-        field.as_ref().clone().with_data_type(stored_type(field.data_type()))
-    };
+    let stored =
+        |field: &Arc<Field>| field.as_ref().clone().with_data_type(stored_type(field.data_type()));
     schema.fields().iter().map(stored).collect()
 }
 
@@ -51,11 +52,11 @@ pub(super) fn to_stored(batch: RecordBatch) -> Result<RecordBatch, ArrowError> {
 /// The columns as plans have them, under `schema`.
 pub(super) fn from_stored(columns: Vec<ArrayRef>, schema: &SchemaRef) -> Vec<ArrayRef> {
     let fields = schema.fields().iter();
-    let put_together = |(column, field): (ArrayRef, &Arc<Field>)| match *field.data_type() == INTERVAL
-    {
-        true => put_together(&column),
-        false => column,
-    };
+    let put_together =
+        |(column, field): (ArrayRef, &Arc<Field>)| match *field.data_type() == INTERVAL {
+            true => put_together(&column),
+            false => column,
+        };
     columns.into_iter().zip(fields).map(put_together).collect()
 }
 

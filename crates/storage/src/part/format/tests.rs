@@ -46,12 +46,12 @@ fn column(data_type: &DataType, nullable: bool, rows: usize) -> ArrayRef {
         DataType::Binary => Arc::new(BinaryArray::from_iter(
             texts().map(|text| text.map(|text| [text.as_bytes(), &[255]].concat())),
         )),
-        DataType::Interval(_) => Arc::new(IntervalMonthDayNanoArray::from_iter(
-            numbers.iter().map(|number| {
+        DataType::Interval(_) => {
+            Arc::new(IntervalMonthDayNanoArray::from_iter(numbers.iter().map(|number| {
                 let number = number?;
                 Some(IntervalMonthDayNano::new(number as i32, -(number as i32), number << 40))
-            }),
-        )),
+            })))
+        }
         DataType::List(item) => list(item, nullable, rows),
         DataType::Map(entries, _) => map(entries, nullable, rows),
         DataType::Struct(fields) => {
