@@ -30,7 +30,9 @@ mod hashes;
 mod json;
 mod numbers;
 mod quantiles;
+mod random;
 mod reference;
+mod reinterpret;
 mod rows;
 mod sample;
 mod scalar;
@@ -73,6 +75,8 @@ static SCALARS: LazyLock<Vec<Arc<ScalarUDF>>> = LazyLock::new(|| {
         geo::all(),
         describe::all(),
         zip::all(),
+        random::all(),
+        reinterpret::all(),
         vec![sample::SAMPLE_HASH],
     ];
     let described = families.into_iter().flatten().map(Scalar::udf);

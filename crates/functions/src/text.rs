@@ -5,6 +5,7 @@ mod encode;
 mod fixed;
 mod format;
 mod groups;
+mod html;
 mod length;
 mod marks;
 mod regex;
@@ -33,6 +34,7 @@ pub(super) fn all() -> Vec<Scalar> {
     all.extend(distance::all());
     all.extend(encode::all());
     all.extend(groups::all());
+    all.extend(html::all());
     all.extend(marks::all());
     all.extend(search::all());
     all.extend(split::all());

@@ -102,6 +102,16 @@ impl Scope<'_> {
                 let element = array_element_udf().call(function.args);
                 Ok(Transformed::yes(element))
             }
+            Expr::ScalarFunction(function) if function.func.name() == "isNullable" => {
+                let nullable = function
+                    .args
+                    .first()
+                    .map(|value| lit(type_names::may_be_null(value, self.schema)));
+                Ok(match nullable {
+                    Some(nullable) => Transformed::yes(nullable),
+                    None => Transformed::no(Expr::ScalarFunction(function)),
+                })
+            }
             Expr::ScalarFunction(function) if function.func.name() == "toTypeName" => {
                 let value = function.args.first();
                 let name = value
