@@ -53,6 +53,7 @@ mod templates;
 mod totals;
 mod type_names;
 mod units;
+mod untuple;
 mod using;
 mod windows;
 mod words;
@@ -97,6 +98,7 @@ pub async fn bind_query(state: &SessionState, query: &Query, sql: &str) -> Resul
     past::settle(&mut query, state).await?;
     pivots::settle(&mut query, state, sql).await?;
     columns::expand(&mut query, state, sql).await?;
+    untuple::expand(&mut query, state, sql).await?;
     multisets::expand(&mut query, state, sql).await?;
     clauses::name_outputs(&mut query);
     rewrite(&mut query, state, sql)?;

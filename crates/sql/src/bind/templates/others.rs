@@ -189,7 +189,6 @@ pub(super) const CALLS: &[Call] = &[
     ("arrayRandomSample", 2, "__granary_shuffled($1, $2, 1, random())"),
     ("arrayAUC", 2, "arrayROCAUC($1, $2)"),
     ("randLogNormal", 2, "exp(randNormal($1, $2))"),
-    ("getSetting", 1, "(SELECT value FROM system.settings WHERE name = ($1))"),
     ("hasSubsequenceUTF8", 2, "hasSubsequence($1, $2)"),
     ("moduloLegacy", 2, "($1) % ($2)"),
     ("snowflakeIDToDateTime", 1, "CAST(CAST(($1) >> 22 AS DateTime64(3)) AS DateTime)"),
