@@ -79,6 +79,7 @@ pub use enums::SessionTables;
 pub use names::SessionUser;
 pub use past::{past_point, reads_past};
 pub(crate) use tables::SERIES;
+pub(crate) use templates::{expression as parsed_expression, query as parsed_query};
 
 use crate::error_from_datafusion;
 use crate::statement::setting_text;
@@ -192,11 +193,6 @@ pub(crate) fn bind_expression(
         .create_logical_expr_from_sql_expr(expression, schema)
         .and_then(|bound| fixed::settle_expression(bound, schema))
         .map_err(|error| error_from_datafusion(error, None))
-}
-
-/// The tree of an expression that a table keeps as text.
-pub(crate) fn parsed_expression(text: &str) -> Result<Expr> {
-    templates::expression(text)
 }
 
 /// An expression in the words of DataFusion, apart from any session.

@@ -87,8 +87,8 @@ fn calls() -> impl Iterator<Item = &'static Call> {
     FAMILIES.iter().flat_map(|family| family.iter())
 }
 
-/// Parses one of our own texts.
-pub(super) fn expression(text: &str) -> Result<Expr> {
+/// Parses one of our own texts, or one that a table keeps.
+pub(crate) fn expression(text: &str) -> Result<Expr> {
     let mut parsed = parser(text)?.parse_expr().map_err(|error| own_mistake(text, &error))?;
     approximate(&mut parsed);
     Ok(parsed)
@@ -114,7 +114,7 @@ pub(super) fn approximate(expression: &mut Expr) {
 }
 
 /// Parses one of our own texts.
-pub(super) fn query(text: &str) -> Result<Query> {
+pub(crate) fn query(text: &str) -> Result<Query> {
     let query = parser(text)?.parse_query().map_err(|error| own_mistake(text, &error))?;
     Ok(*query)
 }
