@@ -21,7 +21,9 @@ macro_rules! number {
             $name,
             ONE,
             |_| Ok($arrow::DATA_TYPE),
-            |arguments| numbers::<$arrow, _>(&arguments[0], <$native>::from_le_bytes),
+            |arguments| {
+                numbers::<$arrow, { size_of::<$native>() }>(&arguments[0], <$native>::from_le_bytes)
+            },
         )
     };
 }

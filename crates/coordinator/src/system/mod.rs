@@ -8,6 +8,7 @@ mod catalog_tables;
 mod columns;
 mod damage;
 mod history;
+mod indexes;
 mod information;
 mod merges;
 mod mutations;
@@ -32,10 +33,11 @@ use columns::Columns;
 /// The schemas beside the users' databases.
 pub const SCHEMAS: [&str; 2] = ["information_schema", "system"];
 
-const SYSTEM_TABLES: [&str; 19] = [
+const SYSTEM_TABLES: [&str; 20] = [
     "bucket_replicas",
     "buckets",
     "columns",
+    "data_skipping_indices",
     "databases",
     "disks",
     "functions",
@@ -116,6 +118,7 @@ impl SystemSchema {
             ("system", "databases") => catalog_tables::databases(view),
             ("system", "tables") => catalog_tables::tables(view),
             ("system", "columns") => catalog_tables::columns(view),
+            ("system", "data_skipping_indices") => indexes::data_skipping_indices(view),
             ("system", "parts") => catalog_tables::parts(view),
             ("system", "buckets") => bucket_tables::buckets(view),
             ("system", "bucket_replicas") => bucket_tables::bucket_replicas(view),

@@ -122,20 +122,25 @@ fn is_plain(select: &Select) -> bool {
     !aggregates
 }
 
-/// `in_set` compares with all values of the subquery together.
+/// `in_set` compares with all values of the subquery together. Where no value is equal, NULL on either
+/// side leaves it open, unless there is nothing to compare with.
 fn is_member(value: &Expr, subquery: &Query, negated: bool, in_set: bool) -> Result<Expr> {
-    let not = if negated { "NOT " } else { "" };
+    let (found, missing) = if negated { ("false", "true") } else { ("true", "false") };
     let rows = format!("(SELECT 1) AS {MEMBERS} ({MEMBERS}_1)");
-    let text = match in_set {
+    let count = |condition: &str| format!("(SELECT count(*) FROM {rows} WHERE {condition}) > 0");
+    let is_equal = match in_set {
         true => format!(
-            "CASE WHEN ($1) IS NULL THEN NULL ELSE {not}coalesce(array_has((SELECT \
-             array_agg(DISTINCT {MEMBERS}.{MEMBERS}_1) FROM {rows}), $1), false) END"
+            "coalesce(array_has((SELECT array_agg(DISTINCT {MEMBERS}.{MEMBERS}_1) FROM {rows}), \
+             $1), false)"
         ),
-        false => format!(
-            "CASE WHEN ($1) IS NULL THEN NULL ELSE {not}((SELECT count(*) FROM {rows} WHERE \
-             {MEMBERS}.{MEMBERS}_1 = ($1)) > 0) END"
-        ),
+        false => count(&format!("{MEMBERS}.{MEMBERS}_1 = ($1)")),
     };
+    let any = count("true");
+    let any_null = count(&format!("{MEMBERS}.{MEMBERS}_1 IS NULL"));
+    let text = format!(
+        "CASE WHEN ($1) IS NULL THEN CASE WHEN {any} THEN NULL ELSE {missing} END \
+         WHEN {is_equal} THEN {found} WHEN {any_null} THEN NULL ELSE {missing} END"
+    );
     with_rows(&text, std::slice::from_ref(value), subquery)
 }
 
