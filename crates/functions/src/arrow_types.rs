@@ -35,18 +35,13 @@ pub fn column_type_from_arrow(data_type: &DataType, nullable: bool) -> Result<Co
         // How long the values of a FixedString are is not known there.
         DataType::Binary | DataType::LargeBinary | DataType::BinaryView => ColumnType::Binary,
         DataType::Date32 | DataType::Date64 => ColumnType::Date,
-        DataType::Time32(TimeUnit::Second) => ColumnType::Time(0),
-        DataType::Time32(_) => ColumnType::Time(3),
-        DataType::Time64(TimeUnit::Microsecond) => ColumnType::Time(6),
-        DataType::Time64(_) => ColumnType::Time(9),
+        DataType::Time32(unit) | DataType::Time64(unit) => ColumnType::Time(digits(*unit)),
         DataType::Interval(_) => ColumnType::Interval,
         DataType::Timestamp(unit, zone) => {
             let zone = zone.as_deref().map(str::to_owned);
             match unit {
                 TimeUnit::Second => ColumnType::DateTime(zone),
-                TimeUnit::Millisecond => ColumnType::DateTime64(3, zone),
-                TimeUnit::Microsecond => ColumnType::DateTime64(6, zone),
-                TimeUnit::Nanosecond => ColumnType::DateTime64(9, zone),
+                finer => ColumnType::DateTime64(digits(*finer), zone),
             }
         }
         DataType::Dictionary(_, value) => return column_type_from_arrow(value, nullable),
@@ -79,6 +74,16 @@ pub fn column_type_from_arrow(data_type: &DataType, nullable: bool) -> Result<Co
         true => plain.into_nullable(),
         false => plain,
     })
+}
+
+/// Of a second, behind the point.
+fn digits(unit: TimeUnit) -> u8 {
+    match unit {
+        TimeUnit::Second => 0,
+        TimeUnit::Millisecond => 3,
+        TimeUnit::Microsecond => 6,
+        TimeUnit::Nanosecond => 9,
+    }
 }
 
 fn element(field: &Field) -> Result<ColumnType> {

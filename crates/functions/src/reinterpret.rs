@@ -59,7 +59,12 @@ pub(super) fn all() -> Vec<Scalar> {
             },
         ),
     ];
-    let others = vec![
+    numbers.into_iter().chain(bytes()).chain(addresses()).collect()
+}
+
+/// Bytes as they are.
+fn bytes() -> Vec<Scalar> {
+    vec![
         scalar("reinterpretAsString", ONE, gives::text, as_text),
         scalar(
             "reinterpretAsFixedString",
@@ -70,6 +75,12 @@ pub(super) fn all() -> Vec<Scalar> {
                 Ok(Arc::new(values.into_iter().collect::<BinaryViewArray>()))
             },
         ),
+    ]
+}
+
+/// UUIDs and hardware addresses, and texts in Base32.
+fn addresses() -> Vec<Scalar> {
+    vec![
         scalar("reinterpretAsUUID", ONE, gives::text, as_uuid),
         scalar(
             "UUIDStringToNum",
@@ -114,8 +125,7 @@ pub(super) fn all() -> Vec<Scalar> {
         scalar("tryBase32Decode", ONE, gives::text, |arguments| {
             map_texts(&arguments[0], |text| Some(base32_decoded(text).unwrap_or_default()))
         }),
-    ];
-    numbers.into_iter().chain(others).collect()
+    ]
 }
 
 /// The bytes of each value as they lie in memory, the lowest first; those of a text or of bytes

@@ -16,6 +16,7 @@ use crate::walk::visit_expressions_mut;
 
 /// Rewrites one expression whose parts are rewritten already.
 pub(super) fn rewrite(expression: &mut Expr) -> Result<()> {
+    fixed::mark_parts(expression)?;
     match expression {
         Expr::Function(function) => {
             if let Some(rewritten) = call(function)? {
@@ -35,13 +36,7 @@ pub(super) fn rewrite(expression: &mut Expr) -> Result<()> {
             }
             Ok(())
         }
-        Expr::Position { expr, r#in } => {
-            fixed::mark_one(expr)?;
-            fixed::mark_one(r#in)
-        }
-        Expr::Trim { expr, .. } => fixed::mark_one(expr),
         Expr::Substring { expr, substring_from: Some(from), substring_for, .. } => {
-            fixed::mark_one(expr)?;
             if let Some(rewritten) = parts::part_of_text(expr, from, substring_for.as_deref())? {
                 *expression = rewritten;
             }

@@ -32,7 +32,7 @@ use super::declared::declared_type;
 use super::names::Names;
 use super::type_names;
 
-pub(super) use marks::{mark, mark_one};
+pub(super) use marks::{mark, mark_parts};
 
 /// `plan` without marks, and with such comparisons.
 pub(super) fn settle(plan: LogicalPlan, names: Option<&Names<'_>>) -> Result<LogicalPlan> {

@@ -70,8 +70,20 @@ pub(in crate::bind) fn mark(function: &mut Function) -> Result<()> {
     Ok(())
 }
 
+/// Marks the texts of functions with a grammar of their own.
+pub(in crate::bind) fn mark_parts(expression: &mut Expr) -> Result<()> {
+    match expression {
+        Expr::Position { expr, r#in } => {
+            mark_one(expr)?;
+            mark_one(r#in)
+        }
+        Expr::Trim { expr, .. } | Expr::Substring { expr, .. } => mark_one(expr),
+        _ => Ok(()),
+    }
+}
+
 /// Marks what may be a FixedString.
-pub(in crate::bind) fn mark_one(argument: &mut Expr) -> Result<()> {
+fn mark_one(argument: &mut Expr) -> Result<()> {
     let may_be = match argument {
         Expr::Identifier(_) | Expr::CompoundIdentifier(_) | Expr::Case { .. } => true,
         Expr::Function(function) => {
