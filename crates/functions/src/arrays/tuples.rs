@@ -43,11 +43,19 @@ fn named() -> Vec<Scalar> {
     vec![
         scalar("tupleNames", ONE, gives::texts, |tuples| {
             let fields = parts_of(tuples[0].data_type())?;
-            let names: Vec<String> = fields.iter().map(|field| field.name().clone()).collect();
+            let names: Vec<String> = (0..fields.len()).map(|at| name_of(fields, at)).collect();
             Ok(text_lists(std::iter::repeat_n(Some(names), tuples[0].len())))
         }),
         scalar("tupleToNameValuePairs", ONE, pairs_type, pairs),
     ]
+}
+
+/// The name of a part, or its place from 1 where it has none.
+fn name_of(fields: &Fields, at: usize) -> String {
+    match fields[at].name() {
+        name if *name == format!("c{at}") => (at + 1).to_string(),
+        name => name.clone(),
+    }
 }
 
 fn pairs_type(types: &[DataType]) -> Result<DataType> {
@@ -66,8 +74,7 @@ fn pairs(tuples: &[ArrayRef]) -> Result<ArrayRef> {
     let places: Vec<(usize, usize)> =
         (0..tuple.len()).flat_map(|row| (0..parts.len()).map(move |part| (part, row))).collect();
     let values = interleave(&parts, &places)?;
-    let names: StringArray =
-        places.iter().map(|(part, _)| Some(fields[*part].name().as_str())).collect();
+    let names: StringArray = places.iter().map(|(part, _)| Some(name_of(fields, *part))).collect();
     let types = [DataType::Utf8, first.data_type().clone()];
     let pairs = StructArray::try_new(
         numbered(types.into_iter()),
