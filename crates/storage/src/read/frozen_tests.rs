@@ -40,7 +40,7 @@ fn fixtures() -> PathBuf {
 async fn check_frozen(version: &str, has_blocks: bool) {
     let temporary = tempfile::tempdir().unwrap();
     let schema = frozen_schema();
-    let part = frozen_part(version, &schema, temporary.path()).await;
+    let part = frozen_part(version, &schema, 300, temporary.path()).await;
     let data = part.descriptor().file(DATA_FILE).unwrap();
     assert_eq!(data.blocks.is_some(), has_blocks, "{version}");
     assert_eq!(part.descriptor().schema, schema);
@@ -50,7 +50,12 @@ async fn check_frozen(version: &str, has_blocks: bool) {
 }
 
 /// A fixture's copy in `folder_path`, checked.
-async fn frozen_part(version: &str, schema: &PartSchema, folder_path: &Path) -> OpenPart {
+async fn frozen_part(
+    version: &str,
+    schema: &PartSchema,
+    rows: u64,
+    folder_path: &Path,
+) -> Arc<OpenPart> {
     let fixture = fixtures().join(version);
     let target = folder_path.join(file_path(schema.table, PartId(1), ""));
     std::fs::create_dir_all(&target).unwrap();
@@ -63,7 +68,7 @@ async fn frozen_part(version: &str, schema: &PartSchema, folder_path: &Path) -> 
         table: schema.table,
         files: (schema.table, PartId(1)),
         location: volume.part_location(),
-        rows: 300,
+        rows,
         rows_deleted: 0,
         deletions: None,
         bytes: 0,
@@ -86,7 +91,7 @@ async fn frozen_times_intervals_and_bytes_are_read() {
         write_frozen(&fixture, &schema, expected.clone()).await;
     }
     let temporary = tempfile::tempdir().unwrap();
-    let part = frozen_part(FIXTURE, &schema, temporary.path()).await;
+    let part = frozen_part(FIXTURE, &schema, 150, temporary.path()).await;
     let batches = scanned(&part, &schema, whole(&schema)).await.unwrap();
     let found = arrow::compute::concat_batches(&schema.arrow_schema(), &batches).unwrap();
     assert_eq!(found, expected);
