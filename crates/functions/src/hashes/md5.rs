@@ -24,7 +24,7 @@ fn digest(bytes: &[u8]) -> [u32; 4] {
     }
     let end = padded.len() - 8;
     padded[end..].copy_from_slice(&(bytes.len() as u64 * 8).to_le_bytes());
-    let mut state = [0x6745_2301, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476];
+    let mut state: [u32; 4] = [0x6745_2301, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476];
     for block in padded.chunks_exact(64) {
         let mut words = [0_u32; 16];
         for (word, bytes) in words.iter_mut().zip(block.chunks_exact(4)) {
