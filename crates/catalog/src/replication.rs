@@ -85,6 +85,10 @@ pub fn next_replicas(
     turn: usize,
     may: impl Fn(&Worker) -> bool,
 ) -> Vec<WorkerId> {
+    // Most buckets have all that they want, and there may be very many beside many workers.
+    if count == 0 {
+        return Vec::new();
+    }
     let zone = |worker: &WorkerId| snapshot.workers.get(worker).map(|row| row.zone.as_str());
     let mut taken: Vec<Option<&str>> = held.iter().map(zone).collect();
     let mut left: Vec<&Worker> = snapshot

@@ -6,6 +6,7 @@ use granary_catalog::{
 use granary_common::{BucketIndex, CatalogVersion, ClusterId, PartId, TableId, WorkerId};
 
 use super::*;
+use crate::test_support::view;
 
 const LEASE_MS: u64 = 10_000;
 const NOW_MS: u64 = 100_000;
@@ -65,15 +66,11 @@ fn check(
 ) {
     let leases = LeaseView { since_ms: NOW_MS - leads_for_ms, held: HashMap::from_iter(held) };
     let commands = decide(&View {
-        snapshot,
-        leases: &leases,
-        now_ms: NOW_MS,
         wall_ms: WALL_MS,
         lease_ms: LEASE_MS,
         worker_lease_ms: LEASE_MS,
-        replace_after_ms: 60_000,
         housekeeping: true,
-        retention: &Retention::default(),
+        ..view(snapshot, &leases, NOW_MS)
     });
     assert_eq!(commands, expected);
 }

@@ -45,8 +45,7 @@ mod tests {
     use granary_common::WorkerId;
 
     use super::*;
-    use crate::config::Retention;
-    use crate::test_support::{add_worker, formed, leases, new_table, run};
+    use crate::test_support::{add_worker, formed, leases, new_table, run, view};
 
     const NOW_MS: u64 = 100_000;
 
@@ -63,17 +62,7 @@ mod tests {
 
     fn decided(snapshot: &Snapshot, silent_ms: u64, forget_after_ms: u64) -> Vec<CommandBody> {
         let leases = leases(snapshot, |id| if id == 3 { NOW_MS - silent_ms } else { NOW_MS });
-        let view = View {
-            snapshot,
-            leases: &leases,
-            now_ms: NOW_MS,
-            wall_ms: 0,
-            lease_ms: 10_000,
-            worker_lease_ms: 4_000,
-            replace_after_ms: 60_000,
-            housekeeping: false,
-            retention: &Retention::default(),
-        };
+        let view = view(snapshot, &leases, NOW_MS);
         departures(&view, forget_after_ms)
     }
 

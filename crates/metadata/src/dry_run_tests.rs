@@ -4,24 +4,12 @@ use granary_catalog::Snapshot;
 use granary_common::WorkerId;
 
 use super::*;
-use crate::config::Retention;
-use crate::test_support::{add_worker, formed, leases, new_table, run};
+use crate::test_support::{add_worker, formed, leases, new_table, run, view};
 
 const NOW_MS: u64 = 1_000_000;
 
 async fn planned(state: &Snapshot) -> Vec<BucketPlacement> {
-    placements(&View {
-        snapshot: state,
-        leases: &leases(state, |_| NOW_MS),
-        now_ms: NOW_MS,
-        wall_ms: 0,
-        lease_ms: 10_000,
-        worker_lease_ms: 4_000,
-        replace_after_ms: 60_000,
-        housekeeping: false,
-        retention: &Retention::default(),
-    })
-    .await
+    placements(&view(state, &leases(state, |_| NOW_MS), NOW_MS)).await
 }
 
 /// Buckets that each worker holds after `planned`.

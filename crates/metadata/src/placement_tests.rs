@@ -2,12 +2,11 @@ use granary_catalog::{Command, NewTable, Snapshot, apply};
 use granary_common::{BucketIndex, CatalogVersion, Epoch};
 
 use super::*;
-use crate::config::Retention;
-use crate::test_support::{add_worker, formed, leases, new_table, run};
+use crate::test_support::{
+    REPLACE_AFTER_MS, WORKER_LEASE_MS, add_worker, formed, leases, new_table, run, view,
+};
 
 const NOW_MS: u64 = 1_000_000;
-const LEASE_MS: u64 = 4_000;
-const REPLACE_AFTER_MS: u64 = 60_000;
 
 /// A cluster with a table of one bucket, as far as placement goes.
 #[derive(Clone)]
@@ -21,7 +20,7 @@ struct Case {
 }
 
 const ALIVE: u64 = 0;
-const DEAD: u64 = LEASE_MS;
+const DEAD: u64 = WORKER_LEASE_MS;
 const LOST: u64 = REPLACE_AFTER_MS;
 
 fn ids(workers: &[u64]) -> Vec<WorkerId> {
@@ -58,17 +57,7 @@ fn snapshot(case: &Case) -> Snapshot {
 fn decided(case: &Case) -> Option<(u64, Vec<u64>, Vec<u64>)> {
     let snapshot = snapshot(case);
     let leases = leases(&snapshot, |id| NOW_MS - case.workers[id as usize - 1].0);
-    let mut commands = place_buckets(&View {
-        snapshot: &snapshot,
-        leases: &leases,
-        now_ms: NOW_MS,
-        wall_ms: 0,
-        lease_ms: 10_000,
-        worker_lease_ms: LEASE_MS,
-        replace_after_ms: REPLACE_AFTER_MS,
-        housekeeping: false,
-        retention: &Retention::default(),
-    });
+    let mut commands = place_buckets(&view(&snapshot, &leases, NOW_MS));
     assert!(commands.len() <= 1, "{commands:?}");
     let CommandBody::PlaceBucket(next) = commands.pop()? else { panic!("{commands:?}") };
     assert_eq!((next.epoch, next.in_sync_version), (Epoch(3), 7));
@@ -200,17 +189,7 @@ impl Simulation {
     fn settle(&mut self) -> usize {
         for looks in 0..200 {
             let leases = leases(&self.state, |_| NOW_MS);
-            let commands = place_buckets(&View {
-                snapshot: &self.state,
-                leases: &leases,
-                now_ms: NOW_MS,
-                wall_ms: 0,
-                lease_ms: 10_000,
-                worker_lease_ms: LEASE_MS,
-                replace_after_ms: REPLACE_AFTER_MS,
-                housekeeping: false,
-                retention: &Retention::default(),
-            });
+            let commands = place_buckets(&view(&self.state, &leases, NOW_MS));
             if commands.is_empty() {
                 return looks;
             }

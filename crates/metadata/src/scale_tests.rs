@@ -10,7 +10,7 @@ use granary_common::{
 };
 
 use super::*;
-use crate::test_support::{add_worker, formed, leases, new_table, run};
+use crate::test_support::{add_worker, formed, leases, new_table, run, view};
 
 const NOW_MS: u64 = 1_000_000;
 const BUCKETS_PER_TABLE: u32 = 1_000;
@@ -163,17 +163,7 @@ fn commit(state: &Snapshot, table: TableId, number: u64) -> CommandBody {
 /// Decides when the leases of the first `dead` workers ran out.
 fn decided(state: &Snapshot, dead: u64, housekeeping: bool) -> (f64, Vec<CommandBody>) {
     let leases = leases(state, |id| if id <= dead { NOW_MS - 5_000 } else { NOW_MS });
-    let view = View {
-        snapshot: state,
-        leases: &leases,
-        now_ms: NOW_MS,
-        wall_ms: 0,
-        lease_ms: 10_000,
-        worker_lease_ms: 4_000,
-        replace_after_ms: 60_000,
-        housekeeping,
-        retention: &Retention::default(),
-    };
+    let view = View { housekeeping, ..view(state, &leases, NOW_MS) };
     timed(|| decide(&view))
 }
 

@@ -1,12 +1,21 @@
 //! What the tests of the controller share: a catalog without a group, and workers that are alive.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use granary_catalog::protocol::{self, PROTOCOL_VERSION};
 use granary_catalog::{Command, CommandBody, LeaseHolder, NewTable, Snapshot, apply};
 use granary_common::{CatalogVersion, ClusterId};
 
+use crate::config::Retention;
+use crate::controller::View;
 use crate::leases::{Lease, LeaseView};
+
+/// After how long a silent worker is dead, and one that is dead replaced.
+pub(crate) const WORKER_LEASE_MS: u64 = 4_000;
+pub(crate) const REPLACE_AFTER_MS: u64 = 60_000;
+
+static RETENTION: LazyLock<Retention> = LazyLock::new(Retention::default);
 
 /// Runs a command, which must be taken.
 pub(crate) fn run(state: &mut Snapshot, body: CommandBody) {
@@ -66,4 +75,20 @@ pub(crate) fn leases(state: &Snapshot, renewed_ms: impl Fn(u64) -> u64) -> Lease
         (holder, Lease { address, pinned, renewed_ms, protocol, loads: Vec::new() })
     };
     LeaseView { since_ms: 0, held: state.workers.values().map(lease).collect() }
+}
+
+/// What a leader sees at `now_ms` that gives nodes 10 seconds, workers 4, and dead ones a minute until
+/// they are replaced.
+pub(crate) fn view<'a>(snapshot: &'a Snapshot, leases: &'a LeaseView, now_ms: u64) -> View<'a> {
+    View {
+        snapshot,
+        leases,
+        now_ms,
+        wall_ms: 0,
+        lease_ms: 10_000,
+        worker_lease_ms: WORKER_LEASE_MS,
+        replace_after_ms: REPLACE_AFTER_MS,
+        housekeeping: false,
+        retention: &RETENTION,
+    }
 }

@@ -69,9 +69,8 @@ mod tests {
     use granary_common::CatalogVersion;
 
     use super::*;
-    use crate::config::Retention;
     use crate::leases::{Lease, LeaseView};
-    use crate::test_support::{formed, run};
+    use crate::test_support::{formed, run, view};
 
     const NOW_MS: u64 = 100_000;
 
@@ -109,17 +108,7 @@ mod tests {
     }
 
     fn decided(snapshot: &Snapshot, leases: &LeaseView, members: &[Option<u32>]) -> Option<u32> {
-        let view = View {
-            snapshot,
-            leases,
-            now_ms: NOW_MS,
-            wall_ms: 0,
-            lease_ms: 10_000,
-            worker_lease_ms: 4_000,
-            replace_after_ms: 60_000,
-            housekeeping: false,
-            retention: &Retention::default(),
-        };
+        let view = view(snapshot, leases, NOW_MS);
         match raised(&view, members) {
             None => None,
             Some(CommandBody::Cluster(ClusterChange::RaiseProtocol { version })) => Some(version),

@@ -102,33 +102,25 @@ fn damaged_copy() -> CopyId {
     CopyId { table: TableId(7), part: PartId(1001), worker: Some(WorkerId(2)) }
 }
 
+fn cluster() -> Cluster {
+    Cluster {
+        id: ClusterId("0123456789abcdef".into()),
+        next_database_id: 2,
+        next_table_id: 8,
+        next_worker_id: 3,
+        next_part_id: 2001,
+        horizon: CatalogVersion(12),
+        merges_stopped: false,
+        protocol: 1,
+    }
+}
+
 fn rows() -> Vec<(&'static str, Row)> {
     vec![
-        (
-            "cluster",
-            Row::Cluster(Cluster {
-                id: ClusterId("0123456789abcdef".into()),
-                next_database_id: 2,
-                next_table_id: 8,
-                next_worker_id: 3,
-                next_part_id: 2001,
-                horizon: CatalogVersion(12),
-                merges_stopped: false,
-                protocol: 1,
-            }),
-        ),
+        ("cluster", Row::Cluster(cluster())),
         (
             "cluster_protocol",
-            Row::Cluster(Cluster {
-                id: ClusterId("0123456789abcdef".into()),
-                next_database_id: 2,
-                next_table_id: 8,
-                next_worker_id: 3,
-                next_part_id: 2001,
-                horizon: CatalogVersion(12),
-                merges_stopped: true,
-                protocol: 2,
-            }),
+            Row::Cluster(Cluster { merges_stopped: true, protocol: 2, ..cluster() }),
         ),
         (
             "part_changed",

@@ -171,7 +171,7 @@ fn named(expression: &Expr, exposed: &PartSchema) -> Option<Expr> {
 }
 
 /// The projection as expressions; `None` where this build cannot read it, it does not group, or it
-/// may mean something else in this session.
+/// may mean something else under the settings of the query.
 fn kept(state: &SessionState, bound: &BoundProjection, schema: &DFSchema) -> Option<Kept> {
     if !bound.is_grouped {
         return None;

@@ -10,11 +10,12 @@ use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::{DFSchema, ScalarValue, ToDFSchema};
 use datafusion::error::DataFusionError;
+use datafusion::execution::context::ExecutionProps;
 use datafusion::logical_expr::expr_rewriter::unnormalize_col;
 use datafusion::logical_expr::{
     BinaryExpr, Expr, Operator, TableProviderFilterPushDown, TableType, binary_expr,
 };
-use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::SessionConfig;
 use granary_catalog::{Part, PartLocation, Snapshot, Table, TableState};
@@ -301,18 +302,10 @@ impl TableProvider for PartTable {
         filters: &[&Expr],
     ) -> Result<Vec<TableProviderFilterPushDown>, DataFusionError> {
         let schema = Arc::clone(&self.schema).to_dfschema()?;
-        let session = datafusion::execution::context::ExecutionProps::new();
-        let context = Default::default();
         let indexes = &self.state.table.options.indexes;
         let has_indexes = self.collapse.is_none() && indexes.iter().any(|i| i.bound.is_some());
         let supported = |original: &&Expr| {
-            // The optimizer names columns with their tables, the provider's schema without.
-            let filter = unnormalize_col((*original).clone());
-            let physical = datafusion::physical_expr::create_physical_expr(
-                &filter, &schema, &session, &context,
-            );
-            let physical = physical.ok().filter(|_| !filter.is_volatile());
-            match physical.and_then(|physical| self.scan_filter(&physical)) {
+            match physical_filter(original, &schema).and_then(|it| self.scan_filter(&it)) {
                 // Parts are chosen by it here. It stays above as well, where joins are ordered by
                 // how much it leaves, until the plan's last filters move into the scan.
                 Some(_) => TableProviderFilterPushDown::Inexact,
@@ -322,6 +315,15 @@ impl TableProvider for PartTable {
         };
         Ok(filters.iter().map(supported).collect())
     }
+}
+
+/// A condition that the optimizer asks about, over `schema`; none that gives something else each time.
+fn physical_filter(condition: &Expr, schema: &DFSchema) -> Option<Arc<dyn PhysicalExpr>> {
+    // The optimizer names columns with their tables, the provider's schema without.
+    let condition = unnormalize_col(condition.clone());
+    let (properties, context) = (ExecutionProps::new(), Default::default());
+    let physical = create_physical_expr(&condition, schema, &properties, &context);
+    physical.ok().filter(|_| !condition.is_volatile())
 }
 
 /// A condition without the constants that it got after it was promised. NULL lets no row through, so

@@ -57,6 +57,27 @@ async fn wait_for_batches(load: &Load, more: u64, limit: Duration) -> TestResult
     Ok(())
 }
 
+/// A cluster into which rows go.
+struct Loaded {
+    cluster: TestCluster,
+    client: SqlClient,
+    tasks: TaskOwner,
+    urls: Vec<String>,
+    load: Load,
+}
+
+/// One that has taken so many batches.
+async fn loaded(batches: u64) -> TestResult<Loaded> {
+    let cluster = start().await?;
+    let mut client = cluster.client(0).await?;
+    load::create_table(&mut client).await?;
+    let tasks = TaskOwner::current();
+    let urls = cluster.cluster.urls();
+    let load = Load::start(&tasks, urls.clone(), 0);
+    wait_for_batches(&load, batches, FAILOVER_LIMIT).await?;
+    Ok(Loaded { cluster, client, tasks, urls, load })
+}
+
 /// Queries, each within the time that a failover takes and none of them failing.
 async fn check_queries(urls: &[String], load: &Load, queries: usize) -> TestResult {
     for url in urls.iter().cycle().take(queries) {
@@ -77,13 +98,7 @@ async fn check_queries(urls: &[String], load: &Load, queries: usize) -> TestResu
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_lost_for_good_costs_neither_rows_nor_answers() -> TestResult {
-    let mut cluster = start().await?;
-    let mut client = cluster.client(0).await?;
-    load::create_table(&mut client).await?;
-    let tasks = TaskOwner::current();
-    let urls = cluster.cluster.urls();
-    let load = Load::start(&tasks, urls.clone(), 0);
-    wait_for_batches(&load, 20, FAILOVER_LIMIT).await?;
+    let Loaded { mut cluster, mut client, tasks, urls, load } = loaded(20).await?;
     assert_eq!(client.value(MISSING_COPIES).await?, "0", "copies are there before the answer");
 
     cluster.cluster.workers[1].kill()?;
@@ -212,13 +227,7 @@ async fn min_copies_decides_when_workers_are_gone() -> TestResult {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_worker_gets_its_share_and_a_drained_one_becomes_empty() -> TestResult {
-    let mut cluster = start().await?;
-    let mut client = cluster.client(0).await?;
-    load::create_table(&mut client).await?;
-    let tasks = TaskOwner::current();
-    let urls = cluster.cluster.urls();
-    let load = Load::start(&tasks, urls.clone(), 0);
-    wait_for_batches(&load, 20, FAILOVER_LIMIT).await?;
+    let Loaded { mut cluster, mut client, tasks, urls, load } = loaded(20).await?;
 
     cluster.cluster.add_worker().await?;
     let moved = "SELECT count(*) FROM system.bucket_replicas WHERE worker = 4";
@@ -246,13 +255,7 @@ async fn a_new_worker_gets_its_share_and_a_drained_one_becomes_empty() -> TestRe
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_lost_for_good_is_forgotten() -> TestResult {
-    let mut cluster = start().await?;
-    let mut client = cluster.client(0).await?;
-    load::create_table(&mut client).await?;
-    let tasks = TaskOwner::current();
-    let urls = cluster.cluster.urls();
-    let load = Load::start(&tasks, urls.clone(), 0);
-    wait_for_batches(&load, 10, FAILOVER_LIMIT).await?;
+    let Loaded { mut cluster, mut client, tasks, urls, load } = loaded(10).await?;
     let place = cluster.place_of(&mut client, 2).await?;
     let drop = "ALTER SYSTEM DROP WORKER 2";
     let refused = client.update(drop).await.err().ok_or("a worker that lives was dropped")?;

@@ -8,8 +8,6 @@ use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::ToDFSchema;
 use datafusion::error::DataFusionError;
-use datafusion::execution::context::ExecutionProps;
-use datafusion::logical_expr::expr_rewriter::unnormalize_col;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use granary_catalog::{BoundProjection, Part, PartProjection, Projection};
@@ -22,7 +20,7 @@ use granary_storage::{CompareOp, Filter, PartRef, PartSchema};
 
 use super::super::partitions::with_implied;
 use super::super::prune::may_match;
-use super::{PartTable, partitions};
+use super::{PartTable, partitions, physical_filter};
 
 impl PartTable {
     /// The projections that may stand for rows of this table: none where rows are collapsed first,
@@ -207,14 +205,7 @@ impl TableProvider for ProjectedParts {
     ) -> Result<Vec<TableProviderFilterPushDown>, DataFusionError> {
         let schema = Arc::clone(&self.schema).to_dfschema()?;
         let supported = |original: &&Expr| {
-            let filter = unnormalize_col((*original).clone());
-            let physical = datafusion::physical_expr::create_physical_expr(
-                &filter,
-                &schema,
-                &ExecutionProps::new(),
-                &Default::default(),
-            );
-            let physical = physical.ok().filter(|_| !filter.is_volatile());
+            let physical = physical_filter(original, &schema);
             match physical.and_then(|physical| to_filter(&self.part_schema, &physical)) {
                 // It stays above as well, as with tables.
                 Some(_) => TableProviderFilterPushDown::Inexact,
