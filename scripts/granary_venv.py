@@ -17,6 +17,9 @@ PYTHON = VENV / "bin" / "python"
 # The driver as people use it, and what runs its tests.
 DRIVER = ["adbc-driver-flightsql==1.13.0", "adbc-driver-manager==1.13.0", "pyarrow==26.0.1",
           "pytest==9.2.0"]
+# A server that speaks S3, with its client and what serves it.
+STORES = ["moto==5.2.5", "flask==3.1.3", "flask-cors==6.0.5", "py-partiql-parser==0.6.3",
+          "pyyaml==6.0.4"]
 # The other engine, and the generator of the version that Cargo.toml names.
 GOLDENS = ["duckdb==2.0.0", "tpchgen-cli==4.0.0"]
 

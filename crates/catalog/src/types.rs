@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use arrow_schema::{DataType, Field, Fields, TimeUnit};
+use arrow_schema::{DataType, Field, Fields, IntervalUnit, TimeUnit};
 use granary_common::{Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +27,8 @@ pub enum ColumnType {
     String,
     /// Exactly this many bytes.
     FixedString(u32),
+    /// Any bytes.
+    Binary,
     Uuid,
     Ipv4,
     Ipv6,
@@ -36,6 +38,10 @@ pub enum ColumnType {
     DateTime(Option<String>),
     /// Ticks of 10^-precision seconds, precision 0 to 9.
     DateTime64(u8, Option<String>),
+    /// A time of day, in fractions of 10^-precision seconds, precision 0 to 9.
+    Time(u8),
+    /// Months, days and nanoseconds, each with its sign.
+    Interval,
     /// Names with their numbers, 8 bits wide.
     Enum8(Vec<(String, i16)>),
     /// Names with their numbers, 16 bits wide.
@@ -134,6 +140,12 @@ impl ColumnType {
             | ColumnType::Enum8(_)
             | ColumnType::Enum16(_) => DataType::Utf8View,
             ColumnType::FixedString(_) => DataType::BinaryView,
+            // Not a view: so plans tell it from FixedString.
+            ColumnType::Binary => DataType::Binary,
+            // Of the two units that go beyond milliseconds: times are compared without casts then.
+            ColumnType::Time(0..=6) => DataType::Time64(TimeUnit::Microsecond),
+            ColumnType::Time(_) => DataType::Time64(TimeUnit::Nanosecond),
+            ColumnType::Interval => DataType::Interval(IntervalUnit::MonthDayNano),
             ColumnType::Date => DataType::Date32,
             ColumnType::DateTime(zone) => DataType::Timestamp(TimeUnit::Second, arrow_zone(zone)),
             ColumnType::DateTime64(precision, zone) => {
@@ -208,6 +220,7 @@ impl fmt::Display for ColumnType {
         match self {
             ColumnType::Decimal(p, s) => write!(f, "Decimal({p}, {s})"),
             ColumnType::FixedString(length) => write!(f, "FixedString({length})"),
+            ColumnType::Time(precision) => write!(f, "Time({precision})"),
             ColumnType::Uuid => f.write_str("UUID"),
             ColumnType::Ipv4 => f.write_str("IPv4"),
             ColumnType::Ipv6 => f.write_str("IPv6"),

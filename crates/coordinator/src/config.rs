@@ -1,6 +1,7 @@
 //! What a coordinator is told when it starts.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +26,8 @@ pub struct CoordinatorConfig {
     pub limits: Limits,
     /// Disks and storage policies.
     pub tiers: Arc<Tiers>,
+    /// The folder whose files queries may read; `None`: no file of this machine.
+    pub user_files_path: Option<PathBuf>,
 }
 
 impl std::fmt::Debug for CoordinatorConfig {
@@ -49,6 +52,7 @@ impl CoordinatorConfig {
             render_metrics: Arc::new(String::new),
             limits: Limits::default(),
             tiers: Arc::default(),
+            user_files_path: None,
         }
     }
 }

@@ -23,6 +23,7 @@ pub mod insert;
 mod lost;
 mod mutate;
 mod node;
+mod outside;
 mod query;
 mod refresh;
 pub mod seal;

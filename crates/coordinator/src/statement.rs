@@ -10,6 +10,7 @@ use crate::core::Coordinator;
 use crate::ddl::{self, Done};
 use crate::insert::{Inserted, insert_statement};
 use crate::mutate::mutate;
+use crate::outside::insert_outside;
 use crate::query::{
     BoundQuery, StatementRequest, bind_statement, is_query, one_statement, run_bound,
 };
@@ -63,6 +64,9 @@ async fn run(
         Statement::Backup(backup) => {
             // Boxed: what it holds would else lie on the stack of every statement.
             handle.run(Box::pin(backup::run(core, &request, *backup, &handle))).await
+        }
+        Statement::InsertOutside(insert) => {
+            handle.run(Box::pin(insert_outside(core, &request, &insert))).await
         }
         changed if mutated_table(&changed).is_some() => {
             handle.run(mutate(core, &request, &changed, &handle)).await

@@ -1,5 +1,5 @@
-//! What DataFusion lacks to run over parts: the scan of parts, near or far, joins and aggregations of
-//! colocated buckets, runtime filters, their codec, and the seams to workers.
+//! What DataFusion lacks to run over parts: the scan of parts, near or far, that of files from outside,
+//! joins and aggregations of colocated buckets, runtime filters, their codec, and the seams to workers.
 //!
 //! ```text
 //!   planner ──plan──► PartScanExec ──► PartStore            (the part is here)
@@ -15,6 +15,7 @@ pub mod error;
 pub mod fragments;
 pub mod functions;
 pub mod memory;
+pub mod outside_scan;
 pub mod part_scan;
 pub mod row_expression;
 pub mod runtime_filter;
@@ -29,6 +30,7 @@ pub use colocated_join::ColocatedJoinExec;
 pub use fragments::{FragmentChannels, FragmentHost, FragmentSettings, add_fragment_service};
 pub use functions::{BuiltinFunctions, FunctionSet, States};
 pub use memory::{MemoryLimits, NodeMemory};
+pub use outside_scan::{OutsideScanExec, OutsideSpec};
 pub use part_scan::PartScanExec;
 pub use part_scan::codec::OperatorCodec;
 pub use part_scan::facts::{Placement, ScanFacts};

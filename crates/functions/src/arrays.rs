@@ -1,5 +1,6 @@
 //! Arrays and maps: what DataFusion does not offer. Functions of functions are rewrites in `bind`.
 
+mod curves;
 mod element;
 mod entries;
 mod enumerate;
@@ -20,6 +21,7 @@ pub(super) use reduce::fold as folding;
 /// The functions of this family.
 pub(super) fn all() -> Vec<Scalar> {
     let families = [
+        curves::all(),
         element::all(),
         fold::all(),
         sort::all(),

@@ -32,14 +32,16 @@ pub fn column_type_from_arrow(data_type: &DataType, nullable: bool) -> Result<Co
         }
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => ColumnType::String,
         DataType::FixedSizeBinary(length) if *length > 0 => ColumnType::FixedString(*length as u32),
+        // How long the values of a FixedString are is not known there.
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView => ColumnType::Binary,
         DataType::Date32 | DataType::Date64 => ColumnType::Date,
+        DataType::Time32(unit) | DataType::Time64(unit) => ColumnType::Time(digits(*unit)),
+        DataType::Interval(_) => ColumnType::Interval,
         DataType::Timestamp(unit, zone) => {
             let zone = zone.as_deref().map(str::to_owned);
             match unit {
                 TimeUnit::Second => ColumnType::DateTime(zone),
-                TimeUnit::Millisecond => ColumnType::DateTime64(3, zone),
-                TimeUnit::Microsecond => ColumnType::DateTime64(6, zone),
-                TimeUnit::Nanosecond => ColumnType::DateTime64(9, zone),
+                finer => ColumnType::DateTime64(digits(*finer), zone),
             }
         }
         DataType::Dictionary(_, value) => return column_type_from_arrow(value, nullable),
@@ -74,6 +76,16 @@ pub fn column_type_from_arrow(data_type: &DataType, nullable: bool) -> Result<Co
     })
 }
 
+/// Of a second, behind the point.
+fn digits(unit: TimeUnit) -> u8 {
+    match unit {
+        TimeUnit::Second => 0,
+        TimeUnit::Millisecond => 3,
+        TimeUnit::Microsecond => 6,
+        TimeUnit::Nanosecond => 9,
+    }
+}
+
 fn element(field: &Field) -> Result<ColumnType> {
     column_type_from_arrow(field.data_type(), field.is_nullable())
 }
@@ -98,6 +110,9 @@ mod tests {
             "Date",
             "DateTime",
             "DateTime64(9)",
+            "Nullable(Time(9))",
+            "Interval",
+            "Nullable(Binary)",
             "Array(Nullable(String))",
             "Map(String, Float64)",
             "Tuple(a UInt8, b String)",

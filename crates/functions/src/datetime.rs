@@ -16,6 +16,7 @@ mod zones;
 use super::scalar::{Scalar, Typed};
 
 pub(crate) use format::time_texts;
+pub use interval::INTERVAL_LENGTH;
 pub use patterns::mysql_pattern;
 
 /// The functions of this family.
@@ -25,6 +26,7 @@ pub(super) fn all() -> Vec<Scalar> {
     all.push(difference::DATE_DIFF);
     all.extend(format::all());
     all.push(interval::TO_INTERVAL);
+    all.push(interval::LENGTH);
     all.extend(parts::all());
     all.push(patterns::TO_CHAR);
     all.extend(weeks::all());

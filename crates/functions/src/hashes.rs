@@ -3,6 +3,7 @@
 
 mod checksums;
 mod city;
+mod md5;
 mod murmur;
 mod sha1;
 mod sip;
@@ -83,6 +84,11 @@ pub(super) fn all() -> Vec<Scalar> {
             "sipHash64",
             64,
             Algorithm { bytes: sip::hash, combine: sip_pair, by_number: false, bits: 64 }
+        ),
+        hash!(
+            "halfMD5",
+            64,
+            Algorithm { bytes: md5::half, combine: md5::pair, by_number: false, bits: 64 }
         ),
         hash!("xxHash64", 64, Algorithm { bytes: xx::xx_64, by_number: false, ..CITY }),
         hash!(

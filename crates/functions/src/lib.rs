@@ -30,7 +30,9 @@ mod hashes;
 mod json;
 mod numbers;
 mod quantiles;
+mod random;
 mod reference;
+mod reinterpret;
 mod rows;
 mod sample;
 mod scalar;
@@ -50,13 +52,14 @@ use datafusion::logical_expr::{Expr, ScalarUDF};
 pub use aggregate_names::{AGGREGATES, COMBINATORS, aggregate_of_state, base_and_combinators};
 pub use arrays::{ELEMENT, FOLD};
 pub use arrow_types::column_type_from_arrow;
-pub use datetime::mysql_pattern;
+pub use conditions::IS_MEMBER;
+pub use datetime::{INTERVAL_LENGTH, mysql_pattern};
 pub use gathered::SEPARATOR;
 pub use json::DOCUMENT_PART;
 pub use reference::{FunctionEntry, FunctionKind, function_reference, function_reference_markdown};
 pub use scalar::{Arity, Scalar};
 pub use states::States;
-pub use text::{TooLong, fixed_strings};
+pub use text::{TEXT_OF, TooLong, WITHOUT_ZEROS, filled_to, fixed_strings};
 pub use zero::zero_value;
 
 /// Made once: sessions share them.
@@ -73,11 +76,15 @@ static SCALARS: LazyLock<Vec<Arc<ScalarUDF>>> = LazyLock::new(|| {
         geo::all(),
         describe::all(),
         zip::all(),
+        random::all(),
+        reinterpret::all(),
         vec![sample::SAMPLE_HASH],
     ];
     let described = families.into_iter().flatten().map(Scalar::udf);
     let typed = datetime::typed().into_iter().chain(text::typed()).map(scalar::Typed::udf);
-    described.chain(typed).chain(conditions::all()).chain(states::scalars()).collect()
+    let others = [text::text_of()];
+    let described = described.chain(typed).chain(conditions::all()).chain(states::scalars());
+    described.chain(others).collect()
 });
 
 /// Adds the functions to a session that has DataFusion's default features already.

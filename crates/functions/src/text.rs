@@ -5,6 +5,7 @@ mod encode;
 mod fixed;
 mod format;
 mod groups;
+mod html;
 mod length;
 mod marks;
 mod regex;
@@ -15,7 +16,8 @@ mod to_string;
 
 use super::scalar::{Scalar, Typed};
 
-pub use fixed::{TooLong, fixed_strings};
+pub(super) use fixed::text_of;
+pub use fixed::{TEXT_OF, TooLong, WITHOUT_ZEROS, filled_to, fixed_strings};
 pub(super) use to_string::TO_STRING;
 
 /// The functions of this family.
@@ -27,10 +29,12 @@ pub(super) fn all() -> Vec<Scalar> {
         regex::EXTRACT_ALL,
         format::FORMAT,
         replace::REPLACE_ONE,
+        fixed::CUT_ZEROS,
     ];
     all.extend(distance::all());
     all.extend(encode::all());
     all.extend(groups::all());
+    all.extend(html::all());
     all.extend(marks::all());
     all.extend(search::all());
     all.extend(split::all());

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::{ListArray, StructArray, new_empty_array};
 use arrow::buffer::OffsetBuffer;
-use arrow::datatypes::{DataType, FieldRef, Fields};
+use arrow::datatypes::{DataType, FieldRef, Fields, TimeUnit};
 use datafusion::common::ScalarValue;
 
 /// What a column of this type holds where nothing was given.
@@ -14,6 +14,9 @@ pub fn zero_value(data_type: &DataType) -> Option<ScalarValue> {
         DataType::Utf8View => Some(ScalarValue::Utf8View(Some(String::new()))),
         DataType::LargeUtf8 => Some(ScalarValue::LargeUtf8(Some(String::new()))),
         DataType::BinaryView => Some(ScalarValue::BinaryView(Some(Vec::new()))),
+        DataType::Binary => Some(ScalarValue::Binary(Some(Vec::new()))),
+        DataType::Time64(TimeUnit::Microsecond) => Some(ScalarValue::Time64Microsecond(Some(0))),
+        DataType::Time64(TimeUnit::Nanosecond) => Some(ScalarValue::Time64Nanosecond(Some(0))),
         DataType::List(item) => Some(ScalarValue::List(Arc::new(ListArray::new(
             Arc::clone(item),
             OffsetBuffer::new_zeroed(1),

@@ -1,6 +1,8 @@
 //! Cutting a plan into stages that run on the workers. The one module of this crate that names
 //! `datafusion_distributed`.
 
+mod outside;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,12 +31,14 @@ use granary_execution::error::{from_datafusion, to_datafusion};
 use granary_execution::fragments::SETTINGS_HEADER;
 use granary_execution::part_scan::statistics::of_scan;
 use granary_execution::{
-    FragmentChannels, FragmentSettings, Layout, OperatorCodec, PartScanExec, ScannedPart,
+    FragmentChannels, FragmentSettings, Layout, OperatorCodec, OutsideScanExec, PartScanExec,
+    ScannedPart,
 };
 use http::{HeaderMap, HeaderName};
 use parking_lot::Mutex;
 use url::Url;
 
+use self::outside::{outside_over_tasks, outside_tasks};
 use crate::rules::filters::{Changed, Cut, tell_scans};
 use crate::settings::QuerySettings;
 use crate::topology::Topology;
@@ -127,13 +131,17 @@ fn change_variants(
     Ok(Some(Arc::new(leaf)))
 }
 
-/// Whether every leaf can run on a worker, and at least one reads parts.
+/// Whether every leaf can run on a worker, and at least one reads parts or files that all reach.
 fn is_distributable(plan: &Arc<dyn ExecutionPlan>) -> bool {
     let mut scans = false;
     let mut foreign = false;
     let walked = plan.apply(|node| {
         if node.is::<PartScanExec>() {
             scans = true;
+        } else if let Some(scan) = node.downcast_ref::<OutsideScanExec>() {
+            // Files of this machine are read here, and so is what they are joined with.
+            scans |= scan.is_shared();
+            foreign |= !scan.is_shared();
         } else if node.children().is_empty() {
             foreign |= !node.is::<EmptyExec>() && !node.is::<PlaceholderRowExec>();
         }
@@ -195,6 +203,9 @@ fn topology(config: &SessionConfig) -> EngineResult<Arc<Topology>> {
 fn desired_tasks(
     event: DesiredTaskCountEvent<'_>,
 ) -> Option<EngineResult<DesiredTaskCountEventResponse>> {
+    if let Some(scan) = event.plan.downcast_ref::<OutsideScanExec>() {
+        return Some(topology(event.session_config).map(|topology| outside_tasks(scan, &topology)));
+    }
     let scan = event.plan.downcast_ref::<PartScanExec>()?;
     Some(topology(event.session_config).map(|topology| {
         if scan.spec().layout.partitions() <= 1 {
@@ -209,6 +220,14 @@ fn desired_tasks(
 }
 
 fn scale_up(event: ScaleUpLeafNodeEvent<'_>) -> Option<EngineResult<ScaleUpLeafNodeEventResponse>> {
+    if let Some(scan) =
+        event.plan.downcast_ref::<OutsideScanExec>().filter(|_| event.task_count > 1)
+    {
+        let topology = topology(event.session_config);
+        return Some(topology.and_then(|topology| {
+            outside_over_tasks(event.plan, scan, event.task_count, &topology)
+        }));
+    }
     let scan = event.plan.downcast_ref::<PartScanExec>()?;
     if event.task_count <= 1 {
         return None;

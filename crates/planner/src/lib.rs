@@ -19,4 +19,4 @@ pub mod validate;
 pub use engine::{EngineConfig, EngineMode, QueryEngine, SessionInputs};
 pub use granary_execution::MemoryLimits;
 pub use settings::QuerySettings;
-pub use tables::{PartTable, ViewBinder, past_reads};
+pub use tables::{OutsideTable, PartTable, ViewBinder, past_reads};

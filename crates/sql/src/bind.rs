@@ -21,10 +21,12 @@ mod columns;
 mod compared;
 mod correlated;
 mod crossed;
+mod declared;
 mod dictionaries;
 mod digests;
 mod enums;
 mod fill;
+mod fixed;
 mod hidden;
 mod joins;
 mod json;
@@ -33,12 +35,15 @@ mod literals;
 mod matched;
 mod members;
 mod memberships;
+mod merged;
 mod multisets;
 mod names;
 mod order;
+mod outside;
 mod overlooked;
 mod parts;
 mod past;
+mod patterns;
 mod pivots;
 mod positions;
 mod repair;
@@ -48,7 +53,9 @@ mod series;
 mod tables;
 mod templates;
 mod totals;
+mod type_names;
 mod units;
+mod untuple;
 mod using;
 mod windows;
 mod words;
@@ -72,8 +79,10 @@ use sqlparser::ast::{
 pub(crate) use calls::{plain_arguments, with_arguments};
 pub use enums::SessionTables;
 pub use names::SessionUser;
+pub use outside::{OutsideCall, OutsideTables, register_outside};
 pub use past::{past_point, reads_past};
-pub(crate) use tables::SERIES;
+pub(crate) use tables::{SERIES, all_of};
+pub(crate) use templates::{expression as parsed_expression, query as parsed_query};
 
 use crate::error_from_datafusion;
 use crate::statement::setting_text;
@@ -91,8 +100,10 @@ const REPAIRS_MAX: usize = 64;
 pub async fn bind_query(state: &SessionState, query: &Query, sql: &str) -> Result<LogicalPlan> {
     let mut query = query.clone();
     past::settle(&mut query, state).await?;
+    outside::settle(&mut query, state).await?;
     pivots::settle(&mut query, state, sql).await?;
     columns::expand(&mut query, state, sql).await?;
+    untuple::expand(&mut query, state, sql).await?;
     multisets::expand(&mut query, state, sql).await?;
     clauses::name_outputs(&mut query);
     rewrite(&mut query, state, sql)?;
@@ -135,9 +146,10 @@ async fn plan(
     let tree = Tree::Query(Box::new(query));
     let plan = state.statement_to_plan(PlannerStatement::Statement(Box::new(tree))).await?;
     let plan = correlated::join_correlated(nullable_subqueries(plan)?, state)?;
-    let plan = literals::floats_beside_floats(plan)?;
+    let names = Names::of(state, "");
+    let plan = fixed::settle(literals::floats_beside_floats(plan)?, Some(&names))?;
     windows::refuse_in_filters(&plan)?;
-    coerced::coerce(order::keep_orders(plan, &Names::of(state, ""))?)
+    coerced::coerce(order::keep_orders(plan, &names)?)
 }
 
 /// Binds the rows of an INSERT: the plan's columns are the named columns, or all visible ones.
@@ -183,12 +195,8 @@ pub(crate) fn bind_expression(
     let expression = ExprWithAlias { expr: expression, alias: None };
     state
         .create_logical_expr_from_sql_expr(expression, schema)
+        .and_then(|bound| fixed::settle_expression(bound, schema))
         .map_err(|error| error_from_datafusion(error, None))
-}
-
-/// The tree of an expression that a table keeps as text.
-pub(crate) fn parsed_expression(text: &str) -> Result<Expr> {
-    templates::expression(text)
 }
 
 /// An expression in the words of DataFusion, apart from any session.
@@ -257,6 +265,7 @@ pub fn with_parameters(plan: LogicalPlan, values: Vec<ScalarValue>) -> Result<Lo
     let named: HashMap<String, ScalarValue> =
         names.into_iter().map(|name| name.trim_start_matches('$').to_owned()).zip(values).collect();
     plan.with_param_values(ParamValues::from(named))
+        .and_then(|plan| fixed::settle(plan, None))
         .and_then(coerced::coerce)
         .map_err(|error| error_from_datafusion(error, None))
 }
@@ -287,7 +296,8 @@ pub fn with_named_parameters(
         })?
         .map_data(|plan| plan.recompute_schema())
     });
-    let coerced = replaced.and_then(|plan| coerced::coerce(plan.data));
+    let settled = replaced.and_then(|plan| fixed::settle(plan.data, None));
+    let coerced = settled.and_then(coerced::coerce);
     coerced.map_err(|error| error_from_datafusion(error, None))
 }
 
@@ -329,6 +339,7 @@ impl VisitorMut for Rewriter<'_> {
         let tables = query.with.iter().flat_map(|with| &with.cte_tables);
         self.ctes.extend(tables.map(|cte| cte.alias.name.value.clone()));
         or_break(rows::floats_beside_floats(query))?;
+        or_break(rows::times_beside_texts(query))?;
         or_break(rows::with_subqueries(query))?;
         or_break(clauses::rewrite_query(query))?;
         or_break(positions::show_in_query(query, &self.names, &self.ctes))
@@ -350,6 +361,7 @@ impl VisitorMut for Rewriter<'_> {
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Error> {
         or_break(overlooked::check_table(factor))?;
         or_break(pivots::rewrite(factor))?;
+        or_break(merged::rewrite(factor, &self.names))?;
         or_break(tables::rewrite(factor))?;
         repeated::name_apart(factor);
         if let TableFactor::Table { name, args: None, .. } = factor {
@@ -373,6 +385,7 @@ impl VisitorMut for Rewriter<'_> {
         or_break(self.columns.rewrite(expression))?;
         windows::refer_in_lower_case(expression);
         windows::settle_frame(expression);
+        or_break(patterns::rewrite(expression))?;
         or_break(compared::rewrite(expression))?;
         or_break(calls::rewrite(expression))
     }

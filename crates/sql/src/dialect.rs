@@ -68,7 +68,7 @@ impl Dialect for GranaryDialect {
         supports_parens_around_table_factor
         supports_left_associative_joins_without_parens supports_subquery_as_function_arg
         supports_select_wildcard_exclude supports_comma_separated_set_assignments
-        supports_explain_with_utility_options
+        supports_explain_with_utility_options supports_interval_options
         support_map_literal_syntax supports_string_escape_constant
     }
 

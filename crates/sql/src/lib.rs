@@ -23,6 +23,7 @@ pub mod overwrite;
 pub mod partition;
 mod relations;
 pub mod resolve;
+mod secrets;
 pub mod settings;
 pub mod show;
 pub mod statement;
@@ -33,8 +34,9 @@ mod walk;
 
 pub use alter::{AlterSource, AlteredTable, alter_table};
 pub use bind::{
-    SessionTables, SessionUser, bind_insert_source, bind_query, parameter_types, past_point,
-    query_settings, reads_past, with_named_parameters, with_parameters,
+    OutsideCall, OutsideTables, SessionTables, SessionUser, bind_insert_source, bind_query,
+    parameter_types, past_point, query_settings, reads_past, register_outside,
+    with_named_parameters, with_parameters,
 };
 pub use granary_common::did_you_mean;
 pub use granary_functions::column_type_from_arrow;
@@ -50,6 +52,7 @@ pub use notice::Notice;
 pub use overwrite::with_overwritten_columns;
 pub use partition::partition_values;
 pub use resolve::{Named, find_database, resolve_name, resolve_table};
+pub use secrets::without_secrets;
 pub use settings::DialectSettings;
 pub use show::{
     DescribedColumn, describe, describe_columns, describe_view, show_create_table, show_create_view,
@@ -57,10 +60,10 @@ pub use show::{
 pub use statement::{
     AlterAction, AlterPartition, AlterTable, BackupScope, BackupStatement, CheckTable,
     ClusterStatement, ColumnPlace, CreateTable, CreateView, Delete, EqualColumns, ExistsName,
-    Insert, LikePattern, MaterializedClause, Merge, MergeAction, MergeClause, MergeInsert,
-    Optimize, OverwriteClause, PartitionClause, PartitionCommand, PastClause, PastStatement,
-    Rebuilt, RefreshClause, Statement, SystemView, TableName, Update, ViewAction, parse,
-    refresh_text,
+    Insert, InsertOutside, LikePattern, MaterializedClause, Merge, MergeAction, MergeClause,
+    MergeInsert, Optimize, OverwriteClause, PartitionClause, PartitionCommand, PastClause,
+    PastStatement, Rebuilt, RefreshClause, Statement, SystemView, TableName, Update, ViewAction,
+    parse, refresh_text,
 };
 pub use types::type_from_sql;
 pub use view::{AliasArguments, alias_arguments, query_columns, view_plan, view_query};

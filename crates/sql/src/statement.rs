@@ -9,6 +9,7 @@ mod clauses;
 mod cluster;
 mod elements;
 mod explain;
+mod insert;
 mod merge;
 mod merges;
 mod mutate;
@@ -25,7 +26,7 @@ use std::sync::LazyLock;
 
 use granary_common::{Error, Result};
 use sqlparser::ast::{
-    ColumnDef, Expr, Ident, ObjectName, ObjectNamePart, Query, TableConstraint, Value,
+    ColumnDef, Expr, Function, Ident, ObjectName, ObjectNamePart, Query, TableConstraint, Value,
 };
 
 use crate::Notice;
@@ -101,6 +102,7 @@ pub enum Statement {
     /// EXPLAIN BALANCE: what the controller would do with buckets.
     ExplainBalance,
     Insert(Insert),
+    InsertOutside(Box<InsertOutside>),
     Delete(Box<Delete>),
     Update(Box<Update>),
     Merge(Box<Merge>),
@@ -287,6 +289,17 @@ pub struct Insert {
     pub settings: Vec<(String, String)>,
     /// What goes away as the rows come.
     pub overwrite: Option<OverwriteClause>,
+}
+
+/// `INSERT INTO FUNCTION file(...) SELECT ...`: rows to a file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct InsertOutside {
+    /// Names the file; [`crate::OutsideCall::of`] reads it.
+    pub function: Function,
+    /// Gives the rows; bind it with [`crate::bind_insert_source`].
+    pub source: Box<Query>,
+    /// `SETTINGS name = value`, as text.
+    pub settings: Vec<(String, String)>,
 }
 
 /// What INSERT OVERWRITE replaces.

@@ -13,7 +13,7 @@ const DECIMAL_PRECISION_DEFAULT: u8 = 10;
 const DECIMAL_PRECISION_MAX: u64 = 76;
 
 /// Names that the parser hands through as custom types, for suggestions.
-const KNOWN_NAMES: [&str; 32] = [
+const KNOWN_NAMES: [&str; 35] = [
     "Bool",
     "Int8",
     "Int16",
@@ -38,6 +38,9 @@ const KNOWN_NAMES: [&str; 32] = [
     "Date",
     "DateTime",
     "DateTime64",
+    "Time",
+    "Interval",
+    "Binary",
     "Enum8",
     "Enum16",
     "LowCardinality",
@@ -64,13 +67,14 @@ pub fn type_from_sql(data_type: &DataType) -> Result<ColumnType> {
         DataType::Datetime(Some(precision)) => date_time_64(*precision, None),
         DataType::Timestamp(precision, zone) => timestamp(*precision, zone),
         DataType::TimestampNtz(precision) => date_time_64(precision.unwrap_or(6), None),
+        DataType::Time(precision, zone) => time(precision.unwrap_or(6), zone),
         DataType::Enum(members, bits) => enumeration::enumeration(members, *bits),
         DataType::Nullable(inner) => nullable(type_from_sql(inner)?),
         DataType::LowCardinality(inner) => low_cardinality(type_from_sql(inner)?),
         DataType::Array(ArrayElemTypeDef::Parenthesis(inner))
         | DataType::Array(ArrayElemTypeDef::AngleBracket(inner))
         | DataType::Array(ArrayElemTypeDef::SquareBracket(inner, _)) => {
-            Ok(ColumnType::Array(Box::new(type_from_sql(inner)?)))
+            Ok(ColumnType::Array(Box::new(inside("Array", type_from_sql(inner)?)?)))
         }
         DataType::Map(key, value) => map(type_from_sql(key)?, type_from_sql(value)?),
         DataType::Tuple(fields) => tuple(fields),
@@ -134,6 +138,17 @@ fn plain(data_type: &DataType) -> Option<ColumnType> {
         DataType::Int256 | DataType::UInt256 => ColumnType::Decimal(76, 0),
         DataType::Uuid => ColumnType::Uuid,
         DataType::Date | DataType::Date32 => ColumnType::Date,
+        // Lengths limit nothing, as those of texts.
+        DataType::Binary(_)
+        | DataType::Varbinary(_)
+        | DataType::Blob(_)
+        | DataType::TinyBlob
+        | DataType::MediumBlob
+        | DataType::LongBlob
+        | DataType::Bytes(_)
+        | DataType::Bytea => ColumnType::Binary,
+        // One type has years and months as well as days and seconds.
+        DataType::Interval { .. } => ColumnType::Interval,
         _ => return None,
     })
 }
@@ -191,6 +206,30 @@ fn timestamp(precision: Option<u64>, zone: &sqlparser::ast::TimezoneInfo) -> Res
     date_time_64(precision.unwrap_or(6), zone)
 }
 
+/// A time of day has no zone of its own.
+fn time(precision: u64, zone: &sqlparser::ast::TimezoneInfo) -> Result<ColumnType> {
+    use sqlparser::ast::TimezoneInfo;
+    if matches!(zone, TimezoneInfo::Tz | TimezoneInfo::WithTimeZone) {
+        return Err(Error::unsupported(
+            "type TIME WITH TIME ZONE is not supported: a zone belongs to a TIMESTAMP",
+        ));
+    }
+    match precision {
+        0..=9 => Ok(ColumnType::Time(precision as u8)),
+        _ => Err(Error::invalid(format!("type Time({precision}): the precision is 0 to 9"))),
+    }
+}
+
+/// The type of what stands inside of another. Parts store intervals as columns only.
+fn inside(outer: &str, inner: ColumnType) -> Result<ColumnType> {
+    match inner.base() {
+        ColumnType::Interval => Err(Error::unsupported(format!(
+            "type {outer}({inner}): intervals are values of columns, not of parts of values"
+        ))),
+        _ => Ok(inner),
+    }
+}
+
 fn nullable(inner: ColumnType) -> Result<ColumnType> {
     match inner {
         ColumnType::Array(_)
@@ -214,6 +253,7 @@ fn low_cardinality(inner: ColumnType) -> Result<ColumnType> {
         | ColumnType::Tuple(_)
         | ColumnType::AggregateFunction(_)
         | ColumnType::Decimal(..)
+        | ColumnType::Interval
         | ColumnType::Enum8(_)
         | ColumnType::Enum16(_) => {
             Err(Error::invalid(format!("type LowCardinality({inner}) is not possible")))
@@ -225,14 +265,17 @@ fn low_cardinality(inner: ColumnType) -> Result<ColumnType> {
 fn map(key: ColumnType, value: ColumnType) -> Result<ColumnType> {
     match key.is_nullable() {
         true => Err(Error::invalid(format!("type Map({key}, {value}): a key cannot be nullable"))),
-        false => Ok(ColumnType::Map(Box::new(key), Box::new(value))),
+        false => {
+            let (key, value) = (inside("Map", key)?, inside("Map", value)?);
+            Ok(ColumnType::Map(Box::new(key), Box::new(value)))
+        }
     }
 }
 
 fn tuple(fields: &[StructField]) -> Result<ColumnType> {
     let element = |field: &StructField| {
         let name = field.field_name.as_ref().map(|name| name.value.clone());
-        Ok((name, type_from_sql(&field.field_type)?))
+        Ok((name, inside("Tuple", type_from_sql(&field.field_type)?)?))
     };
     Ok(ColumnType::Tuple(fields.iter().map(element).collect::<Result<_>>()?))
 }
@@ -253,6 +296,7 @@ fn custom(name: &str, arguments: &[String]) -> Result<ColumnType> {
         "datetime" => Ok(ColumnType::DateTime(checked_zone(zone(0))?)),
         "datetime32" => Ok(ColumnType::DateTime(checked_zone(zone(0))?)),
         "datetime64" => date_time_64(number(0).unwrap_or(3), zone(1)),
+        "time64" => time(number(0).unwrap_or(6), &sqlparser::ast::TimezoneInfo::None),
         "timestamptz" => date_time_64(6, Some("UTC".to_owned())),
         "ipv4" => Ok(ColumnType::Ipv4),
         "ipv6" => Ok(ColumnType::Ipv6),
@@ -324,6 +368,14 @@ mod tests {
             ("Enum('x', 'y')", "Enum8('x' = 1, 'y' = 2)"),
             ("FixedString(16)", "FixedString(16)"),
             ("IPv6", "IPv6"),
+            ("TIME", "Time(6)"),
+            ("TIME(3) WITHOUT TIME ZONE", "Time(3)"),
+            ("Time64(9)", "Time(9)"),
+            ("INTERVAL", "Interval"),
+            ("INTERVAL DAY TO SECOND", "Interval"),
+            ("VARBINARY(16)", "Binary"),
+            ("BYTEA", "Binary"),
+            ("BLOB", "Binary"),
             ("AggregateFunction(count)", "AggregateFunction(count)"),
             (
                 "AggregateFunction(quantiles(0.5, 0.9), Decimal(9, 2))",
@@ -348,6 +400,8 @@ mod tests {
             ("Strng", "unknown type 'Strng'; did you mean 'String'?"),
             ("NoSuchType", "unknown type 'NoSuchType'"),
             ("Decimal(80, 2)", "the precision is 1 to 76"),
+            ("TIME WITH TIME ZONE", "TIME WITH TIME ZONE is not supported"),
+            ("Array(INTERVAL)", "intervals are values of columns"),
             ("DateTime64(12)", "the precision is 0 to 9"),
             ("Nullable(Array(UInt8))", "cannot be nullable"),
             ("Enum8('a' = 1, 'a' = 2)", "there twice"),

@@ -18,6 +18,7 @@
 //! | time | 5 | 16: nanoseconds since the epoch |
 //! | text | 6 | its UTF-8 |
 //! | bytes | 7 | themselves |
+//! | time of day | 8 | 8: nanoseconds since midnight |
 //!
 //! So widening an integer, a float, a decimal or a time moves no row. Nested types have no hash.
 
@@ -91,7 +92,9 @@ fn hash_column(column: &ArrayRef, hashes: &mut [u64]) -> Result<()> {
             let values = column.as_primitive::<Float64Type>();
             fold(column, hashes, |row, seed| float(values.value(row), seed));
         }
-        DataType::Date32 | DataType::Timestamp(..) => hash_time(column, hashes),
+        DataType::Date32 | DataType::Time64(_) | DataType::Timestamp(..) => {
+            hash_time(column, hashes)
+        }
         DataType::Utf8 => texts!(6, column.as_string::<i32>()),
         DataType::LargeUtf8 => texts!(6, column.as_string::<i64>()),
         DataType::Utf8View => texts!(6, column.as_string_view()),
@@ -105,7 +108,7 @@ fn hash_column(column: &ArrayRef, hashes: &mut [u64]) -> Result<()> {
     Ok(())
 }
 
-/// Dates hash as days, times as nanoseconds, so that another precision moves nothing.
+/// Dates hash as days, times and times of day as nanoseconds, so that another precision moves nothing.
 fn hash_time(column: &ArrayRef, hashes: &mut [u64]) {
     macro_rules! times {
         ($arrow:ty, $nanoseconds:expr) => {{
@@ -116,7 +119,19 @@ fn hash_time(column: &ArrayRef, hashes: &mut [u64]) {
             })
         }};
     }
+    macro_rules! times_of_day {
+        ($arrow:ty, $nanoseconds:expr) => {{
+            let values = column.as_primitive::<$arrow>();
+            fold(column, hashes, |row, seed| {
+                // A day has less than 2^47 nanoseconds; whatever else is there hashes somehow.
+                let nanoseconds = values.value(row).wrapping_mul($nanoseconds);
+                tagged(8, &nanoseconds.to_le_bytes(), seed)
+            })
+        }};
+    }
     match column.data_type() {
+        DataType::Time64(TimeUnit::Microsecond) => times_of_day!(Time64MicrosecondType, 1_000),
+        DataType::Time64(_) => times_of_day!(Time64NanosecondType, 1),
         DataType::Timestamp(TimeUnit::Second, _) => times!(TimestampSecondType, 1_000_000_000),
         DataType::Timestamp(TimeUnit::Millisecond, _) => {
             times!(TimestampMillisecondType, 1_000_000)

@@ -3,7 +3,7 @@
 //! | Arrow type | [`Scalar`] |
 //! |---|---|
 //! | Boolean | `Bool` |
-//! | Int8..Int64, Date32 (days), Timestamp (ticks of its unit) | `Int` |
+//! | Int8..Int64, Date32 (days), Time64 and Timestamp (ticks of their units) | `Int` |
 //! | UInt8..UInt64 | `UInt` |
 //! | Decimal128, Decimal256 (unscaled) | `Wide` |
 //! | Float32, Float64 | `Float` |
@@ -33,6 +33,8 @@ macro_rules! with_primitive {
             DataType::Int32 => $case!(Int32Type, Int),
             DataType::Int64 => $case!(Int64Type, Int),
             DataType::Date32 => $case!(Date32Type, Int),
+            DataType::Time64(TimeUnit::Microsecond) => $case!(Time64MicrosecondType, Int),
+            DataType::Time64(TimeUnit::Nanosecond) => $case!(Time64NanosecondType, Int),
             DataType::Timestamp(TimeUnit::Second, _) => $case!(TimestampSecondType, Int),
             DataType::Timestamp(TimeUnit::Millisecond, _) => $case!(TimestampMillisecondType, Int),
             DataType::Timestamp(TimeUnit::Microsecond, _) => $case!(TimestampMicrosecondType, Int),
@@ -254,6 +256,7 @@ mod tests {
             (DataType::Int8, Scalar::Int(-128)),
             (DataType::Date32, Scalar::Int(19_000)),
             (DataType::Timestamp(TimeUnit::Millisecond, zone), Scalar::Int(1_700_000_000_123)),
+            (DataType::Time64(TimeUnit::Microsecond), Scalar::Int(36_000_000_000)),
             (DataType::UInt64, Scalar::UInt(u64::MAX)),
             (DataType::Decimal128(15, 2), Scalar::Wide(-12_345)),
             (DataType::Decimal256(76, 10), Scalar::Wide(i128::MAX)),
@@ -262,6 +265,7 @@ mod tests {
             (DataType::Utf8View, Scalar::Text("a longer text than fits a view".into())),
             (DataType::Utf8, Scalar::Text("é".into())),
             (DataType::BinaryView, Scalar::Bytes(vec![0, 255])),
+            (DataType::Binary, Scalar::Bytes(vec![])),
             (DataType::Int64, Scalar::Null),
         ];
         for (data_type, value) in cases {

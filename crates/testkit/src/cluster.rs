@@ -58,6 +58,8 @@ impl TestCluster {
         };
         // Two cores, and possibly a build beside it.
         spec.ready_limit = Duration::from_secs(120);
+        // A developer's disk may be nearly full of what was built.
+        spec.environment.push(("GRANARY_KEEP_FREE".to_owned(), "1 MiB".to_owned()));
         change(&mut spec);
         let cluster = Cluster::start(spec).await?;
         Ok(TestCluster { cluster, folder })

@@ -1,12 +1,13 @@
 //! Arrow values as the `.slt` files print them.
 
-use arrow::array::{Array, RecordBatch};
+use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::DataType;
 use arrow::error::ArrowError;
 use arrow::util::display::{ArrayFormatter, DurationFormat, FormatOptions};
 
 /// Rows of cells: NULL as `NULL`, the empty string as `(empty)`, booleans as `1` and `0`, dates and
-/// times as `YYYY-MM-DD HH:MM:SS[.fraction]`.
+/// times as `YYYY-MM-DD HH:MM:SS[.fraction]`, bytes as text without zero bytes at the end or, when
+/// they are none, in hexadecimal digits.
 pub fn rows(batches: &[RecordBatch]) -> Result<Vec<Vec<String>>, ArrowError> {
     let mut rows = Vec::new();
     for batch in batches {
@@ -34,7 +35,10 @@ fn cells(column: &arrow::array::ArrayRef) -> Result<Vec<String>, ArrowError> {
             if nulls.as_ref().is_some_and(|nulls| nulls.is_null(row)) {
                 return Ok("NULL".to_owned());
             }
-            let text = formatter.value(row).try_to_string()?;
+            let text = match column.as_binary_opt::<i32>() {
+                Some(bytes) => byte_text(bytes.value(row)),
+                None => formatter.value(row).try_to_string()?,
+            };
             Ok(match (is_boolean, text.as_str()) {
                 (true, "true") => "1".to_owned(),
                 (true, _) => "0".to_owned(),
@@ -43,6 +47,14 @@ fn cells(column: &arrow::array::ArrayRef) -> Result<Vec<String>, ArrowError> {
             })
         })
         .collect()
+}
+
+fn byte_text(bytes: &[u8]) -> String {
+    let end = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    match std::str::from_utf8(&bytes[..end]) {
+        Ok(text) if !text.contains(char::is_control) => text.to_owned(),
+        _ => bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
+    }
 }
 
 #[cfg(test)]

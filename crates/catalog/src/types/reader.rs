@@ -99,6 +99,13 @@ impl Reader<'_> {
         Ok(Box::new(inner))
     }
 
+    fn one_number<T: std::str::FromStr>(&mut self) -> Result<T> {
+        self.expect('(')?;
+        let number = self.number()?;
+        self.expect(')')?;
+        Ok(number)
+    }
+
     fn zone(&mut self) -> Result<Option<String>> {
         let zone = self.quoted()?;
         self.expect(')')?;
@@ -119,12 +126,8 @@ impl Reader<'_> {
                 self.expect(')')?;
                 Ok(ColumnType::Decimal(precision, scale))
             }
-            "FixedString" => {
-                self.expect('(')?;
-                let length = self.number()?;
-                self.expect(')')?;
-                Ok(ColumnType::FixedString(length))
-            }
+            "FixedString" => Ok(ColumnType::FixedString(self.one_number()?)),
+            "Time" => Ok(ColumnType::Time(self.one_number()?)),
             "DateTime" => match self.accept('(') {
                 true => Ok(ColumnType::DateTime(self.zone()?)),
                 false => Ok(ColumnType::DateTime(None)),
@@ -250,6 +253,8 @@ fn plain(name: &str) -> Option<ColumnType> {
         "IPv4" => ColumnType::Ipv4,
         "IPv6" => ColumnType::Ipv6,
         "Date" => ColumnType::Date,
+        "Binary" => ColumnType::Binary,
+        "Interval" => ColumnType::Interval,
         _ => return None,
     })
 }
@@ -269,6 +274,9 @@ mod tests {
             "Enum8('it\\'s' = -1, 'b' = 2)",
             "FixedString(16)",
             "UUID",
+            "Nullable(Time(6))",
+            "Interval",
+            "Array(Binary)",
             "AggregateFunction(count)",
             "AggregateFunction(quantiles(0.5, 0.9), Nullable(Float64))",
             "AggregateFunction(argMax, Decimal(15, 2), DateTime64(3, 'UTC'))",

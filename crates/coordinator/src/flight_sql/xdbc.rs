@@ -18,6 +18,7 @@ fn all() -> Vec<XdbcTypeInfo> {
         plain("Bool", Xdbc::XdbcBit, 1),
         text("String", Xdbc::XdbcVarchar),
         text("FixedString", Xdbc::XdbcBinary),
+        text("Binary", Xdbc::XdbcVarbinary),
         text("UUID", Xdbc::XdbcChar),
         XdbcTypeInfo {
             create_params: Some(vec!["precision".to_owned(), "scale".to_owned()]),
@@ -25,6 +26,8 @@ fn all() -> Vec<XdbcTypeInfo> {
             ..number("Decimal", Xdbc::XdbcDecimal, 76, false)
         },
         time("Date", Xdbc::XdbcDate, XdbcDatetimeSubcode::XdbcSubcodeYear, 10),
+        time("Time", Xdbc::XdbcTime, XdbcDatetimeSubcode::XdbcSubcodeTime, 15),
+        plain("Interval", Xdbc::XdbcInterval, 40),
         time("DateTime", Xdbc::XdbcTimestamp, XdbcDatetimeSubcode::XdbcSubcodeTimestamp, 19),
         time("DateTime64", Xdbc::XdbcTimestamp, XdbcDatetimeSubcode::XdbcSubcodeTimestamp, 29),
     ];

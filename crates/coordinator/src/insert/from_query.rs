@@ -22,7 +22,7 @@ use crate::ddl::partitions_of;
 use crate::query::{Parameters, StatementRequest, edge_schema, hold_past, snapshot_at, to_edge};
 use crate::session::{StatementSettings, parse_settings};
 
-type Rows<'a> = (SchemaRef, BoxStream<'a, Result<RecordBatch>>);
+pub(crate) type Rows<'a> = (SchemaRef, BoxStream<'a, Result<RecordBatch>>);
 
 /// Runs an INSERT statement; all rows of parameters are one insert.
 pub async fn insert_statement(
@@ -115,7 +115,7 @@ fn once<'a>(rows: RecordBatch) -> BoxStream<'a, Result<RecordBatch>> {
 }
 
 /// The rows of the plan, once for each row of parameters.
-fn rows_of<'a>(
+pub(crate) fn rows_of<'a>(
     core: &'a Arc<Coordinator>,
     state: &'a SessionState,
     plan: LogicalPlan,

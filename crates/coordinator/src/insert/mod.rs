@@ -32,6 +32,7 @@ use granary_common::{CatalogVersion, QueryId, Result};
 use granary_sql::{Notice, TableName};
 
 pub(crate) use effect::Effect;
+pub(crate) use from_query::rows_of;
 pub use from_query::{column_types, insert_query, insert_statement, placeholder_columns};
 pub use group::InsertGroups;
 pub use rpc::BulkInsertService;

@@ -26,7 +26,7 @@ pub(crate) use removals::{Removals, add_to};
 
 use crate::core::Coordinator;
 use crate::ddl::Done;
-use crate::query::{QueryHandle, StatementRequest};
+use crate::query::{QueryHandle, StatementRequest, shown};
 use crate::session::parse_settings;
 
 /// Runs DELETE, UPDATE or MERGE INTO and gives how many rows it concerned.
@@ -98,7 +98,7 @@ fn record(
         id: handle.id().0.clone(),
         database: database.unwrap_or_else(|| request.session.database.clone()),
         table: name.map(|name| name.name.clone()).unwrap_or_default(),
-        command: request.sql.chars().take(log::COMMAND_CHARS_MAX).collect(),
+        command: shown(&request.sql, log::COMMAND_CHARS_MAX),
         created_ms: core.with.clock.now_ms(),
         is_running: true,
         is_killed: false,

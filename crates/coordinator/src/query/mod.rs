@@ -32,6 +32,7 @@ pub use parameters::Parameters;
 pub use past::hold_past;
 pub use pending::PendingQueries;
 pub use pins::{Pin, Pins};
+pub(crate) use registry::shown;
 pub use registry::{QueryHandle, QueryRecord, QueryRegistry};
 pub use run::{ResultStream, run_bound};
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use granary_common::{CatalogVersion, Clock, Error, ErrorKind, QueryId, Random};
+use granary_sql::without_secrets;
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
@@ -13,6 +14,11 @@ use crate::mutate::MutationLog;
 
 /// Characters of a statement that are kept.
 const STATEMENT_CHARS_MAX: usize = 4096;
+
+/// A statement for people: its beginning, without keys.
+pub(crate) fn shown(statement: &str, chars_max: usize) -> String {
+    without_secrets(statement).chars().take(chars_max).collect()
+}
 
 /// The client waits for us, not we for it.
 const BUSY: u64 = u64::MAX;
@@ -85,7 +91,7 @@ impl QueryRegistry {
             id: id.clone(),
             user: user.to_owned(),
             database: database.to_owned(),
-            statement: statement.chars().take(STATEMENT_CHARS_MAX).collect(),
+            statement: shown(statement, STATEMENT_CHARS_MAX),
             started_ms: self.clock.now_ms(),
             ended_ms: None,
             version: None,

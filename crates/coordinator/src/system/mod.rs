@@ -8,6 +8,7 @@ mod catalog_tables;
 mod columns;
 mod damage;
 mod history;
+mod indexes;
 mod information;
 mod merges;
 mod metadata_nodes;
@@ -34,10 +35,11 @@ use columns::Columns;
 /// The schemas beside the users' databases.
 pub const SCHEMAS: [&str; 2] = ["information_schema", "system"];
 
-const SYSTEM_TABLES: [&str; 22] = [
+const SYSTEM_TABLES: [&str; 23] = [
     "bucket_replicas",
     "buckets",
     "columns",
+    "data_skipping_indices",
     "databases",
     "disks",
     "functions",
@@ -121,6 +123,7 @@ impl SystemSchema {
             ("system", "databases") => catalog_tables::databases(view),
             ("system", "tables") => catalog_tables::tables(view),
             ("system", "columns") => catalog_tables::columns(view),
+            ("system", "data_skipping_indices") => indexes::data_skipping_indices(view),
             ("system", "parts") => catalog_tables::parts(view),
             ("system", "buckets") => bucket_tables::buckets(view),
             ("system", "bucket_replicas") => bucket_tables::bucket_replicas(view),

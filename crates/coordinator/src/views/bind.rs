@@ -9,9 +9,10 @@ use datafusion::execution::SessionState;
 use granary_catalog::{Snapshot, View};
 use granary_common::{Error, Result, TableId};
 use granary_planner::{SessionInputs, ViewBinder};
-use granary_sql::{SessionTables, SessionUser, view_plan};
+use granary_sql::{SessionTables, SessionUser, register_outside, view_plan};
 
 use crate::core::Coordinator;
+use crate::outside::Outside;
 use crate::session::{Session, StatementSettings};
 use crate::system;
 
@@ -75,6 +76,8 @@ impl SessionViews {
         let config = state.config_mut();
         config.set_extension(Arc::new(SessionUser(session.user.clone())));
         config.set_extension(Arc::new(SessionTables(Arc::clone(snapshot))));
+        let outside = Outside::new(core.config.user_files_path.clone());
+        register_outside(&mut state, Arc::new(outside));
         Ok(state)
     }
 }

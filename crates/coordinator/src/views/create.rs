@@ -14,6 +14,7 @@ use granary_planner::PartTable;
 use granary_sql::{
     CreateView, MaterializedClause, Notice, RefreshClause, TableName, TableSource, bind_query,
     create_table, find_database, parameter_types, query_columns, reads_past, resolve_table,
+    without_secrets,
 };
 
 use super::alias::is_taken;
@@ -42,6 +43,12 @@ pub async fn create_view(
     let current = &request.session.database;
     if create.table.if_not_exists && is_taken(&snapshot, current, &create.name) {
         return Ok(());
+    }
+    if without_secrets(&create.text) != create.text {
+        return Err(Error::invalid(
+            "a view keeps its query where everybody can read it: keys have no place in it, let the \
+             environment of the servers hold them",
+        ));
     }
     let database = create.name.database.as_deref().unwrap_or(current);
     let database = find_database(&snapshot, database)?;

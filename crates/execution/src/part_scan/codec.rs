@@ -20,11 +20,12 @@ use super::{AwaitedFilter, PartScanExec};
 use crate::colocated_aggregate::ColocatedAggregateExec;
 use crate::colocated_join::ColocatedJoinExec;
 use crate::error::to_datafusion;
+use crate::outside_scan::{OutsideScanExec, OutsideSpec};
 use crate::runtime_filter::{Announced, RuntimeFilterExec};
 
 #[derive(Clone, PartialEq, Message)]
 struct Node {
-    #[prost(oneof = "NodeKind", tags = "1, 2, 3, 4")]
+    #[prost(oneof = "NodeKind", tags = "1, 2, 3, 4, 5")]
     kind: Option<NodeKind>,
 }
 
@@ -62,6 +63,18 @@ enum NodeKind {
     ColocatedAggregate(Box<ColocatedNode>),
     #[prost(message, tag = "4")]
     RuntimeFilter(RuntimeFilterNode),
+    #[prost(message, tag = "5")]
+    OutsideScan(Box<OutsideScanNode>),
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct OutsideScanNode {
+    /// An [`OutsideSpec`] in the encoding of the catalog.
+    #[prost(bytes = "vec", tag = "1")]
+    spec: Vec<u8>,
+    /// Over the columns of the scan.
+    #[prost(message, optional, tag = "2")]
+    filter: Option<PhysicalExprNode>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -128,6 +141,13 @@ impl OperatorCodec {
         Ok(Arc::new(scan.map_err(to_datafusion)?))
     }
 
+    fn encode_outside(&self, scan: &OutsideScanExec, converter: Converter<'_>) -> Result<NodeKind> {
+        let spec = codec::encode(&**scan.spec()).map_err(to_datafusion)?;
+        let filter = scan.filter().map(|filter| converter.physical_expr_to_proto(filter, self));
+        let node = OutsideScanNode { spec, filter: filter.transpose()? };
+        Ok(NodeKind::OutsideScan(Box::new(node)))
+    }
+
     fn encode_inner(&self, inner: &Plan, converter: Converter<'_>) -> Result<Box<ColocatedNode>> {
         let inner = converter.execution_plan_to_proto(inner, self)?;
         Ok(Box::new(ColocatedNode { inner: Some(Box::new(inner)) }))
@@ -142,6 +162,18 @@ impl OperatorCodec {
         let Announced { id, afar, dealt } = filter.announced();
         Ok(NodeKind::RuntimeFilter(RuntimeFilterNode { keys, id, afar, dealt }))
     }
+}
+
+fn decode_outside(
+    node: &OutsideScanNode,
+    context: &PhysicalPlanDecodeContext<'_>,
+    converter: Converter<'_>,
+) -> Result<Plan> {
+    let spec: OutsideSpec = codec::decode(&node.spec).map_err(to_datafusion)?;
+    let schema = Arc::clone(&spec.scan.schema);
+    let filter = node.filter.as_ref();
+    let filter = filter.map(|filter| converter.proto_to_physical_expr(filter, &schema, context));
+    Ok(Arc::new(OutsideScanExec::new(spec, filter.transpose()?)?))
 }
 
 fn decode_keys(
@@ -199,6 +231,7 @@ impl PhysicalExtensionCodec for OperatorCodec {
                 let announced = Announced { id, afar, dealt };
                 Ok(Arc::new(RuntimeFilterExec::new(Arc::clone(input), keys, announced)))
             }
+            Some(NodeKind::OutsideScan(scan)) => decode_outside(&scan, &context, proto_converter),
             None => internal_err!("a plan names an operator that this build does not know"),
         }
     }
@@ -218,6 +251,8 @@ impl PhysicalExtensionCodec for OperatorCodec {
             NodeKind::ColocatedAggregate(self.encode_inner(&inner, proto_converter)?)
         } else if let Some(filter) = node.downcast_ref::<RuntimeFilterExec>() {
             self.encode_filter(filter, proto_converter)?
+        } else if let Some(scan) = node.downcast_ref::<OutsideScanExec>() {
+            self.encode_outside(scan, proto_converter)?
         } else {
             return internal_err!("{} cannot be sent to a worker", node.name());
         };

@@ -186,12 +186,13 @@ fn comparable_column<'a>(
 }
 
 /// Whether values of the type are stored and compared in the form in which plans see them. UUIDs,
-/// IPv6 addresses and enums are texts in plans and something else on disk.
+/// IPv6 addresses and enums are texts in plans and something else on disk; a value of FixedString is
+/// compared with others of its length (`granary_sql` fills them).
 pub fn compares_as_stored(column_type: &ColumnType) -> bool {
     match column_type.base() {
         ColumnType::Uuid
         | ColumnType::Ipv6
-        | ColumnType::FixedString(_)
+        | ColumnType::Interval
         | ColumnType::Enum8(_)
         | ColumnType::Enum16(_)
         | ColumnType::Array(_)

@@ -2,19 +2,90 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, StructArray, UInt64Array};
+use arrow::array::{Array, ArrayRef, AsArray, StringArray, StructArray, UInt64Array};
 use arrow::compute::kernels::numeric::{
-    add_wrapping, div, mul_wrapping, neg_wrapping, sub_wrapping,
+    add_wrapping, div, mul_wrapping, neg_wrapping, rem, sub_wrapping,
 };
-use arrow::compute::{cast, concat};
+use arrow::compute::{cast, concat, interleave};
 use arrow::datatypes::{DataType, Field, Fields};
 use arrow::row::{RowConverter, SortField};
 use datafusion::common::{Result, exec_err, plan_err};
 
 use crate::gives;
+use crate::rows::{list_of, text_lists};
 use crate::scalar::{Arity, ONE, Scalar, TWO, scalar};
 
 pub(super) fn all() -> Vec<Scalar> {
+    reckoned().into_iter().chain(whole_parts()).chain(named()).collect()
+}
+
+/// Divisions that give whole numbers.
+fn whole_parts() -> Vec<Scalar> {
+    let quotients: fn(&[ArrayRef]) -> Result<ArrayRef> = |tuples| {
+        let quotient: Operation = |a, b| Ok(div(a, b)?);
+        part_by_part(tuples, &DataType::Int64, quotient)
+    };
+    let rests: fn(&[ArrayRef]) -> Result<ArrayRef> = |tuples| both(tuples, |a, b| Ok(rem(a, b)?));
+    vec![
+        scalar("tupleIntDiv", TWO, whole_type, quotients),
+        scalar("tupleIntDivByNumber", TWO, whole_type, quotients),
+        scalar("tupleModulo", TWO, number_parts, rests),
+        scalar("tupleModuloByNumber", TWO, number_parts, rests),
+    ]
+}
+
+fn whole_type(types: &[DataType]) -> Result<DataType> {
+    Ok(DataType::Struct(numbered(parts_of(&types[0])?.iter().map(|_| DataType::Int64))))
+}
+
+/// The names of the parts.
+fn named() -> Vec<Scalar> {
+    vec![
+        scalar("tupleNames", ONE, gives::texts, |tuples| {
+            let fields = parts_of(tuples[0].data_type())?;
+            let names: Vec<String> = (0..fields.len()).map(|at| name_of(fields, at)).collect();
+            Ok(text_lists(std::iter::repeat_n(Some(names), tuples[0].len())))
+        }),
+        scalar("tupleToNameValuePairs", ONE, pairs_type, pairs),
+    ]
+}
+
+/// The name of a part, or its place from 1 where it has none.
+fn name_of(fields: &Fields, at: usize) -> String {
+    match fields[at].name() {
+        name if *name == format!("c{at}") => (at + 1).to_string(),
+        name => name.clone(),
+    }
+}
+
+fn pairs_type(types: &[DataType]) -> Result<DataType> {
+    let first = parts_of(&types[0])?.first().map(|field| field.data_type().clone());
+    let value = first.unwrap_or(DataType::Null);
+    Ok(gives::list(DataType::Struct(numbered([DataType::Utf8, value].into_iter()))))
+}
+
+/// For each row the names of the parts with their values, which are as those of the first part.
+fn pairs(tuples: &[ArrayRef]) -> Result<ArrayRef> {
+    let (tuple, fields) = (tuples[0].as_struct(), parts_of(tuples[0].data_type())?);
+    let Some(first) = fields.first() else { return exec_err!("the tuple has no parts") };
+    let columns = tuple.columns().iter().map(|part| cast(part, first.data_type()));
+    let columns = columns.collect::<std::result::Result<Vec<_>, _>>()?;
+    let parts: Vec<&dyn Array> = columns.iter().map(|part| part.as_ref()).collect();
+    let places: Vec<(usize, usize)> =
+        (0..tuple.len()).flat_map(|row| (0..parts.len()).map(move |part| (part, row))).collect();
+    let values = interleave(&parts, &places)?;
+    let names: StringArray = places.iter().map(|(part, _)| Some(name_of(fields, *part))).collect();
+    let types = [DataType::Utf8, first.data_type().clone()];
+    let pairs = StructArray::try_new(
+        numbered(types.into_iter()),
+        vec![Arc::new(names) as ArrayRef, values],
+        None,
+    )?;
+    list_of(Arc::new(pairs), &vec![Some(parts.len()); tuple.len()])
+}
+
+/// Reckoned with part by part.
+fn reckoned() -> Vec<Scalar> {
     vec![
         scalar("tupleConcat", Arity::AtLeastOne, concat_type, concat_tuples),
         scalar("tuplePlus", TWO, number_parts, |tuples| {

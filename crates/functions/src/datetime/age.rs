@@ -1,9 +1,13 @@
-//! `age`: how many whole units lie between two times.
+//! `age`: how many whole units lie between two times, or years, months, days and the rest.
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Int64Array};
-use arrow::datatypes::{DataType, TimestampSecondType};
+use arrow::array::{Array, ArrayRef, AsArray, Int64Array, IntervalMonthDayNanoArray};
+use arrow::compute::cast;
+use arrow::datatypes::{
+    DataType, IntervalMonthDayNano, IntervalUnit, TimeUnit, TimestampMicrosecondType,
+    TimestampSecondType,
+};
 use chrono::{Datelike, NaiveDateTime};
 use datafusion::common::{Result, exec_err};
 
@@ -11,8 +15,65 @@ use super::civil::{seconds, time_of};
 use crate::rows::texts;
 use crate::scalar::{Arity, Scalar};
 
-pub(super) const AGE: Scalar =
-    Scalar { name: "age", arity: Arity::Exactly(3), returns: |_| Ok(DataType::Int64), kernel: age };
+pub(super) const AGE: Scalar = Scalar {
+    name: "age",
+    arity: Arity::Between(2, 3),
+    returns: |types| match types.len() {
+        2 => Ok(DataType::Interval(IntervalUnit::MonthDayNano)),
+        _ => Ok(DataType::Int64),
+    },
+    kernel: |arguments| match arguments {
+        [to, from] => apart(from, to),
+        _ => age(arguments),
+    },
+};
+
+/// `age(to, from)`, as PostgreSQL has it.
+fn apart(from: &ArrayRef, to: &ArrayRef) -> Result<ArrayRef> {
+    let microseconds = DataType::Timestamp(TimeUnit::Microsecond, None);
+    let (from, to) = (cast(from, &microseconds)?, cast(to, &microseconds)?);
+    let (from, to) = (
+        from.as_primitive::<TimestampMicrosecondType>(),
+        to.as_primitive::<TimestampMicrosecondType>(),
+    );
+    let time = |ticks: Option<i64>| {
+        chrono::DateTime::from_timestamp_micros(ticks?).map(|time| time.naive_utc())
+    };
+    let pairs = from.iter().zip(to.iter());
+    let ages: IntervalMonthDayNanoArray = pairs
+        .map(|(from, to)| {
+            let (from, to) = (time(from)?, time(to)?);
+            Some(match from <= to {
+                true => by_fields(from, to),
+                false => {
+                    let other = by_fields(to, from);
+                    let (months, days) = (-other.months, -other.days);
+                    IntervalMonthDayNano::new(months, days, -other.nanoseconds)
+                }
+            })
+        })
+        .collect();
+    Ok(Arc::new(ages))
+}
+
+/// Each field of the later time less that of the earlier one; a day that is missing is lent by the
+/// earlier time's month.
+fn by_fields(from: NaiveDateTime, to: NaiveDateTime) -> IntervalMonthDayNano {
+    const DAY: i64 = 86_400_000_000_000;
+    let month = |time: NaiveDateTime| time.year() * 12 + time.month0() as i32;
+    let mut months = month(to) - month(from);
+    let mut days = to.day() as i32 - from.day() as i32;
+    let mut rest = (to.time() - from.time()).num_nanoseconds().unwrap_or_default();
+    if rest < 0 {
+        rest += DAY;
+        days -= 1;
+    }
+    if days < 0 {
+        days += i32::from(from.num_days_in_month());
+        months -= 1;
+    }
+    IntervalMonthDayNano::new(months, days, rest)
+}
 
 fn age(arguments: &[ArrayRef]) -> Result<ArrayRef> {
     let units = texts(&arguments[0])?;

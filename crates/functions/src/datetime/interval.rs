@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, IntervalMonthDayNanoArray};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Int64Type, IntervalMonthDayNano, IntervalUnit};
+use arrow::datatypes::{
+    DataType, Decimal128Type, Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType,
+    IntervalUnit,
+};
 use datafusion::common::{Result, exec_err};
 
 use crate::scalar::{Arity, Scalar};
@@ -30,6 +33,28 @@ fn to_interval(arguments: &[ArrayRef]) -> Result<ArrayRef> {
         })
         .collect::<Result<_>>()?;
     Ok(Arc::new(intervals))
+}
+
+/// How long intervals are, to compare them.
+pub const INTERVAL_LENGTH: &str = "__granary_interval_length";
+
+/// In nanoseconds, of which a month has 30 days' and a day 24 hours'.
+pub(super) const LENGTH: Scalar = Scalar {
+    name: INTERVAL_LENGTH,
+    arity: Arity::Exactly(1),
+    returns: |_| Ok(DataType::Decimal128(38, 0)),
+    kernel: |arguments| {
+        let intervals = cast(&arguments[0], &DataType::Interval(IntervalUnit::MonthDayNano))?;
+        let intervals = intervals.as_primitive::<IntervalMonthDayNanoType>();
+        let lengths = intervals.unary::<_, Decimal128Type>(length);
+        Ok(Arc::new(lengths.with_precision_and_scale(38, 0)?))
+    },
+};
+
+fn length(interval: IntervalMonthDayNano) -> i128 {
+    const DAY: i128 = 86_400_000_000_000;
+    let days = i128::from(interval.months) * 30 + i128::from(interval.days);
+    days * DAY + i128::from(interval.nanoseconds)
 }
 
 fn interval(number: i64, unit: &str) -> Result<IntervalMonthDayNano> {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, StringArray};
+use arrow::compute::cast;
 use arrow::datatypes::{DataType, UInt64Type};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -101,7 +102,7 @@ fn digits(values: &ArrayRef, byte: fn(&u8) -> String, base: u32) -> Result<Array
         data_type if data_type.is_integer() => {
             bits(values)?.into_iter().map(|value| value.map(number)).collect()
         }
-        DataType::BinaryView => values
+        DataType::Binary | DataType::BinaryView => cast(values, &DataType::BinaryView)?
             .as_binary_view()
             .iter()
             .map(|bytes| bytes.map(|bytes| bytes.iter().map(byte).collect::<String>()))

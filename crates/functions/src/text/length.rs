@@ -44,6 +44,12 @@ fn length(arguments: &[ArrayRef]) -> Result<ArrayRef> {
                 texts.iter().map(|text| text.map(|text| text.len() as i64)).collect();
             Ok(Arc::new(counts))
         }
+        DataType::Binary => {
+            let bytes = values.as_binary::<i32>();
+            let counts: Int64Array =
+                bytes.iter().map(|value| value.map(|value| value.len() as i64)).collect();
+            Ok(Arc::new(counts))
+        }
         DataType::BinaryView => {
             let bytes = values.as_binary_view();
             let counts: Int64Array =

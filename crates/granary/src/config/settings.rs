@@ -190,6 +190,9 @@ settings! {
     /// { tiered = [{ volume = "hot", disks = ["default"] }, { volume = "cold", disks = ["hdd"] }] }.
     /// New rows of a table go to the first volume of its policy. Not set: only the policy default.
     policies: Policies = unset, [Server, Coordinator, Worker];
+    /// Folder whose files queries may read with file(); nothing outside of it is read. In a cluster
+    /// each coordinator reads its own. Not set: file() is refused.
+    user_files_path: PathBuf = unset, [Server, Coordinator];
     /// Memory that queries of this process may take together, in MiB, 64 to 1048576. Not set: half
     /// of what the machine has free at start.
     memory_mib: u64 = unset, [Server, Coordinator, Worker];

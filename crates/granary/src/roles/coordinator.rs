@@ -89,6 +89,7 @@ pub(super) async fn start_node(
     config.advertise_host = advertise_host(settings, settings.grpc_listen)?;
     config.secret = settings.secret.as_ref().map(|secret| secret.0.clone()).unwrap_or_default();
     config.tiers = Arc::new(configured_tiers(settings)?);
+    config.user_files_path.clone_from(&settings.user_files_path);
     let with = Collaborators {
         catalog,
         engine: Arc::new(engine),

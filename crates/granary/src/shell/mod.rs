@@ -1,5 +1,6 @@
 //! `granary sql`: statements from the command line, a file, a pipe or the keyboard.
 
+mod bytes;
 mod interactive;
 mod meta;
 mod output;

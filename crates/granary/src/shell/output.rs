@@ -16,6 +16,7 @@ use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 
+use super::bytes;
 use super::table::TableWriter;
 use crate::exit;
 
@@ -207,9 +208,17 @@ impl<'a> Writer<'a> {
 
     fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         match self {
-            Writer::Table(writer) => writer.write(batch).map_err(write_error),
-            Writer::Csv(writer) => writer.write(&nested_as_text(batch)?).map_err(format_error),
-            Writer::Json(writer) => writer.write(batch).map_err(format_error),
+            Writer::Table(writer) => {
+                let shown = bytes::as_text(batch).map_err(format_error)?;
+                writer.write(&shown).map_err(write_error)
+            }
+            Writer::Csv(writer) => {
+                let shown = bytes::as_text(&nested_as_text(batch)?).map_err(format_error)?;
+                writer.write(&shown).map_err(format_error)
+            }
+            Writer::Json(writer) => {
+                writer.write(&bytes::as_text(batch).map_err(format_error)?).map_err(format_error)
+            }
             Writer::Arrow(writer) => writer.write(batch).map_err(format_error),
             Writer::Parquet(writer) => {
                 writer.write(batch).map_err(|error| format_error(error.into()))

@@ -1,6 +1,7 @@
 //! The catalog's tables as the engine sees them, at one snapshot.
 
 mod hints;
+mod outside;
 mod partitions;
 mod past;
 mod provider;
@@ -22,6 +23,7 @@ use granary_execution::error::to_datafusion;
 
 use self::statistics::StatisticsCache;
 
+pub use outside::OutsideTable;
 pub use past::past_reads;
 pub use provider::PartTable;
 pub(crate) use provider::ProjectedParts;

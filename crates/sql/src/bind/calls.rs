@@ -9,13 +9,14 @@ use sqlparser::ast::{
 };
 
 use super::{
-    access, accurate, aggregates, digests, json, lambdas, members, parts, templates, units,
+    access, accurate, aggregates, digests, fixed, json, lambdas, members, parts, templates, units,
     windows, words, zoned,
 };
 use crate::walk::visit_expressions_mut;
 
 /// Rewrites one expression whose parts are rewritten already.
 pub(super) fn rewrite(expression: &mut Expr) -> Result<()> {
+    fixed::mark_parts(expression)?;
     match expression {
         Expr::Function(function) => {
             if let Some(rewritten) = call(function)? {
@@ -74,14 +75,7 @@ pub(super) fn rewrite(expression: &mut Expr) -> Result<()> {
             }
             Ok(())
         }
-        Expr::Lambda(lambda) => {
-            // DataFusion knows tuples of names and literals only.
-            if let Expr::Tuple(parts) = lambda.body.as_mut() {
-                let parts = std::mem::take(parts);
-                *lambda.body = with_arguments(templates::expression("struct()")?, parts);
-            }
-            Ok(())
-        }
+        Expr::Lambda(lambda) => lambdas::settle_body(&mut lambda.body),
         _ => Ok(()),
     }
 }
@@ -154,6 +148,7 @@ fn call(function: &mut Function) -> Result<Option<Expr>> {
     if let Some(rewritten) = words::settle(function)? {
         return Ok(Some(rewritten));
     }
+    fixed::mark(function)?;
     let name = function.name.to_string();
     if let Some(rewritten) = aggregates::rewrite(function, &name)? {
         return Ok(Some(rewritten));

@@ -68,6 +68,15 @@ const MAPS: &[(&str, &str)] = &[
     ("mapapply", "mapFromEntries(array_transform($2, $1))"),
 ];
 
+/// DataFusion knows tuples of names and literals only as what a function gives.
+pub(super) fn settle_body(body: &mut Expr) -> Result<()> {
+    if let Expr::Tuple(parts) = body {
+        let parts = std::mem::take(parts);
+        *body = with_arguments(templates::expression("struct()")?, parts);
+    }
+    Ok(())
+}
+
 /// The names, for suggestions.
 pub(super) fn names() -> impl Iterator<Item = &'static str> {
     [

@@ -4,6 +4,7 @@
 use std::ops::ControlFlow;
 
 use granary_common::{Error, Result};
+use granary_functions::IS_MEMBER;
 use sqlparser::ast::{
     Expr, GroupByExpr, Query, Select, SelectItem, SetExpr, TableFactor, VisitorMut,
 };
@@ -122,20 +123,25 @@ fn is_plain(select: &Select) -> bool {
     !aggregates
 }
 
+/// Where no value is equal, NULL on either side leaves it open, unless there is nothing to compare with.
 /// `in_set` compares with all values of the subquery together.
 fn is_member(value: &Expr, subquery: &Query, negated: bool, in_set: bool) -> Result<Expr> {
-    let not = if negated { "NOT " } else { "" };
     let rows = format!("(SELECT 1) AS {MEMBERS} ({MEMBERS}_1)");
-    let text = match in_set {
-        true => format!(
-            "CASE WHEN ($1) IS NULL THEN NULL ELSE {not}coalesce(array_has((SELECT \
-             array_agg(DISTINCT {MEMBERS}.{MEMBERS}_1) FROM {rows}), $1), false) END"
-        ),
-        false => format!(
-            "CASE WHEN ($1) IS NULL THEN NULL ELSE {not}((SELECT count(*) FROM {rows} WHERE \
-             {MEMBERS}.{MEMBERS}_1 = ($1)) > 0) END"
-        ),
-    };
+    if in_set {
+        let not = if negated { "NOT " } else { "" };
+        let set = format!("(SELECT array_agg(DISTINCT {MEMBERS}.{MEMBERS}_1) FROM {rows})");
+        let text = format!("{not}{IS_MEMBER}({set}, $1)");
+        return with_rows(&text, std::slice::from_ref(value), subquery);
+    }
+    let (found, missing) = if negated { ("false", "true") } else { ("true", "false") };
+    let count = |condition: &str| format!("(SELECT count(*) FROM {rows} WHERE {condition}) > 0");
+    let is_equal = count(&format!("{MEMBERS}.{MEMBERS}_1 = ($1)"));
+    let any = count("true");
+    let any_null = count(&format!("{MEMBERS}.{MEMBERS}_1 IS NULL"));
+    let text = format!(
+        "CASE WHEN ($1) IS NULL THEN CASE WHEN {any} THEN NULL ELSE {missing} END \
+         WHEN {is_equal} THEN {found} WHEN {any_null} THEN NULL ELSE {missing} END"
+    );
     with_rows(&text, std::slice::from_ref(value), subquery)
 }
 

@@ -35,6 +35,15 @@ const CURRENT_DATABASE: [&str; 5] =
 /// Names of the function that gives the session's user.
 const CURRENT_USER: [&str; 4] = ["currentuser", "current_user", "user", "session_user"];
 
+/// Names of the function that gives the name of the coordinator's machine.
+const HOST_NAME: [&str; 3] = ["hostname", "fqdn", "fullhostname"];
+
+/// As the kernel has it; empty where it does not tell.
+fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    name.trim().to_owned()
+}
+
 /// Those that the standard writes without brackets.
 const WITHOUT_BRACKETS: [&str; 2] = ["current_user", "session_user"];
 
@@ -59,6 +68,8 @@ pub(super) fn of_session(expression: &Expr, names: &Names<'_>) -> Option<Expr> {
         names.current_database.to_owned()
     } else if CURRENT_USER.contains(&name.as_str()) {
         names.user.clone()
+    } else if HOST_NAME.contains(&name.as_str()) {
+        host_name()
     } else {
         return None;
     };
@@ -94,6 +105,24 @@ impl<'a> Names<'a> {
             Named::Table(table) => Some(table),
             Named::View(_) => None,
         }
+    }
+
+    /// The exact name of a database, or of the current one, and its tables in order.
+    ///
+    /// # Errors
+    /// NotFound with the nearest name.
+    pub(super) fn tables_of(&self, database: Option<&str>) -> Result<(String, Vec<String>)> {
+        let database = database.unwrap_or(self.current_database);
+        let Some(catalog) = &self.catalog else { return Ok((database.to_owned(), Vec::new())) };
+        let databases = catalog.schema_names();
+        let Some(found) = find(&databases, database) else {
+            let hint = did_you_mean(database, databases.iter().map(String::as_str));
+            return Err(Error::not_found(format!("unknown database '{database}'{hint}")));
+        };
+        let tables = catalog.schema(found).map(|schema| schema.table_names());
+        let mut tables = tables.unwrap_or_default();
+        tables.sort_unstable();
+        Ok((found.to_owned(), tables))
     }
 
     /// Replaces `name` by the exact `database.table`. Names of `ctes` stay.

@@ -119,14 +119,11 @@ pub(super) fn rewrite(factor: &mut TableFactor) -> Result<()> {
             default_on_null,
             alias,
         } => {
-            let [column] = value_column.as_slice() else {
-                return Err(Error::unsupported("PIVOT is offered for one column"));
-            };
             let PivotValueSource::List(values) = value_source else {
                 return Err(Error::unsupported("PIVOT takes a list of values: IN ('a', 'b')"));
             };
             let default = default_on_null.as_ref();
-            (pivot(table, aggregate_functions, column, values, default)?, alias.take())
+            (pivot(table, aggregate_functions, value_column, values, default)?, alias.take())
         }
         TableFactor::Unpivot { table, value, name, columns, null_inclusion, alias } => {
             let keeps_nulls = matches!(null_inclusion, Some(NullInclusion::IncludeNulls));
@@ -193,12 +190,12 @@ fn quoted(name: &str) -> String {
 fn pivot(
     table: &TableFactor,
     aggregates: &[ExprWithAlias],
-    column: &Expr,
+    columns: &[Expr],
     values: &[ExprWithAlias],
     default: Option<&Expr>,
 ) -> Result<Query> {
-    let column = column_name(column)?;
-    let mut gone = vec![column.clone()];
+    let columns = columns.iter().map(column_name).collect::<Result<Vec<String>>>()?;
+    let mut gone = columns.clone();
     for aggregate in aggregates {
         let Expr::Function(function) = &aggregate.expr else {
             return Err(Error::invalid(format!("PIVOT takes aggregates, not {}", aggregate.expr)));
@@ -216,15 +213,22 @@ fn pivot(
     }
     let mut shown = Vec::new();
     for value in values {
+        let parts = parts_of(&value.expr, columns.len())?;
         let named = value.alias.as_ref().map(|alias| alias.value.clone());
-        let named = named.unwrap_or_else(|| text_of(&value.expr));
+        let named = named.unwrap_or_else(|| {
+            parts.iter().map(|part| text_of(part)).collect::<Vec<_>>().join("_")
+        });
+        let conditions = columns.iter().zip(&parts);
+        let conditions: Vec<String> =
+            conditions.map(|(column, part)| format!("{column} = {part}")).collect();
+        let condition = conditions.join(" AND ");
         for aggregate in aggregates {
             let name = match (&aggregate.alias, aggregates.len()) {
                 (Some(alias), _) => format!("{named}_{}", alias.value),
                 (None, 1) => named.clone(),
                 (None, _) => format!("{named}_{}", aggregate.expr),
             };
-            let call = format!("{} FILTER (WHERE {column} = {})", aggregate.expr, value.expr);
+            let call = format!("{} FILTER (WHERE {condition})", aggregate.expr);
             let call = match default {
                 Some(default) => format!("coalesce({call}, {default})"),
                 None => call,
@@ -238,6 +242,17 @@ fn pivot(
         shown.join(", ")
     );
     over(&text, table)
+}
+
+/// The value of each of several columns.
+fn parts_of(value: &Expr, columns: usize) -> Result<Vec<&Expr>> {
+    match value {
+        value if columns == 1 => Ok(vec![value]),
+        Expr::Tuple(parts) if parts.len() == columns => Ok(parts.iter().collect()),
+        other => Err(Error::invalid(format!(
+            "PIVOT FOR {columns} columns takes a tuple of as many values, not {other}"
+        ))),
+    }
 }
 
 fn unpivot(

@@ -16,9 +16,9 @@ use crate::walk::visit_expressions;
 
 const COLUMNS: [&str; 2] = ["_part", "_part_offset"];
 
-/// Whether `tree` names one of the columns.
-fn mentioned<T: Visit>(tree: &T) -> bool {
-    let is_one = |ident: &Ident| COLUMNS.contains(&ident.value.as_str());
+/// Whether `tree` names one of `columns`.
+pub(super) fn mentioned<T: Visit>(tree: &T, columns: [&str; 2]) -> bool {
+    let is_one = |ident: &Ident| columns.contains(&ident.value.as_str());
     let found = visit_expressions(tree, |expression| {
         let found = match expression {
             Expr::Identifier(ident) => is_one(ident),
@@ -32,7 +32,7 @@ fn mentioned<T: Visit>(tree: &T) -> bool {
 
 /// For a SELECT whose ORDER BY names one of the columns.
 pub(super) fn show_in_query(query: &mut Query, names: &Names<'_>, ctes: &[String]) -> Result<()> {
-    let ordered_by = query.order_by.as_ref().is_some_and(mentioned);
+    let ordered_by = query.order_by.as_ref().is_some_and(|order_by| mentioned(order_by, COLUMNS));
     match query.body.as_mut() {
         SetExpr::Select(select) if ordered_by => show(select, names, ctes),
         _ => Ok(()),
@@ -45,7 +45,7 @@ pub(super) fn show_in_select(
     names: &Names<'_>,
     ctes: &[String],
 ) -> Result<()> {
-    match mentioned(select) {
+    match mentioned(select, COLUMNS) {
         true => show(select, names, ctes),
         false => Ok(()),
     }
@@ -67,11 +67,11 @@ fn show(select: &mut Select, names: &Names<'_>, ctes: &[String]) -> Result<()> {
     }
     for item in &mut select.projection {
         match item {
-            SelectItem::Wildcard(options) if !shown.is_empty() => hide(options),
+            SelectItem::Wildcard(options) if !shown.is_empty() => hide(options, COLUMNS),
             SelectItem::QualifiedWildcard(kind, options) => {
                 let of = kind.to_string();
                 if shown.iter().any(|name| of == format!("{name}.*") || of == *name) {
-                    hide(options);
+                    hide(options, COLUMNS);
                 }
             }
             _ => {}
@@ -113,9 +113,9 @@ fn show_in_table(
     Ok(Some(alias.name.value.clone()))
 }
 
-/// Takes the columns out of a `*`.
-fn hide(options: &mut WildcardAdditionalOptions) {
-    let [first, second] = COLUMNS.map(Ident::new);
+/// Takes `columns` out of a `*`.
+pub(super) fn hide(options: &mut WildcardAdditionalOptions, columns: [&str; 2]) {
+    let [first, second] = columns.map(Ident::new);
     match &mut options.opt_except {
         Some(except) => except.additional_elements.extend([first, second]),
         None => {

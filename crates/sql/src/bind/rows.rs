@@ -71,6 +71,40 @@ pub(super) fn floats_beside_floats(query: &mut Query) -> Result<()> {
     Ok(())
 }
 
+/// Texts are dates or times in a column of VALUES where any row is written as one.
+pub(super) fn times_beside_texts(query: &mut Query) -> Result<()> {
+    let SetExpr::Values(values) = query.body.as_mut() else { return Ok(()) };
+    let width = values.rows.first().map_or(0, |row| row.content.len());
+    for column in 0..width {
+        let mut cells = values.rows.iter().filter_map(|row| row.content.get(column));
+        let Some(of) = cells.find_map(time_type) else { continue };
+        for row in &mut values.rows {
+            if let Some(cell) = row.content.get_mut(column)
+                && super::zoned::text_of(cell).is_some()
+            {
+                let text = format!("CAST($1 AS {of})");
+                *cell = super::calls::substitute(&text, std::slice::from_ref(cell))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn time_type(cell: &Expr) -> Option<DataType> {
+    match cell {
+        Expr::TypedString(literal) => Some(&literal.data_type),
+        Expr::Cast { data_type, .. } => Some(data_type),
+        _ => None,
+    }
+    .filter(|of| {
+        matches!(
+            of,
+            DataType::Date | DataType::Date32 | DataType::Time(..) | DataType::Timestamp(..)
+        )
+    })
+    .cloned()
+}
+
 fn is_cast_to_float(cell: &Expr) -> bool {
     matches!(
         cell,

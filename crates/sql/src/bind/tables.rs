@@ -7,6 +7,7 @@ use sqlparser::ast::{
     Query, SetExpr, TableFactor, TableFunctionArgs, Value,
 };
 use sqlparser::parser::Parser;
+use sqlparser::tokenizer::Token;
 
 use super::zoned::text_of;
 use super::{series, templates};
@@ -67,7 +68,7 @@ pub(super) fn rewrite(factor: &mut TableFactor) -> Result<()> {
     Ok(())
 }
 
-fn values_of(name: &str, arguments: &TableFunctionArgs) -> Result<Vec<Expr>> {
+pub(super) fn values_of(name: &str, arguments: &TableFunctionArgs) -> Result<Vec<Expr>> {
     let value = |argument: &FunctionArg| match argument {
         FunctionArg::Unnamed(FunctionArgExpr::Expr(value)) => Ok(value.clone()),
         other => Err(Error::invalid(format!("{name} takes plain arguments, not {other}"))),
@@ -107,13 +108,24 @@ fn query_text(lower: &str, arguments: &[Expr]) -> Result<Option<String>> {
     }))
 }
 
-fn derived(text: &str) -> Result<TableFactor> {
+pub(super) fn derived(text: &str) -> Result<TableFactor> {
     let mut outer: Query = templates::query(&format!("SELECT * FROM ({text})"))?;
     let relation = match outer.body.as_mut() {
         SetExpr::Select(select) => select.from.pop().map(|table| table.relation),
         _ => None,
     };
     relation.ok_or_else(|| Error::internal("a table function is no table"))
+}
+
+/// A query for all that `factor` has.
+pub(crate) fn all_of(factor: TableFactor) -> Result<Query> {
+    let mut query = templates::query("SELECT * FROM t")?;
+    if let SetExpr::Select(select) = query.body.as_mut()
+        && let [table] = select.from.as_mut_slice()
+    {
+        table.relation = factor;
+    }
+    Ok(query)
 }
 
 /// `cluster(name, table)`, `clusterAllReplicas(...)`: a table is the same on the whole cluster.
@@ -140,7 +152,7 @@ fn of_cluster(lower: &str, arguments: &[Expr]) -> Result<Option<ObjectName>> {
 }
 
 /// The columns of a structure, `'a UInt8, b String'`.
-fn structure(text: &str) -> Result<Vec<ColumnDef>> {
+pub(super) fn structure(text: &str) -> Result<Vec<ColumnDef>> {
     static DIALECT: GranaryDialect = GranaryDialect;
     let wrong = |error: &dyn std::fmt::Display| {
         Error::invalid(format!("'{text}' is no structure of columns: {error}"))
@@ -148,7 +160,11 @@ fn structure(text: &str) -> Result<Vec<ColumnDef>> {
     let tokens = tokenize(text).map_err(|error| wrong(&error))?;
     let mut parser = Parser::new(&DIALECT).with_tokens_with_locations(tokens);
     let columns = parser.parse_comma_separated(Parser::parse_column_def);
-    columns.map_err(|error| wrong(&error))
+    let columns = columns.map_err(|error| wrong(&error))?;
+    match parser.peek_token().token {
+        Token::EOF => Ok(columns),
+        other => Err(wrong(&format!("'{other}' is not expected there"))),
+    }
 }
 
 /// `values('a UInt8, b String', (1, 'x'), ...)`, or the rows alone.

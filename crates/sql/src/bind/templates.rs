@@ -9,7 +9,7 @@ mod others;
 mod texts;
 mod times;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 use std::sync::LazyLock;
 
@@ -49,6 +49,13 @@ pub(super) fn of_other_dialect(name: &str, arguments: usize) -> Option<Expr> {
     TEMPLATES.get(&(name.to_lowercase(), arguments))?.clone()
 }
 
+/// Whether the call of this name in lower case takes texts.
+pub(super) fn is_of_texts(lower: &str) -> bool {
+    static NAMES: LazyLock<HashSet<String>> =
+        LazyLock::new(|| texts::CALLS.iter().map(|(name, ..)| name.to_lowercase()).collect());
+    NAMES.contains(lower)
+}
+
 /// Puts the arguments in the place of `$1`, `$2`.
 pub(super) fn substitute(mut template: Expr, arguments: &[Expr]) -> Expr {
     let _ = visit_expressions_mut(&mut template, |expression| {
@@ -80,8 +87,8 @@ fn calls() -> impl Iterator<Item = &'static Call> {
     FAMILIES.iter().flat_map(|family| family.iter())
 }
 
-/// Parses one of our own texts.
-pub(super) fn expression(text: &str) -> Result<Expr> {
+/// Parses one of our own texts, or one that a table keeps.
+pub(crate) fn expression(text: &str) -> Result<Expr> {
     let mut parsed = parser(text)?.parse_expr().map_err(|error| own_mistake(text, &error))?;
     approximate(&mut parsed);
     Ok(parsed)
@@ -107,7 +114,7 @@ pub(super) fn approximate(expression: &mut Expr) {
 }
 
 /// Parses one of our own texts.
-pub(super) fn query(text: &str) -> Result<Query> {
+pub(crate) fn query(text: &str) -> Result<Query> {
     let query = parser(text)?.parse_query().map_err(|error| own_mistake(text, &error))?;
     Ok(*query)
 }

@@ -10,7 +10,12 @@ use super::calls::{plain_arguments, substitute, with_arguments};
 use super::templates;
 
 /// Word in lower case, and the engine's.
-const RENAMED: [(&str, &str); 2] = [("list", "array_agg"), ("grouping_id", "grouping")];
+const RENAMED: [(&str, &str); 4] = [
+    ("list", "array_agg"),
+    ("grouping_id", "grouping"),
+    ("concatassumeinjective", "concat"),
+    ("concatwithseparatorassumeinjective", "concatWithSeparator"),
+];
 
 /// Renames the function, or gives what it means.
 pub(super) fn settle(function: &mut Function) -> Result<Option<Expr>> {

@@ -149,6 +149,7 @@ fn key_column<'c>(key: &Expr, columns: &'c Columns) -> Result<(ColumnId, &'c Col
         ColumnType::Array(_)
         | ColumnType::Map(..)
         | ColumnType::Tuple(_)
+        | ColumnType::Interval
         | ColumnType::AggregateFunction(_) => Err(Error::invalid(format!(
             "DISTRIBUTED BY: '{name}' of type {} cannot be hashed",
             column.column_type

@@ -178,6 +178,7 @@ pub(super) fn check_type(text: &str, column_type: &ColumnType) -> Result<()> {
         ColumnType::Array(_)
         | ColumnType::Map(..)
         | ColumnType::Tuple(_)
+        | ColumnType::Interval
         | ColumnType::AggregateFunction(_) => {
             Err(Error::invalid(format!("'{text}' of type {column_type} has no order")))
         }

@@ -59,6 +59,7 @@ fn key_column(expression: &Expr, columns: &Columns) -> Result<KeyExpression> {
         | ColumnType::Map(..)
         | ColumnType::Tuple(_)
         | ColumnType::AggregateFunction(_)
+        | ColumnType::Interval
         | ColumnType::Float32
         | ColumnType::Float64 => false,
         _ => !column.column_type.is_nullable(),
@@ -67,7 +68,7 @@ fn key_column(expression: &Expr, columns: &Columns) -> Result<KeyExpression> {
         true => Ok(KeyExpression { text: identifier(&column.name), column: column.id }),
         false => Err(Error::invalid(format!(
             "UNIQUE KEY: '{name}' of type {} is not equal to itself in every case; take columns \
-             that are not Nullable, of other types than floats, arrays, maps, tuples and states",
+             that are not Nullable, of other types than floats, intervals, arrays, maps, tuples and states",
             column.column_type
         ))),
     }

@@ -5,8 +5,10 @@ mod apply;
 mod braces;
 mod brackets;
 mod casts;
+mod comprehensions;
 mod finals;
 mod foreign;
+mod frames;
 mod joins;
 mod kinds;
 mod past;
@@ -57,6 +59,8 @@ pub(crate) fn tokenize(text: &str) -> Result<Vec<TokenWithSpan>, TokenizerError>
     types::settle(&mut tokens);
     braces::settle(&mut tokens);
     casts::settle(&mut tokens)?;
+    comprehensions::settle(&mut tokens);
+    frames::settle(&mut tokens)?;
     // USING is enclosed in brackets by the next one.
     pivots::settle(&mut tokens);
     spelling::settle(&mut tokens);
@@ -337,6 +341,15 @@ mod tests {
                 "SELECT j -> 'a', f(j -> 'b'), arrayMap(x -> 'c', y)",
                 "SELECT j #> 'a' , f ( j #> 'b' ) , arrayMap ( x -> 'c' , y )",
             ),
+            (
+                "[f(x) for x in [1, 2] if x > 1]",
+                "arrayMap ( x -> ( f ( x ) ) , arrayFilter ( x -> ( x > 1 ) , ( [ 1 , 2 ] ) ) )",
+            ),
+            (
+                "OVER (ROWS UNBOUNDED PRECEDING EXCLUDE NO OTHERS)",
+                "OVER ( ROWS UNBOUNDED PRECEDING )",
+            ),
+            ("[1, 2], [x for x in y]", "[ 1 , 2 ] , arrayMap ( x -> ( x ) , ( y ) )"),
             ("INSERT INTO t (a) FORMAT Values (1)", "INSERT INTO t ( a ) Values ( 1 )"),
             (
                 "PIVOT t ON c IN (1, 2) USING sum(x) ORDER BY a",

@@ -128,11 +128,14 @@ fn unmatched_call(message: &str) -> Option<&str> {
 
 /// Arrow's names of types as the dialect's.
 fn in_our_types(message: &str) -> String {
-    const NAMES: [(&str, &str); 12] = [
+    const NAMES: [(&str, &str); 15] = [
         ("Utf8View", "String"),
         ("LargeUtf8", "String"),
         ("Utf8", "String"),
         ("BinaryView", "FixedString"),
+        ("Time64(\u{b5}s)", "Time(6)"),
+        ("Time64(ns)", "Time(9)"),
+        ("Interval(MonthDayNano)", "Interval"),
         ("Boolean", "Bool"),
         ("Date32", "Date"),
         ("Timestamp(s)", "DateTime"),

@@ -4,6 +4,8 @@ use granary_common::Error;
 use sqlparser::parser::ParserError;
 use sqlparser::tokenizer::{Token, TokenizerError};
 
+use crate::secrets::{hidden_in, without_secrets};
+
 /// Longest part of a line that is shown, in characters.
 const SHOWN_WIDTH: usize = 120;
 
@@ -18,7 +20,8 @@ pub(crate) fn from_parser(error: ParserError, text: &str) -> Error {
     let (message, place) = split_place(&message);
     // The parser gives no place to the end of its input.
     let place = place.or_else(|| message.ends_with("found: EOF").then(|| end_of(text)));
-    let message = lower_first(message).replace("found: EOF", "found: the end of the statement");
+    let message = lower_first(&hidden_in(message, text))
+        .replace("found: EOF", "found: the end of the statement");
     Error::invalid(format!("syntax error: {message}{}", shown(place, text)))
 }
 
@@ -63,7 +66,7 @@ fn shown(place: Option<(u64, u64)>, text: &str) -> String {
         return String::new();
     };
     let mut shown = format!(" (line {line}, column {column})");
-    if let Some(source) = text.lines().nth(line as usize - 1) {
+    if let Some(source) = without_secrets(text).lines().nth(line as usize - 1) {
         let before = column as usize - 1;
         let skipped = before.saturating_sub(SHOWN_WIDTH / 2);
         let part: String = source.chars().skip(skipped).take(SHOWN_WIDTH).collect();

@@ -14,7 +14,7 @@ use datafusion::logical_expr::{
 };
 use sqlparser::ast::{BinaryOperator, DataType as SqlType};
 
-use granary_functions::{DOCUMENT_PART, ELEMENT, call, zero_value};
+use granary_functions::{DOCUMENT_PART, ELEMENT, INTERVAL_LENGTH, call, zero_value};
 
 use crate::types::type_from_sql;
 
@@ -36,12 +36,14 @@ impl ExprPlanner for DialectPlanner {
             _ if left == DataType::Boolean || right == DataType::Boolean => {
                 return numbered(raw, &left, &right);
             }
+            BinaryOperator::StringConcat => joined(&raw, &left, &right),
             BinaryOperator::Divide => division(&raw, &left, &right),
             BinaryOperator::MyIntegerDivide => Some(integer_division(&raw, &left, &right)),
             BinaryOperator::Plus | BinaryOperator::Minus => time_arithmetic(&raw, &left, &right)
                 .or_else(|| wide_arithmetic(&raw, &left, &right)),
             BinaryOperator::Multiply => wide_arithmetic(&raw, &left, &right),
-            _ => compared_duration(&raw, &left, &right),
+            _ => compared_intervals(&raw, &left, &right)?
+                .or_else(|| compared_duration(&raw, &left, &right)),
         };
         Ok(match planned {
             Some(expression) => PlannerResult::Planned(expression),
@@ -193,6 +195,18 @@ fn division(raw: &RawBinaryExpr, left: &DataType, right: &DataType) -> Option<Ex
         .then(|| binary_expr(float(&raw.left), Operator::Divide, float(&raw.right)))
 }
 
+/// FixedStrings are joined as texts.
+fn joined(raw: &RawBinaryExpr, left: &DataType, right: &DataType) -> Option<Expr> {
+    let text = |operand: &Expr, data_type: &DataType| match data_type {
+        DataType::BinaryView => cast(operand.clone(), DataType::Utf8View),
+        _ => operand.clone(),
+    };
+    let is_fixed = |data_type: &DataType| *data_type == DataType::BinaryView;
+    (is_fixed(left) || is_fixed(right)).then(|| {
+        binary_expr(text(&raw.left, left), Operator::StringConcat, text(&raw.right, right))
+    })
+}
+
 /// Towards zero, whatever the operands are.
 fn integer_division(raw: &RawBinaryExpr, left: &DataType, right: &DataType) -> Expr {
     let quotient = binary_expr(raw.left.clone(), Operator::Divide, raw.right.clone());
@@ -301,9 +315,8 @@ fn ticks_per_second(unit: &TimeUnit) -> i64 {
     }
 }
 
-/// `a - b > INTERVAL 1 HOUR`: the difference is in seconds, so the interval becomes seconds too.
-fn compared_duration(raw: &RawBinaryExpr, left: &DataType, right: &DataType) -> Option<Expr> {
-    let operator = match raw.op {
+fn comparison(operator: &BinaryOperator) -> Option<Operator> {
+    Some(match operator {
         BinaryOperator::Gt => Operator::Gt,
         BinaryOperator::GtEq => Operator::GtEq,
         BinaryOperator::Lt => Operator::Lt,
@@ -311,7 +324,34 @@ fn compared_duration(raw: &RawBinaryExpr, left: &DataType, right: &DataType) -> 
         BinaryOperator::Eq => Operator::Eq,
         BinaryOperator::NotEq => Operator::NotEq,
         _ => return None,
-    };
+    })
+}
+
+/// Intervals compare by their lengths: a day has 24 hours, a month 30 days. Times of day compare in
+/// the finer of their units.
+fn compared_intervals(
+    raw: &RawBinaryExpr,
+    left: &DataType,
+    right: &DataType,
+) -> Result<Option<Expr>> {
+    let Some(operator) = comparison(&raw.op) else { return Ok(None) };
+    let is_time = |data_type: &DataType| matches!(data_type, DataType::Time64(_));
+    Ok(match (left, right) {
+        (DataType::Interval(_), DataType::Interval(_)) => {
+            let length = |interval: &Expr| call(INTERVAL_LENGTH, vec![interval.clone()]);
+            Some(binary_expr(length(&raw.left)?, operator, length(&raw.right)?))
+        }
+        (one, other) if is_time(one) && is_time(other) && one != other => {
+            let fine = |time: &Expr| cast(time.clone(), DataType::Time64(TimeUnit::Nanosecond));
+            Some(binary_expr(fine(&raw.left), operator, fine(&raw.right)))
+        }
+        _ => None,
+    })
+}
+
+/// `a - b > INTERVAL 1 HOUR`: the difference is in seconds, so the interval becomes seconds too.
+fn compared_duration(raw: &RawBinaryExpr, left: &DataType, right: &DataType) -> Option<Expr> {
+    let operator = comparison(&raw.op)?;
     if left.is_integer() {
         let seconds = interval_seconds(&raw.right)?;
         return Some(binary_expr(raw.left.clone(), operator, lit(seconds)));
@@ -341,10 +381,6 @@ pub(super) struct DialectTypes;
 
 impl TypePlanner for DialectTypes {
     fn plan_type_field(&self, sql_type: &SqlType) -> Result<Option<FieldRef>> {
-        // INTERVAL and the like stay DataFusion's.
-        if matches!(sql_type, SqlType::Interval { .. } | SqlType::Time(..)) {
-            return Ok(None);
-        }
         let column_type =
             type_from_sql(sql_type).map_err(|error| DataFusionError::External(Box::new(error)))?;
         Ok(Some(Arc::new(Field::new("", column_type.arrow(), true))))

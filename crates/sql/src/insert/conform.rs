@@ -1,6 +1,7 @@
 //! Makes the values of an array values of a column type, or says which one is none.
 
 mod states;
+mod times;
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -48,9 +49,22 @@ pub(super) fn conform(values: &ArrayRef, column_type: &ColumnType) -> Result<Arr
         ColumnType::Ipv6 => texts(values, column_type, canonical_ipv6)?,
         ColumnType::Ipv4 if is_text(values.data_type()) => addresses(values)?,
         ColumnType::FixedString(length) => fixed_strings(values, *length as usize)?,
+        ColumnType::Time(_) | ColumnType::Interval | ColumnType::Binary
+            if values.data_type().is_numeric() =>
+        {
+            // Arrow would take the number as ticks or as its bytes.
+            return Err(misfit_of_types(values, column_type));
+        }
+        ColumnType::Time(precision) => {
+            times::in_precision(&convert(values, column_type)?, *precision)
+        }
         ColumnType::AggregateFunction(state) => states::conform_states(values, state, column_type)?,
         _ => convert(values, column_type)?,
     };
+    if let Some(row) = times::first_beyond_a_day(&converted) {
+        let message = format!("a time beyond the day in a column of type {column_type}");
+        return Err(Misfit::at(row, message));
+    }
     if !column_type.is_nullable()
         && let Some(row) = first_null(&converted)
     {
@@ -80,10 +94,7 @@ fn convert(values: &ArrayRef, column_type: &ColumnType) -> Result<ArrayRef, Misf
     }
     let loose = with_nulls(&wanted);
     if !can_cast_types(values.data_type(), &loose) {
-        return Err(Misfit {
-            row: None,
-            message: format!("values of type {} cannot be {column_type}", spelled(values)),
-        });
+        return Err(misfit_of_types(values, column_type));
     }
     let cast = cast_with_options(values, &loose, &STRICT)
         .map_err(|_| misfit_of_cast(values, &loose, column_type))?;
@@ -92,6 +103,11 @@ fn convert(values: &ArrayRef, column_type: &ColumnType) -> Result<ArrayRef, Misf
     }
     cast_with_options(&cast, &wanted, &STRICT)
         .map_err(|_| misfit_of_cast(values, &wanted, column_type))
+}
+
+fn misfit_of_types(values: &ArrayRef, column_type: &ColumnType) -> Misfit {
+    let message = format!("values of type {} cannot be {column_type}", spelled(values));
+    Misfit { row: None, message }
 }
 
 /// The type's name for a person.
@@ -323,7 +339,7 @@ fn enumerate(values: &ArrayRef, names: &[(String, i16)]) -> Result<ArrayRef, Mis
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::{Float64Array, Int64Array, StringArray};
+    use arrow::array::{Float64Array, Int64Array, StringArray, Time64MicrosecondArray};
 
     use super::*;
 
@@ -388,5 +404,15 @@ mod tests {
         check(strings(&["not-a-uuid"]), "UUID", Err("cannot parse 'not-a-uuid' as UUID"));
         check(strings(&["127.0.0.1"]), "IPv4", Ok("2130706433"));
         check(strings(&["abc"]), "FixedString(2)", Err("too long"));
+        check(strings(&["10:20", "23:59:59.987654"]), "Time(3)", Ok("10:20:00 23:59:59.987"));
+        check(strings(&["25:00"]), "Time(6)", Err("cannot parse '25:00' as Time(6)"));
+        check(Arc::new(Int64Array::from(vec![1])), "Time(6)", Err("Int64 cannot be Time(6)"));
+        check(
+            Arc::new(Time64MicrosecondArray::from(vec![0, 86_399_999_999, 86_400_000_000])),
+            "Time(6)",
+            Err("row 12, column 'c': a time beyond the day"),
+        );
+        check(strings(&["1 day 2 hours"]), "Interval", Ok("1 days 2 hours"));
+        check(strings(&["ab"]), "Binary", Ok("6162"));
     }
 }

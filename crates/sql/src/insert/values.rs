@@ -107,6 +107,10 @@ fn is_default(cell: &Expr) -> bool {
 /// placeholders are made by [`insert_values`].
 pub(crate) fn defaults_as_null(query: &mut Query) {
     let SetExpr::Values(values) = query.body.as_mut() else { return };
+    // Those of DEFAULT VALUES have no column, which the engine does not know.
+    for row in values.rows.iter_mut().filter(|row| row.content.is_empty()) {
+        row.content.push(Expr::Value(Value::Null.into()));
+    }
     let mut cells = values.rows.iter().flat_map(|row| &row.content);
     if cells.any(needs_planning) {
         return;
@@ -347,8 +351,15 @@ fn call_arguments<'e>(cell: &'e Expr, name: &str) -> Option<Vec<&'e Expr>> {
 
 /// The text of a literal that reads as a value of `base`: `Some(None)` is NULL, `None` no literal.
 fn literal_text(cell: &Expr, base: &ColumnType) -> Option<Option<String>> {
-    let is_time =
-        matches!(base, ColumnType::Date | ColumnType::DateTime(_) | ColumnType::DateTime64(..));
+    let is_time = matches!(
+        base,
+        ColumnType::Date
+            | ColumnType::DateTime(_)
+            | ColumnType::DateTime64(..)
+            | ColumnType::Time(_)
+            | ColumnType::Interval
+            | ColumnType::Binary
+    );
     let is_enum = matches!(base, ColumnType::Enum8(_) | ColumnType::Enum16(_));
     let is_whole = base.arrow().is_integer();
     match cell {

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BinaryViewArray, BooleanArray, ListArray, MapArray, StringViewArray, StructArray,
-    new_empty_array, new_null_array,
+    ArrayRef, BinaryArray, BinaryViewArray, BooleanArray, IntervalMonthDayNanoArray, ListArray,
+    MapArray, StringViewArray, StructArray, new_empty_array, new_null_array,
 };
 use arrow::buffer::OffsetBuffer;
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Fields};
+use arrow::datatypes::{DataType, Fields, IntervalMonthDayNano};
 use granary_catalog::ColumnType;
 
 /// `rows` zero values of `column_type`: NULL where that is a value, else 0, '' or empty.
@@ -31,6 +31,12 @@ pub(super) fn zero_array(column_type: &ColumnType, rows: usize) -> ArrayRef {
         ColumnType::FixedString(length) => {
             let zeros = vec![0_u8; *length as usize];
             Arc::new(BinaryViewArray::from_iter_values(std::iter::repeat_n(&zeros, rows)))
+        }
+        ColumnType::Binary => {
+            Arc::new(BinaryArray::from_iter_values(std::iter::repeat_n([0_u8; 0], rows)))
+        }
+        ColumnType::Interval => {
+            Arc::new(IntervalMonthDayNanoArray::from(vec![IntervalMonthDayNano::ZERO; rows]))
         }
         ColumnType::Array(_) => empty_lists(&data_type, rows),
         ColumnType::Map(..) => empty_maps(&data_type, rows),
@@ -122,6 +128,9 @@ mod tests {
             "IPv4",
             "IPv6",
             "Date",
+            "Time(6)",
+            "Interval",
+            "Binary",
             "DateTime",
             "DateTime64(3, 'UTC')",
             "Enum8('a' = 1)",

@@ -4,12 +4,16 @@
 //!   SELECT t._part, t._part_offset, <what to do>, <new value of each column>
 //!   FROM source LEFT JOIN t ON condition WHERE <some clause fits>
 //! ```
+//!
+//! With clauses for rows that the source does not match it is a FULL JOIN, and the source says of each
+//! of its rows that it is there.
 
 use granary_catalog::{Column, ColumnType, Table};
 use granary_common::{Error, Result};
 use sqlparser::ast::helpers::attached_token::AttachedToken;
 use sqlparser::ast::{
-    CaseWhen, Expr, Ident, Join, JoinConstraint, JoinOperator, Query, SetExpr, TableFactor, Value,
+    CaseWhen, Expr, Ident, Join, JoinConstraint, JoinOperator, Query, SetExpr, TableFactor,
+    TableWithJoins, Value,
 };
 
 use super::{PART_COLUMN, named, places, set_table, skeleton};
@@ -39,19 +43,24 @@ pub fn merge_query(merge: &Merge, table: &Table) -> Result<Query> {
     }
     let target = merge.alias.clone().unwrap_or_else(|| Ident::new(&merge.table.name));
     let source = source_name(&merge.source)?;
-    let names = Names { table, target: &target, source: &source };
+    let by_source = merge.clauses.iter().any(|clause| clause.by_source);
+    let names = Names { table, target: &target, source: &source, by_source };
     let branches: Vec<Branch> =
         merge.clauses.iter().map(|clause| names.branch(clause)).collect::<Result<_>>()?;
 
     let (mut query, mut select) = skeleton()?;
     let mut joined = select.from[0].clone();
     set_table(&mut joined, &merge.table, Some(&target))?;
-    select.from[0].relation = merge.source.clone();
-    select.from[0].joins = vec![Join {
-        relation: joined.relation,
-        global: false,
-        join_operator: JoinOperator::Left(JoinConstraint::On(merge.on.clone())),
-    }];
+    select.from[0].relation = match by_source {
+        true => marked(&merge.source, &source)?,
+        false => merge.source.clone(),
+    };
+    let on = JoinConstraint::On(merge.on.clone());
+    let join_operator = match by_source {
+        true => JoinOperator::FullOuter(on),
+        false => JoinOperator::Left(on),
+    };
+    select.from[0].joins = vec![Join { relation: joined.relation, global: false, join_operator }];
     let action = case(branches.iter().map(|branch| (&branch.condition, number(branch.action))));
     select.projection = places(Some(&target));
     select.projection.push(named(action, "__action"));
@@ -71,6 +80,23 @@ pub fn merge_query(merge: &Merge, table: &Table) -> Result<Query> {
     Ok(query)
 }
 
+/// The column that every row of a source has which may lack rows for the table's.
+const SOURCE_MARK: &str = "__granary_source";
+
+/// The source with a column that is never NULL.
+fn marked(source: &TableFactor, name: &Ident) -> Result<TableFactor> {
+    let mut query = crate::bind::parsed_query(&format!("SELECT *, true AS {SOURCE_MARK}"))?;
+    if let SetExpr::Select(select) = query.body.as_mut() {
+        select.from = vec![TableWithJoins { relation: source.clone(), joins: Vec::new() }];
+    }
+    Ok(TableFactor::Derived {
+        lateral: false,
+        subquery: Box::new(query),
+        alias: Some(super::table_alias(name)),
+        sample: None,
+    })
+}
+
 /// A clause for the query.
 struct Branch {
     condition: Expr,
@@ -83,6 +109,8 @@ struct Names<'a> {
     table: &'a Table,
     target: &'a Ident,
     source: &'a Ident,
+    /// Whether there are rows of the table without one of the source.
+    by_source: bool,
 }
 
 impl Names<'_> {
@@ -95,8 +123,11 @@ impl Names<'_> {
             MergeAction::Insert(insert) => (MERGE_INSERT, self.inserted(insert.as_ref())?),
         };
         let part = Box::new(qualified(self.target, PART_COLUMN));
+        let marker = || Box::new(qualified(self.source, SOURCE_MARK));
         let matched = match action {
             MERGE_INSERT => Expr::IsNull(part),
+            _ if clause.by_source => both(Expr::IsNotNull(part), Expr::IsNull(marker())),
+            _ if self.by_source => both(Expr::IsNotNull(part), Expr::IsNotNull(marker())),
             _ => Expr::IsNotNull(part),
         };
         let condition = match &clause.condition {
@@ -172,7 +203,9 @@ fn default_value(column: &Column) -> Result<Expr> {
         (None, _) if column.column_type.is_nullable() => "NULL",
         (None, ColumnType::Date) => "'1970-01-01'",
         (None, ColumnType::DateTime(_) | ColumnType::DateTime64(..)) => "'1970-01-01 00:00:00'",
-        (None, ColumnType::String | ColumnType::FixedString(_)) => "''",
+        (None, ColumnType::String | ColumnType::FixedString(_) | ColumnType::Binary) => "''",
+        (None, ColumnType::Time(_)) => "'00:00:00'",
+        (None, ColumnType::Interval) => "INTERVAL '0 days'",
         (None, base) if base.arrow().is_numeric() && *base != ColumnType::Ipv4 => "0",
         (None, ColumnType::Bool) => "false",
         (None, other) => {

@@ -22,9 +22,11 @@ pub struct Merge {
     pub clauses: Vec<MergeClause>,
 }
 
-/// `WHEN [NOT] MATCHED [AND condition] THEN action`
+/// `WHEN [NOT] MATCHED [BY SOURCE] [AND condition] THEN action`
 #[derive(Clone, Debug, PartialEq)]
 pub struct MergeClause {
+    /// Whether it is for rows of the table that no row of the source matches.
+    pub by_source: bool,
     pub condition: Option<Expr>,
     pub action: MergeAction,
 }
@@ -85,7 +87,8 @@ pub(super) fn update_from(
     }
     parser.expect_keyword(Keyword::WHERE)?;
     let on = parser.parse_expr()?;
-    let clause = MergeClause { condition: None, action: MergeAction::Update(Some(assignments)) };
+    let action = MergeAction::Update(Some(assignments));
+    let clause = MergeClause { by_source: false, condition: None, action };
     Ok(Statement::Merge(Box::new(Merge {
         table,
         alias,
@@ -98,25 +101,25 @@ pub(super) fn update_from(
 fn clause(parser: &mut Parser<'_>) -> Parsed<MergeClause> {
     let is_matched = !parser.parse_keyword(Keyword::NOT);
     parser.expect_keyword(Keyword::MATCHED)?;
-    if parser.parse_keywords(&[Keyword::BY, Keyword::SOURCE]) {
-        let message =
-            "WHEN NOT MATCHED BY SOURCE is not supported; use DELETE or UPDATE with NOT IN";
-        return Err(Error::unsupported(message).into());
-    }
+    let by_source = !is_matched && parser.parse_keywords(&[Keyword::BY, Keyword::SOURCE]);
     let _ = parser.parse_keywords(&[Keyword::BY, Keyword::TARGET]);
     let condition = match parser.parse_keyword(Keyword::AND) {
         true => Some(parser.parse_expr()?),
         false => None,
     };
     parser.expect_keyword(Keyword::THEN)?;
-    let action = match is_matched {
+    let action = match is_matched || by_source {
         true => matched_action(parser)?,
         false => {
             parser.expect_keyword(Keyword::INSERT)?;
             MergeAction::Insert(insert(parser)?)
         }
     };
-    Ok(MergeClause { condition, action })
+    if by_source && action == MergeAction::Update(None) {
+        let message = "WHEN NOT MATCHED BY SOURCE: there is no row of the source for SET *";
+        return Err(Error::invalid(message).into());
+    }
+    Ok(MergeClause { by_source, condition, action })
 }
 
 fn matched_action(parser: &mut Parser<'_>) -> Parsed<MergeAction> {

@@ -1,17 +1,13 @@
 //! Text to statements: `sqlparser` reads the pieces, this decides which statement they make.
 
 use granary_common::{Error, Result};
-use sqlparser::ast::{
-    BinaryOperator, Expr, Insert as InsertTree, ObjectName, Query, SetExpr, Statement as Tree,
-    TableObject,
-};
+use sqlparser::ast::{ObjectName, SetExpr, Statement as Tree};
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Token, Word};
 
-use super::{
-    CreateTable, Insert, OverwriteClause, PartitionClause, Statement, TableName, setting_text,
-};
+use super::insert::{insert, insert_behind_with};
+use super::{CreateTable, Statement, TableName, setting_text};
 use crate::Notice;
 use crate::dialect::{GranaryDialect, tokenize};
 use crate::error::{from_parser, from_tokenizer};
@@ -150,92 +146,6 @@ pub(super) fn other(parser: &mut Parser<'_>) -> Parsed<Failure> {
     }
     parser.parse_statement()?;
     Ok(Failure::Refused(Error::unsupported(format!("{} is not supported yet", words.join(" ")))))
-}
-
-/// `WITH t AS (...) INSERT INTO ... SELECT ... FROM t`.
-fn insert_behind_with(parser: &mut Parser<'_>, query: Query) -> Parsed<Statement> {
-    let Query { with, body, .. } = query;
-    let SetExpr::Insert(Tree::Insert(mut tree)) = *body else {
-        return Err(Error::unsupported("this form of INSERT is not supported").into());
-    };
-    if let (Some(source), Some(mut with)) = (tree.source.as_mut(), with) {
-        with.cte_tables.extend(source.with.take().into_iter().flat_map(|inner| inner.cte_tables));
-        source.with = Some(with);
-    }
-    insert_of(parser, tree)
-}
-
-fn insert(parser: &mut Parser<'_>) -> Parsed<Statement> {
-    let token = parser.next_token();
-    match parser.parse_insert(token)? {
-        Tree::Insert(tree) => insert_of(parser, tree),
-        _ => Err(Error::unsupported("this form of INSERT is not supported").into()),
-    }
-}
-
-fn insert_of(parser: &mut Parser<'_>, tree: InsertTree) -> Parsed<Statement> {
-    let InsertTree { table, columns, source, overwrite, partitioned, on, returning, .. } = tree;
-    let overwrite = overwritten(overwrite, partitioned)?;
-    if on.is_some() || returning.is_some() {
-        let message = "INSERT takes neither ON CONFLICT nor RETURNING";
-        return Err(Error::unsupported(message).into());
-    }
-    if let Some(format) = tree.format_clause {
-        let message =
-            format!("INSERT ... {format} is not supported; use granary load or bulk insert");
-        return Err(Error::unsupported(message).into());
-    }
-    let TableObject::TableName(name) = table else {
-        return Err(Error::unsupported("INSERT INTO FUNCTION is not supported").into());
-    };
-    let mut source = match source {
-        Some(source) => source,
-        // The parser stops behind settings that come before the rows.
-        None if tree.settings.is_some() => parser.parse_query()?,
-        None => return Err(Error::unsupported("INSERT without rows is not supported").into()),
-    };
-    let mut settings = text_settings(tree.settings);
-    settings.extend(text_settings(source.settings.take()));
-    let column = |name: ObjectName| TableName::of(&name).map(|name| name.name);
-    let columns: Vec<String> = columns.into_iter().map(column).collect::<Result<_>>()?;
-    Ok(Statement::Insert(Insert {
-        table: TableName::of(&name)?,
-        columns: (!columns.is_empty()).then_some(columns),
-        source,
-        settings,
-        overwrite,
-    }))
-}
-
-/// What OVERWRITE and PARTITION say together.
-fn overwritten(overwrite: bool, partition: Option<Vec<Expr>>) -> Result<Option<OverwriteClause>> {
-    let Some(mut values) = partition else {
-        return Ok(overwrite.then_some(OverwriteClause::Table));
-    };
-    if !overwrite {
-        let message = "INSERT INTO takes no PARTITION: rows find theirs; leave it out, or write \
-                       INSERT OVERWRITE";
-        return Err(Error::unsupported(message));
-    }
-    let assigned = |value: &Expr| match value {
-        Expr::BinaryOp { left, op: BinaryOperator::Eq, right } => match left.as_ref() {
-            Expr::Identifier(column) => Some((column.value.clone(), right.as_ref().clone())),
-            _ => None,
-        },
-        _ => None,
-    };
-    if let Some(columns) = values.iter().map(assigned).collect::<Option<Vec<_>>>() {
-        return Ok(Some(OverwriteClause::Columns(columns)));
-    }
-    if let [Expr::Tuple(inner)] = values.as_mut_slice() {
-        values = std::mem::take(inner);
-    }
-    Ok(Some(OverwriteClause::Partition(PartitionClause::Values(values))))
-}
-
-fn text_settings(settings: Option<Vec<sqlparser::ast::Setting>>) -> Vec<(String, String)> {
-    let pair = |setting: sqlparser::ast::Setting| (setting.key.value, setting_text(&setting.value));
-    settings.into_iter().flatten().map(pair).collect()
 }
 
 fn create(parser: &mut Parser<'_>, text: &str) -> Parsed<Statement> {

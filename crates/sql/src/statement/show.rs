@@ -54,6 +54,10 @@ pub(super) fn show(parser: &mut Parser<'_>) -> Parsed<Statement> {
             skip(parser, first + 1);
             show_columns(parser)
         }
+        "INDEX" | "INDEXES" | "INDICES" | "KEYS" => {
+            skip(parser, first + 1);
+            show_indexes(parser)
+        }
         "CHANGED" if is_word_at(parser, first + 1, "SETTINGS") => {
             skip(parser, first + 2);
             list("SELECT name, value, default FROM system.settings WHERE changed", "name", parser)
@@ -87,6 +91,23 @@ fn show_columns(parser: &mut Parser<'_>) -> Parsed<Statement> {
     Ok(Statement::Describe { table, like: like_pattern(parser)? })
 }
 
+/// `{FROM | IN} t [{FROM | IN} database]`
+fn show_indexes(parser: &mut Parser<'_>) -> Parsed<Statement> {
+    parser.expect_one_of_keywords(&[Keyword::FROM, Keyword::IN])?;
+    let mut table = table(parser)?;
+    if let Some(database) = database(parser)? {
+        table.database = Some(database);
+    }
+    let quoted = |text: &str| format!("'{}'", text.replace('\\', "\\\\").replace('\'', "''"));
+    let database = table.database.as_deref().map_or_else(|| "currentDatabase()".to_owned(), quoted);
+    let query = format!(
+        "SELECT table, name, type, expr, granularity FROM system.data_skipping_indices \
+         WHERE table = {} AND database = {database}",
+        quoted(&table.name)
+    );
+    list(&query, "name", parser)
+}
+
 /// DESCRIBE of a table or of a query's columns; the parser stands at it.
 pub(super) fn describe(parser: &mut Parser<'_>) -> Parsed<Statement> {
     parser.next_token();
@@ -98,6 +119,11 @@ pub(super) fn describe(parser: &mut Parser<'_>) -> Parsed<Statement> {
     };
     if is_query {
         return Ok(Statement::DescribeQuery { query: parser.parse_query()? });
+    }
+    // A function that stands for a table.
+    if parser.peek_nth_token_ref(1).token == Token::LParen {
+        let query = Box::new(crate::bind::all_of(parser.parse_table_factor()?)?);
+        return Ok(Statement::DescribeQuery { query });
     }
     Ok(Statement::Describe { table: table(parser)?, like: None })
 }
@@ -207,6 +233,7 @@ mod tests {
             ("SHOW SETTINGS", "WHERE true ORDER BY 1"),
             ("SHOW SETTINGS LIKE 'max%'", "WHERE true AND name LIKE 'max%' ORDER BY 1"),
             ("SHOW CHANGED SETTINGS", "WHERE changed ORDER BY 1"),
+            ("SHOW INDEXES FROM d.t", "WHERE table = 't' AND database = 'd' ORDER BY 1"),
             ("SHOW FUNCTIONS NOT ILIKE 'a''b'", "AND name NOT ILIKE 'a''b' ORDER BY 1"),
         ] {
             let Statement::Query(query) = one(text) else { panic!("{text} is not a query") };

@@ -104,6 +104,11 @@ fn extremes(values: &ArrayRef) -> Option<(Scalar, Scalar)> {
                 let max = aggregate::max_string_view(values)?;
                 Some((Scalar::Text(min.to_owned()), Scalar::Text(max.to_owned())))
             }
+            DataType::Binary => {
+                let values = values.as_binary::<i32>();
+                let (min, max) = (aggregate::min_binary(values)?, aggregate::max_binary(values)?);
+                Some((Scalar::Bytes(min.to_owned()), Scalar::Bytes(max.to_owned())))
+            }
             DataType::BinaryView => {
                 let values = values.as_binary_view();
                 let min = aggregate::min_binary_view(values)?;

@@ -32,7 +32,8 @@ fn zero(column_type: &ColumnType) -> Result<Scalar> {
         | ColumnType::Int64
         | ColumnType::Date
         | ColumnType::DateTime(_)
-        | ColumnType::DateTime64(..) => Scalar::Int(0),
+        | ColumnType::DateTime64(..)
+        | ColumnType::Time(_) => Scalar::Int(0),
         ColumnType::UInt8
         | ColumnType::UInt16
         | ColumnType::UInt32
@@ -42,6 +43,7 @@ fn zero(column_type: &ColumnType) -> Result<Scalar> {
         ColumnType::Decimal(..) => Scalar::Wide(0),
         ColumnType::String => Scalar::Text(String::new()),
         ColumnType::FixedString(length) => Scalar::Bytes(vec![0; *length as usize]),
+        ColumnType::Binary => Scalar::Bytes(Vec::new()),
         ColumnType::Uuid => Scalar::Text("00000000-0000-0000-0000-000000000000".to_owned()),
         ColumnType::Ipv6 => Scalar::Text("::".to_owned()),
         ColumnType::Enum8(names) | ColumnType::Enum16(names) => {
@@ -60,7 +62,8 @@ pub fn repeated(column: &PartColumn, data_type: &DataType, rows: usize) -> Resul
     if column.added.is_none() && column.column_type.is_nullable() {
         return Ok(new_null_array(data_type, rows));
     }
-    if column.added.is_none() && data_type.is_nested() {
+    let has_no_scalar = data_type.is_nested() || matches!(data_type, DataType::Interval(_));
+    if column.added.is_none() && has_no_scalar {
         return empty(&column.column_type, data_type, rows);
     }
     let value = to_arrow_scalar(&constant(column)?, data_type)?;
@@ -69,7 +72,7 @@ pub fn repeated(column: &PartColumn, data_type: &DataType, rows: usize) -> Resul
     arrow::compute::take(value, &same, None).map_err(|error| Error::internal(error.to_string()))
 }
 
-/// Empty lists and maps, tuples of zero values, states of no rows.
+/// Empty lists and maps, tuples of zero values, states of no rows, intervals of no length.
 fn empty(column_type: &ColumnType, data_type: &DataType, rows: usize) -> Result<ArrayRef> {
     let nulls = new_null_array(data_type, rows);
     let failed = |error: arrow::error::ArrowError| Error::internal(error.to_string());
@@ -91,7 +94,7 @@ fn empty(column_type: &ColumnType, data_type: &DataType, rows: usize) -> Result<
             let columns = none.map(column).collect::<Result<Vec<_>>>()?;
             Ok(Arc::new(StructArray::try_new(fields.clone(), columns, None).map_err(failed)?))
         }
-        // The offsets of NULLs are those of empty lists.
+        // The offsets of NULLs are those of empty lists, and the bytes below them are zero.
         _ => {
             let builder = nulls.to_data().into_builder().nulls(None);
             builder.build().map(make_array).map_err(failed)
@@ -118,6 +121,9 @@ mod tests {
             ("Nullable(String)", None, true),
             ("Nullable(String)", Some(Scalar::Text("x".into())), false),
             ("Decimal(10, 2)", Some(Scalar::Wide(700)), false),
+            ("Time(6)", None, false),
+            ("Interval", None, false),
+            ("Binary", None, false),
             ("Array(String)", None, false),
             ("Map(String, Array(UInt8))", None, false),
             ("Tuple(a UInt8, b Array(String))", None, false),

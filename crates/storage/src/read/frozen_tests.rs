@@ -1,7 +1,10 @@
 //! Parts that earlier builds wrote are read.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use arrow::array::*;
+use arrow::datatypes::IntervalMonthDayNano;
 use granary_catalog::Scalar;
 use granary_common::{ColumnId, PartId};
 
@@ -21,7 +24,9 @@ const CURRENT: &str = "part_v2";
 async fn the_frozen_parts_are_read() {
     let current = fixtures().join(CURRENT);
     if std::env::var_os("GRANARY_WRITE_FIXTURES").is_some() && !current.exists() {
-        write_frozen(&current).await;
+        let schema = frozen_schema();
+        let rows = block(&schema, &frozen_rows());
+        write_frozen(&current, &schema, rows).await;
     }
     for (version, has_blocks) in [("part_v1", false), (CURRENT, true)] {
         check_frozen(version, has_blocks).await;
@@ -33,21 +38,37 @@ fn fixtures() -> PathBuf {
 }
 
 async fn check_frozen(version: &str, has_blocks: bool) {
-    let fixture = fixtures().join(version);
     let temporary = tempfile::tempdir().unwrap();
     let schema = frozen_schema();
-    let target = temporary.path().join(file_path(schema.table, PartId(1), ""));
+    let part = frozen_part(version, &schema, 300, temporary.path()).await;
+    let data = part.descriptor().file(DATA_FILE).unwrap();
+    assert_eq!(data.blocks.is_some(), has_blocks, "{version}");
+    assert_eq!(part.descriptor().schema, schema);
+    let found = rows(&scanned(&part, &schema, whole(&schema)).await.unwrap());
+    assert_eq!(found, stored(&schema, frozen_rows()));
+    assert_eq!(part.prune(&frozen_filter()).ranges.as_slice(), std::slice::from_ref(&(0..100)));
+}
+
+/// A fixture's copy in `folder_path`, checked.
+async fn frozen_part(
+    version: &str,
+    schema: &PartSchema,
+    rows: u64,
+    folder_path: &Path,
+) -> Arc<OpenPart> {
+    let fixture = fixtures().join(version);
+    let target = folder_path.join(file_path(schema.table, PartId(1), ""));
     std::fs::create_dir_all(&target).unwrap();
     for file in [DESCRIPTOR_FILE, INDEX_FILE, DATA_FILE] {
         std::fs::copy(fixture.join(file), target.join(file)).unwrap();
     }
-    let volume = folder(temporary.path());
+    let volume = folder(folder_path);
     let reference = PartRef {
         id: PartId(1),
         table: schema.table,
         files: (schema.table, PartId(1)),
         location: volume.part_location(),
-        rows: 300,
+        rows,
         rows_deleted: 0,
         deletions: None,
         bytes: 0,
@@ -56,12 +77,40 @@ async fn check_frozen(version: &str, has_blocks: bool) {
     };
     let part = store(&volume).open(&reference).await.unwrap();
     part.verify().await.unwrap();
-    let data = part.descriptor().file(DATA_FILE).unwrap();
-    assert_eq!(data.blocks.is_some(), has_blocks, "{version}");
-    assert_eq!(part.descriptor().schema, schema);
-    let found = rows(&scanned(&part, &schema, whole(&schema)).await.unwrap());
-    assert_eq!(found, stored(&schema, frozen_rows()));
-    assert_eq!(part.prune(&frozen_filter()).ranges.as_slice(), std::slice::from_ref(&(0..100)));
+    part
+}
+
+/// Times, intervals and bytes came later than the format.
+#[tokio::test(flavor = "multi_thread")]
+async fn frozen_times_intervals_and_bytes_are_read() {
+    const FIXTURE: &str = "part_types_v1";
+    let schema =
+        table(&["Int64", "Time(6)", "Nullable(Interval)", "Binary", "Time(9)"], &[0], &[], 100);
+    let expected = frozen_types(&schema);
+    let fixture = fixtures().join(FIXTURE);
+    if std::env::var_os("GRANARY_WRITE_FIXTURES").is_some() && !fixture.exists() {
+        write_frozen(&fixture, &schema, expected.clone()).await;
+    }
+    let temporary = tempfile::tempdir().unwrap();
+    let part = frozen_part(FIXTURE, &schema, 150, temporary.path()).await;
+    let batches = scanned(&part, &schema, whole(&schema)).await.unwrap();
+    let found = arrow::compute::concat_batches(&schema.arrow_schema(), &batches).unwrap();
+    assert_eq!(found, expected);
+}
+
+fn frozen_types(schema: &PartSchema) -> RecordBatch {
+    let interval =
+        |row: i64| (row % 3 > 0).then(|| IntervalMonthDayNano::new(row as i32, -1, row << 33));
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(Int64Array::from_iter_values(0..150)),
+        Arc::new(Time64MicrosecondArray::from_iter_values((0..150).map(|row| row * 500_009))),
+        Arc::new(IntervalMonthDayNanoArray::from_iter((0..150).map(interval))),
+        Arc::new(BinaryArray::from_iter_values(
+            (0..150_u8).map(|row| vec![row; row as usize % 20]),
+        )),
+        Arc::new(Time64NanosecondArray::from_iter_values((0..150).map(|row| row * 7_000_000_001))),
+    ];
+    RecordBatch::try_new(schema.arrow_schema(), columns).unwrap()
 }
 
 fn frozen_schema() -> PartSchema {
@@ -87,11 +136,10 @@ fn frozen_filter() -> Filter {
 }
 
 /// Writes the fixture of the current format.
-async fn write_frozen(fixture: &Path) {
+async fn write_frozen(fixture: &Path, schema: &PartSchema, rows: RecordBatch) {
     let temporary = tempfile::tempdir().unwrap();
-    let schema = frozen_schema();
     let volume = folder(temporary.path());
-    write(&volume, &schema, block(&schema, &frozen_rows())).await.unwrap();
+    write(&volume, schema, rows).await.unwrap();
     std::fs::create_dir_all(fixture).unwrap();
     for file in [DESCRIPTOR_FILE, INDEX_FILE, DATA_FILE] {
         let path = temporary.path().join(file_path(schema.table, PartId(1), file));

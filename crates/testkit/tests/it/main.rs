@@ -15,6 +15,7 @@ mod house_rules;
 mod indexes;
 mod integrity;
 mod members;
+mod outside;
 mod projections;
 mod refreshes;
 mod replication;

@@ -4,7 +4,11 @@ use granary_testkit::slt::{all_pass, run_folder};
 use granary_testkit::{Mode, TestCluster, TestResult, paths};
 
 async fn check(mode: Mode) -> TestResult {
-    let cluster = TestCluster::start(mode).await?;
+    let cluster = TestCluster::start_with(mode, |spec| {
+        let files = paths::in_repository("tests/files").display().to_string();
+        spec.environment.push(("GRANARY_USER_FILES_PATH".to_owned(), files));
+    })
+    .await?;
     let run = run_folder(&paths::in_repository("tests/sql"), &cluster.url(0)?).await?;
     Ok(all_pass(&run)?)
 }

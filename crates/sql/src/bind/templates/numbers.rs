@@ -57,11 +57,6 @@ pub(super) const CALLS: &[Call] = &[
     ("radians", 1, "($1) * 0.017453292519943295e0"),
     ("isNaN", 1, "isnan(CAST($1 AS Float64))"),
     ("positive_modulo", 2, "((($1) % ($2)) + ($2)) % ($2)"),
-    (
-        "randomPrintableASCII",
-        1,
-        "left(hex(cityHash64(random())) || hex(cityHash64(random())) || hex(cityHash64(random())) || hex(cityHash64(random())), $1)",
-    ),
     ("randConstant", 0, "CAST(random() * 4294967295 AS UInt32)"),
     (
         "randNormal",

@@ -8,6 +8,7 @@ pub(super) const CALLS: &[Call] = &[
     ("lcase", 1, "lower($1)"),
     ("ucase", 1, "upper($1)"),
     ("lengthUTF8", 1, "character_length($1)"),
+    ("octet_length", 1, "length($1)"),
     ("position", 2, "strpos($1, $2)"),
     ("positionCaseInsensitive", 2, "strpos(lower($1), lower($2))"),
     ("locate", 2, "strpos($2, $1)"),

@@ -89,7 +89,7 @@ fn extreme(data_type: &DataType, largest: bool) -> Option<Scalar> {
         DataType::Int8 => of!(Int, i8),
         DataType::Int16 => of!(Int, i16),
         DataType::Int32 | DataType::Date32 => of!(Int, i32),
-        DataType::Int64 | DataType::Timestamp(..) => of!(Int, i64),
+        DataType::Int64 | DataType::Time64(_) | DataType::Timestamp(..) => of!(Int, i64),
         DataType::UInt8 => of!(UInt, u8),
         DataType::UInt16 => of!(UInt, u16),
         DataType::UInt32 => of!(UInt, u32),

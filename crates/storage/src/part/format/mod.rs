@@ -2,12 +2,13 @@
 //!
 //! Columns are stored under their ids, so a rename touches no file. Vortex carries every logical
 //! Arrow type of [`granary_catalog::ColumnType`]: strings and bytes as they are, enums, UUIDs and
-//! IPv6 addresses as text, dates and times as extension types with their unit and zone. Dictionaries
-//! are chosen by the writer for each column from its values and never reach Arrow.
+//! IPv6 addresses as text, dates and times as extension types with their unit and zone; intervals are
+//! taken apart. Dictionaries are chosen by the writer for each column from its values and never reach Arrow.
 
 mod checked;
 mod codecs;
 mod expression;
+mod intervals;
 mod literal;
 mod read;
 #[cfg(test)]

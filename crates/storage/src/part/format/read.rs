@@ -25,6 +25,7 @@ use vortex::scan::selection::Selection;
 
 use super::checked::CheckedReadAt;
 use super::expression::{predicate, projection};
+use super::intervals::{from_stored, stored_fields};
 use super::{SESSION, read_error};
 use crate::deletions::Deletions;
 use crate::filter::Filter;
@@ -121,7 +122,7 @@ impl DataFile {
             None => None,
         };
         let output = Arc::clone(&scan.output);
-        let target = Field::new("", DataType::Struct(output.fields().clone()), false);
+        let target = Field::new("", DataType::Struct(stored_fields(&output)), false);
         let mut builder = self
             .file
             .scan()
@@ -203,6 +204,7 @@ fn to_arrow(rows: ArrayRef, target: &Field, output: &SchemaRef) -> VortexResult<
     let mut context = SESSION.create_execution_ctx();
     let columns = SESSION.arrow().execute_arrow(rows, Some(target), &mut context)?;
     let (_, columns, _) = columns.as_struct().clone().into_parts();
+    let columns = from_stored(columns, output);
     let options = RecordBatchOptions::new().with_row_count(Some(length));
     Ok(RecordBatch::try_new_with_options(Arc::clone(output), columns, &options)?)
 }

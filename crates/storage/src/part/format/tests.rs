@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use arrow::array::*;
 use arrow::buffer::{NullBuffer, OffsetBuffer};
-use arrow::datatypes::{DataType, Field};
+use arrow::datatypes::{DataType, Field, IntervalMonthDayNano};
 use arrow::record_batch::RecordBatch;
 
 use crate::schema::PartSchema;
@@ -43,6 +43,15 @@ fn column(data_type: &DataType, nullable: bool, rows: usize) -> ArrayRef {
         DataType::BinaryView => Arc::new(BinaryViewArray::from_iter(
             texts().map(|text| text.map(|text| [text.as_bytes(), &[0, 255]].concat())),
         )),
+        DataType::Binary => Arc::new(BinaryArray::from_iter(
+            texts().map(|text| text.map(|text| [text.as_bytes(), &[255]].concat())),
+        )),
+        DataType::Interval(_) => {
+            Arc::new(IntervalMonthDayNanoArray::from_iter(numbers.iter().map(|number| {
+                let number = number?;
+                Some(IntervalMonthDayNano::new(number as i32, -(number as i32), number << 40))
+            })))
+        }
         DataType::List(item) => list(item, nullable, rows),
         DataType::Map(entries, _) => map(entries, nullable, rows),
         DataType::Struct(fields) => {
@@ -56,6 +65,11 @@ fn column(data_type: &DataType, nullable: bool, rows: usize) -> ArrayRef {
         DataType::UInt32 => Arc::new(UInt32Array::from_iter(wrapped(&numbers, |v| v as u32))),
         DataType::UInt64 => Arc::new(UInt64Array::from_iter(wrapped(&numbers, |v| v as u64))),
         DataType::Int8 => Arc::new(Int8Array::from_iter(wrapped(&numbers, |v| v as i8))),
+        // Times are of one day.
+        DataType::Time64(_) => {
+            let times = Int64Array::from_iter(numbers.iter().map(|n| n.map(i64::abs)));
+            arrow::compute::cast(&times, data_type).unwrap()
+        }
         other => arrow::compute::cast(&numbers, other)
             .or_else(|_| {
                 let days = arrow::compute::cast(&numbers, &DataType::Int32)?;
@@ -91,7 +105,7 @@ fn map(entries: &Arc<Field>, nullable: bool, rows: usize) -> ArrayRef {
     Arc::new(MapArray::new(Arc::clone(entries), offsets, entry_values, None, false))
 }
 
-const TYPES: [&str; 40] = [
+const TYPES: [&str; 47] = [
     "Bool",
     "Nullable(Bool)",
     "Int8",
@@ -119,6 +133,13 @@ const TYPES: [&str; 40] = [
     "LowCardinality(String)",
     "LowCardinality(Nullable(String))",
     "FixedString(4)",
+    "Binary",
+    "Nullable(Binary)",
+    "Time(3)",
+    "Nullable(Time(6))",
+    "Time(9)",
+    "Interval",
+    "Nullable(Interval)",
     "UUID",
     "IPv4",
     "IPv6",

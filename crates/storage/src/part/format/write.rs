@@ -19,7 +19,7 @@ use vortex::file::{WriteOptionsSessionExt, WriteStrategyBuilder};
 use vortex::io::{IoBuf, VortexWrite};
 use vortex_btrblocks::{CompressionSessionExt, SchemeExt};
 
-use super::{SESSION, codecs, stored_name, write_error};
+use super::{SESSION, codecs, intervals, stored_name, write_error};
 use crate::schema::{PartColumn, PartSchema};
 
 /// What an insert tries on each block of a column: widths, references, dictionaries and symbol
@@ -124,6 +124,7 @@ pub async fn encode_stream(
 }
 
 fn to_vortex(batch: RecordBatch, stored: &Schema) -> VortexResult<ArrayRef> {
+    let batch = intervals::to_stored(batch)?;
     SESSION.arrow().from_arrow_record_batch(batch, stored)
 }
 
@@ -153,10 +154,11 @@ impl<S: ByteSink> VortexWrite for FileSink<'_, S> {
     }
 }
 
-/// The logical types under the stored names.
+/// The types of the file under the stored names.
 fn stored_schema(schema: &PartSchema) -> Schema {
     let field = |column: &PartColumn| column.column_type.arrow_field(&stored_name(column.id));
-    Schema::new(schema.columns.iter().map(field).collect::<Vec<_>>())
+    let logical = Schema::new(schema.columns.iter().map(field).collect::<Vec<_>>());
+    Schema::new(intervals::stored_fields(&logical))
 }
 
 fn light_encodings() -> BtrBlocksCompressorBuilder {

@@ -1,0 +1,59 @@
+//! The types that tables declare for the columns of a plan, which say more than Arrow's.
+
+use datafusion::common::{Column, DFSchema};
+use datafusion::logical_expr::{Expr, LogicalPlan};
+use granary_catalog::ColumnType;
+
+use super::names::Names;
+use crate::statement::TableName;
+
+/// The type of a column of a table that `plan` reads.
+pub(super) fn declared_type(
+    column: &Column,
+    plan: &LogicalPlan,
+    names: &Names<'_>,
+) -> Option<ColumnType> {
+    let at = |schema: &DFSchema| schema.maybe_index_of_column(column);
+    match plan {
+        LogicalPlan::TableScan(scan) => {
+            let name = TableName {
+                database: scan.table_name.schema().map(str::to_owned),
+                name: scan.table_name.table().to_owned(),
+            };
+            let table = names.table(&name)?;
+            let found = table.columns.iter().find(|candidate| candidate.name == column.name)?;
+            Some(found.column_type.clone())
+        }
+        LogicalPlan::Projection(projection) => {
+            let inner = column_of(projection.expr.get(at(&projection.schema)?)?)?;
+            declared_type(inner, &projection.input, names)
+        }
+        LogicalPlan::Aggregate(aggregate) => {
+            let inner = column_of(aggregate.group_expr.get(at(&aggregate.schema)?)?)?;
+            declared_type(inner, &aggregate.input, names)
+        }
+        LogicalPlan::SubqueryAlias(alias) => {
+            let field = alias.input.schema().qualified_field(at(&alias.schema)?);
+            declared_type(&Column::from(field), &alias.input, names)
+        }
+        LogicalPlan::Filter(_)
+        | LogicalPlan::Sort(_)
+        | LogicalPlan::Limit(_)
+        | LogicalPlan::Join(_)
+        | LogicalPlan::Window(_)
+        | LogicalPlan::Distinct(_) => plan
+            .inputs()
+            .into_iter()
+            .filter(|input| input.schema().has_column(column))
+            .find_map(|input| declared_type(column, input, names)),
+        _ => None,
+    }
+}
+
+fn column_of(expression: &Expr) -> Option<&Column> {
+    match expression {
+        Expr::Column(column) => Some(column),
+        Expr::Alias(alias) => column_of(&alias.expr),
+        _ => None,
+    }
+}
