@@ -81,6 +81,7 @@ pub use enums::SessionTables;
 pub use names::SessionUser;
 pub use outside::{OutsideCall, OutsideTables, register_outside};
 pub use past::{past_point, reads_past};
+pub use tables::query_of_table;
 pub(crate) use tables::{SERIES, all_of};
 pub(crate) use templates::{expression as parsed_expression, query as parsed_query};
 

@@ -6,6 +6,7 @@
 //! ```
 
 mod conform;
+mod formatted;
 mod values;
 mod zero;
 
@@ -27,6 +28,7 @@ use crate::bind::bind_expression;
 use crate::error_from_datafusion;
 use crate::statement::parse_expression;
 
+pub use formatted::with_formatted_rows;
 pub(crate) use values::defaults_as_null;
 pub use values::insert_values;
 pub(crate) use values::one_value;

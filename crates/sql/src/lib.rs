@@ -35,7 +35,7 @@ mod walk;
 pub use alter::{AlterSource, AlteredTable, alter_table};
 pub use bind::{
     OutsideCall, OutsideTables, SessionTables, SessionUser, bind_insert_source, bind_query,
-    parameter_types, past_point, query_settings, reads_past, register_outside,
+    parameter_types, past_point, query_of_table, query_settings, reads_past, register_outside,
     with_named_parameters, with_parameters,
 };
 pub use granary_common::did_you_mean;
@@ -46,7 +46,7 @@ pub use create_table::{TableSource, create_table};
 pub use dialect::GranaryDialect;
 pub use error::error_from_datafusion;
 pub use functions::GranaryFunctions;
-pub use insert::{RowProjection, insert_values};
+pub use insert::{RowProjection, insert_values, with_formatted_rows};
 pub use mutate::{bind_mutation, delete_query, merge_query, mutated_table, update_query};
 pub use notice::Notice;
 pub use overwrite::with_overwritten_columns;
@@ -60,10 +60,10 @@ pub use show::{
 pub use statement::{
     AlterAction, AlterPartition, AlterTable, BackupScope, BackupStatement, CheckTable,
     ClusterStatement, ColumnPlace, CreateTable, CreateView, Delete, EqualColumns, ExistsName,
-    Insert, InsertOutside, LikePattern, MaterializedClause, Merge, MergeAction, MergeClause,
-    MergeInsert, Optimize, OverwriteClause, PartitionClause, PartitionCommand, PastClause,
-    PastStatement, Rebuilt, RefreshClause, Statement, SystemView, TableName, Update, ViewAction,
-    parse, refresh_text,
+    FormattedRows, Insert, InsertOutside, LikePattern, MaterializedClause, Merge, MergeAction,
+    MergeClause, MergeInsert, Optimize, OverwriteClause, PartitionClause, PartitionCommand,
+    PastClause, PastStatement, Rebuilt, RefreshClause, RowFormat, Statement, SystemView, TableName,
+    Update, ViewAction, carries_rows, parse, refresh_text,
 };
 pub use types::type_from_sql;
 pub use view::{AliasArguments, alias_arguments, query_columns, view_plan, view_query};

@@ -9,6 +9,7 @@ mod clauses;
 mod cluster;
 mod elements;
 mod explain;
+mod formatted;
 mod insert;
 mod merge;
 mod merges;
@@ -37,6 +38,7 @@ pub use backup::{BackupScope, BackupStatement};
 pub use check::CheckTable;
 pub use cluster::ClusterStatement;
 pub use elements::{IndexClause, ProjectionClause};
+pub use formatted::{FormattedRows, RowFormat, carries_rows};
 pub use merge::{Merge, MergeAction, MergeClause, MergeInsert};
 pub use merges::{EqualColumns, Optimize};
 pub use mutate::{Delete, Update};
@@ -289,6 +291,8 @@ pub struct Insert {
     pub settings: Vec<(String, String)>,
     /// What goes away as the rows come.
     pub overwrite: Option<OverwriteClause>,
+    /// The rows, when they are no SQL: [`crate::with_formatted_rows`] puts them in `source`.
+    pub formatted: Option<FormattedRows>,
 }
 
 /// `INSERT INTO FUNCTION file(...) SELECT ...`: rows to a file.

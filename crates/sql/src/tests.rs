@@ -6,6 +6,7 @@ mod clauses;
 mod dialects;
 mod engines;
 mod functions;
+mod fuzz;
 mod indexes;
 mod inserts;
 mod mutations;

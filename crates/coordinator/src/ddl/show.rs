@@ -65,8 +65,10 @@ pub fn show(
 }
 
 /// The columns of a query, as rows of DESCRIBE.
-pub fn describe_query(plan: &LogicalPlan) -> Result<RecordBatch> {
-    described(&describe_columns(&query_columns(plan)?))
+pub fn describe_query(plan: &LogicalPlan, like: Option<&LikePattern>) -> Result<RecordBatch> {
+    let mut rows = describe_columns(&query_columns(plan)?);
+    rows.retain(|row| like.is_none_or(|like| like.matches(&row.name)));
+    described(&rows)
 }
 
 fn described(rows: &[DescribedColumn]) -> Result<RecordBatch> {

@@ -12,7 +12,7 @@ use granary_common::{Error, Result};
 use granary_execution::error::from_datafusion;
 use granary_sql::{
     Insert, OverwriteClause, Query, TableName, bind_insert_source, insert_values, resolve_table,
-    with_overwritten_columns, with_parameters,
+    with_formatted_rows, with_overwritten_columns, with_parameters,
 };
 
 use super::digest::statement_digest;
@@ -36,6 +36,7 @@ pub async fn insert_statement(
     let (snapshot, _pin) = snapshot_at(core, request.version).await?;
     let table = resolve_table(&snapshot, &request.session.database, &statement.table)?;
     let state = core.session_state(&snapshot, &request.session, &settings)?;
+    let statement = &with_formatted_rows(statement, &table)?;
     let statement = &with_overwritten_columns(statement, &table)?;
     let effect = effect_of(statement, &snapshot, &table, &state)?;
     let insert_request = InsertRequest {

@@ -10,7 +10,7 @@ use datafusion::logical_expr::LogicalPlan;
 use granary_catalog::{Partitions, Snapshot};
 use granary_common::units::display_bytes;
 use granary_common::{CatalogVersion, Error, Result};
-use granary_sql::{Notice, Statement, query_settings, resolve_table};
+use granary_sql::{Notice, Statement, TableName, query_of_table, query_settings, resolve_table};
 
 use super::check::{CopyToCheck, check_schema, copies_to_check};
 use super::stale::{Readable, readable};
@@ -120,7 +120,13 @@ pub async fn bind_statement(
         Statement::DescribeQuery { query } => {
             let state = core.session_state(&snapshot, &request.session, &settings)?;
             let plan = granary_sql::bind_query(&state, &query, &request.sql).await?;
-            Bound::Rows(ddl::describe_query(&plan)?)
+            Bound::Rows(ddl::describe_query(&plan, None)?)
+        }
+        Statement::Describe { table, like } if is_of_system(&request, &table) => {
+            let state = core.session_state(&snapshot, &request.session, &settings)?;
+            let plan =
+                granary_sql::bind_query(&state, &query_of_table(&table)?, &request.sql).await?;
+            Bound::Rows(ddl::describe_query(&plan, like.as_ref())?)
         }
         Statement::CheckTable(check) => {
             let table = resolve_table(&snapshot, &request.session.database, &check.table)?;
@@ -141,6 +147,12 @@ pub async fn bind_statement(
     notices.extend(settings.notices.iter().cloned());
     let schema = bound.schema();
     Ok(BoundQuery { request, snapshot, settings, bound, schema, notices, pin, is_stale })
+}
+
+/// Whether it is a table that the server makes up.
+fn is_of_system(request: &StatementRequest, table: &TableName) -> bool {
+    let database = table.database.as_ref().unwrap_or(&request.session.database);
+    crate::system::is_system_schema(database)
 }
 
 /// Values that come with the statement stand first; those of the session have names.

@@ -17,6 +17,14 @@ pub struct Script {
 ///
 /// Kind `InvalidInput` when a quote or comment is not closed.
 pub fn split(text: &str) -> Result<Script> {
+    if granary_sql::carries_rows(text) {
+        // Its rows are no SQL, and go on to the end.
+        let whole = text.trim();
+        return Ok(match whole.strip_suffix(';') {
+            Some(statement) => Script { statements: vec![statement.to_owned()], rest: None },
+            None => Script { statements: Vec::new(), rest: Some(whole.to_owned()) },
+        });
+    }
     let dialect = ClickHouseDialect {};
     let tokens = Tokenizer::new(&dialect, text).tokenize_with_location();
     let tokens = tokens.map_err(|error| Error::invalid(error.to_string()))?;
@@ -78,6 +86,8 @@ mod tests {
             ("select `a;b`, \"c;d\" /* ; */;;; x", &["select `a;b`, \"c;d\" /* ; */"], Some("x")),
             ("select 'é;\n;';\nselect 'ü'; rest", &["select 'é;\n;'", "select 'ü'"], Some("rest")),
             ("select 'it''s;';", &["select 'it''s;'"], None),
+            ("insert into t format CSV it's;2;", &["insert into t format CSV it's;2"], None),
+            ("insert into t format CSV\n1;2", &[], Some("insert into t format CSV\n1;2")),
         ] {
             let script = split(text).expect("closed quotes");
             assert_eq!(script.statements, statements, "{text}");

@@ -4,6 +4,7 @@ pub mod broadcast;
 pub mod colocate;
 pub mod filters;
 mod single_value;
+mod values_below;
 
 use std::sync::Arc;
 

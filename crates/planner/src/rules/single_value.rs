@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::values_below::ValuesBelow;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::error::Result;
@@ -14,10 +15,11 @@ use granary_execution::subqueries::{nullable_subqueries, single_row};
 
 type Rule = Arc<dyn OptimizerRule + Send + Sync>;
 
-/// The engine's logical rules, and before them the check of scalar subqueries.
+/// The engine's logical rules, and before them the check of scalar subqueries and those in aggregates.
 pub fn logical_rules() -> Vec<Rule> {
     let mut rules = Optimizer::new().rules;
     rules.insert(0, Arc::new(SingleValueSubqueries));
+    rules.insert(1, Arc::new(ValuesBelow));
     rules
 }
 

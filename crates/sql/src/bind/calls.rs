@@ -218,6 +218,7 @@ const REWRITES: [Rewrite; 8] = [
 /// Calls that are operators, or whose arguments are of a kind of their own.
 fn other_call(lower: &str, arguments: &[Expr]) -> Result<Option<Expr>> {
     match (lower, arguments) {
+        ("decode", [value, pairs @ ..]) if pairs.len() >= 2 => decoded(value, pairs).map(Some),
         ("multiif", _) => multi_if(arguments.to_vec()).map(Some),
         ("concat", [_, _, ..]) => concatenation(arguments).map(Some),
         ("concatwithseparator", [separator, first, rest @ ..]) => {
@@ -266,6 +267,21 @@ fn other_call(lower: &str, arguments: &[Expr]) -> Result<Option<Expr>> {
         ("untuple", _) => Err(Error::unsupported("untuple is not offered: name the elements, t.1")),
         _ => decimal_or(lower, arguments),
     }
+}
+
+/// `decode(value, search, result, ..., default)`, where NULL is found by NULL.
+fn decoded(value: &Expr, pairs: &[Expr]) -> Result<Expr> {
+    let mut rest = pairs.chunks(2).rev();
+    let otherwise = match pairs.len() % 2 {
+        0 => templates::expression("NULL")?,
+        _ => {
+            rest.next().map_or_else(|| templates::expression("NULL"), |last| Ok(last[0].clone()))?
+        }
+    };
+    let text = "CASE WHEN ($1) IS NOT DISTINCT FROM ($2) THEN $3 ELSE $4 END";
+    rest.try_fold(otherwise, |otherwise, pair| {
+        substitute(text, &[value.clone(), pair[0].clone(), pair[1].clone(), otherwise])
+    })
 }
 
 /// `toDecimal64OrNull(x, scale)` and its kin.

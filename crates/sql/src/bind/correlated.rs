@@ -8,6 +8,7 @@
 //!
 //! How a subquery is computed for all values at once is in [`spread`].
 
+mod nearest;
 mod spread;
 
 use std::sync::Arc;
@@ -30,6 +31,7 @@ pub(super) fn join_correlated(plan: LogicalPlan, state: &SessionState) -> Result
     if !has_candidates(&plan)? {
         return Ok(plan);
     }
+    let plan = nearest::refer_to_the_nearest(plan)?;
     let names = &state.execution_props().alias_generator;
     let next = || names.next("__granary_correlated");
     let changed = std::cell::Cell::new(false);

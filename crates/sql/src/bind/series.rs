@@ -6,8 +6,9 @@ use std::ops::ControlFlow;
 use granary_common::Result;
 use sqlparser::ast::{Expr, Ident, TableAlias, TableAliasColumnDef, TableFactor};
 
+use super::calls::with_arguments;
 use super::templates;
-use crate::walk::visit_expressions;
+use crate::walk::{visit_expressions, visit_expressions_mut};
 
 /// The query that stands for the table; `None` when it is another one.
 pub(super) fn query_text(
@@ -15,7 +16,8 @@ pub(super) fn query_text(
     arguments: &[Expr],
     with_ordinality: bool,
 ) -> Result<Option<String>> {
-    let texts: Vec<String> = arguments.iter().map(ToString::to_string).collect();
+    let texts: Vec<String> =
+        arguments.iter().map(|argument| called(argument).to_string()).collect();
     let text = match lower {
         "unnest" | "explode" if !arguments.is_empty() => {
             let columns: Vec<String> = texts
@@ -44,6 +46,20 @@ pub(super) fn query_text(
     };
     // It must be a query whatever stands in the arguments.
     templates::query(&text).map(|_| Some(text))
+}
+
+/// The engine finds columns of tables before in the arguments of functions, not in arrays as written.
+fn called(argument: &Expr) -> Expr {
+    let mut argument = argument.clone();
+    let _ = visit_expressions_mut(&mut argument, |inner| {
+        if let Expr::Array(array) = inner
+            && let Ok(call) = templates::expression("make_array()")
+        {
+            *inner = with_arguments(call, std::mem::take(&mut array.elem));
+        }
+        ControlFlow::<()>::Continue(())
+    });
+    argument
 }
 
 /// Whether an argument is a column of a table before.

@@ -12,6 +12,8 @@ use sqlparser::tokenizer::Token;
 use super::zoned::text_of;
 use super::{series, templates};
 use crate::dialect::{GranaryDialect, tokenize};
+use crate::show::identifier;
+use crate::statement::TableName;
 use crate::types::type_from_sql;
 
 /// The engine's own `generate_series`, under a name that is not rewritten again.
@@ -22,6 +24,9 @@ const ENDLESS: &str = "9223372036854775807";
 
 /// Puts a query in the place of a table function.
 pub(super) fn rewrite(factor: &mut TableFactor) -> Result<()> {
+    if let Some(plain) = without_lateral(factor)? {
+        *factor = plain;
+    }
     let TableFactor::Table { name, alias, args, with_ordinality, .. } = factor else {
         return Ok(());
     };
@@ -68,6 +73,28 @@ pub(super) fn rewrite(factor: &mut TableFactor) -> Result<()> {
     Ok(())
 }
 
+/// `LATERAL unnest(...)`: functions see the columns of the tables before anyway.
+fn without_lateral(factor: &TableFactor) -> Result<Option<TableFactor>> {
+    let TableFactor::Function { name, args, with_ordinality, alias, .. } = factor else {
+        return Ok(None);
+    };
+    let mut plain = first_table("SELECT * FROM f()")?;
+    if let TableFactor::Table {
+        name: plain_name,
+        args: plain_args,
+        with_ordinality: plain_ordinality,
+        alias: plain_alias,
+        ..
+    } = &mut plain
+    {
+        *plain_name = name.clone();
+        *plain_args = Some(TableFunctionArgs { args: args.clone(), settings: None });
+        *plain_ordinality = *with_ordinality;
+        *plain_alias = alias.clone();
+    }
+    Ok(Some(plain))
+}
+
 pub(super) fn values_of(name: &str, arguments: &TableFunctionArgs) -> Result<Vec<Expr>> {
     let value = |argument: &FunctionArg| match argument {
         FunctionArg::Unnamed(FunctionArgExpr::Expr(value)) => Ok(value.clone()),
@@ -109,12 +136,27 @@ fn query_text(lower: &str, arguments: &[Expr]) -> Result<Option<String>> {
 }
 
 pub(super) fn derived(text: &str) -> Result<TableFactor> {
-    let mut outer: Query = templates::query(&format!("SELECT * FROM ({text})"))?;
+    first_table(&format!("SELECT * FROM ({text})"))
+}
+
+/// The first table of a query.
+fn first_table(text: &str) -> Result<TableFactor> {
+    let mut outer: Query = templates::query(text)?;
     let relation = match outer.body.as_mut() {
         SetExpr::Select(select) => select.from.pop().map(|table| table.relation),
         _ => None,
     };
     relation.ok_or_else(|| Error::internal("a table function is no table"))
+}
+
+/// `SELECT * FROM table`.
+///
+/// # Errors
+/// An internal error when the name cannot be read again.
+pub fn query_of_table(table: &TableName) -> Result<Query> {
+    let parts = table.database.iter().chain([&table.name]);
+    let parts = parts.map(|part| identifier(part));
+    templates::query(&format!("SELECT * FROM {}", parts.collect::<Vec<_>>().join(".")))
 }
 
 /// A query for all that `factor` has.

@@ -128,7 +128,17 @@ fn default_of(column: &Column) -> Result<Expr> {
         Some(ColumnDefault::Expression(text)) => text.as_str(),
         _ if column.column_type.is_nullable() => "NULL",
         _ => match column.column_type.base() {
-            ColumnType::String => "''",
+            ColumnType::String | ColumnType::FixedString(_) | ColumnType::Binary => "''",
+            ColumnType::Uuid => "'00000000-0000-0000-0000-000000000000'",
+            ColumnType::Ipv6 => "'::'",
+            ColumnType::Date => "'1970-01-01'",
+            ColumnType::DateTime(_) | ColumnType::DateTime64(..) => "'1970-01-01 00:00:00'",
+            ColumnType::Array(_) => "[]",
+            ColumnType::Map(..) => "map()",
+            ColumnType::Enum8(names) | ColumnType::Enum16(names) => {
+                let name = names.first().map_or_else(String::new, |(name, _)| name.clone());
+                return Ok(Expr::Value(Value::SingleQuotedString(name).into()));
+            }
             ColumnType::Bool => "false",
             base if base.arrow().is_numeric() => "0",
             _ => {

@@ -61,6 +61,7 @@ fn insert_of(parser: &mut Parser<'_>, tree: InsertTree) -> Parsed<Statement> {
                 source: default_values()?,
                 settings: text_settings(tree.settings),
                 overwrite,
+                formatted: None,
             }));
         }
         None => return Err(Error::unsupported("INSERT without rows is not supported").into()),
@@ -89,6 +90,7 @@ fn insert_of(parser: &mut Parser<'_>, tree: InsertTree) -> Parsed<Statement> {
         source,
         settings,
         overwrite,
+        formatted: None,
     }))
 }
 

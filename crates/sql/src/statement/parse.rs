@@ -6,6 +6,7 @@ use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Token, Word};
 
+use super::formatted::taken_apart;
 use super::insert::{insert, insert_behind_with};
 use super::{CreateTable, Statement, TableName, setting_text};
 use crate::Notice;
@@ -41,6 +42,13 @@ pub(super) type Parsed<T> = std::result::Result<T, Failure>;
 /// InvalidInput with line, column and a caret for what is not SQL; Unsupported for statements
 /// that are SQL and not offered.
 pub fn parse(text: &str) -> Result<Vec<Statement>> {
+    if let Some((sql, rows)) = taken_apart(text)? {
+        let mut statements = parse(&sql)?;
+        if let [Statement::Insert(insert)] = statements.as_mut_slice() {
+            insert.formatted = Some(rows);
+        }
+        return Ok(statements);
+    }
     let tokens = tokenize(text).map_err(|error| from_tokenizer(error, text))?;
     let dialect = GranaryDialect;
     let mut parser =

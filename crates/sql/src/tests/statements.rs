@@ -104,7 +104,7 @@ fn what_is_wrong_is_shown() {
         ),
         ("CREATE VIEW v ORDER BY a", ErrorKind::InvalidInput, "AS and the query of the view"),
         ("BEGIN", ErrorKind::Unsupported, "BEGIN is not supported yet"),
-        ("INSERT INTO t FORMAT CSV", ErrorKind::Unsupported, "FORMAT"),
+        ("INSERT INTO t FORMAT Native x", ErrorKind::Unsupported, "FORMAT"),
     ] {
         let error = parse(sql).expect_err(sql);
         assert_eq!(error.kind(), kind, "{sql}: {error}");

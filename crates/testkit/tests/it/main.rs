@@ -7,6 +7,7 @@ mod bad_input;
 mod bad_starts;
 mod chaos;
 mod deploy;
+mod differential;
 mod elastic;
 mod engines;
 mod faults;

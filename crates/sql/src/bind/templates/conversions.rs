@@ -2,9 +2,9 @@
 //! that are no such number.
 
 /// The types of numbers.
-const NUMBERS: [&str; 11] = [
-    "Int8", "Int16", "Int32", "Int64", "UInt8", "UInt16", "UInt32", "UInt64", "Float32", "Float64",
-    "Bool",
+const NUMBERS: [&str; 15] = [
+    "Int8", "Int16", "Int32", "Int64", "Int128", "Int256", "UInt8", "UInt16", "UInt32", "UInt64",
+    "UInt128", "UInt256", "Float32", "Float64", "Bool",
 ];
 
 /// Name, number of arguments, meaning.
