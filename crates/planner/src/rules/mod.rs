@@ -1,5 +1,6 @@
 //! Rules of our own.
 
+mod ambiguous;
 pub mod broadcast;
 pub mod colocate;
 pub mod filters;
@@ -20,7 +21,7 @@ type Rule = Arc<dyn PhysicalOptimizerRule + Send + Sync>;
 /// The engine's own rules, and ours for plans of several workers in their places: exchanges are
 /// avoided after sides and modes of joins are chosen and before exchanges are put in.
 pub fn physical_rules(several_workers: Option<AvoidExchanges>) -> Vec<Rule> {
-    let mut rules = PhysicalOptimizer::new().rules;
+    let mut rules = ambiguous::with_bars(PhysicalOptimizer::new().rules);
     let Some(avoid) = several_workers else { return rules };
     let ensure = rules.iter().position(|rule| rule.name() == "EnsureRequirements");
     if let Some(ensure) = ensure {

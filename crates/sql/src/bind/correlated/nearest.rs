@@ -10,15 +10,20 @@
 
 use std::sync::Arc;
 
+use arrow::datatypes::DataType;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, Result};
 use datafusion::logical_expr::expr::{Exists, InSubquery};
 use datafusion::logical_expr::logical_plan::Subquery;
 use datafusion::logical_expr::utils::split_conjunction;
-use datafusion::logical_expr::{BinaryExpr, Expr, Filter, LogicalPlan, Operator};
+use datafusion::logical_expr::{BinaryExpr, Expr, Filter, LogicalPlan, Operator, cast};
 
-/// Pairs of a column from outside and what equals it.
-type Equal = Vec<(Column, Expr)>;
+/// A column from outside, the column of the query that equals it, and that as a value of its type.
+struct Pair {
+    outer: Column,
+    own: Expr,
+    value: Expr,
+}
 
 /// `plan` whose innermost subqueries refer to the query around them.
 pub(super) fn refer_to_the_nearest(plan: LogicalPlan) -> Result<LogicalPlan> {
@@ -42,7 +47,7 @@ pub(super) fn refer_to_the_nearest(plan: LogicalPlan) -> Result<LogicalPlan> {
 }
 
 /// Columns from outside that every row of the filter equals in a column of its own.
-fn equalities(filter: &Filter) -> Result<Equal> {
+fn equalities(filter: &Filter) -> Result<Vec<Pair>> {
     let schema = filter.input.schema();
     let mut equal = Vec::new();
     for part in split_conjunction(&filter.predicate) {
@@ -55,15 +60,26 @@ fn equalities(filter: &Filter) -> Result<Equal> {
             _ => continue,
         };
         let (_, own_field) = schema.qualified_field_from_column(own)?;
-        if own_field.data_type() == outer.0.data_type() {
-            let own = Expr::OuterReferenceColumn(Arc::clone(own_field), own.clone());
-            equal.push((outer.1.clone(), own));
-        }
+        let (own_type, outer_type) = (own_field.data_type(), outer.0.data_type());
+        let own = Expr::OuterReferenceColumn(Arc::clone(own_field), own.clone());
+        let value = match own_type == outer_type {
+            true => own.clone(),
+            false if is_wider(outer_type, own_type) => cast(own.clone(), outer_type.clone()),
+            false => continue,
+        };
+        equal.push(Pair { outer: outer.1.clone(), own, value });
     }
     Ok(equal)
 }
 
-fn in_subquery(expression: Expr, equal: &Equal) -> Result<Transformed<Expr>> {
+/// Whether every value of one type of whole numbers is one of the other.
+fn is_wider(wide: &DataType, narrow: &DataType) -> bool {
+    let bits = |of: &DataType| of.primitive_width().unwrap_or(0);
+    let both = wide.is_signed_integer() && narrow.is_integer();
+    both && bits(wide) > bits(narrow)
+}
+
+fn in_subquery(expression: Expr, equal: &[Pair]) -> Result<Transformed<Expr>> {
     Ok(match expression {
         Expr::ScalarSubquery(subquery) => {
             replaced(subquery, equal)?.update_data(Expr::ScalarSubquery)
@@ -77,26 +93,21 @@ fn in_subquery(expression: Expr, equal: &Equal) -> Result<Transformed<Expr>> {
 }
 
 /// The subquery with what equals the columns in their place.
-fn replaced(subquery: Subquery, equal: &Equal) -> Result<Transformed<Subquery>> {
-    let nearer = |expression: &Expr| match expression {
-        Expr::OuterReferenceColumn(_, column) => {
-            equal.iter().find(|(outer, _)| outer == column).map(|(_, own)| own.clone())
-        }
+fn replaced(subquery: Subquery, equal: &[Pair]) -> Result<Transformed<Subquery>> {
+    let pair_of = |expression: &Expr| match expression {
+        Expr::OuterReferenceColumn(_, column) => equal.iter().find(|pair| pair.outer == *column),
         _ => None,
     };
-    if !subquery.outer_ref_columns.iter().any(|column| nearer(column).is_some()) {
+    if !subquery.outer_ref_columns.iter().any(|column| pair_of(column).is_some()) {
         return Ok(Transformed::no(subquery));
     }
-    let outer_ref_columns = subquery
-        .outer_ref_columns
-        .iter()
-        .map(|column| nearer(column).unwrap_or_else(|| column.clone()))
-        .collect();
+    let nearest = |column: &Expr| pair_of(column).map_or(column, |pair| &pair.own).clone();
+    let outer_ref_columns = subquery.outer_ref_columns.iter().map(nearest).collect();
     let plan = subquery.subquery.as_ref().clone().transform_up_with_subqueries(|plan| {
         plan.map_expressions(|expression| {
             expression.transform_up(|inner| {
-                Ok(match nearer(&inner) {
-                    Some(own) => Transformed::yes(own),
+                Ok(match pair_of(&inner) {
+                    Some(pair) => Transformed::yes(pair.value.clone()),
                     None => Transformed::no(inner),
                 })
             })
