@@ -3,6 +3,7 @@
 mod ambiguous;
 pub mod broadcast;
 pub mod colocate;
+mod distinct;
 pub mod filters;
 mod single_value;
 mod values_below;
@@ -21,7 +22,8 @@ type Rule = Arc<dyn PhysicalOptimizerRule + Send + Sync>;
 /// The engine's own rules, and ours for plans of several workers in their places: exchanges are
 /// avoided after sides and modes of joins are chosen and before exchanges are put in.
 pub fn physical_rules(several_workers: Option<AvoidExchanges>) -> Vec<Rule> {
-    let mut rules = ambiguous::with_bars(PhysicalOptimizer::new().rules);
+    let rules = ambiguous::with_bars(PhysicalOptimizer::new().rules);
+    let mut rules = distinct::counting_distinct(rules);
     let Some(avoid) = several_workers else { return rules };
     let ensure = rules.iter().position(|rule| rule.name() == "EnsureRequirements");
     if let Some(ensure) = ensure {
