@@ -15,10 +15,11 @@
 use granary_common::{Error, Result};
 
 use crate::command::{ClusterChange, CommandBody};
+use crate::model::{IndexKind, TableOptions};
 use crate::snapshot::Snapshot;
 
 /// What this build speaks. Higher by one in each release that needs it.
-pub const PROTOCOL_VERSION: u32 = 2;
+pub const PROTOCOL_VERSION: u32 = 3;
 /// What builds speak that say nothing of it.
 pub const FIRST_PROTOCOL: u32 = 1;
 
@@ -67,15 +68,18 @@ pub fn needed(command: &CommandBody) -> u32 {
             // The leader proposes it when all nodes speak that version, and not before.
             ClusterChange::RaiseProtocol { .. } => FIRST_PROTOCOL,
         },
+        CommandBody::CreateTable { table, .. } => needed_by(&table.options),
+        CommandBody::AlterTable(alter) => needed_by(&alter.options),
+        CommandBody::CreateView { view, .. } => {
+            view.inner.as_ref().map_or(FIRST_PROTOCOL, |inner| needed_by(&inner.options))
+        }
         CommandBody::InitCluster { .. }
         | CommandBody::CreateDatabase { .. }
         | CommandBody::DropDatabase { .. }
-        | CommandBody::CreateTable { .. }
         | CommandBody::DropTable { .. }
         | CommandBody::RenameTable { .. }
         | CommandBody::ExchangeTables { .. }
         | CommandBody::TruncateTable { .. }
-        | CommandBody::AlterTable(_)
         | CommandBody::RegisterWorker { .. }
         | CommandBody::SetWorkerState { .. }
         | CommandBody::LeasePartIds { .. }
@@ -84,7 +88,6 @@ pub fn needed(command: &CommandBody) -> u32 {
         | CommandBody::MergeParts(_)
         | CommandBody::ChangePartitions { .. }
         | CommandBody::CopyPartitions(_)
-        | CommandBody::CreateView { .. }
         | CommandBody::DropView { .. }
         | CommandBody::RenameView { .. }
         | CommandBody::Refresh { .. }
@@ -100,6 +103,15 @@ pub fn needed(command: &CommandBody) -> u32 {
         | CommandBody::RestoreTable { .. }
         | CommandBody::UndropTable { .. }
         | CommandBody::CloneTable(_) => FIRST_PROTOCOL,
+    }
+}
+
+/// The version that what is said of a table came with.
+fn needed_by(options: &TableOptions) -> u32 {
+    let mut bound = options.indexes.iter().filter_map(|index| index.bound.as_ref());
+    match bound.any(|bound| bound.kind == IndexKind::Words) {
+        true => 3,
+        false => FIRST_PROTOCOL,
     }
 }
 
@@ -141,6 +153,7 @@ mod tests {
     use super::*;
     use crate::apply::apply;
     use crate::command::Command;
+    use crate::model::{BoundIndex, RowExpression, SkipIndex};
 
     fn run(state: &Snapshot, body: CommandBody) -> Result<Snapshot> {
         let version = CatalogVersion(state.version.0 + 1);
@@ -200,6 +213,21 @@ mod tests {
                 assert!(error.message().contains("w1:7422"), "{error}");
             }
         }
+    }
+
+    #[test]
+    fn full_text_indexes_wait_for_the_oldest_node() {
+        let options = |kind: IndexKind| {
+            let expression = RowExpression { plan: vec![], columns: vec![] };
+            let bound = Some(BoundIndex { expression, kind, granularity: 1 });
+            let (name, written) = ("i".into(), "k".into());
+            let index =
+                SkipIndex { name, expression: "s".into(), kind: written, granularity: 1, bound };
+            TableOptions { indexes: vec![index], ..TableOptions::default() }
+        };
+        assert_eq!(needed_by(&TableOptions::default()), FIRST_PROTOCOL);
+        assert_eq!(needed_by(&options(IndexKind::MinMax)), FIRST_PROTOCOL);
+        assert_eq!(needed_by(&options(IndexKind::Words)), 3);
     }
 
     #[test]

@@ -25,6 +25,8 @@ pub struct BoundIndex {
 }
 
 /// Kinds of indexes.
+///
+/// Builds before the third protocol version cannot read [`IndexKind::Words`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum IndexKind {
     /// The least and the greatest value.
@@ -37,4 +39,6 @@ pub enum IndexKind {
     Ngrams { length: u32, bytes: u32, hashes: u32, seed: u64 },
     /// A Bloom filter over the words of texts.
     Tokens { bytes: u32, hashes: u32, seed: u64 },
+    /// All words of texts, with the runs that have each.
+    Words,
 }

@@ -326,6 +326,8 @@ fn indexes_of_every_kind() {
         ..TableOptions::default()
     };
     check("table_options_indexes", &options);
+    let words = TableOptions { indexes: vec![index(IndexKind::Words)], ..options };
+    check("table_options_full_text", &words);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use granary_catalog::protocol::PROTOCOL_VERSION;
+use granary_catalog::protocol::{FIRST_PROTOCOL, PROTOCOL_VERSION};
 use granary_catalog::{Catalog, ClusterChange, CommandBody};
 use granary_common::{ErrorKind, NodeId, SystemClock, SystemRandom, WorkerId};
 use granary_metadata::{MetadataConfig, MetadataNode};
@@ -97,12 +97,12 @@ async fn node_ready(group: &TestGroup, place: usize) {
 #[tokio::test]
 async fn a_group_goes_on_when_its_last_member_is_upgraded() {
     let mut group = TestGroup::new(3, 3);
-    // One member says that it is of the build before.
+    // One member says that it is of a build that knows no numbers.
     group.tune = |config| {
         config.timing.worker_lease = Duration::from_millis(400);
         config.timing.controller_tick = Duration::from_millis(50);
         if config.node_id == NodeId(3) {
-            config.speaks = PROTOCOL_VERSION - 1;
+            config.speaks = FIRST_PROTOCOL;
         }
     };
     for place in 0..3 {
@@ -125,10 +125,7 @@ async fn a_group_goes_on_when_its_last_member_is_upgraded() {
         members.iter().all(|member| member.report.is_some()).then_some(members)
     });
     let speak = members.await.into_iter().filter_map(|member| Some(member.report?.protocol));
-    assert_eq!(
-        speak.collect::<Vec<_>>(),
-        [PROTOCOL_VERSION, PROTOCOL_VERSION, PROTOCOL_VERSION - 1]
-    );
+    assert_eq!(speak.collect::<Vec<_>>(), [PROTOCOL_VERSION, PROTOCOL_VERSION, FIRST_PROTOCOL]);
 
     // It is still refused while the old member is away: it may come back as it was.
     group.stop(2).await;
@@ -151,7 +148,7 @@ async fn a_group_goes_on_when_its_last_member_is_upgraded() {
     eventually("it has heard so", reached).await;
     std::mem::drop(catalog);
     group.stop(2).await;
-    let config = MetadataConfig { speaks: PROTOCOL_VERSION - 1, ..group.config(2) };
+    let config = MetadataConfig { speaks: FIRST_PROTOCOL, ..group.config(2) };
     let error = MetadataNode::start(config, SystemClock::shared(), SystemRandom::shared()).await;
     assert_eq!(error.expect_err("too old").kind(), ErrorKind::Unsupported);
     tasks.stop(LIMIT).await;

@@ -1,6 +1,9 @@
 //! What a query's filters let a scan ask of skip indexes. An index only ever says which granules
 //! cannot hold a row, so a filter that is not understood costs nothing but time.
 
+use std::borrow::Cow;
+
+use datafusion::arrow::array::Array;
 use datafusion::arrow::datatypes::DataType;
 use datafusion::catalog::Session;
 use datafusion::common::tree_node::{Transformed, TreeNode};
@@ -14,6 +17,8 @@ use granary_storage::skip::file_name;
 use granary_storage::ttl::row_schema;
 use granary_storage::{CompareOp, PartSchema, SkipHint, SkipTerm, scalar_at};
 
+use super::patterns::regex_as_like;
+
 /// A condition on an expression, before it is known whether an index is over that expression.
 struct Condition<'a> {
     of: &'a Expr,
@@ -23,8 +28,11 @@ struct Condition<'a> {
 enum Shape<'a> {
     Compare(CompareOp, &'a ScalarValue),
     In(Vec<&'a ScalarValue>),
-    Like(&'a str),
+    Like(Cow<'a, str>),
     Word(&'a str),
+    /// The array has all of these, or any of them.
+    HasAll(&'a ScalarValue),
+    HasAny(&'a ScalarValue),
 }
 
 /// Whether some term of the filter is a condition that an index may be asked about.
@@ -66,11 +74,11 @@ pub(super) fn hints(
                 continue;
             }
             let Ok(data_type) = expression.get_type(&schema) else { continue };
-            if let Some(term) = condition.term(&data_type)
-                && term.suits(&bound.kind)
-                && let Ok(file) = file_name(bound)
-            {
-                hints.push(SkipHint { name: (*name).to_owned(), file, term });
+            let Ok(file) = file_name(bound) else { continue };
+            for term in condition.terms(&data_type) {
+                if term.suits(&bound.kind) {
+                    hints.push(SkipHint { name: (*name).to_owned(), file: file.clone(), term });
+                }
             }
         }
     }
@@ -130,6 +138,9 @@ fn makes_text(expression: &Expr) -> bool {
 
 fn condition(term: &Expr) -> Option<Condition<'_>> {
     match term {
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::RegexMatch, right }) => {
+            Some(Condition { of: left, shape: Shape::Like(like_of(literal(right)?)?) })
+        }
         Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
             let op = match op {
                 Operator::Eq => CompareOp::Eq,
@@ -157,11 +168,30 @@ fn condition(term: &Expr) -> Option<Condition<'_>> {
         Expr::Like(Like { negated: false, expr, pattern, escape_char: None, case_insensitive }) => {
             let Expr::Literal(pattern, _) = &**pattern else { return None };
             let pattern = pattern.try_as_str().flatten().filter(|_| !case_insensitive)?;
-            Some(Condition { of: expr, shape: Shape::Like(pattern) })
+            Some(Condition { of: expr, shape: Shape::Like(pattern.into()) })
         }
-        Expr::ScalarFunction(call) => has_word(call),
+        Expr::ScalarFunction(call) => has_word(call).or_else(|| call_on(call)),
         _ => None,
     }
+}
+
+/// A pattern of LIKE that every text that the regular expression finds something in is like.
+fn like_of(expression: &ScalarValue) -> Option<Cow<'static, str>> {
+    regex_as_like(expression.try_as_str().flatten()?).map(Cow::Owned)
+}
+
+/// `match(text, 'expression')`, `has(array, value)`, `hasAll` and `hasAny`, as they are bound.
+fn call_on(call: &ScalarFunction) -> Option<Condition<'_>> {
+    let [of, argument] = call.args.as_slice() else { return None };
+    let value = literal(argument)?;
+    let shape = match call.func.name() {
+        "regexp_like" => Shape::Like(like_of(value)?),
+        "array_has" => Shape::Compare(CompareOp::Eq, value),
+        "array_has_all" => Shape::HasAll(value),
+        "array_has_any" => Shape::HasAny(value),
+        _ => return None,
+    };
+    Some(Condition { of, shape })
 }
 
 fn literal(expression: &Expr) -> Option<&ScalarValue> {
@@ -187,18 +217,41 @@ fn has_word(call: &ScalarFunction) -> Option<Condition<'_>> {
 }
 
 impl Condition<'_> {
-    /// The term over values of the type; `None` when a value is not exactly one of it.
-    fn term(&self, data_type: &DataType) -> Option<SkipTerm> {
+    /// Terms over values of the type, or over what arrays of the type have in them; none when a value
+    /// is not exactly one of it.
+    fn terms(&self, data_type: &DataType) -> Vec<SkipTerm> {
+        let data_type = match data_type {
+            DataType::List(element) | DataType::LargeList(element) => element.data_type(),
+            other => other,
+        };
         let value = |value: &ScalarValue| canonical(value, data_type);
-        Some(match &self.shape {
-            Shape::Compare(op, literal) => SkipTerm::Compare { op: *op, value: value(literal)? },
-            Shape::In(literals) => {
-                SkipTerm::In(literals.iter().map(|literal| value(literal)).collect::<Option<_>>()?)
+        let equals = |value: Scalar| SkipTerm::Compare { op: CompareOp::Eq, value };
+        let term = match &self.shape {
+            Shape::Compare(op, literal) => {
+                value(literal).map(|value| SkipTerm::Compare { op: *op, value })
             }
-            Shape::Like(pattern) => SkipTerm::Like((*pattern).to_owned()),
-            Shape::Word(word) => SkipTerm::Word((*word).to_owned()),
-        })
+            Shape::In(literals) => literals
+                .iter()
+                .map(|literal| value(literal))
+                .collect::<Option<_>>()
+                .map(SkipTerm::In),
+            Shape::Like(pattern) => Some(SkipTerm::Like(pattern.clone().into_owned())),
+            Shape::Word(word) => Some(SkipTerm::Word((*word).to_owned())),
+            Shape::HasAny(array) => elements(array, data_type).map(SkipTerm::In),
+            Shape::HasAll(array) => {
+                return elements(array, data_type).into_iter().flatten().map(equals).collect();
+            }
+        };
+        term.into_iter().collect()
     }
+}
+
+/// The elements of an array, which are of the type.
+fn elements(array: &ScalarValue, data_type: &DataType) -> Option<Vec<Scalar>> {
+    let ScalarValue::List(array) = array else { return None };
+    let values = array.is_valid(0).then(|| array.value(0))?;
+    let of = |at| canonical(&ScalarValue::try_from_array(&values, at).ok()?, data_type);
+    (0..values.len()).map(of).collect()
 }
 
 fn canonical(value: &ScalarValue, data_type: &DataType) -> Option<Scalar> {

@@ -4,6 +4,7 @@ mod hints;
 mod outside;
 mod partitions;
 mod past;
+mod patterns;
 mod provider;
 pub mod prune;
 mod runs;

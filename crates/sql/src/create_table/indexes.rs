@@ -15,8 +15,9 @@ use crate::statement::{IndexClause, parse_expression};
 use crate::ttl::{schema_of, settled};
 
 /// Kinds that have an effect, and those of ClickHouse that have none here.
-const KINDS: [&str; 5] = ["minmax", "set", "bloom_filter", "ngrambf_v1", "tokenbf_v1"];
-const WITHOUT_EFFECT: [&str; 4] = ["text", "inverted", "full_text", "hypothesis"];
+const KINDS: [&str; 8] =
+    ["minmax", "set", "bloom_filter", "ngrambf_v1", "tokenbf_v1", "text", "full_text", "inverted"];
+const WITHOUT_EFFECT: [&str; 1] = ["hypothesis"];
 
 /// Bytes of a filter at most.
 const FILTER_BYTES_MAX: u64 = 16 << 20;
@@ -94,12 +95,32 @@ pub(crate) fn bind_index(
 
 /// Whether the index can keep values of the type.
 fn fits(kind: &IndexKind, data_type: &DataType) -> bool {
+    let is_text =
+        |of: &DataType| matches!(of, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
     match kind {
-        IndexKind::Ngrams { .. } | IndexKind::Tokens { .. } => {
-            matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
-        }
+        IndexKind::Ngrams { .. } | IndexKind::Tokens { .. } => is_text(data_type),
+        IndexKind::Words => match data_type {
+            DataType::List(element) | DataType::LargeList(element) => is_text(element.data_type()),
+            other => is_text(other),
+        },
         _ => !data_type.is_nested() && !matches!(data_type, DataType::Interval(_)),
     }
+}
+
+/// Whether a full-text index is of words, or of what words can stand for. ClickHouse has pieces of `n`
+/// characters as well, as `inverted(n)` or by a tokenizer.
+fn cuts_words(arguments: &[&str]) -> bool {
+    let cuts = |argument: &&str| {
+        let tokenizer = argument.split_once('=').filter(|(name, _)| name.trim() == "tokenizer");
+        match tokenizer {
+            Some((_, tokenizer)) => {
+                let tokenizer = tokenizer.trim().trim_matches('\'');
+                ["default", "splitByNonAlpha", "array"].contains(&tokenizer)
+            }
+            None => *argument == "0",
+        }
+    };
+    arguments.len() <= 1 && arguments.iter().all(cuts)
 }
 
 /// The kind of a text such as `bloom_filter(0.01)`; `None` for one without effect.
@@ -163,6 +184,8 @@ fn kind_of(text: &str) -> Result<Option<IndexKind>> {
                 seed: number(2, u64::MAX)?,
             }
         }
+        "text" | "full_text" | "inverted" if cuts_words(&arguments) => IndexKind::Words,
+        "text" | "full_text" | "inverted" => return Ok(None),
         other if WITHOUT_EFFECT.contains(&other) => return Ok(None),
         other => {
             let hint = did_you_mean(other, KINDS.into_iter().chain(WITHOUT_EFFECT));

@@ -7,7 +7,7 @@ use crate::{Notice, Statement};
 
 async fn created(elements: &str) -> granary_common::Result<(Vec<SkipIndex>, Vec<String>)> {
     let sql = format!(
-        "CREATE TABLE t (id Int64, s String, a Array(Int8), {elements}) ENGINE = MergeTree ORDER BY id"
+        "CREATE TABLE t (id Int64, s String, a Array(Int8), words Array(String), {elements}) ENGINE = MergeTree ORDER BY id"
     );
     let mut memory = Memory::with("").await;
     let Statement::CreateTable(create) = only(&sql) else { panic!("{sql}") };
@@ -31,7 +31,16 @@ async fn kinds_are_bound() {
             "s TYPE tokenbf_v1(512, 2, 0)",
             Some(IndexKind::Tokens { bytes: 512, hashes: 2, seed: 0 }),
         ),
-        ("s TYPE full_text", None),
+        ("s TYPE full_text", Some(IndexKind::Words)),
+        ("lower(s) TYPE inverted(0)", Some(IndexKind::Words)),
+        ("s TYPE text(tokenizer = 'splitByNonAlpha')", Some(IndexKind::Words)),
+        ("s TYPE text(tokenizer = default)", Some(IndexKind::Words)),
+        ("words TYPE text(tokenizer = 'array')", Some(IndexKind::Words)),
+        ("s TYPE inverted(3)", None),
+        ("s TYPE text(tokenizer = ngrams(3))", None),
+        ("id TYPE text", None),
+        ("a TYPE text", None),
+        ("s TYPE hypothesis", None),
         ("id TYPE tokenbf_v1(512, 2, 0)", None),
         ("a TYPE bloom_filter", None),
         ("(id, s) TYPE minmax", None),

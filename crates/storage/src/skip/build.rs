@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::array::{Array, ArrayRef, AsArray, GenericListArray, OffsetSizeTrait, StringViewArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Schema};
 use arrow::record_batch::RecordBatch;
@@ -14,7 +14,8 @@ use granary_catalog::{BoundIndex, IndexKind, Scalar};
 use granary_common::{ColumnId, Error, Result};
 
 use super::bloom::{Bloom, hash_of};
-use super::file::{Entry, SkipFile};
+use super::dictionary::{Bounds, DictionaryBuilder};
+use super::file::{Entries, Entry};
 use super::term::hashes_of_text;
 use super::{SkipIndexes, file_name};
 use crate::part::format::compute;
@@ -39,9 +40,11 @@ impl fmt::Debug for SkipBuilder {
 struct One {
     index: BoundIndex,
     computation: Arc<dyn RowComputation>,
-    file: SkipFile,
+    file: Entries,
     /// Of the run that is not complete.
     open: Run,
+    /// In place of entries, where a part has its words in one dictionary.
+    words: Option<DictionaryBuilder>,
     open_rows: u64,
 }
 
@@ -60,7 +63,7 @@ impl SkipBuilder {
         Self::over(&indexes.indexes, &*indexes.evaluator, &fields, schema.granularity)
     }
 
-    fn over(
+    pub(super) fn over(
         indexes: &[BoundIndex],
         evaluator: &dyn RowEvaluator,
         fields: &Schema,
@@ -70,8 +73,10 @@ impl SkipBuilder {
             let run_rows = (granularity.max(1) as u64).saturating_mul(index.granularity.max(1));
             Ok(One {
                 computation: evaluator.compile(&index.expression, fields)?,
-                file: SkipFile { kind: index.kind.clone(), rows: 0, run_rows, entries: Vec::new() },
+                file: Entries { kind: index.kind.clone(), rows: 0, run_rows, entries: Vec::new() },
                 open: Run::of(&index.kind),
+                words: (index.kind == IndexKind::Words)
+                    .then(|| DictionaryBuilder::new(Bounds::default())),
                 open_rows: 0,
                 index: index.clone(),
             })
@@ -88,9 +93,13 @@ impl SkipBuilder {
     pub fn finish(self) -> Result<Vec<(String, Bytes)>> {
         let finished = self.indexes.into_iter().map(|mut one| {
             if one.open_rows > 0 {
-                one.close();
+                one.close()?;
             }
-            Ok((file_name(&one.index)?, one.file.encode()?))
+            let content = match one.words {
+                Some(words) => words.finish(one.file.rows, one.file.run_rows)?,
+                None => one.file.encode()?,
+            };
+            Ok((file_name(&one.index)?, content))
         });
         finished.collect()
     }
@@ -103,20 +112,28 @@ impl One {
         while start < values.len() {
             let left = self.file.run_rows - self.open_rows;
             let length = (values.len() - start).min(usize::try_from(left).unwrap_or(usize::MAX));
-            self.open.add(&self.file.kind, &values.slice(start, length))?;
+            let of_run = values.slice(start, length);
+            match &mut self.words {
+                Some(words) => texts(&of_run)?.iter().flatten().for_each(|text| words.add(text)),
+                None => self.open.add(&self.file.kind, &of_run)?,
+            }
             self.open_rows += length as u64;
             start += length;
             if self.open_rows == self.file.run_rows {
-                self.close();
+                self.close()?;
             }
         }
         Ok(())
     }
 
-    fn close(&mut self) {
+    fn close(&mut self) -> Result<()> {
+        self.file.rows += std::mem::take(&mut self.open_rows);
+        if let Some(words) = &mut self.words {
+            return words.close_run();
+        }
         let run = std::mem::replace(&mut self.open, Run::of(&self.file.kind));
         self.file.entries.push(run.entry(&self.file.kind));
-        self.file.rows += std::mem::take(&mut self.open_rows);
+        Ok(())
     }
 }
 
@@ -152,9 +169,7 @@ impl Run {
             Run::TooMany => {}
             Run::Hashes(hashes) => match kind {
                 IndexKind::Ngrams { .. } | IndexKind::Tokens { .. } => {
-                    let texts = cast(values, &DataType::Utf8View)
-                        .map_err(|error| Error::internal(format!("an index of texts: {error}")))?;
-                    for text in texts.as_string_view().iter().flatten() {
+                    for text in texts(values)?.iter().flatten() {
                         hashes.extend(hashes_of_text(kind, text));
                     }
                 }
@@ -195,6 +210,27 @@ impl Run {
             }
         }
     }
+}
+
+/// The texts of the rows, or those in their arrays.
+fn texts(values: &ArrayRef) -> Result<StringViewArray> {
+    let elements = match values.data_type() {
+        DataType::List(_) => elements(values.as_list::<i32>()),
+        DataType::LargeList(_) => elements(values.as_list::<i64>()),
+        _ => Arc::clone(values),
+    };
+    let texts = cast(&elements, &DataType::Utf8View)
+        .map_err(|error| Error::internal(format!("an index of texts: {error}")))?;
+    Ok(texts.as_string_view().clone())
+}
+
+/// What the arrays have in them; what an array that is NULL covers is no harm.
+fn elements<O: OffsetSizeTrait>(arrays: &GenericListArray<O>) -> ArrayRef {
+    let (Some(first), Some(last)) = (arrays.offsets().first(), arrays.offsets().last()) else {
+        return arrays.values().slice(0, 0);
+    };
+    let first = first.as_usize();
+    arrays.values().slice(first, last.as_usize() - first)
 }
 
 /// The statistics of both runs.

@@ -11,6 +11,7 @@
 
 mod bloom;
 mod build;
+mod dictionary;
 mod file;
 mod term;
 #[cfg(test)]

@@ -34,6 +34,24 @@ impl SkipTerm {
         }
     }
 
+    /// The words that a row must have to satisfy it: all of one of these sets.
+    pub(super) fn words_needed(&self) -> Vec<Vec<String>> {
+        let of_text = |text: &str| words(text).map(str::to_owned).collect();
+        let of_value = |value: &Scalar| match value {
+            Scalar::Text(text) => of_text(text),
+            _ => Vec::new(),
+        };
+        match self {
+            SkipTerm::Compare { value, .. } => vec![of_value(value)],
+            SkipTerm::In(values) => values.iter().map(of_value).collect(),
+            SkipTerm::Like(pattern) => {
+                let fragments = fragments(pattern);
+                vec![fragments.iter().flat_map(whole_words).map(str::to_owned).collect()]
+            }
+            SkipTerm::Word(word) => vec![of_text(word)],
+        }
+    }
+
     /// Whether some row of the run that `entry` describes may satisfy it.
     pub(super) fn may_hold(&self, kind: &IndexKind, entry: &Entry) -> bool {
         match (entry, self) {

@@ -3,7 +3,8 @@
 
 use granary_testkit::{Mode, SqlClient, TestCluster, TestResult};
 
-const COLUMNS: &str = "id Int64, at DateTime, code UInt16, note Nullable(String)";
+const COLUMNS: &str =
+    "id Int64, at DateTime, code UInt16, note Nullable(String), tags Array(String)";
 const REST: &str = "ENGINE = MergeTree PARTITION BY toYYYYMM(at) ORDER BY id \
                     DISTRIBUTED BY (id) BUCKETS 1 SETTINGS index_granularity = 500";
 const INDEXES: &str = "INDEX i1 code TYPE set(8) GRANULARITY 1, \
@@ -11,7 +12,10 @@ const INDEXES: &str = "INDEX i1 code TYPE set(8) GRANULARITY 1, \
                        INDEX i3 note TYPE bloom_filter(0.01) GRANULARITY 1, \
                        INDEX i4 note TYPE tokenbf_v1(2048, 3, 0) GRANULARITY 1, \
                        INDEX i5 lower(note) TYPE ngrambf_v1(3, 2048, 3, 0) GRANULARITY 1, \
-                       INDEX i6 toHour(at) TYPE set(0) GRANULARITY 1";
+                       INDEX i6 toHour(at) TYPE set(0) GRANULARITY 1, \
+                       INDEX i7 note TYPE full_text GRANULARITY 1, \
+                       INDEX i8 tags TYPE text(tokenizer = 'array') GRANULARITY 1, \
+                       INDEX i9 lower(note) TYPE inverted GRANULARITY 2";
 
 /// Conditions over the columns; the same for every run.
 fn conditions() -> Vec<String> {
@@ -21,7 +25,7 @@ fn conditions() -> Vec<String> {
             state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (state >> 33) % below
     };
-    let mut one = move || match draw(9) {
+    let mut one = move || match draw(16) {
         0 => format!("code = {}", draw(60)),
         1 => format!("code IN ({}, {}, 999)", draw(60), draw(60)),
         2 => format!("code + 1 > {}", draw(60)),
@@ -30,6 +34,13 @@ fn conditions() -> Vec<String> {
         5 => format!("lower(note) LIKE '%group{}%'", draw(50)),
         6 => format!("note LIKE 'Item {}%'", draw(400)),
         7 => format!("toHour(at) = {}", draw(24)),
+        8 => format!("hasTokenCaseInsensitive(note, 'GROUP{}')", draw(50)),
+        9 => format!("note LIKE '% of group{}'", draw(50)),
+        10 => format!("match(note, '^Item [0-9]+ of group{}$')", draw(50)),
+        11 => format!("match(note, 'm {}. of ')", draw(400)),
+        12 => format!("has(tags, 'tag {}')", draw(50)),
+        13 => format!("hasAny(tags, ['tag {}', 'even', 'x'])", draw(50)),
+        14 => format!("hasAll(tags, ['tag {}', 'even'])", draw(50)),
         _ => format!("at >= '2024-0{}-1{} 00:00:00'", 1 + draw(6), draw(10)),
     };
     (0..60)
@@ -47,7 +58,9 @@ async fn fill(client: &mut SqlClient, table: &str) -> TestResult {
         "INSERT INTO {table} SELECT number, \
          toDateTime('2024-01-01 00:00:00') + number * 4000, intDiv(number, 100) % 50, \
          if(number % 7 = 0, NULL, \
-            concat('Item ', toString(number), ' of group', toString(intDiv(number, 100)))) \
+            concat('Item ', toString(number), ' of group', toString(intDiv(number, 100)))), \
+         arrayConcat([concat('tag ', toString(intDiv(number, 80)))], \
+                     if(number % 3 = 0, ['even'], [])) \
          FROM numbers(4000)"
     );
     client.update(&sql).await?;
@@ -97,6 +110,13 @@ async fn check(mode: Mode) -> TestResult {
         ("later", "hasToken(note, 'group3')", "index_i4_granules_left=1"),
         ("indexed", "code = 3", "index_i1_granules_left=1"),
         ("indexed", "lower(note) LIKE '%group3 %'", "index_i5_granules_left=0"),
+        ("indexed", "hasToken(note, 'group3')", "index_i7_granules_left=1"),
+        ("later", "note LIKE '% of group3'", "index_i7_granules_left=1"),
+        ("later", "hasToken(note, 'group')", "index_i7_granules_left=0"),
+        ("indexed", "match(note, '[0-9] of group3$')", "index_i7_granules_left=1"),
+        ("indexed", "has(tags, 'tag 3')", "index_i8_granules_left=1"),
+        ("indexed", "hasAll(tags, ['tag 3', 'even'])", "index_i8_granules_left=1"),
+        ("later", "hasTokenCaseInsensitive(note, 'GROUP3')", "index_i9_granules_left=2"),
     ] {
         let sql =
             format!("EXPLAIN ANALYZE SELECT count(*) FROM {table} WHERE {january} AND {condition}");
