@@ -15,7 +15,7 @@
 use granary_common::{Error, Result};
 
 use crate::command::{ClusterChange, CommandBody};
-use crate::model::{IndexKind, TableOptions};
+use crate::model::{IndexKind, TableOptions, WriteOrigin};
 use crate::snapshot::Snapshot;
 
 /// What this build speaks. Higher by one in each release that needs it.
@@ -70,6 +70,10 @@ pub fn needed(command: &CommandBody) -> u32 {
         },
         CommandBody::CreateTable { table, .. } => needed_by(&table.options),
         CommandBody::AlterTable(alter) => needed_by(&alter.options),
+        CommandBody::CommitWrite(commit) => match &commit.origin {
+            WriteOrigin::Populate { .. } => 3,
+            _ => FIRST_PROTOCOL,
+        },
         CommandBody::CreateView { view, .. } => {
             view.inner.as_ref().map_or(FIRST_PROTOCOL, |inner| needed_by(&inner.options))
         }
@@ -84,7 +88,6 @@ pub fn needed(command: &CommandBody) -> u32 {
         | CommandBody::SetWorkerState { .. }
         | CommandBody::LeasePartIds { .. }
         | CommandBody::ReleasePartIds { .. }
-        | CommandBody::CommitWrite(_)
         | CommandBody::MergeParts(_)
         | CommandBody::ChangePartitions { .. }
         | CommandBody::CopyPartitions(_)

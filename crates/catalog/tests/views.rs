@@ -4,7 +4,7 @@ mod support;
 
 use granary_catalog::*;
 use granary_common::ErrorKind::{Conflict, InvalidInput};
-use granary_common::TableId;
+use granary_common::{BucketIndex, ColumnId, PartId, TableId};
 use support::*;
 
 fn view(name: &str, kind: ViewKind) -> NewView {
@@ -109,4 +109,164 @@ fn a_group_answers_every_token() {
     // Part of a group: its block must be written again without the rest.
     bench.refused(group(&bench, 4, &["b", "d"]), Conflict);
     assert_eq!(bench.visible(table), [1]);
+}
+
+/// A cluster whose nodes know what is known of views' targets.
+fn newest() -> Bench {
+    let mut bench = Bench::with_workers(1);
+    let version = granary_catalog::protocol::PROTOCOL_VERSION;
+    bench.done(CommandBody::Cluster(ClusterChange::RaiseProtocol { version }));
+    bench
+}
+
+fn made(bench: &mut Bench, view: NewView) -> TableId {
+    match bench.done(create(view)) {
+        Outcome::ViewCreated(id) => id,
+        other => panic!("not a view: {other:?}"),
+    }
+}
+
+fn filled(bench: &Bench, view: TableId) -> Option<Filled> {
+    bench.state.views[&view].filled
+}
+
+/// Rows for the source, and what the view made of them.
+fn through_view(
+    bench: &Bench,
+    tables: (TableId, TableId),
+    token: &str,
+    parts: [u64; 2],
+) -> CommandBody {
+    let mut commit = bench.commit(tables.0, token, &parts[..1]);
+    commit.tables.push(bench.write(tables.1, &parts[1..]));
+    CommandBody::CommitWrite(commit)
+}
+
+#[test]
+fn targets_of_views_are_known_from_the_beginning() {
+    let mut bench = newest();
+    let [t, empty, full] = ["t", "empty", "full"].map(|name| bench.table(name, 1));
+    let whole = made(&mut bench, view("whole", to(t, empty)));
+    assert_eq!(filled(&bench, whole), Some(Filled::Whole));
+    bench.done(through_view(&bench, (t, empty), "a", [1, 2]));
+    bench.inserted(bench.commit(full, "b", &[3]));
+    let other = bench.table("other", 1);
+    let partly = made(&mut bench, view("partly", to(t, other)));
+    assert_eq!(filled(&bench, partly), Some(Filled::Partly));
+    let unknown = made(&mut bench, view("unknown", to(other, full)));
+    assert_eq!(filled(&bench, unknown), None);
+    // POPULATE brings the rest.
+    let origin = WriteOrigin::Populate { view: partly };
+    let populate = CommitWrite { origin, ..bench.commit(other, "populate", &[4]) };
+    bench.inserted(populate);
+    assert_eq!(filled(&bench, partly), Some(Filled::Whole));
+    assert_eq!(filled(&bench, whole), Some(Filled::Whole));
+    // Two views in one table: neither is what the table stands for.
+    let second = made(&mut bench, view("second", to(t, other)));
+    assert_eq!((filled(&bench, partly), filled(&bench, second)), (None, None));
+}
+
+#[test]
+fn an_older_cluster_knows_nothing_of_targets() {
+    let mut bench = Bench::with_workers(1);
+    let (t, target) = (bench.table("t", 1), bench.table("target", 1));
+    let view = made(&mut bench, view("v", to(t, target)));
+    assert_eq!(filled(&bench, view), None);
+}
+
+/// Whatever changes rows of the source or of the target but inserts through the view.
+#[test]
+fn what_changes_rows_lets_targets_be_forgotten() {
+    type Change = fn(&mut Bench, TableId, TableId) -> CommandBody;
+    let cases: [(&str, bool, Change); 12] = [
+        ("an insert", true, |b, t, v| through_view(b, (t, v), "c", [3, 4])),
+        ("an insert into the target", false, |b, _, v| {
+            CommandBody::CommitWrite(b.commit(v, "c", &[3]))
+        }),
+        ("a deletion", false, |b, t, _| deletion(b, t, 1)),
+        ("a deletion of the target", false, |b, _, v| deletion(b, v, 2)),
+        ("an overwrite", false, |b, t, v| {
+            let mut commit = b.commit(t, "c", &[3]);
+            commit.tables[0].overwrite = Some(Partitions::All);
+            commit.tables.push(b.write(v, &[4]));
+            CommandBody::CommitWrite(commit)
+        }),
+        ("a truncation", false, |_, table, _| CommandBody::TruncateTable { table }),
+        ("partitions that go", false, |_, table, _| CommandBody::ChangePartitions {
+            table,
+            change: PartitionChange::Drop(Partitions::All),
+        }),
+        ("a merge", true, |b, t, _| merge(b, t, 10)),
+        ("a merge that loses rows", false, |b, t, _| merge(b, t, 9)),
+        ("a column of the source", true, |b, t, _| alter(b, t, |_| ())),
+        ("a column of the target", false, |b, _, v| alter(b, v, |_| ())),
+        ("a TTL", false, |b, t, _| {
+            alter(b, t, |alter| {
+                let expiry = RowExpression { plan: vec![1], columns: vec![] };
+                let action = TtlAction::Delete;
+                alter.options.rules = vec![TtlRule { expiry, condition: None, action }];
+            })
+        }),
+    ];
+    for (what, stays, change) in cases {
+        let mut bench = newest();
+        let (t, target) = (bench.table("t", 1), bench.table("target", 1));
+        let view = made(&mut bench, view("v", to(t, target)));
+        bench.done(through_view(&bench, (t, target), "a", [1, 2]));
+        let change = change(&mut bench, t, target);
+        bench.done(change);
+        assert_eq!(filled(&bench, view).is_some(), stays, "{what}");
+    }
+}
+
+fn known(part: u64) -> KnownPart {
+    KnownPart { part: PartId(part), deletions: None }
+}
+
+fn deletion(bench: &Bench, table: TableId, part: u64) -> CommandBody {
+    let mut commit = bench.commit(table, "delete", &[]);
+    let content = DeletionContent::Inline(vec![1]);
+    commit.tables[0].buckets[0].deletions =
+        vec![NewDeletions { known: known(part), rows: 1, content, synced: Vec::new() }];
+    CommandBody::CommitWrite(commit)
+}
+
+fn merge(bench: &Bench, table: TableId, rows: u64) -> CommandBody {
+    let bucket = &bench.state.tables[&table].buckets[&BucketIndex(0)];
+    let part = NewPart { rows, ..new_part(9, bucket.leader) };
+    CommandBody::MergeParts(MergeParts {
+        table,
+        schema_version: 1,
+        bucket: BucketIndex(0),
+        epoch: bucket.epoch,
+        in_sync_version: bucket.in_sync_version,
+        synced: bucket.in_sync.clone(),
+        inputs: vec![known(1)],
+        outputs: vec![MergedPart { part, deletions: None }],
+        ttl_version: 0,
+        is_move: false,
+    })
+}
+
+/// Adds a column, and what else `with` says.
+fn alter(bench: &Bench, table: TableId, with: fn(&mut AlterTable)) -> CommandBody {
+    let row = &bench.state.tables[&table].table;
+    let mut columns = row.columns.clone();
+    columns.push(Column::new(row.next_column_id, "more", ColumnType::Int8));
+    let mut alter = AlterTable {
+        table,
+        schema_version: row.schema_version,
+        view_set_version: row.view_set_version,
+        columns,
+        next_column_id: ColumnId(row.next_column_id.0 + 1),
+        engine: row.engine.clone(),
+        order_by: row.order_by.clone(),
+        partition_by: row.partition_by.clone(),
+        settings: row.settings.clone(),
+        comment: None,
+        options: row.options.clone(),
+        requires_no_parts: false,
+    };
+    with(&mut alter);
+    CommandBody::AlterTable(Box::new(alter))
 }

@@ -18,5 +18,6 @@ pub mod validate;
 
 pub use engine::{EngineConfig, EngineMode, QueryEngine, SessionInputs};
 pub use granary_execution::MemoryLimits;
+pub use projections::{FilledByView, use_views};
 pub use settings::QuerySettings;
 pub use tables::{OutsideTable, PartTable, ViewBinder, past_reads};

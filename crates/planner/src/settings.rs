@@ -38,6 +38,10 @@ pub struct QuerySettings {
     pub broadcast_joins: bool,
     /// Whether aggregations are answered by projections where that is exact. Default true.
     pub optimize_use_projections: bool,
+    /// Whether aggregations are answered by the tables of materialized views: 0 never, 1 where these
+    /// are known to stand for every row of their source, 2 also where only the user knows it.
+    /// Default 1, at most 2.
+    pub optimize_use_views: usize,
     /// How rows are compressed between nodes: `none`, `lz4` or `zstd`. Default `none`: compressing
     /// takes more time than a fast network saves.
     pub network_compression_method: String,
@@ -61,6 +65,7 @@ impl Default for QuerySettings {
             colocated_joins: true,
             broadcast_joins: true,
             optimize_use_projections: true,
+            optimize_use_views: 1,
             network_compression_method: "none".to_owned(),
             max_partitions_per_insert_block: 100,
             max_execution_time: 0,
@@ -122,6 +127,7 @@ impl QuerySettings {
             Err(Error::invalid(format!("setting {name} is {from} to {to}, not {value}")))
         };
         in_bounds("max_threads", self.max_threads, 0, MAX_THREADS_LIMIT)?;
+        in_bounds("optimize_use_views", self.optimize_use_views, 0, 2)?;
         in_bounds("max_block_size", self.max_block_size, 1, MAX_BLOCK_SIZE_LIMIT)?;
         self.network_compression()?;
         let partitions = self.max_partitions_per_insert_block;
@@ -169,6 +175,7 @@ mod tests {
             ("max_threads", "-1"),
             ("max_threads", "100000"),
             ("max_block_size", "0"),
+            ("optimize_use_views", "3"),
             ("network_compression_method", "gzip"),
             ("colocated_joins", "perhaps"),
         ] {

@@ -6,6 +6,7 @@ mod cluster;
 mod damage;
 mod database;
 mod expire;
+mod filled;
 mod history;
 mod insert;
 mod leased;
@@ -72,6 +73,7 @@ pub fn apply(state: &Snapshot, version: CatalogVersion, command: &Command) -> Re
     next.version = version;
     let mut draft = Draft { next, changes: Vec::new(), time_ms: command.time_ms };
     let outcome = dispatch(&mut draft, &command.body)?;
+    filled::note(&mut draft, state, &command.body);
     history::note_moment(&mut draft, &command.body);
     Ok(Transition { next: draft.next, changes: draft.changes, outcome })
 }

@@ -12,14 +12,14 @@ use crate::snapshot::TableState;
 pub(super) fn check(draft: &Draft, commit: &CommitWrite) -> Result<()> {
     match &commit.origin {
         WriteOrigin::Refresh { view, run } => refresh::check(draft, *view, *run),
-        WriteOrigin::Insert | WriteOrigin::Mutation(_) => Ok(()),
+        WriteOrigin::Insert | WriteOrigin::Mutation(_) | WriteOrigin::Populate { .. } => Ok(()),
     }
 }
 
 /// Notes that the write is done.
 pub(super) fn note(draft: &mut Draft, target: TableId, commit: &CommitWrite) -> Result<()> {
     match &commit.origin {
-        WriteOrigin::Insert => Ok(()),
+        WriteOrigin::Insert | WriteOrigin::Populate { .. } => Ok(()),
         WriteOrigin::Refresh { view, run } => refresh::succeeded(draft, *view, *run, commit.rows),
         WriteOrigin::Mutation(note) => {
             remember(draft, target, note, parts_of(commit));

@@ -48,6 +48,7 @@ pub(super) fn create(draft: &mut Draft, new: &NewView, existing: ExistingView) -
         kind: kind.clone(),
         comment: new.comment.clone(),
         created: draft.version(),
+        filled: None,
     }));
     refresh::created(draft, id, &kind);
     view_set_moved(draft, &kind)?;

@@ -42,5 +42,5 @@ pub use table::{
 };
 pub use token::{InsertToken, StagedInsert, StagedTarget};
 pub use ttl::{RollUp, RowExpression, TtlAction, TtlPlace, TtlRule};
-pub use view::{View, ViewKind};
+pub use view::{Filled, View, ViewKind};
 pub use worker::{PartIdRange, Worker, WorkerState};

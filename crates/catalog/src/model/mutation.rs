@@ -18,6 +18,11 @@ pub enum WriteOrigin {
         run: u64,
     },
     Mutation(MutationNote),
+    /// What POPULATE makes of the rows that the view's source had when the view was made. Came with
+    /// the third protocol version.
+    Populate {
+        view: TableId,
+    },
 }
 
 /// What is remembered of a mutation beside what its commit says.

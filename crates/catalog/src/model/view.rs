@@ -19,6 +19,19 @@ pub struct View {
     #[serde(default)]
     pub comment: Option<String>,
     pub created: CatalogVersion,
+    /// What the target of a materialized view is known to stand for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filled: Option<Filled>,
+}
+
+/// Which rows of its source the target of a materialized view stands for, and for no others. Unknown
+/// once anything but inserts has changed either.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Filled {
+    /// All of them.
+    Whole,
+    /// Those that came after the view: the others come with POPULATE.
+    Partly,
 }
 
 /// What stands behind a view's name.

@@ -168,6 +168,7 @@ fn rows() -> Vec<(&'static str, Row)> {
                 kind: ViewKind::Plain,
                 comment: None,
                 created: CatalogVersion(10),
+                filled: None,
             }),
         ),
         (

@@ -82,4 +82,26 @@ fn refreshes_and_mutations() {
     let run = WriteOrigin::Refresh { view: TableId(9), run: 5 };
     check("command_commit_refresh", &commit(run));
     check("command_commit_mutation", &commit(WriteOrigin::Mutation(mutation_note())));
+    check("command_commit_populate", &commit(WriteOrigin::Populate { view: TableId(9) }));
+}
+
+#[test]
+fn what_targets_stand_for() {
+    for (name, filled) in [("whole", Filled::Whole), ("partly", Filled::Partly)] {
+        let kind =
+            ViewKind::Materialized { source: TableId(7), target: TableId(8), owns_target: true };
+        let view = View {
+            id: TableId(9),
+            database: DatabaseId(1),
+            name: "v".into(),
+            query: "SELECT key, count() AS n FROM orders GROUP BY key".into(),
+            query_database: "default".into(),
+            columns: vec![("key".into(), ColumnType::UInt64)],
+            kind,
+            comment: None,
+            created: CatalogVersion(10),
+            filled: Some(filled),
+        };
+        check(&format!("row_view_{name}"), &Row::View(view));
+    }
 }

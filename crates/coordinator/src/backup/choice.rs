@@ -262,6 +262,7 @@ mod tests {
             kind,
             comment: None,
             created: CatalogVersion(1),
+            filled: None,
         };
         ("a".to_owned(), view)
     }

@@ -20,6 +20,8 @@ pub(crate) enum Effect {
     /// Whatever is in the table, unless the rows are added to it: they are those of a run of a
     /// refreshable view, and come only as long as the run has its right to it.
     Refresh { view: TableId, run: u64, append: bool },
+    /// Nothing; the rows are what a new view makes of those that its source had.
+    Populate { view: TableId },
 }
 
 static EVERYTHING: Partitions = Partitions::All;
@@ -44,7 +46,10 @@ impl Effect {
     pub(super) fn removals(&self) -> Option<&Arc<Removals>> {
         match self {
             Effect::Replace(removals) => Some(removals),
-            Effect::Add | Effect::Overwrite(_) | Effect::Refresh { .. } => None,
+            Effect::Add
+            | Effect::Overwrite(_)
+            | Effect::Refresh { .. }
+            | Effect::Populate { .. } => None,
         }
     }
 
@@ -53,7 +58,10 @@ impl Effect {
         match self {
             Effect::Overwrite(partitions) => Some(partitions),
             Effect::Refresh { append: false, .. } => Some(&EVERYTHING),
-            Effect::Refresh { append: true, .. } | Effect::Add | Effect::Replace(_) => None,
+            Effect::Refresh { append: true, .. }
+            | Effect::Add
+            | Effect::Replace(_)
+            | Effect::Populate { .. } => None,
         }
     }
 
@@ -62,6 +70,7 @@ impl Effect {
         match self {
             Effect::Refresh { view, run, .. } => WriteOrigin::Refresh { view: *view, run: *run },
             Effect::Replace(removals) => removals.origin(),
+            Effect::Populate { view } => WriteOrigin::Populate { view: *view },
             Effect::Add | Effect::Overwrite(_) => WriteOrigin::Insert,
         }
     }
@@ -70,7 +79,10 @@ impl Effect {
     pub(super) async fn removed(&self, core: &Coordinator) -> Result<Vec<BucketWrite>> {
         match self {
             Effect::Replace(removals) => removals.bucket_writes(core).await,
-            Effect::Add | Effect::Overwrite(_) | Effect::Refresh { .. } => Ok(Vec::new()),
+            Effect::Add
+            | Effect::Overwrite(_)
+            | Effect::Refresh { .. }
+            | Effect::Populate { .. } => Ok(Vec::new()),
         }
     }
 

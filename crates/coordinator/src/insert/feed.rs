@@ -59,7 +59,8 @@ async fn feed(
 ) -> Result<Vec<TableWrite>> {
     let target = source.snapshot.table_behind(view).map(|state| Arc::clone(&state.table));
     let target = target.ok_or_else(|| Error::conflict("its table was dropped meanwhile"))?;
-    let views = source.views(core).in_database(&view.query_database);
+    // What the view makes of a row does not depend on who inserts it.
+    let views = source.views(core).in_database(&view.query_database).in_utc();
     let block = visible_rows(&source.table, rows)?;
     let state = views.with_rows(source.table.id, block).session_state()?;
     let plan = view_plan(&state, view).await?;

@@ -18,6 +18,7 @@ use super::{Pin, StatementRequest, edge_schema, hold_past};
 use crate::core::Coordinator;
 use crate::ddl;
 use crate::session::{StatementSettings, parse_settings};
+use crate::views::by_views;
 
 /// What gives the rows.
 pub enum Bound {
@@ -106,6 +107,8 @@ pub async fn bind_statement(
             let state = core.session_state(&snapshot, &request.session, &settings)?;
             let plan = granary_sql::bind_query(&state, &query, &request.sql).await?;
             let plan = with_values(plan, &request, &settings)?;
+            let plan =
+                by_views(core, &snapshot, (&request.session, &settings), &state, plan).await?;
             // A lower pin protects what the higher one does.
             pin = hold_past(core, &plan).await?.unwrap_or(pin);
             Bound::Plan { state: Box::new(state), plan }
@@ -114,6 +117,8 @@ pub async fn bind_statement(
             let state = core.session_state(&snapshot, &request.session, &settings)?;
             let plan = granary_sql::bind_query(&state, &query, &request.sql).await?;
             let plan = with_values(plan, &request, &settings)?;
+            let plan =
+                by_views(core, &snapshot, (&request.session, &settings), &state, plan).await?;
             pin = hold_past(core, &plan).await?.unwrap_or(pin);
             Bound::Explain { state: Box::new(state), plan, analyze, verbose }
         }

@@ -56,6 +56,12 @@ impl SessionViews {
         self
     }
 
+    /// The same, with times without a zone in UTC.
+    pub fn in_utc(mut self) -> Self {
+        self.settings.query.session_timezone = "UTC".to_owned();
+        self
+    }
+
     /// The same, with `rows` in place of those of `table`.
     pub fn with_rows(mut self, table: TableId, rows: Arc<dyn TableProvider>) -> Self {
         self.rows = Some((table, rows));

@@ -6,7 +6,7 @@ use granary_common::{CatalogVersion, Error, Result, TableId};
 
 use super::ViewRows;
 use crate::core::Coordinator;
-use crate::insert::{InsertRequest, insert};
+use crate::insert::{Effect, InsertRequest, insert_with};
 use crate::query::{StatementRequest, snapshot_at};
 use crate::session::StatementSettings;
 
@@ -25,8 +25,10 @@ pub(super) async fn populate(
         Error::not_found("the view was dropped before it got the rows that were there")
     })?;
     let _permit = core.query_admission.admit().await?;
-    let rows = ViewRows::open(core, &snapshot, &request.session, settings, &view).await?;
     let mut settings = settings.clone();
+    // As with rows that are inserted: what a view makes of a row does not depend on who asks.
+    settings.query.session_timezone = "UTC".to_owned();
+    let rows = ViewRows::open(core, &snapshot, &request.session, &settings, &view).await?;
     // One for the view, however often it is asked for.
     settings.insert.token = format!("populate-{}", id.0);
     let insert_request = InsertRequest {
@@ -38,5 +40,10 @@ pub(super) async fn populate(
         settings,
         text: request.sql.clone(),
     };
-    insert(core, insert_request, rows.schema.clone(), rows.batches).await.map(drop)
+    // Nodes of an older build know nothing of it.
+    let effect = match snapshot.protocol() >= 3 {
+        true => Effect::Populate { view: id },
+        false => Effect::Add,
+    };
+    insert_with(core, insert_request, effect, rows.schema.clone(), rows.batches).await.map(drop)
 }

@@ -31,10 +31,13 @@ pub struct Shape {
     pub filters: Vec<Expr>,
 }
 
-/// A projection that groups.
+/// A projection that groups, or a table whose rows come of such a SELECT.
+#[derive(Default)]
 pub struct Kept {
     pub keys: Vec<Expr>,
     pub values: Vec<(Fold, AggregateFunction)>,
+    /// For each value that is kept as a state: what merges them.
+    pub merges: Vec<Option<Arc<AggregateUDF>>>,
 }
 
 /// One column of both: of the table's rows, and of rows of the projection.
@@ -120,7 +123,7 @@ pub fn comparable_call(call: AggregateFunction) -> AggregateFunction {
 }
 
 /// Whether the expression gives the same for the same row at all times.
-fn is_immutable(expression: &Expr) -> bool {
+pub fn is_immutable(expression: &Expr) -> bool {
     let changes = expression.exists(|inner| {
         Ok(match inner {
             Expr::ScalarFunction(call) => call.func.signature().volatility != Volatility::Immutable,
@@ -224,6 +227,15 @@ impl Matcher<'_> {
     fn kept_value(&mut self, place: usize) -> Result<Outcome, Refusal> {
         let (fold, value) = &self.kept.values[place];
         let of_projection = Expr::Column(Column::new_unqualified(value_name(place)));
+        if let Some(Some(merge)) = self.kept.merges.get(place) {
+            // Where states are kept no rows stand beside them.
+            let states = Both { of_rows: of_projection.clone(), of_projection };
+            let call = self.call(Arc::clone(merge), states, false);
+            return Ok(match fold {
+                Fold::Count => Outcome::Count(call),
+                _ => Outcome::Call(call),
+            });
+        }
         let of_rows = self.of_one_row(*fold, value).ok_or("an aggregate is not understood")?;
         let func = match fold {
             Fold::Count => sum_udaf(),

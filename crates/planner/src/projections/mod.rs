@@ -17,6 +17,7 @@ mod reordered;
 mod source;
 #[cfg(test)]
 mod tests;
+mod views;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -44,6 +45,7 @@ use self::source::Source;
 use crate::tables::{PartTable, ProjectedParts};
 
 pub use self::reordered::use_reordered;
+pub use self::views::{FilledByView, use_views};
 
 /// Of sessions whose queries may read projections.
 #[derive(Clone, Copy, Debug)]
@@ -177,7 +179,7 @@ fn kept(state: &SessionState, bound: &BoundProjection, schema: &DFSchema) -> Opt
         return None;
     }
     let (context, options) = (state.task_ctx(), state.config_options());
-    let mut kept = Kept { keys: Vec::new(), values: Vec::new() };
+    let mut kept = Kept::default();
     for key in &bound.keys {
         let key = settled(decode(&key.expression, &context).ok()?, schema, options).ok()?;
         kept.keys.push(comparable(key));
@@ -186,9 +188,14 @@ fn kept(state: &SessionState, bound: &BoundProjection, schema: &DFSchema) -> Opt
         let call = decode(&value.aggregate, &context).ok()?;
         let call = settled_aggregate(call, schema, options).ok()?;
         kept.values.push((value.fold, comparable_call(call)));
+        kept.merges.push(None);
     }
-    // Parts are written in UTC; there, what functions make of times may depend on the zone.
-    let is_utc = options.execution.time_zone.as_deref().is_none_or(|zone| zone == "UTC");
+    is_in_utc(state, &kept).then_some(kept)
+}
+
+/// Whether times mean in the query what they meant when rows were kept: parts are written in UTC, and
+/// what functions make of times may depend on the zone.
+fn is_in_utc(state: &SessionState, kept: &Kept) -> bool {
     let calls = kept.values.iter().map(|(_, call)| Expr::AggregateFunction(call.clone()));
     let computes = |expression: &Expr| {
         let computes = expression.exists(|inner| {
@@ -196,8 +203,12 @@ fn kept(state: &SessionState, bound: &BoundProjection, schema: &DFSchema) -> Opt
         });
         computes.unwrap_or(true)
     };
-    let is_plain = is_utc || !kept.keys.iter().cloned().chain(calls).any(|one| computes(&one));
-    is_plain.then_some(kept)
+    thinks_in_utc(state) || !kept.keys.iter().cloned().chain(calls).any(|one| computes(&one))
+}
+
+fn thinks_in_utc(state: &SessionState) -> bool {
+    let zone = state.config_options().execution.time_zone.as_deref();
+    zone.is_none_or(|zone| zone == "UTC")
 }
 
 /// A projection that answers.
@@ -228,16 +239,7 @@ impl Use<'_> {
             let rest = self.of_rows(table.without(&covered), scan)?;
             rows = LogicalPlanBuilder::from(rows).union(rest)?.build()?;
         }
-        let groups = (0..self.answer.groups.len()).map(|place| column(&group_name(place)));
-        let calls = self.answer.calls.iter().enumerate().map(|(place, call)| {
-            let input = vec![column(&input_name(call.input))];
-            let func = Arc::clone(&call.func);
-            let call = AggregateFunction::new_udf(func, input, call.distinct, None, vec![], None);
-            Expr::AggregateFunction(call).alias(call_name(place))
-        });
-        let (groups, calls) = (groups.collect(), calls.collect());
-        let folded = Aggregate::try_new(Arc::new(rows), groups, calls)?;
-        self.results(LogicalPlan::Aggregate(folded), aggregate)
+        results(&self.answer, fold(&self.answer, rows)?, aggregate)
     }
 
     /// The rows of the projection, with the columns of the aggregation.
@@ -260,7 +262,7 @@ impl Use<'_> {
             plan = plan.filter(filter.of_projection.clone())?;
         }
         let mut columns = Vec::new();
-        for (name, Both { of_rows, of_projection }) in self.columns() {
+        for (name, Both { of_rows, of_projection }) in columns_of(&self.answer) {
             let data_type = of_rows.get_type(schema)?;
             let value = cast_to(of_projection.clone(), plan.schema().as_ref(), data_type)?;
             columns.push(value.alias(name));
@@ -282,39 +284,51 @@ impl Use<'_> {
         for filter in &self.answer.filters {
             plan = plan.filter(filter.of_rows.clone())?;
         }
-        let columns = self.columns().map(|(name, both)| both.of_rows.clone().alias(name));
+        let columns = columns_of(&self.answer).map(|(name, both)| both.of_rows.clone().alias(name));
         let columns: Vec<Expr> = columns.collect();
         plan.project(columns)?.build()
     }
+}
 
-    fn columns(&self) -> impl Iterator<Item = (String, &Both)> {
-        let groups = self.answer.groups.iter().enumerate();
-        let groups = groups.map(|(place, both)| (group_name(place), both));
-        let inputs = self.answer.inputs.iter().enumerate();
-        groups.chain(inputs.map(|(place, both)| (input_name(place), both)))
-    }
+/// The columns that the rows have which are aggregated.
+fn columns_of(answer: &Answer) -> impl Iterator<Item = (String, &Both)> {
+    let groups = answer.groups.iter().enumerate();
+    let groups = groups.map(|(place, both)| (group_name(place), both));
+    let inputs = answer.inputs.iter().enumerate();
+    groups.chain(inputs.map(|(place, both)| (input_name(place), both)))
+}
 
-    /// The columns of `aggregate`, with its names and types.
-    fn results(&self, folded: LogicalPlan, aggregate: &Aggregate) -> Result<LogicalPlan> {
-        let groups = (0..self.answer.groups.len()).map(|place| column(&group_name(place)));
-        let of_call = |place: usize| column(&call_name(place));
-        let results = self.answer.results.iter().map(|outcome| match outcome {
-            Outcome::Call(call) => of_call(*call),
-            Outcome::Count(call) => coalesce(vec![of_call(*call), lit(0_i64)]),
-            Outcome::Mean { sum, count } => {
-                of_call(*sum) / cast(of_call(*count), DataType::Float64)
-            }
-        });
-        let mut columns = Vec::new();
-        for (value, (qualifier, field)) in groups.chain(results).zip(aggregate.schema.iter()) {
-            let value = cast_to(value, folded.schema().as_ref(), field.data_type().clone())?;
-            columns.push(value.alias_qualified(qualifier.cloned(), field.name()));
-        }
-        if columns.len() != aggregate.schema.fields().len() {
-            return Err(DataFusionError::Internal("an aggregation lost a column".to_owned()));
-        }
-        LogicalPlanBuilder::from(folded).project(columns)?.build()
+/// The aggregation of these columns.
+fn fold(answer: &Answer, rows: LogicalPlan) -> Result<LogicalPlan> {
+    let groups = (0..answer.groups.len()).map(|place| column(&group_name(place)));
+    let calls = answer.calls.iter().enumerate().map(|(place, call)| {
+        let input = vec![column(&input_name(call.input))];
+        let func = Arc::clone(&call.func);
+        let call = AggregateFunction::new_udf(func, input, call.distinct, None, vec![], None);
+        Expr::AggregateFunction(call).alias(call_name(place))
+    });
+    let (groups, calls) = (groups.collect(), calls.collect());
+    Ok(LogicalPlan::Aggregate(Aggregate::try_new(Arc::new(rows), groups, calls)?))
+}
+
+/// The columns of `aggregate`, with its names and types.
+fn results(answer: &Answer, folded: LogicalPlan, aggregate: &Aggregate) -> Result<LogicalPlan> {
+    let groups = (0..answer.groups.len()).map(|place| column(&group_name(place)));
+    let of_call = |place: usize| column(&call_name(place));
+    let results = answer.results.iter().map(|outcome| match outcome {
+        Outcome::Call(call) => of_call(*call),
+        Outcome::Count(call) => coalesce(vec![of_call(*call), lit(0_i64)]),
+        Outcome::Mean { sum, count } => of_call(*sum) / cast(of_call(*count), DataType::Float64),
+    });
+    let mut columns = Vec::new();
+    for (value, (qualifier, field)) in groups.chain(results).zip(aggregate.schema.iter()) {
+        let value = cast_to(value, folded.schema().as_ref(), field.data_type().clone())?;
+        columns.push(value.alias_qualified(qualifier.cloned(), field.name()));
     }
+    if columns.len() != aggregate.schema.fields().len() {
+        return Err(DataFusionError::Internal("an aggregation lost a column".to_owned()));
+    }
+    LogicalPlanBuilder::from(folded).project(columns)?.build()
 }
 
 fn cast_to(value: Expr, schema: &DFSchema, data_type: DataType) -> Result<Expr> {

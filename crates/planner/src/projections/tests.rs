@@ -58,7 +58,7 @@ fn kept(keys: &[Expr], calls: &[Expr]) -> Kept {
             values.push((fold, comparable_call(call)));
         }
     }
-    Kept { keys: keys.iter().map(of).collect(), values }
+    Kept { keys: keys.iter().map(of).collect(), values, merges: Vec::new() }
 }
 
 /// A projection by the text, and by the number in tens.

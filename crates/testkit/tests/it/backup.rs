@@ -15,7 +15,7 @@ async fn start(mode: Mode) -> TestResult<TestCluster> {
 
 /// Tables whose rows are not all plain: deleted, older than a column, computed once, of one key each,
 /// aggregated by a view.
-const TABLES: [&str; 12] = [
+pub const TABLES: [&str; 12] = [
     "CREATE DATABASE shop",
     "CREATE TABLE shop.orders (id UInt64, day Date, note Nullable(String) CODEC(ZSTD(3)), \
      amount Decimal(15, 2), tags Array(String), u UUID, gone Int8, \
@@ -47,7 +47,7 @@ const READS: [&str; 6] = [
     "SELECT count(*) FROM shop.empty",
 ];
 
-async fn seen(client: &mut SqlClient) -> TestResult<Vec<Vec<String>>> {
+pub async fn seen(client: &mut SqlClient) -> TestResult<Vec<Vec<String>>> {
     let mut all = Vec::new();
     for sql in READS {
         all.push(client.lines(sql).await?);

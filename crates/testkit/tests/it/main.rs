@@ -3,6 +3,7 @@
 mod acceptance;
 mod adbc;
 mod backup;
+mod backup_s3;
 mod bad_input;
 mod bad_starts;
 mod chaos;
@@ -26,6 +27,7 @@ mod stale;
 mod tiers;
 mod tpch;
 mod upgrade;
+mod view_answers;
 mod writers;
 
 use std::time::Duration;

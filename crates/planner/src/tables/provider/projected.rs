@@ -97,6 +97,29 @@ impl PartTable {
         listed.find(|found| found.fingerprint == fingerprint)
     }
 
+    /// Whether its rows are those that were inserted, as they are now, as far as it shows in the
+    /// catalog.
+    pub(crate) fn is_plain(&self) -> bool {
+        let table = &self.state.table;
+        let mut parts = self.state.visible_parts(self.version);
+        self.collapse.is_none()
+            && self.past_version().is_none()
+            && table.unique_key.is_empty()
+            && table.options.rules.is_empty()
+            && parts.all(|part| part.deletions_at(self.version).is_none())
+    }
+
+    /// Rows that are not deleted.
+    pub(crate) fn rows(&self) -> u64 {
+        self.state.visible_parts(self.version).map(|part| part.rows_at(self.version)).sum()
+    }
+
+    /// The same table, whose rows are read for what a view made of those of its source.
+    pub(crate) fn read_as_view(&self, view: &str) -> PartTable {
+        let name = format!("{}, view={view}", self.name);
+        PartTable { name, ..self.without(&BTreeSet::new()) }
+    }
+
     /// The table without these parts.
     pub(crate) fn without(&self, parts: &BTreeSet<PartId>) -> PartTable {
         let mut state = self.state.clone();
