@@ -9,10 +9,12 @@ mod checked;
 mod codecs;
 mod expression;
 mod intervals;
+mod layout;
 mod literal;
 mod read;
 #[cfg(test)]
 mod tests;
+mod texts;
 mod write;
 
 use std::sync::LazyLock;

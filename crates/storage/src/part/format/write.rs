@@ -15,10 +15,13 @@ use vortex::arrow::ArrowSessionExt;
 use vortex::compressor::BtrBlocksCompressorBuilder;
 use vortex::dtype::FieldPath;
 use vortex::error::VortexResult;
-use vortex::file::{WriteOptionsSessionExt, WriteStrategyBuilder};
+use vortex::file::WriteOptionsSessionExt;
 use vortex::io::{IoBuf, VortexWrite};
-use vortex_btrblocks::{CompressionSessionExt, SchemeExt};
+use vortex_btrblocks::schemes::string::{FSSTScheme, StringDictScheme};
+use vortex_btrblocks::{CompressionSessionExt, Scheme, SchemeExt};
 
+use super::layout::{self, Encodings};
+use super::texts::{QUICK_TEXTS, QUICK_TEXTS_TRIAL};
 use super::{SESSION, codecs, intervals, stored_name, write_error};
 use crate::schema::{PartColumn, PartSchema};
 
@@ -39,6 +42,9 @@ pub(super) const LIGHT_SCHEMES: [&str; 10] = [
     "vortex.decimal.byte_parts",
     "vortex.ext.temporal",
 ];
+
+/// How many times larger than their file rows in memory are, at least and mostly.
+const ENCODED_SHARE: usize = 4;
 
 /// How much work encoding may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,7 +73,8 @@ impl ByteSink for Vec<u8> {
 /// Encodes `rows`, whose columns are in the order of `schema.columns`, as one file. Columns and
 /// blocks of rows are encoded on all threads of the current tokio runtime.
 pub async fn encode(schema: &PartSchema, rows: RecordBatch) -> Result<Bytes> {
-    let mut bytes = Vec::new();
+    // Made large enough at once for most rows: growing would copy all of it several times.
+    let mut bytes = Vec::with_capacity(rows.get_array_memory_size() / ENCODED_SHARE);
     let rows = stream::once(async move { Ok(rows) }).boxed();
     encode_stream(schema, rows, &mut bytes, Effort::Light).await?;
     Ok(Bytes::from(bytes))
@@ -95,21 +102,18 @@ pub async fn encode_stream(
             Err(io::Error::other("the rows could not be read").into())
         }
     });
-    let compressor = match effort {
+    let encodings = match effort {
         Effort::Light => light_encodings(),
-        Effort::Full => BtrBlocksCompressorBuilder::from_session(&SESSION),
-        Effort::Dense => BtrBlocksCompressorBuilder::from_session(&SESSION).with_compact(),
-    };
-    let mut strategy = WriteStrategyBuilder::from_session(&SESSION)
-        .with_row_block_size(schema.granularity)
-        .with_btrblocks_builder(compressor);
-    for column in &schema.columns {
-        if let Some(writer) = codecs::strategy(&column.codecs, schema.granularity) {
-            let field = FieldPath::from_name(stored_name(column.id));
-            strategy = strategy.with_field_writer(field, writer);
+        Effort::Full => Encodings::of(BtrBlocksCompressorBuilder::from_session(&SESSION)),
+        Effort::Dense => {
+            Encodings::of(BtrBlocksCompressorBuilder::from_session(&SESSION).with_compact())
         }
-    }
-    let strategy = strategy.build();
+    };
+    let own = schema.columns.iter().filter_map(|column| {
+        let writer = codecs::strategy(&column.codecs, schema.granularity)?;
+        Some((FieldPath::from_name(stored_name(column.id)), writer))
+    });
+    let strategy = layout::strategy(encodings, schema.granularity, own);
     let mut sink = FileSink { sink, failed: Arc::clone(&failed) };
     let written = SESSION
         .write_options()
@@ -161,13 +165,15 @@ fn stored_schema(schema: &PartSchema) -> Schema {
     Schema::new(intervals::stored_fields(&logical))
 }
 
-fn light_encodings() -> BtrBlocksCompressorBuilder {
-    let heavy: Vec<_> = SESSION
-        .compression()
-        .schemes()
-        .iter()
-        .filter(|scheme| !LIGHT_SCHEMES.contains(&scheme.scheme_name()))
-        .map(|scheme| scheme.id())
-        .collect();
-    BtrBlocksCompressorBuilder::from_session(&SESSION).exclude_schemes(heavy)
+fn light_encodings() -> Encodings {
+    let is_heavy = |scheme: &&'static dyn Scheme| !LIGHT_SCHEMES.contains(&scheme.scheme_name());
+    let session = SESSION.compression();
+    let heavy = session.schemes().iter().copied().filter(is_heavy).map(|scheme| scheme.id());
+    let light = BtrBlocksCompressorBuilder::from_session(&SESSION)
+        .exclude_schemes(heavy.chain([FSSTScheme.id()]));
+    Encodings {
+        // Which texts repeat is seen by the trial; each block would only be misled by how texts begin.
+        data: light.clone().exclude_schemes([StringDictScheme.id()]).with_new_scheme(&QUICK_TEXTS),
+        trial: light.with_new_scheme(&QUICK_TEXTS_TRIAL),
+    }
 }
