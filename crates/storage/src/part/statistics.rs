@@ -1,6 +1,6 @@
 //! What is known of a column's values without reading them.
 
-use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::array::{Array, ArrayRef, AsArray, GenericByteViewArray};
 use arrow::compute::kernels::aggregate;
 use arrow::datatypes::*;
 use granary_catalog::Scalar;
@@ -100,9 +100,9 @@ fn extremes(values: &ArrayRef) -> Option<(Scalar, Scalar)> {
             }
             DataType::Utf8View => {
                 let values = values.as_string_view();
-                let min = aggregate::min_string_view(values)?;
-                let max = aggregate::max_string_view(values)?;
-                Some((Scalar::Text(min.to_owned()), Scalar::Text(max.to_owned())))
+                let (min, max) = view_extremes(values)?;
+                let text = |row| Scalar::Text(values.value(row).to_owned());
+                Some((text(min), text(max)))
             }
             DataType::Binary => {
                 let values = values.as_binary::<i32>();
@@ -111,13 +111,38 @@ fn extremes(values: &ArrayRef) -> Option<(Scalar, Scalar)> {
             }
             DataType::BinaryView => {
                 let values = values.as_binary_view();
-                let min = aggregate::min_binary_view(values)?;
-                let max = aggregate::max_binary_view(values)?;
-                Some((Scalar::Bytes(min.to_owned()), Scalar::Bytes(max.to_owned())))
+                let (min, max) = view_extremes(values)?;
+                let bytes = |row| Scalar::Bytes(values.value(row).to_owned());
+                Some((bytes(min), bytes(max)))
             }
             _ => None,
         }
     )
+}
+
+/// The rows of the smallest and the largest value. Most values differ from both in their first four
+/// bytes, which stand in the view, or have the very view of one of them.
+fn view_extremes<T: ByteViewType>(values: &GenericByteViewArray<T>) -> Option<(usize, usize)> {
+    let begins = |view: u128| ((view >> 32) as u32).swap_bytes();
+    let bytes = |row: usize| -> &[u8] { values.value(row).as_ref() };
+    let nulls = values.logical_nulls().filter(|nulls| nulls.null_count() > 0);
+    let mut found: Option<(usize, usize)> = None;
+    for (row, view) in values.views().iter().enumerate() {
+        if nulls.as_ref().is_some_and(|nulls| nulls.is_null(row)) {
+            continue;
+        }
+        let (min, max) = found.get_or_insert((row, row));
+        let (least, most) = (values.views()[*min], values.views()[*max]);
+        let below = begins(*view).cmp(&begins(least));
+        if *view != least && below.then_with(|| bytes(row).cmp(bytes(*min))).is_lt() {
+            *min = row;
+        }
+        let above = begins(*view).cmp(&begins(most));
+        if *view != most && above.then_with(|| bytes(row).cmp(bytes(*max))).is_gt() {
+            *max = row;
+        }
+    }
+    found
 }
 
 /// The statistics of a whole column from those of its granules.
@@ -135,5 +160,34 @@ pub fn combine(column: ColumnId, granules: &[GranuleStatistics]) -> ColumnStatis
         max,
         null_count: granules.iter().map(|granule| granule.null_count).sum(),
         distinct_estimate: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::{BinaryViewArray, StringViewArray};
+    use proptest::prelude::*;
+
+    fn check(values: Vec<Option<Vec<u8>>>) {
+        let array = BinaryViewArray::from_iter(values.clone());
+        let expected = values.iter().flatten().min().zip(values.iter().flatten().max());
+        let found = view_extremes(&array).map(|(min, max)| (array.value(min), array.value(max)));
+        assert_eq!(found, expected.map(|(min, max)| (min.as_slice(), max.as_slice())));
+    }
+
+    proptest! {
+        #[test]
+        fn extremes_of_bytes(values in prop::collection::vec(
+            prop::option::of("[ab\u{0}]{0,16}".prop_map(String::into_bytes)), 0..20)) {
+            check(values);
+        }
+    }
+
+    #[test]
+    fn a_prefix_is_before_what_it_begins() {
+        let texts = StringViewArray::from(vec!["abcd", "abc", "abc\0", "abcdefghijklmnop", "abcd"]);
+        assert_eq!(view_extremes(&texts), Some((1, 3)));
+        assert_eq!(view_extremes(&StringViewArray::from(vec![None::<&str>])), None);
     }
 }
