@@ -3,13 +3,20 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray};
-use arrow::compute::{concat_batches, interleave};
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::array::{
+    Array, ArrayRef, AsArray, GenericByteViewArray, GenericByteViewBuilder, UInt32Array,
+};
+use arrow::compute::{concat, concat_batches, take};
+use arrow::datatypes::{ByteViewType, DataType, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use granary_catalog::{Distribution, Table};
 use granary_common::{BucketIndex, ColumnId, Error, Result};
 use granary_storage::{bucket_of, hash_columns};
+
+/// Bytes of a value that stand in its view.
+const MAX_INLINE_VIEW_LEN: u32 = 12;
+/// Bytes of one buffer of values; its views count in 32 bits.
+const VIEW_BUFFER_BYTES_MAX: u64 = 1 << 30;
 
 /// Rows as the client sent them.
 #[derive(Debug, Default)]
@@ -55,75 +62,177 @@ fn array_bytes(array: &ArrayRef) -> u64 {
     }
 }
 
-/// Cuts batches in the table's columns into one batch for each bucket that gets rows. `turn` is
-/// the bucket of a whole block when the table rotates.
+/// The rows of a block that go to one bucket. Gathered when they are written, so that buckets are
+/// gathered beside each other and not all of them are held.
+pub(super) enum Share {
+    Whole,
+    Pieces(Vec<Piece>),
+}
+
+/// Rows of one batch.
+pub(super) struct Piece {
+    batch: usize,
+    rows: UInt32Array,
+}
+
+/// Cuts batches in the table's columns into the share of each bucket that gets rows. `turn` is the
+/// bucket of a whole block when the table rotates.
 pub(super) fn cut(
     table: &Table,
-    schema: &SchemaRef,
     batches: &[RecordBatch],
     turn: u64,
-) -> Result<BTreeMap<BucketIndex, RecordBatch>> {
-    let whole = |bucket: BucketIndex| {
-        let block = concat_batches(schema, batches).map_err(arrow_failed)?;
-        Ok(BTreeMap::from([(bucket, block)]))
-    };
+) -> Result<BTreeMap<BucketIndex, Share>> {
+    let whole = |bucket: BucketIndex| Ok(BTreeMap::from([(bucket, Share::Whole)]));
     match &table.distribution {
         _ if table.buckets <= 1 => whole(BucketIndex(0)),
         Distribution::Rotation => whole(BucketIndex((turn % u64::from(table.buckets)) as u32)),
-        Distribution::Hash(columns) => by_hash(table, schema, batches, columns),
+        Distribution::Hash(columns) => by_hash(table, batches, columns),
     }
 }
 
 fn by_hash(
     table: &Table,
-    schema: &SchemaRef,
     batches: &[RecordBatch],
     columns: &[ColumnId],
-) -> Result<BTreeMap<BucketIndex, RecordBatch>> {
+) -> Result<BTreeMap<BucketIndex, Share>> {
     let position = |id: &ColumnId| {
         table.column_position(*id).ok_or_else(|| {
             Error::internal(format!("the distribution names column {id}, which is gone"))
         })
     };
     let positions = columns.iter().map(position).collect::<Result<Vec<_>>>()?;
-    let mut places: BTreeMap<BucketIndex, Vec<(usize, usize)>> = BTreeMap::new();
-    for (number, batch) in batches.iter().enumerate() {
+    let mut pieces: BTreeMap<BucketIndex, Vec<Piece>> = BTreeMap::new();
+    for (batch, rows) in batches.iter().enumerate() {
         let keys: Vec<ArrayRef> =
-            positions.iter().map(|position| Arc::clone(batch.column(*position))).collect();
+            positions.iter().map(|position| Arc::clone(rows.column(*position))).collect();
+        let mut rows_of: BTreeMap<BucketIndex, Vec<u32>> = BTreeMap::new();
         for (row, hash) in hash_columns(&keys)?.into_iter().enumerate() {
-            places.entry(bucket_of(hash, table.buckets)).or_default().push((number, row));
+            rows_of.entry(bucket_of(hash, table.buckets)).or_default().push(row as u32);
+        }
+        for (bucket, rows) in rows_of {
+            pieces.entry(bucket).or_default().push(Piece { batch, rows: rows.into() });
         }
     }
-    places
-        .into_iter()
-        .map(|(bucket, places)| Ok((bucket, gathered(schema, batches, &places)?)))
-        .collect()
+    Ok(pieces.into_iter().map(|(bucket, pieces)| (bucket, Share::Pieces(pieces))).collect())
 }
 
-fn gathered(
-    schema: &SchemaRef,
-    batches: &[RecordBatch],
-    places: &[(usize, usize)],
-) -> Result<RecordBatch> {
+impl Share {
+    /// Its rows as one batch.
+    pub fn gather(&self, schema: &SchemaRef, batches: &[RecordBatch]) -> Result<RecordBatch> {
+        match self {
+            Share::Whole => concat_batches(schema, batches).map_err(arrow_failed),
+            Share::Pieces(pieces) => gathered(schema, batches, pieces),
+        }
+    }
+}
+
+fn gathered(schema: &SchemaRef, batches: &[RecordBatch], pieces: &[Piece]) -> Result<RecordBatch> {
     let column = |position: usize| -> Result<ArrayRef> {
-        let arrays: Vec<&dyn Array> =
-            batches.iter().map(|batch| batch.column(position).as_ref()).collect();
-        let column = interleave(&arrays, places).map_err(arrow_failed)?;
-        Ok(compacted(column))
+        let of = |piece: &Piece| batches[piece.batch].column(position);
+        let views = match schema.field(position).data_type() {
+            DataType::Utf8View => {
+                let pieces = pieces.iter().map(|piece| (of(piece).as_string_view(), &piece.rows));
+                gathered_views(pieces.collect())
+            }
+            DataType::BinaryView => {
+                let pieces = pieces.iter().map(|piece| (of(piece).as_binary_view(), &piece.rows));
+                gathered_views(pieces.collect())
+            }
+            _ => None,
+        };
+        if let Some(views) = views {
+            return Ok(views);
+        }
+        // Piece by piece, while a batch is in the processor's cache.
+        let taken = pieces.iter().map(|piece| take(of(piece), &piece.rows, None));
+        let taken = taken.collect::<Result<Vec<_>, _>>().map_err(arrow_failed)?;
+        let taken: Vec<&dyn Array> = taken.iter().map(AsRef::as_ref).collect();
+        concat(&taken).map_err(arrow_failed)
     };
     let columns = (0..schema.fields().len()).map(column).collect::<Result<Vec<_>>>()?;
     RecordBatch::try_new(Arc::clone(schema), columns).map_err(arrow_failed)
 }
 
-/// Views that no longer hold on to the rows of other buckets, which would all be sent along.
-fn compacted(column: ArrayRef) -> ArrayRef {
-    match column.data_type() {
-        DataType::Utf8View => Arc::new(column.as_string_view().gc()),
-        DataType::BinaryView => Arc::new(column.as_binary_view().gc()),
-        _ => column,
+/// The values copied together, since views into the batches would hold on to the rows of other
+/// buckets, which would all be sent along. `None` when no view points anywhere.
+fn gathered_views<T: ByteViewType>(
+    pieces: Vec<(&GenericByteViewArray<T>, &UInt32Array)>,
+) -> Option<ArrayRef> {
+    if pieces.iter().all(|(values, _)| values.data_buffers().is_empty()) {
+        return None;
     }
+    // The lower half of a view begins with its value's length.
+    let long_bytes = |(values, rows): &(&GenericByteViewArray<T>, &UInt32Array)| -> u64 {
+        let views = values.views();
+        let lengths = rows.values().iter().map(|row| views[*row as usize] as u32);
+        lengths.filter(|length| *length > MAX_INLINE_VIEW_LEN).map(u64::from).sum()
+    };
+    let bytes = pieces.iter().map(long_bytes).sum::<u64>();
+    let count = pieces.iter().map(|(_, rows)| rows.len()).sum();
+    let buffer_bytes = bytes.clamp(1, VIEW_BUFFER_BYTES_MAX) as u32;
+    let mut gathered =
+        GenericByteViewBuilder::<T>::with_capacity(count).with_fixed_block_size(buffer_bytes);
+    for (values, rows) in pieces {
+        for row in rows.values() {
+            match values.is_null(*row as usize) {
+                true => gathered.append_null(),
+                false => gathered.append_value(values.value(*row as usize)),
+            }
+        }
+    }
+    Some(Arc::new(gathered.finish()))
 }
 
 fn arrow_failed(error: arrow::error::ArrowError) -> Error {
     Error::internal(format!("a block cannot be cut into buckets: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::{Int64Array, StringArray, StringViewArray};
+    use arrow::compute::{cast, concat_batches};
+
+    fn batch(rows: std::ops::Range<i64>) -> RecordBatch {
+        let texts: StringArray = rows
+            .clone()
+            .map(|row| (row % 5 > 0).then(|| format!("{row}{}", ".".repeat(row as usize % 20))))
+            .collect();
+        let texts: ArrayRef = Arc::new(texts);
+        let numbers: Int64Array = rows.clone().map(|row| (row % 3 > 0).then_some(row)).collect();
+        let views = cast(&texts, &DataType::Utf8View).unwrap();
+        let bytes = cast(&texts, &DataType::BinaryView).unwrap();
+        let columns =
+            [("n", Arc::new(numbers) as ArrayRef), ("t", texts), ("v", views), ("b", bytes)];
+        RecordBatch::try_from_iter_with_nullable(columns.map(|(name, column)| (name, column, true)))
+            .unwrap()
+    }
+
+    #[test]
+    fn pieces_are_gathered_in_order_and_without_the_others() {
+        let batches = [batch(0..100), batch(100..300)];
+        let schema = batches[0].schema();
+        let pieces = [
+            Piece { batch: 0, rows: vec![3, 4, 5, 99].into() },
+            Piece { batch: 1, rows: vec![0, 7, 199].into() },
+        ];
+        let gathered = gathered(&schema, &batches, &pieces).unwrap();
+        let all = concat_batches(&schema, &batches).unwrap();
+        let rows = UInt32Array::from(vec![3, 4, 5, 99, 100, 107, 299]);
+        let expected = arrow::compute::take_record_batch(&all, &rows).unwrap();
+        assert_eq!(gathered, expected);
+        let kept = |batch: &RecordBatch| -> usize {
+            let views: &StringViewArray = batch.column(2).as_string_view();
+            views.data_buffers().iter().map(|buffer| buffer.len()).sum()
+        };
+        let long = expected.column(1).as_string::<i32>().iter().flatten().map(str::len);
+        assert_eq!(kept(&gathered), long.filter(|length| *length > 12).sum::<usize>());
+    }
+
+    #[test]
+    fn short_texts_are_taken_like_numbers() {
+        let values = StringViewArray::from(vec![Some("a"), None, Some("")]);
+        let rows = UInt32Array::from(vec![2, 1]);
+        assert!(gathered_views(vec![(&values, &rows)]).is_none());
+    }
 }

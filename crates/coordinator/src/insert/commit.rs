@@ -23,8 +23,9 @@ use super::{InsertRequest, Inserted, group};
 use crate::core::Coordinator;
 use crate::query::QueryHandle;
 
-/// Blocks that are written while the next one is gathered.
-const BLOCKS_IN_FLIGHT_MAX: usize = 2;
+/// Blocks that are written while the next one is gathered: as many that the processors have work while
+/// some of them wait for the disk.
+const BLOCKS_IN_FLIGHT_MAX: usize = 3;
 
 /// One insert on its way.
 pub(super) struct Writer<'a> {

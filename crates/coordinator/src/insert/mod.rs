@@ -7,7 +7,7 @@
 //!                              acknowledgement ◄─ one commit (long streams stage first) ◄─────┘
 //! ```
 //!
-//! Memory is bounded by blocks: one is gathered while at most two are written.
+//! Memory is bounded by blocks: one is gathered while at most three are written.
 
 mod block;
 mod commit;

@@ -20,7 +20,7 @@ use granary_sql::{Notice, RowProjection, resolve_table};
 use granary_storage::PartSchema;
 
 use super::InsertRequest;
-use super::block::{Block, cut};
+use super::block::{Block, Share, cut};
 use super::effect::Effect;
 use super::feed::feed_views;
 use super::slowdown::{make_room, slowdown_notice};
@@ -288,20 +288,28 @@ impl Target {
     ) -> Result<TableWrite> {
         let waited = make_room(core, self.table.id).await?;
         self.waited_ms.fetch_add(waited.as_millis() as u64, Ordering::Relaxed);
-        let target = Arc::clone(self);
-        let cutting = core.with.tasks.spawn_blocking(move || {
-            let schema = match rows.first() {
-                Some(batch) => batch.schema(),
-                None => target.part_schema.arrow_schema(),
-            };
-            cut(&target.table, &schema, &rows, turn)
-        });
-        let pieces = cutting.await.map_err(|error| {
-            Error::internal(format!("cutting a block into buckets failed: {error}"))
-        })??;
+        let schema = match rows.first() {
+            Some(batch) => batch.schema(),
+            None => self.part_schema.arrow_schema(),
+        };
+        let (target, rows) = (Arc::clone(self), Arc::new(rows));
+        let cutting = {
+            let rows = Arc::clone(&rows);
+            core.with.tasks.spawn_blocking(move || cut(&target.table, &rows, turn))
+        };
+        let failed = |error| Error::internal(format!("cutting a block into buckets: {error}"));
+        let shares = cutting.await.map_err(failed)??;
         // Boxed: what a bucket's write holds would else lie on the stack of every statement.
-        let write = |(index, rows)| Box::pin(self.write_bucket(core, index, rows, turn));
-        let writes = pieces.into_iter().map(write);
+        let write = |(index, share): (BucketIndex, Share)| {
+            let (rows, schema) = (Arc::clone(&rows), Arc::clone(&schema));
+            Box::pin(async move {
+                let gathering = move || share.gather(&schema, &rows);
+                let gathered =
+                    core.with.tasks.spawn_blocking(gathering).await.map_err(failed)??;
+                self.write_bucket(core, index, gathered, turn).await
+            })
+        };
+        let writes = shares.into_iter().map(write);
         let mut buckets: Vec<BucketWrite> = futures::stream::iter(writes)
             .buffer_unordered(core.config.limits.bucket_writes_max)
             .try_collect()

@@ -27,7 +27,7 @@ impl Default for InsertSettings {
     fn default() -> Self {
         Self {
             block_rows_max: 1 << 20,
-            block_bytes_max: 64 << 20,
+            block_bytes_max: 128 << 20,
             coalesce_ms: 50,
             token: String::new(),
             partial_update: false,
