@@ -26,6 +26,8 @@ use crate::{heartbeat, http, refresh};
 const STREAM_WINDOW_BYTES: u32 = 4 << 20;
 /// The same for all streams of a connection together.
 const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
+/// Bytes of a frame that a client may send: each costs a look, and by default they have 16 KiB.
+const FRAME_BYTES_MAX: u32 = 256 << 10;
 /// Calls at the same time on one connection.
 const STREAMS_MAX: u32 = 256;
 /// Bytes of all headers of a call; session cookies are a few hundred.
@@ -119,6 +121,7 @@ impl CoordinatorNode {
         let server = Server::builder()
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            .max_frame_size(FRAME_BYTES_MAX)
             .max_concurrent_streams(STREAMS_MAX)
             .http2_max_header_list_size(HEADER_BYTES_MAX)
             .http2_keepalive_interval(Some(KEEPALIVE))

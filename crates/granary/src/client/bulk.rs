@@ -1,7 +1,9 @@
 //! The BulkInsert call: batches in, one receipt out, a bounded number of messages between.
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, GenericByteViewArray, RecordBatch};
+use arrow::datatypes::{ByteViewType, DataType, SchemaRef};
 use arrow_ipc::writer::StreamWriter;
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
@@ -14,10 +16,12 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use super::Client;
 
-/// Bytes of one message, far below what gRPC refuses.
-const CHUNK_BYTES: usize = 1 << 20;
+/// Bytes of one message, below the 4 MiB that gRPC refuses. Most batches are one message.
+const CHUNK_BYTES: usize = 3 << 20;
 /// Messages that wait for the network.
-const CHUNKS_AHEAD: usize = 4;
+const CHUNKS_AHEAD: usize = 2;
+/// Bytes that a batch's metadata may take beside what the batch before it took.
+const SPARE_BYTES: usize = 64 << 10;
 
 /// Where the rows of an insert come from. Read on a thread of its own, so it may block.
 pub type Batches = Box<dyn Iterator<Item = Result<RecordBatch>> + Send>;
@@ -80,6 +84,31 @@ struct Producer {
 /// The server has hung up; its answer says why.
 struct HungUp;
 
+/// `batch` with texts that bring no others along: those of a Parquet file are views into whole pages,
+/// and all that is behind them would be sent.
+fn compact(batch: RecordBatch) -> Result<RecordBatch> {
+    let column = |array: &ArrayRef| -> ArrayRef {
+        match array.data_type() {
+            DataType::Utf8View => compact_views(array, array.as_string_view()),
+            DataType::BinaryView => compact_views(array, array.as_binary_view()),
+            _ => Arc::clone(array),
+        }
+    };
+    let columns = batch.columns().iter().map(column).collect();
+    RecordBatch::try_new(batch.schema(), columns)
+        .map_err(|error| Error::internal(format!("compacting rows: {error}")))
+}
+
+fn compact_views<T: ByteViewType>(array: &ArrayRef, values: &GenericByteViewArray<T>) -> ArrayRef {
+    let held: usize = values.data_buffers().iter().map(|buffer| buffer.len()).sum();
+    let used = values.total_buffer_bytes_used();
+    // Values of a dictionary are in its page once, and would be copied for each row.
+    match held > used + used / 8 {
+        true => Arc::new(values.gc()),
+        false => Arc::clone(array),
+    }
+}
+
 impl Producer {
     fn send_all(self, header: InsertHeader, schema: &SchemaRef, batches: Batches) -> Result<()> {
         let failed = |error| Error::internal(format!("encoding rows: {error}"));
@@ -88,9 +117,11 @@ impl Producer {
         }
         let mut writer = StreamWriter::try_new(Vec::new(), schema).map_err(failed)?;
         for batch in batches {
-            let batch = batch?;
+            let batch = compact(batch?)?;
             writer.write(&batch).map_err(failed)?;
-            let encoded = std::mem::take(writer.get_mut());
+            // The next batch is about as large; growing towards it would copy it again and again.
+            let next = Vec::with_capacity(writer.get_ref().len() + SPARE_BYTES);
+            let encoded = std::mem::replace(writer.get_mut(), next);
             let bytes = encoded.len() as u64;
             if self.send_bytes(encoded).is_err() {
                 return Ok(());
