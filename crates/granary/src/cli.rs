@@ -98,7 +98,10 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Coordinator(options) => role(Role::Coordinator, options)?,
         Command::Worker(options) => role(Role::Worker, options)?,
         Command::Sql(options) => shell::run(&options, &client_runtime()?),
-        Command::Load(options) => load::run(&options, &client_runtime()?),
+        Command::Load(options) => {
+            roles::settle_allocator();
+            load::run(&options, &client_runtime()?)
+        }
         Command::Demo(options) => demo::run(&options, &client_runtime()?),
         Command::Config(ConfigCommand::Check { role, options }) => {
             let effective = options.resolve(role)?;

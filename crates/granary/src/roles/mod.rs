@@ -19,6 +19,8 @@ mod server;
 mod signals;
 mod worker;
 
+pub use allocator::settle as settle_allocator;
+
 use std::process::ExitCode;
 use std::time::Duration;
 
