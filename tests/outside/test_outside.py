@@ -175,7 +175,7 @@ def test_files_of_another_schema_are_errors(cursor, folder):
 
 
 WRITTEN = ("SELECT number AS id, if(number % 3 = 0, NULL, concat('n,', toString(number))) AS name, "
-           "toDate('2024-01-01') + number % 9 AS day FROM numbers(20000)")
+           "toDate('2024-01-01') + number % 9 AS day FROM numbers(20000) ORDER BY id")
 
 
 def test_rows_are_written_to_files(cursor, folder, s3):
