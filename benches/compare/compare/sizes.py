@@ -102,7 +102,7 @@ def of_columns(engine, data: DataSet) -> dict[str, int]:
 
     def of(columns: list[str]) -> int:
         engine.create(data.definition(engine.name, "one", columns))
-        engine.create(f"INSERT INTO one SELECT {', '.join(columns)} FROM data")
+        engine.create(f"INSERT INTO one ({', '.join(columns)}) SELECT {', '.join(columns)} FROM data")
         engine.create("OPTIMIZE TABLE one FINAL")
         size = int(value(engine, "sum(bytes)", "system.parts WHERE table = 'one' AND active"))
         engine.create("DROP TABLE one")

@@ -17,14 +17,14 @@ SECOND_NS = 1_000_000_000
 BEGIN_S = 1_709_251_200  # 2024-03-01
 
 LOGS = """(
-    at DateTime, host String, service String, level String, status Int32, ms Float64,
+    seen_at DateTime, host String, service String, level String, status Int32, ms Float64,
     user_id Int64, trace String, line String
 )"""
-LOGS_KEY = ("service", "at")
+LOGS_KEY = ("service", "seen_at")
 SERIES = """(
-    metric String, host String, at DateTime, value Float64, total Int64
+    metric String, host String, seen_at DateTime, value Float64, total Int64
 )"""
-SERIES_KEY = ("metric", "host", "at")
+SERIES_KEY = ("metric", "host", "seen_at")
 
 SERVICES = ["api", "auth", "billing", "cart", "mail", "search", "static", "worker"]
 PATHS = ["/", "/login", "/cart", "/cart/items", "/search", "/orders", "/users/me", "/health"]
@@ -74,7 +74,7 @@ def logs(folder: Path, rows: int, seed: int = 62) -> Path:
                                                 rng.integers(120, 60_000, count))
         ]
         return pa.table({
-            "at": pa.array(at * 1000, pa.timestamp("ms")), "host": host,
+            "seen_at": pa.array(at * 1000, pa.timestamp("ms")), "host": host,
             "service": pa.array(service), "level": np.where(failed, "ERROR", "INFO"),
             "status": pa.array(status, pa.int32()), "ms": ms, "user_id": pa.array(user, pa.int64()),
             "trace": trace, "line": line,
@@ -102,7 +102,7 @@ def series(folder: Path, rows: int, seed: int = 62) -> Path:
         return pa.table({
             "metric": np.array(METRICS)[kind],
             "host": [f"machine-{one:03d}" for one in place // len(METRICS)],
-            "at": pa.array(at * 1000, pa.timestamp("ms")), "value": value,
+            "seen_at": pa.array(at * 1000, pa.timestamp("ms")), "value": value,
             "total": pa.array(total, pa.int64()),
         })
 
