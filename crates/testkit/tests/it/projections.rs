@@ -16,7 +16,7 @@ const PROJECTIONS: [&str; 4] = [
 ];
 
 /// The same numbers in every run.
-struct Draw(u64);
+pub(super) struct Draw(pub(super) u64);
 
 impl Draw {
     fn below(&mut self, below: u64) -> u64 {
@@ -35,6 +35,11 @@ impl Draw {
             let (code, more) = (self.below(50), self.of(&["", "AND id > 700", "AND ms < 500"]));
             return format!("SELECT id, ms FROM t WHERE code = {code} {more} ORDER BY id");
         }
+        self.aggregation()
+    }
+
+    /// An aggregation of some rows of `t`.
+    pub(super) fn aggregation(&mut self) -> String {
         let keys = ["site", "code", "toStartOfHour(at)", "toYYYYMM(at)", "code % 3", "site || '!'"];
         let calls = [
             "count()",
@@ -82,7 +87,8 @@ impl Draw {
     }
 }
 
-async fn insert(client: &mut SqlClient, from: u64) -> TestResult {
+/// Rows whose ids begin with `from`.
+pub(super) async fn insert(client: &mut SqlClient, from: u64) -> TestResult {
     let sql = format!(
         "INSERT INTO t SELECT number, toDateTime('2024-01-20 00:00:00') + number * 1500, \
          concat('s', toString(number % 13)), intDiv(number, 7) % 50, \

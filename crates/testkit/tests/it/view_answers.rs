@@ -4,6 +4,8 @@
 
 use granary_testkit::{Mode, SqlClient, TestCluster, TestResult};
 
+use super::projections::{Draw, insert};
+
 const SOURCE: &str = "CREATE TABLE t (id Int64, at DateTime, site String, code UInt16, \
                       ms Nullable(Int32), price Decimal(12, 2)) ENGINE = MergeTree \
                       PARTITION BY toYYYYMM(at) ORDER BY (site, id)";
@@ -26,78 +28,6 @@ const VIEWS: [&str; 6] = [
 ];
 const NAMES: [&str; 4] = ["by_site", "by_hour", "by_code", "of_s3"];
 
-/// The same numbers in every run.
-struct Draw(u64);
-
-impl Draw {
-    fn below(&mut self, below: u64) -> u64 {
-        self.0 =
-            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % below
-    }
-
-    fn of<'a>(&mut self, all: &[&'a str]) -> &'a str {
-        all[self.below(all.len() as u64) as usize]
-    }
-
-    /// A query of a shape that some view answers, or nearly one.
-    fn query(&mut self) -> String {
-        let keys = ["site", "code", "code % 3", "toStartOfHour(at)", "toYYYYMM(at)", "site || '!'"];
-        let calls = [
-            "count()",
-            "sum(ms)",
-            "count(ms)",
-            "avg(price)",
-            "max(at)",
-            "min(ms)",
-            "max(ms)",
-            "sum(price)",
-            "avg(ms)",
-            "uniq(code)",
-            "min(site)",
-            "countIf(code > 20)",
-            "sum(id)",
-            "max(code)",
-        ];
-        let conditions = [
-            "site = 's3'",
-            "code < 30",
-            "code IN (1, 5, 33)",
-            "toYYYYMM(at) = 202402",
-            "toStartOfHour(at) >= '2024-02-01 00:00:00'",
-            "id > 500",
-            "site LIKE 's%1'",
-            "ms IS NULL",
-        ];
-        let mut group: Vec<&str> = (0..self.below(3)).map(|_| self.of(&keys)).collect();
-        group.dedup();
-        let call = (0..1 + self.below(3)).map(|_| self.of(&calls)).collect::<Vec<_>>().join(", ");
-        let filter = (0..self.below(3)).map(|_| self.of(&conditions)).collect::<Vec<_>>();
-        let filter = match filter.is_empty() {
-            true => String::new(),
-            false => format!("WHERE {}", filter.join(" AND ")),
-        };
-        let group = group.join(", ");
-        match group.is_empty() {
-            true => format!("SELECT {call} FROM t {filter}"),
-            false => {
-                format!("SELECT {group}, {call} FROM t {filter} GROUP BY {group} ORDER BY ALL")
-            }
-        }
-    }
-}
-
-async fn insert(client: &mut SqlClient, from: u64) -> TestResult {
-    let sql = format!(
-        "INSERT INTO t SELECT number, toDateTime('2024-01-20 00:00:00') + number * 1500, \
-         concat('s', toString(number % 13)), intDiv(number, 7) % 50, \
-         if(number % 9 = 0, NULL, number % 1000), CAST(number % 333 AS Decimal(12, 2)) / 4 \
-         FROM numbers({from}, 1500)"
-    );
-    client.update(&sql).await?;
-    Ok(())
-}
-
 /// The view that a scan of the plan reads.
 async fn used(client: &mut SqlClient, query: &str) -> TestResult<Option<&'static str>> {
     let plan = client.lines(&format!("EXPLAIN {query}")).await?.join("\n");
@@ -108,7 +38,7 @@ async fn used(client: &mut SqlClient, query: &str) -> TestResult<Option<&'static
 async fn compare(client: &mut SqlClient, draw: &mut Draw, when: &str) -> TestResult<usize> {
     let mut answered = 0;
     for _ in 0..30 {
-        let query = draw.query();
+        let query = draw.aggregation();
         let with = client.lines(&query).await?;
         let without = client.lines(&format!("{query} SETTINGS optimize_use_views = 0")).await?;
         assert_eq!(with, without, "{when}: {query}");
