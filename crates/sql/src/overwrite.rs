@@ -1,5 +1,7 @@
 //! INSERT OVERWRITE: which partition goes, and the rows that come.
 
+use std::borrow::Cow;
+
 use granary_catalog::{ColumnRole, Table};
 use granary_common::{Error, Result, did_you_mean};
 use sqlparser::ast::{Expr, Query, SelectItem, SetExpr, TableFactor};
@@ -12,9 +14,9 @@ use crate::statement::{Insert, OverwriteClause, PartitionClause};
 ///
 /// # Errors
 /// InvalidInput for columns that are not the partition key.
-pub fn with_overwritten_columns(insert: &Insert, table: &Table) -> Result<Insert> {
+pub fn with_overwritten_columns<'a>(insert: &'a Insert, table: &Table) -> Result<Cow<'a, Insert>> {
     let Some(OverwriteClause::Columns(fixed)) = &insert.overwrite else {
-        return Ok(insert.clone());
+        return Ok(Cow::Borrowed(insert));
     };
     let mut values = Vec::with_capacity(table.partition_by.len());
     for key in &table.partition_by {
@@ -51,12 +53,14 @@ pub fn with_overwritten_columns(insert: &Insert, table: &Table) -> Result<Insert
     };
     let mut columns: Vec<String> = named;
     columns.extend(fixed.iter().map(|(name, _)| name.clone()));
-    Ok(Insert {
+    Ok(Cow::Owned(Insert {
+        table: insert.table.clone(),
         columns: Some(columns),
         source: Box::new(with_constants(&insert.source, fixed)?),
+        settings: insert.settings.clone(),
         overwrite: Some(OverwriteClause::Partition(PartitionClause::Values(values))),
-        ..insert.clone()
-    })
+        formatted: insert.formatted.clone(),
+    }))
 }
 
 /// `SELECT *, value, ... FROM (source)`; rows of VALUES get the values at their ends.

@@ -3,6 +3,8 @@
 mod delimited;
 mod json;
 
+use std::borrow::Cow;
+
 use granary_catalog::{Column, Table};
 use granary_common::{Error, Result};
 use sqlparser::ast::{Expr, Ident, Parens, SetExpr, Value};
@@ -22,8 +24,8 @@ struct Rows {
 /// # Errors
 /// InvalidInput that names the row of the first piece that is not of the format, or the column that
 /// the table does not have.
-pub fn with_formatted_rows(insert: &Insert, table: &Table) -> Result<Insert> {
-    let Some(formatted) = &insert.formatted else { return Ok(insert.clone()) };
+pub fn with_formatted_rows<'a>(insert: &'a Insert, table: &Table) -> Result<Cow<'a, Insert>> {
+    let Some(formatted) = &insert.formatted else { return Ok(Cow::Borrowed(insert)) };
     let columns: Vec<&Column> = targets(table, insert.columns.as_deref())?
         .into_iter()
         .map(|target| &table.columns[target])
@@ -44,12 +46,14 @@ pub fn with_formatted_rows(insert: &Insert, table: &Table) -> Result<Insert> {
     if let SetExpr::Values(values) = source.body.as_mut() {
         values.rows = rows.cells.into_iter().map(Parens::with_empty_span).collect();
     }
-    Ok(Insert {
+    Ok(Cow::Owned(Insert {
+        table: insert.table.clone(),
         columns: Some(rows.columns),
         source: Box::new(source),
+        settings: insert.settings.clone(),
+        overwrite: insert.overwrite.clone(),
         formatted: None,
-        ..insert.clone()
-    })
+    }))
 }
 
 /// The column of this name among those that the insert gives.
