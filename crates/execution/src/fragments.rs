@@ -149,7 +149,13 @@ impl WorkerSessionBuilder for FragmentHost {
             memory_bytes_max = settings.memory_bytes_max;
             fit_reservations(config, memory_bytes_max);
         }
-        let builder = builder.with_runtime_env(self.memory.for_query(memory_bytes_max));
+        // Plans arrive optimized, and name nothing but functions: what else a session has by default
+        // would be made anew for every task.
+        let builder = builder
+            .with_runtime_env(self.memory.for_query(memory_bytes_max))
+            .with_analyzer_rules(Vec::new())
+            .with_optimizer_rules(Vec::new())
+            .with_physical_optimizer_rules(Vec::new());
         Ok(register_all(&*self.functions, builder).build())
     }
 }

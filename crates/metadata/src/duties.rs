@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use granary_catalog::{CommandBody, Snapshot};
-use granary_common::{ClusterId, Random};
+use granary_common::{ClusterId, Random, TaskOwner};
 
 use crate::controller::{View, decide};
 use crate::departures::departures;
@@ -20,12 +20,13 @@ const HEAR_ATTEMPTS: u32 = 40;
 const HEAR_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Runs until its task is stopped.
-pub(crate) async fn perform(group: Group, random: Arc<dyn Random>) {
+pub(crate) async fn perform(group: Group, random: Arc<dyn Random>, tasks: TaskOwner) {
     let mut looks: u64 = 0;
     let mut metrics = group.raft.metrics();
     loop {
         if let Some(term) = group.leads() {
-            look(&group, term, &*random, looks.is_multiple_of(HOUSEKEEPING_EVERY)).await;
+            let housekeeping = looks.is_multiple_of(HOUSEKEEPING_EVERY);
+            look(&group, term, &*random, &tasks, housekeeping).await;
             looks += 1;
         }
         // A change of leadership is acted on at once, everything else in its time.
@@ -41,7 +42,13 @@ pub(crate) async fn perform(group: Group, random: Arc<dyn Random>) {
     }
 }
 
-async fn look(group: &Group, term: u64, random: &dyn Random, housekeeping: bool) {
+async fn look(
+    group: &Group,
+    term: u64,
+    random: &dyn Random,
+    tasks: &TaskOwner,
+    housekeeping: bool,
+) {
     let snapshot = group.feed.snapshot();
     if snapshot.cluster.is_none() {
         // A new cluster need not begin with what older builds speak.
@@ -52,17 +59,34 @@ async fn look(group: &Group, term: u64, random: &dyn Random, housekeeping: bool)
         return raise_protocol(group, term).await;
     }
     let leases = observed(group, term, &snapshot);
-    let view = view(group, &snapshot, &leases, housekeeping);
-    for command in decide(&view) {
-        run(group, command).await;
-    }
-    if housekeeping {
-        let forget_after_ms = group.timing.forget_after.as_millis() as u64;
-        for command in departures(&view, forget_after_ms) {
-            run(group, command).await;
+    let deciding = group.clone();
+    // Over millions of buckets and parts this takes seconds, in which the node answers all the same.
+    let decided =
+        tasks.spawn_blocking(move || decisions(&deciding, &snapshot, &leases, housekeeping));
+    match decided.await {
+        Ok(commands) => {
+            for command in commands {
+                run(group, command).await;
+            }
         }
+        // Only when it panicked; the next look decides anew.
+        Err(error) => tracing::error!(%error, "the controller failed to decide"),
     }
     raise_protocol(group, term).await;
+}
+
+fn decisions(
+    group: &Group,
+    snapshot: &Snapshot,
+    leases: &LeaseView,
+    housekeeping: bool,
+) -> Vec<CommandBody> {
+    let view = view(group, snapshot, leases, housekeeping);
+    let mut commands = decide(&view);
+    if housekeeping {
+        commands.extend(departures(&view, group.timing.forget_after.as_millis() as u64));
+    }
+    commands
 }
 
 /// Waits until every member has said what it speaks, but not for one that is away.

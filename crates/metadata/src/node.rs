@@ -239,7 +239,7 @@ async fn start_on(
         serve(listener, &group, &reads, &store, &tasks);
     }
     form(&config, &group).await?;
-    tasks.spawn(duties::perform(group.clone(), random));
+    tasks.spawn(duties::perform(group.clone(), random, tasks.clone()));
     let catalog = Arc::new(MemberCatalog { group: group.clone(), reads });
     if config.members.len() == 1 {
         wait_until_formed(&catalog, &group, config.speaks).await?;

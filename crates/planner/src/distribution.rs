@@ -11,8 +11,8 @@ use async_trait::async_trait;
 use datafusion::catalog::Session;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::error::DataFusionError;
-use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::context::QueryPlanner;
+use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
@@ -78,14 +78,22 @@ pub fn distribute(
         .and_then(|()| config.set_distributed_broadcast_joins(settings.broadcast_joins))
         .and_then(|()| {
             config.set_distributed_worker_connection_buffer_budget_bytes(CONNECTION_BUFFER_BYTES)
-        });
+        })
+        // Each task would tell of each operator, and the query would wait for it.
+        .and_then(|()| config.set_distributed_metrics_collection(false));
     limits.map_err(|error| from_datafusion(&error))?;
     Ok(builder.with_query_planner(Arc::new(SlotPlanner)).with_distributed_planner())
 }
 
+/// Has the workers tell what each operator of the session's query did, for [`display_executed`].
+pub fn measure(state: &mut SessionState) -> Result<()> {
+    let measured = state.config_mut().set_distributed_metrics_collection(true);
+    measured.map_err(|error| from_datafusion(&error))
+}
+
 /// Cuts a plan that runs on one node into stages, if it is worth it, and checks the result.
 pub async fn cut(
-    state: &datafusion::execution::SessionState,
+    state: &SessionState,
     logical: &LogicalPlan,
     plan: Arc<dyn ExecutionPlan>,
 ) -> Result<Arc<dyn ExecutionPlan>> {
@@ -352,7 +360,7 @@ pub struct Traffic {
     pub gathered: u64,
 }
 
-/// The plan that ran, with what each operator did, and the traffic.
+/// The plan that ran in a session that was to [`measure`], with what each operator did, and the traffic.
 pub async fn display_executed(plan: &Arc<dyn ExecutionPlan>) -> Result<(String, Traffic)> {
     let executed = match plan.is::<DistributedExec>() {
         true => {

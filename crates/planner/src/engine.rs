@@ -25,7 +25,9 @@ use granary_execution::{
 };
 use granary_storage::PartStore;
 
-use crate::distribution::{cut, display, display_executed, distribute, told_on_one_node, variants};
+use crate::distribution::{
+    cut, display, display_executed, distribute, measure, told_on_one_node, variants,
+};
 use crate::projections::{UsesProjections, use_projections, use_reordered};
 use crate::rules::{AvoidExchanges, NullableSubqueries, logical_rules, physical_rules};
 use crate::settings::QuerySettings;
@@ -188,20 +190,24 @@ impl QueryEngine {
         display(plan)
     }
 
-    /// Runs `plan`, drops its rows, and gives the plan with what each operator did and the bytes
-    /// that were exchanged between workers.
+    /// Plans and runs `plan`, drops its rows, and gives the plan with what each operator did and the
+    /// bytes that were exchanged between workers.
     pub async fn explain_analyze(
         &self,
-        plan: &Arc<dyn ExecutionPlan>,
-        state: &SessionState,
+        plan: &LogicalPlan,
+        state: &mut SessionState,
     ) -> Result<String> {
-        let mut batches = self.execute(plan, state)?;
+        if self.mode == EngineMode::Cluster {
+            measure(state)?;
+        }
+        let plan = self.physical_plan(state, plan).await?;
+        let mut batches = self.execute(&plan, state)?;
         let mut rows = 0;
         while let Some(batch) = batches.try_next().await.map_err(|error| from_datafusion(&error))? {
             rows += batch.num_rows();
         }
         drop(batches);
-        let (mut text, traffic) = display_executed(plan).await?;
+        let (mut text, traffic) = display_executed(&plan).await?;
         if !text.ends_with('\n') {
             text.push('\n');
         }

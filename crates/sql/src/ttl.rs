@@ -12,7 +12,7 @@ use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::{Expr as Planned, ExprSchemable, cast};
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use granary_catalog::{
-    Column, ColumnRole, KeyExpression, RollUp, RowExpression, TtlAction, TtlRule,
+    Column, ColumnCodec, ColumnRole, KeyExpression, RollUp, RowExpression, TtlAction, TtlRule,
 };
 use granary_common::{ColumnId, Error, Result, did_you_mean};
 use granary_execution::row_expression::encode;
@@ -140,6 +140,7 @@ impl Binder<'_> {
                 if !text.to_ascii_uppercase().starts_with("CODEC(") {
                     return Err(Error::invalid(format!("RECOMPRESS takes CODEC(...), not {text}")));
                 }
+                ColumnCodec::parse(&text).map_err(|error| error.context("RECOMPRESS"))?;
                 TtlAction::Recompress
             }
             TtlClauseAction::MoveTo(place) => TtlAction::Move(place.clone()),

@@ -45,10 +45,11 @@ pub use relocate::relocate_part;
 pub use scalar::{has_scalars, scalar_at, to_arrow_scalar};
 pub use schema::{PART_COLUMN, PART_OFFSET_COLUMN, PartColumn, PartSchema, virtual_columns};
 pub use skip::{SkipHint, SkipIndexes, SkipTerm};
-pub use sweep::{SweptParts, delete_part, sweep_orphans};
+pub use sweep::{PartsOnVolume, SweptParts, delete_part, sweep_orphans};
 pub use sweep_deletions::sweep_deletions;
 pub use transfer::{FileSource, PartCopy, copy_part, deletion_file, file_bytes};
 pub use volume::{
-    DiskStep, DiskWatch, LocalStore, Reserve, Room, TierVolume, Tiers, Volume, VolumeKind, Volumes,
+    DiskStep, DiskWatch, LocalStore, Owner, Reserve, Room, TierVolume, Tiers, Volume, VolumeKind,
+    Volumes,
 };
 pub use write::{PartIds, WriteOptions, write_block};

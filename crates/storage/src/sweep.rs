@@ -18,49 +18,72 @@ pub struct SweptParts {
     pub bytes: u64,
 }
 
-#[derive(Default)]
-struct Orphan {
-    files: Vec<Path>,
+/// The files of one part.
+#[derive(Debug, Default)]
+struct Files {
+    paths: Vec<Path>,
     bytes: u64,
 }
 
-/// Deletes the part folders of `volume` whose parts `claim` gives away; what it gives is held while
-/// the files of the part are deleted. It is asked just before.
+/// The part folders that a volume had when they were listed.
+#[derive(Debug, Default)]
+pub struct PartsOnVolume(BTreeMap<PartId, Files>);
+
+impl PartsOnVolume {
+    /// Lists the part folders of `volume`. Kind `Unavailable`.
+    pub async fn list(volume: &Volume) -> Result<PartsOnVolume> {
+        let root = volume.path(PARTS_FOLDER);
+        let mut found = PartsOnVolume::default();
+        let mut listing = volume.store.list(Some(&root));
+        while let Some(object) = listing.next().await {
+            let object = object.map_err(|error| store_error(&error))?;
+            let below = object.location.as_ref().strip_prefix(root.as_ref()).unwrap_or_default();
+            let Some((_, part)) = owner_of(below.trim_start_matches('/')) else { continue };
+            let files = found.0.entry(part).or_default();
+            files.bytes += object.size;
+            files.paths.push(object.location);
+        }
+        Ok(found)
+    }
+
+    /// Deletes the folders of the parts that `claim` gives away; what it gives is held while the files
+    /// of the part are deleted. It is asked just before. Kind `Unavailable`; what was deleted until
+    /// then stays deleted.
+    pub async fn sweep<G>(
+        self,
+        volume: &Volume,
+        mut claim: impl FnMut(PartId) -> Option<G>,
+    ) -> Result<SweptParts> {
+        let mut swept = SweptParts::default();
+        for (part, files) in self.0 {
+            let Some(_claimed) = claim(part) else { continue };
+            let paths = stream::iter(files.paths.into_iter().map(Ok)).boxed();
+            let deleted = volume.store.delete_stream(paths);
+            match deleted.try_for_each(|_| async { Ok(()) }).await {
+                // Somebody else sweeps too.
+                Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
+                Err(error) => return Err(store_error(&error).context(format!("part {part}"))),
+            }
+            tracing::info!(%part, bytes = files.bytes, volume = volume.name, "swept an orphan part");
+            swept.deleted.push(part);
+            swept.bytes += files.bytes;
+        }
+        Ok(swept)
+    }
+}
+
+/// Deletes the part folders of `volume` whose parts `claim` gives away, as [`PartsOnVolume::sweep`]
+/// does.
 ///
 /// A part that is being written is safe only through the lease of its id: `claim` must go by a state
 /// of the catalog that was read after the writers of this volume got their current leases, and leases
-/// must be kept until their last commit is answered. Kind `Unavailable`; what was deleted until then
-/// stays deleted.
+/// must be kept until their last commit is answered. Where others write whose leases nobody holds,
+/// the volume has to be listed before the catalog is read. Kind `Unavailable`.
 pub async fn sweep_orphans<G>(
     volume: &Volume,
-    mut claim: impl FnMut(PartId) -> Option<G>,
+    claim: impl FnMut(PartId) -> Option<G>,
 ) -> Result<SweptParts> {
-    let root = volume.path(PARTS_FOLDER);
-    let mut orphans: BTreeMap<PartId, Orphan> = BTreeMap::new();
-    let mut listing = volume.store.list(Some(&root));
-    while let Some(object) = listing.next().await {
-        let object = object.map_err(|error| store_error(&error))?;
-        let below = object.location.as_ref().strip_prefix(root.as_ref()).unwrap_or_default();
-        let Some((_, part)) = owner_of(below.trim_start_matches('/')) else { continue };
-        let orphan = orphans.entry(part).or_default();
-        orphan.bytes += object.size;
-        orphan.files.push(object.location);
-    }
-    let mut swept = SweptParts::default();
-    for (part, orphan) in orphans {
-        let Some(_claimed) = claim(part) else { continue };
-        let files = stream::iter(orphan.files.into_iter().map(Ok)).boxed();
-        let deleted = volume.store.delete_stream(files).try_for_each(|_| async { Ok(()) }).await;
-        match deleted {
-            // Somebody else sweeps too.
-            Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
-            Err(error) => return Err(store_error(&error).context(format!("part {part}"))),
-        }
-        tracing::info!(%part, bytes = orphan.bytes, volume = volume.name, "swept an orphan part");
-        swept.deleted.push(part);
-        swept.bytes += orphan.bytes;
-    }
-    Ok(swept)
+    PartsOnVolume::list(volume).await?.sweep(volume, claim).await
 }
 
 /// Deletes the files of a part that nothing refers to or ever will. One that is not there is no

@@ -16,7 +16,7 @@ use crate::node::WorkerConfig;
 use crate::part_ids::LeasedPartIds;
 use crate::quarantine::Found;
 use crate::replicate::{Arrivals, CatchUp, Healer, Pace, Receiver, Shipper};
-use crate::sweep::Sweeper;
+use crate::sweep::{SharedSweeper, Sweeper};
 
 /// What stands on the worker's volumes.
 pub struct Parts {
@@ -39,6 +39,7 @@ pub struct Copies {
 /// What the worker does without being asked.
 pub struct Background {
     sweeper: Sweeper,
+    shared_sweeper: SharedSweeper,
     catch_up: CatchUp,
     healer: Healer,
     damage: Found,
@@ -84,6 +85,11 @@ impl Background {
             parts.merges.replaced(),
             copies.arrivals,
         );
+        let shared_sweeper = SharedSweeper::new(
+            Arc::clone(catalog),
+            worker,
+            parts.store.volumes().shared().map(Arc::clone).collect(),
+        );
         let catch_up = CatchUp {
             worker,
             catalog: Arc::clone(catalog),
@@ -98,7 +104,7 @@ impl Background {
             local: Arc::clone(&parts.local) as Arc<dyn WorkerApi>,
             workers: copies.peers,
         };
-        Background { sweeper, catch_up, healer, damage }
+        Background { sweeper, shared_sweeper, catch_up, healer, damage }
     }
 
     /// Until `leaving`; sweeps and notes of damage until the owner stops.
@@ -110,6 +116,7 @@ impl Background {
         leaving: &CancellationToken,
     ) {
         tasks.spawn(self.sweeper.run(Arc::clone(clock), sweep_interval));
+        tasks.spawn(self.shared_sweeper.run(Arc::clone(clock), sweep_interval));
         tasks.spawn(self.catch_up.run(leaving.clone()));
         tasks.spawn(self.healer.run(leaving.clone()));
         tasks.spawn(self.damage.run(Arc::clone(clock)));

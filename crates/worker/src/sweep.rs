@@ -8,6 +8,8 @@
 //! Copies that come in from other workers are named here only when they are complete, so parts that
 //! have come in since the sweep began are left alone as well.
 
+mod shared;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +21,8 @@ use granary_storage::{Volume, delete_part, sweep_deletions, sweep_orphans};
 use crate::merge::Replaced;
 use crate::part_ids::LeasedPartIds;
 use crate::replicate::Arrivals;
+
+pub use shared::SharedSweeper;
 
 /// Before the first sweep, so that a start is not slowed down by it.
 const FIRST_AFTER: Duration = Duration::from_secs(20);

@@ -97,8 +97,8 @@ async fn start(
             let opened = with_retries(core, &query, &mut state, &plan).await?;
             (Some(state), opened)
         }
-        Bound::Explain { state, plan, analyze, verbose } => {
-            let text = explain(core, &state, &plan, analyze, verbose).await?;
+        Bound::Explain { mut state, plan, analyze, verbose } => {
+            let text = explain(core, &mut state, &plan, analyze, verbose).await?;
             (Some(state), (Some(explain_rows(&text)?), futures::stream::empty().boxed()))
         }
     };
@@ -142,16 +142,15 @@ async fn open(core: &Arc<Coordinator>, state: &SessionState, plan: &LogicalPlan)
 
 async fn explain(
     core: &Arc<Coordinator>,
-    state: &SessionState,
+    state: &mut SessionState,
     plan: &LogicalPlan,
     analyze: bool,
     verbose: bool,
 ) -> Result<String> {
     let engine = &core.with.engine;
-    let physical = engine.physical_plan(state, plan).await?;
     let text = match analyze {
-        true => engine.explain_analyze(&physical, state).await?,
-        false => engine.explain(&physical),
+        true => engine.explain_analyze(plan, state).await?,
+        false => engine.explain(&engine.physical_plan(state, plan).await?),
     };
     Ok(match verbose {
         true => format!("logical plan:\n{}\nphysical plan:\n{text}", plan.display_indent()),

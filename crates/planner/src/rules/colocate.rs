@@ -31,9 +31,11 @@ use granary_execution::{
 };
 
 use super::broadcast::copied;
+use super::gather::gathered;
 
 /// Turns joins and aggregations on the distribution key into [`ColocatedJoinExec`] and
-/// [`ColocatedAggregateExec`], and of the other joins those into broadcasts for which it pays.
+/// [`ColocatedAggregateExec`], of the other joins those into broadcasts for which it pays, and ends
+/// aggregations into few groups in one place.
 #[derive(Debug)]
 pub struct AvoidExchanges {
     pub workers: usize,
@@ -48,10 +50,12 @@ impl AvoidExchanges {
         partitions: usize,
     ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
         if let Some(aggregate) = node.downcast_ref::<AggregateExec>() {
-            return match self.colocated {
-                true => grouped(aggregate, partitions),
-                false => Ok(None),
-            };
+            if self.colocated
+                && let Some(local) = grouped(aggregate, partitions)?
+            {
+                return Ok(Some(local));
+            }
+            return gathered(aggregate, partitions.saturating_mul(self.workers));
         }
         let Some(join) = node.downcast_ref::<HashJoinExec>() else { return Ok(None) };
         if self.colocated

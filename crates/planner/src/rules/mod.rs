@@ -5,6 +5,7 @@ pub mod broadcast;
 pub mod colocate;
 mod distinct;
 pub mod filters;
+mod gather;
 mod single_value;
 mod values_below;
 

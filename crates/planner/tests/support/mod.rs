@@ -223,8 +223,9 @@ impl Cluster {
     }
 
     pub async fn explain_analyze(&self, sql: &str) -> String {
-        let planned = self.plan(sql).await;
-        self.engine.explain_analyze(&planned.plan, &planned.state).await.expect("runs")
+        let mut state = self.session();
+        let logical = state.create_logical_plan(sql).await.expect("binds");
+        self.engine.explain_analyze(&logical, &mut state).await.expect("runs")
     }
 
     pub async fn query(&self, sql: &str) -> Result<Vec<RecordBatch>> {

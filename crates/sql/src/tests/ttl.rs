@@ -78,6 +78,8 @@ async fn rules_that_do_not_fit_are_refused() {
         ("TTL toDate('2024-01-01') + INTERVAL 1 DAY", "refers to no column"),
         ("TTL at TO SHELF 's'", "expected: DISK or VOLUME"),
         ("TTL at RECOMPRESS ZSTD", "RECOMPRESS takes CODEC(...)"),
+        ("TTL at RECOMPRESS CODEC(Zip)", "unknown codec 'Zip'"),
+        ("TTL at RECOMPRESS CODEC(ZSTD(99))", "levels are 1 to 22"),
         ("TTL at TO DISK 'd' WHERE v > 1", "WHERE is for rules that delete rows or group them"),
         ("TTL at GROUP BY v SET note = any(note)", "the first expressions of the primary key"),
         ("TTL at GROUP BY id SET id = max(id)", "SET cannot change a column of a key"),

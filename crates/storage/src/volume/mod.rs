@@ -3,6 +3,7 @@
 mod disk;
 mod files;
 mod local;
+mod owner;
 mod room;
 #[cfg(test)]
 mod tests;
@@ -23,6 +24,7 @@ use url::Url;
 
 pub use disk::{DiskStep, DiskWatch};
 pub use local::LocalStore;
+pub use owner::Owner;
 pub use room::{Reserve, Room};
 pub use tiers::{DEFAULT_DISK, TierVolume, Tiers};
 
@@ -234,7 +236,12 @@ impl Volumes {
 
     /// Every volume, the local one first.
     pub fn all(&self) -> impl Iterator<Item = &Arc<Volume>> {
-        self.own().chain(self.shared.values())
+        self.own().chain(self.shared())
+    }
+
+    /// Those that every worker reaches.
+    pub fn shared(&self) -> impl Iterator<Item = &Arc<Volume>> {
+        self.shared.values()
     }
 
     /// Those that only this worker reaches.
