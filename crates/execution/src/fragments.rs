@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use datafusion::error::DataFusionError;
-use datafusion::execution::{SessionState, TaskContext};
+use datafusion::execution::{SessionState, SessionStateBuilder, TaskContext};
+use datafusion::prelude::SessionConfig;
 use datafusion_distributed::grpc::{BoxCloneSyncChannel, create_worker_client};
 use datafusion_distributed::{
     ChannelResolver, DistributedExt, DistributedTaskContext, Worker, WorkerChannel,
@@ -22,7 +23,7 @@ use url::Url;
 
 use crate::active::{ActiveWork, Counted};
 use crate::error::to_datafusion;
-use crate::functions::{FunctionSet, register_all};
+use crate::functions::{FunctionSet, States, register_all};
 use crate::memory::{NodeMemory, fit_reservations};
 use crate::part_scan::codec::OperatorCodec;
 use crate::part_scan::read::PartAccess;
@@ -36,13 +37,21 @@ const FRAGMENT_MESSAGE_BYTES_MAX: usize = 256 << 20;
 const CHANNELS_MAX: u64 = 4096;
 /// An unused channel closes after this time.
 const CHANNEL_IDLE: Duration = Duration::from_secs(300);
+/// Queries whose sessions a worker remembers at most. Fragments of others get sessions of their own.
+const SESSIONS_MAX: u64 = 64;
+/// The fragments of a query arrive within this time of each other.
+const SESSION_IDLE: Duration = Duration::from_secs(10);
 
 /// What a worker needs to know of the query whose fragment it runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FragmentSettings {
+    /// Random; the same for all fragments of one attempt at a query. Empty from nodes that do not say.
+    #[serde(default)]
+    pub query: String,
     /// Rows of a batch.
     pub batch_rows: usize,
-    /// Bytes that a fragment may hold before it spills; 0: only the node's limit.
+    /// Bytes that the query's fragments may hold on a node before they spill; 0: only the node's
+    /// limit.
     pub memory_bytes_max: u64,
     /// The time zone of the session.
     pub time_zone: String,
@@ -119,6 +128,22 @@ impl ChannelResolver for FragmentChannels {
     }
 }
 
+/// The sessions of the queries whose fragments have arrived lately, by query. A session has all
+/// functions by name, which takes longer to make than many a fragment takes to run, and the memory that
+/// the query may hold here.
+#[derive(Clone, Debug)]
+pub struct QuerySessions(moka::sync::Cache<String, Arc<SessionState>>);
+
+impl Default for QuerySessions {
+    fn default() -> Self {
+        let sessions = moka::sync::Cache::builder()
+            .max_capacity(SESSIONS_MAX)
+            .time_to_idle(SESSION_IDLE)
+            .build();
+        Self(sessions)
+    }
+}
+
 /// What fragments run with on a worker.
 #[derive(Clone, Debug)]
 pub struct FragmentHost {
@@ -128,6 +153,26 @@ pub struct FragmentHost {
     pub channels: FragmentChannels,
     /// Counts the requests that are being answered; one lasts as long as its query.
     pub active: ActiveWork,
+    pub sessions: QuerySessions,
+}
+
+impl FragmentHost {
+    /// The session of a query, but for what is each fragment's own.
+    fn session(
+        &self,
+        builder: SessionStateBuilder,
+        config: &SessionConfig,
+        memory_bytes_max: u64,
+    ) -> SessionState {
+        // Plans arrive optimized, and name nothing but functions.
+        let builder = builder
+            .with_config(config.clone().with_create_default_catalog_and_schema(false))
+            .with_runtime_env(self.memory.for_query(memory_bytes_max))
+            .with_analyzer_rules(Vec::new())
+            .with_optimizer_rules(Vec::new())
+            .with_physical_optimizer_rules(Vec::new());
+        register_all(&*self.functions, builder).build()
+    }
 }
 
 #[async_trait]
@@ -138,25 +183,26 @@ impl WorkerSessionBuilder for FragmentHost {
     ) -> Result<SessionState, DataFusionError> {
         let WorkerQueryContext { mut builder, headers } = ctx;
         let settings = FragmentSettings::from_headers(&headers).map_err(to_datafusion)?;
-        let config = builder.config().get_or_insert_default();
+        let mut config = builder.config().take().unwrap_or_default();
         config.set_extension(Arc::clone(&self.access));
+        config.set_extension(Arc::new(States(self.functions.states())));
         config.set_distributed_user_codec(OperatorCodec);
         config.set_distributed_channel_resolver(self.channels.clone());
-        let mut memory_bytes_max = 0;
-        if let Some(settings) = settings {
-            *config = std::mem::take(config).with_batch_size(settings.batch_rows.max(1));
-            config.options_mut().execution.time_zone = Some(settings.time_zone);
-            memory_bytes_max = settings.memory_bytes_max;
-            fit_reservations(config, memory_bytes_max);
+        let Some(settings) = settings else {
+            return Ok(self.session(builder, &config, 0));
+        };
+        config = config.with_batch_size(settings.batch_rows.max(1));
+        config.options_mut().execution.time_zone = Some(settings.time_zone);
+        let memory_bytes_max = settings.memory_bytes_max;
+        fit_reservations(&mut config, memory_bytes_max);
+        if settings.query.is_empty() {
+            return Ok(self.session(builder, &config, memory_bytes_max));
         }
-        // Plans arrive optimized, and name nothing but functions: what else a session has by default
-        // would be made anew for every task.
-        let builder = builder
-            .with_runtime_env(self.memory.for_query(memory_bytes_max))
-            .with_analyzer_rules(Vec::new())
-            .with_optimizer_rules(Vec::new())
-            .with_physical_optimizer_rules(Vec::new());
-        Ok(register_all(&*self.functions, builder).build())
+        let made = || Arc::new(self.session(builder, &config, memory_bytes_max));
+        let session = self.sessions.0.get_with(settings.query, made);
+        let mut session = SessionState::clone(&session);
+        *session.config_mut() = config;
+        Ok(session)
     }
 }
 

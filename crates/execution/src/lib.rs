@@ -27,7 +27,9 @@ pub mod worker_api;
 pub use active::{ActiveGuard, ActiveWork};
 pub use colocated_aggregate::ColocatedAggregateExec;
 pub use colocated_join::ColocatedJoinExec;
-pub use fragments::{FragmentChannels, FragmentHost, FragmentSettings, add_fragment_service};
+pub use fragments::{
+    FragmentChannels, FragmentHost, FragmentSettings, QuerySessions, add_fragment_service,
+};
 pub use functions::{BuiltinFunctions, FunctionSet, States};
 pub use memory::{MemoryLimits, NodeMemory};
 pub use outside_scan::{OutsideScanExec, OutsideSpec};

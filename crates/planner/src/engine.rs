@@ -15,7 +15,7 @@ use datafusion::prelude::SessionConfig;
 use futures::TryStreamExt;
 use granary_catalog::Snapshot;
 use granary_common::units::display_bytes;
-use granary_common::{ClusterId, Result};
+use granary_common::{ClusterId, Random, Result, SystemRandom};
 use granary_execution::error::from_datafusion;
 use granary_execution::functions::register_all;
 use granary_execution::memory::fit_reservations;
@@ -142,6 +142,7 @@ impl QueryEngine {
                 distributed_scan_bytes_min: settings.distributed_scan_bytes_min,
             };
             let fragment = FragmentSettings {
+                query: SystemRandom.next_hex(),
                 batch_rows: settings.max_block_size,
                 memory_bytes_max: settings.max_memory_usage,
                 time_zone: settings.session_timezone.clone(),

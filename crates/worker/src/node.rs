@@ -11,7 +11,8 @@ use granary_common::{Clock, ClusterId, Error, Random, Result, TaskOwner, WorkerI
 use granary_execution::worker_api::MESSAGE_BYTES_MAX;
 use granary_execution::{
     ActiveWork, CatalogDirectory, FragmentChannels, FragmentHost, FunctionSet, MemoryLimits,
-    NodeMemory, PartAccess, RowExpressions, WorkerApi, WorkerDirectory, add_fragment_service,
+    NodeMemory, PartAccess, QuerySessions, RowExpressions, WorkerApi, WorkerDirectory,
+    add_fragment_service,
 };
 use granary_proto::internal::worker_server::WorkerServer;
 use granary_storage::PartStore;
@@ -191,6 +192,7 @@ impl WorkerNode {
             memory,
             channels: FragmentChannels::new(Some(&cluster)),
             active: active.clone(),
+            sessions: QuerySessions::default(),
         };
         let serving = CancellationToken::new();
         let heartbeats = tasks.cancelled().child_token();

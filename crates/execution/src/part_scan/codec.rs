@@ -51,6 +51,9 @@ struct AwaitedNode {
     keys: Vec<PhysicalExprNode>,
     #[prost(fixed64, tag = "2")]
     id: u64,
+    /// Whether it is worth a moment's wait.
+    #[prost(bool, tag = "3")]
+    is_near: bool,
 }
 
 #[derive(Clone, PartialEq, prost::Oneof)]
@@ -117,7 +120,8 @@ impl OperatorCodec {
         let spec = codec::encode(&**scan.spec()).map_err(to_datafusion)?;
         let residual = self.encode_keys(scan.residual(), converter)?;
         let awaited = scan.awaited().iter().map(|filter| {
-            Ok(AwaitedNode { keys: self.encode_keys(&filter.keys, converter)?, id: filter.id })
+            let keys = self.encode_keys(&filter.keys, converter)?;
+            Ok(AwaitedNode { keys, id: filter.id, is_near: filter.is_near })
         });
         let awaited = awaited.collect::<Result<_>>()?;
         Ok(NodeKind::PartScan(PartScanNode { spec, residual, awaited }))
@@ -134,7 +138,7 @@ impl OperatorCodec {
         let residual = decode_keys(&node.residual, &schema, context, converter)?;
         let awaited = node.awaited.iter().map(|filter| {
             let keys = decode_keys(&filter.keys, &schema, context, converter)?;
-            Ok(AwaitedFilter { id: filter.id, keys })
+            Ok(AwaitedFilter { id: filter.id, keys, is_near: filter.is_near })
         });
         let awaited = awaited.collect::<Result<_>>()?;
         let scan = PartScanExec::with_filters(spec, residual, awaited, Arc::default());

@@ -79,6 +79,8 @@ pub struct AwaitedFilter {
     pub id: u64,
     /// What is looked up in it, with columns as positions in the table's schema.
     pub keys: Vec<Arc<dyn PhysicalExpr>>,
+    /// Whether it is about to come, so that waiting a moment for it costs less than reading without.
+    pub is_near: bool,
 }
 
 /// One run of the plan: the shared queue and the partitions that take from it.
@@ -129,14 +131,15 @@ impl PartScanExec {
     }
 
     /// The same scan, where the join that fills the runtime filter `expression_id` is in another
-    /// task and tells of it as `id`. `None` when the scan does not have that filter.
-    pub fn awaiting(&self, expression_id: u64, id: u64) -> Result<Option<Self>> {
+    /// task and tells of it as `id`, soon if it `is_near`. `None` when the scan does not have that filter.
+    pub fn awaiting(&self, expression_id: u64, id: u64, is_near: bool) -> Result<Option<Self>> {
         let is_it = |term: &Arc<dyn PhysicalExpr>| term.expression_id() == Some(expression_id);
         let (told, residual): (Vec<_>, Vec<_>) =
             self.residual.iter().cloned().partition(|term| is_it(term));
         let Some(filter) = told.first() else { return Ok(None) };
         let mut awaited = self.awaited.clone();
-        awaited.push(AwaitedFilter { id, keys: filter.children().into_iter().cloned().collect() });
+        let keys = filter.children().into_iter().cloned().collect();
+        awaited.push(AwaitedFilter { id, keys, is_near });
         let facts = Arc::clone(&self.facts);
         let scan = Self::with_filters((*self.spec).clone(), residual, awaited, facts);
         scan.map(Some).map_err(crate::error::to_datafusion)

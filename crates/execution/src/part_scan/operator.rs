@@ -1,7 +1,15 @@
 //! [`PartScanExec`] as the engine sees it.
 
+use std::time::Duration;
+
+use futures::{FutureExt, StreamExt};
+
 use super::stream::is_dynamic;
 use super::*;
+
+/// How long a scan waits for the filters of small sides, which are made by the time that a few
+/// messages take: a scan without them may read many times as much.
+const PATIENCE: Duration = Duration::from_millis(50);
 
 impl ExecutionPlan for PartScanExec {
     fn name(&self) -> &str {
@@ -75,7 +83,7 @@ impl ExecutionPlan for PartScanExec {
         let reader = Arc::new(Reader::new(
             Arc::clone(&self.spec),
             &predicates,
-            access,
+            Arc::clone(&access),
             batch_rows,
             self.schema(),
         )?);
@@ -83,8 +91,17 @@ impl ExecutionPlan for PartScanExec {
             Some(ordering) => self.merged(reader, queue, &ordering, metrics, &context),
             None => {
                 let counted = metrics.baseline.clone();
+                let filters = access.filters.clone();
+                let near = self.awaited.iter().filter(|filter| filter.is_near);
+                let near: Vec<u64> = near.map(|filter| filter.id).collect();
                 let batches = stream::unordered(reader, queue, metrics);
-                Ok(self.counted(batches, counted))
+                let batches = async move {
+                    if !near.is_empty() {
+                        filters.wait(&near, PATIENCE).await;
+                    }
+                    batches
+                };
+                Ok(self.counted(batches.flatten_stream().boxed(), counted))
             }
         }
     }

@@ -4,6 +4,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 use super::KeySummary;
 
@@ -31,6 +32,8 @@ impl BuiltPart {
 #[derive(Clone)]
 pub struct FilterHub {
     filters: moka::sync::Cache<u64, Arc<Gathering>>,
+    /// Told of every summary that comes.
+    arrived: Arc<Notify>,
 }
 
 /// The parts of a side that came so far. Until all of them did, nothing is known.
@@ -83,7 +86,7 @@ impl Default for FilterHub {
             .weigher(weight)
             .time_to_live(KEPT_FOR)
             .build();
-        Self { filters }
+        Self { filters, arrived: Arc::default() }
     }
 }
 
@@ -95,6 +98,25 @@ impl FilterHub {
         }
         let gathering = || Arc::new(Gathering::new(part.of, &summary));
         self.filters.entry(id).or_insert_with(gathering).value().add(part, Arc::clone(&summary));
+        self.arrived.notify_waiters();
+    }
+
+    /// Waits until all of `ids` are there, but not for longer than `patience`.
+    pub async fn wait(&self, ids: &[u64], patience: Duration) {
+        let all_there = async {
+            loop {
+                let arrival = self.arrived.notified();
+                tokio::pin!(arrival);
+                // What comes between the look and the wait counts as well.
+                arrival.as_mut().enable();
+                if ids.iter().all(|id| self.get(*id).is_some()) {
+                    return;
+                }
+                arrival.await;
+            }
+        };
+        // Without them more rows are read.
+        let _ = tokio::time::timeout(patience, all_there).await;
     }
 
     /// The summary of the whole side, if all parts of it came.

@@ -34,7 +34,7 @@ const SEND_MAX: Duration = Duration::from_millis(500);
 /// of the join builds the whole side, whichever is first tells for all; where it is dealt out, each
 /// partition of each task tells its part. Joins ask for the probed side only when the built one has
 /// ended, so its scans know the keys when they begin, or soon after. Until they do, they read
-/// everything: no scan waits.
+/// everything; scans of other stages wait a moment for the keys of a small side.
 #[derive(Debug)]
 pub struct RuntimeFilterExec {
     input: Arc<dyn ExecutionPlan>,

@@ -13,15 +13,21 @@ use granary_execution::part_scan::statistics::value_bytes;
 
 /// Bytes of a side that is copied at most: every task holds a table of it.
 const BUILT_BYTES_MAX: u64 = 32 << 20;
+/// What it takes to put a byte into a join's table, in bytes that are sent: every task that has a copy
+/// makes the table of all of it.
+const TABLE_COST: u64 = 2;
 /// How much more may be sent when the probed side keeps its buckets by it, in multiples of that
 /// side: a larger input may follow that then stays where it is.
 const BUCKETS_WORTH: u64 = 4;
 
 /// Whether copying `built` bytes to each of `workers` beats dealing out both sides.
 pub fn pays(built: u64, probed: u64, workers: usize, keeps_buckets: bool) -> bool {
-    let sent = built.saturating_mul(workers.saturating_sub(1) as u64);
-    let saved = if keeps_buckets { probed.saturating_mul(BUCKETS_WORTH) } else { probed };
-    built <= BUILT_BYTES_MAX && sent <= saved
+    let more = built.saturating_mul(workers.saturating_sub(1) as u64);
+    let cost = more.saturating_mul(1 + TABLE_COST);
+    // Dealt out, either side is sent once.
+    let sent = built.saturating_add(probed);
+    let saved = if keeps_buckets { sent.saturating_mul(BUCKETS_WORTH) } else { sent };
+    built <= BUILT_BYTES_MAX && cost <= saved
 }
 
 /// The join that copies its built side, if that pays.
@@ -73,9 +79,11 @@ mod tests {
         const MB: u64 = 1 << 20;
         for (built, probed, workers, keeps_buckets, expected) in [
             (2 * MB, 300 * MB, 3, false, true),
-            (2 * MB, 3 * MB, 3, false, false),
+            (2 * MB, 9 * MB, 3, false, false),
+            (2 * MB, 10 * MB, 3, false, true),
             (2 * MB, 3 * MB, 3, true, true),
-            (20 * MB, 60 * MB, 3, false, true),
+            (20 * MB, 60 * MB, 3, false, false),
+            (20 * MB, 60 * MB, 3, true, true),
             (20 * MB, 60 * MB, 100, true, false),
             (33 * MB, 10_000 * MB, 3, true, false),
             (MB, 0, 1, false, true),

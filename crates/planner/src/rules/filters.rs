@@ -26,7 +26,11 @@ use datafusion::physical_plan::{
     ChildrenPropertiesMode, ExecutionPlan, ExecutionPlanProperties, ReplaceChildrenOptions,
 };
 use granary_common::Random;
+use granary_execution::part_scan::statistics::of_scan;
 use granary_execution::{Announced, PartScanExec, RuntimeFilterExec};
+
+/// Rows of every table below a built side for which scans of other stages wait.
+const SMALL_ROWS_MAX: usize = 1 << 14;
 
 type Plan = Arc<dyn ExecutionPlan>;
 /// A leaf with its scans changed; `None` when none of them is.
@@ -105,7 +109,8 @@ fn telling(join: &HashJoinExec, alone: bool, cut: &Cut<'_>) -> Changed {
     let waits = alone && !dealt && join.right().output_partitioning().partition_count() > 1;
     if join.null_equality() == NullEquality::NullEqualsNothing && !join.null_aware {
         let id = cut.random.next_u64();
-        let mut looking = Looking { filter, id, afar: false, cut };
+        let is_near = is_small(join.left());
+        let mut looking = Looking { filter, id, afar: false, is_near, cut };
         if let Some(right) = looking.scans_of(join.right(), false)? {
             let keys = join.on().iter().map(|(built, _)| Arc::clone(built)).collect();
             let announced = Announced { id, afar: looking.afar, dealt };
@@ -122,19 +127,31 @@ fn telling(join: &HashJoinExec, alone: bool, cut: &Cut<'_>) -> Changed {
     }
 }
 
+/// Whether `plan` does nothing but read few rows.
+fn is_small(plan: &Plan) -> bool {
+    if let Some(scan) = plan.downcast_ref::<PartScanExec>() {
+        let rows = of_scan(scan.spec(), &scan.facts().summaries).num_rows;
+        return rows.get_value().is_some_and(|rows| *rows <= SMALL_ROWS_MAX);
+    }
+    let inputs = plan.children();
+    !inputs.is_empty() && inputs.into_iter().all(is_small)
+}
+
 /// Makes scans look for a filter of this plan under its name.
 struct Looking<'a> {
     filter: u64,
     id: u64,
     /// Whether one of them is beyond a boundary.
     afar: bool,
+    /// Whether those beyond a boundary should wait a moment, since the filter is made in no time.
+    is_near: bool,
     cut: &'a Cut<'a>,
 }
 
 impl Looking<'_> {
     fn scans_of(&mut self, plan: &Plan, beyond: bool) -> Changed {
         if plan.children().is_empty() {
-            let changed = self.scan(plan)?;
+            let changed = self.scan(plan, beyond)?;
             self.afar |= beyond && changed.is_some();
             return Ok(changed);
         }
@@ -152,9 +169,10 @@ impl Looking<'_> {
         }
     }
 
-    fn scan(&self, plan: &Plan) -> Changed {
+    fn scan(&self, plan: &Plan, beyond: bool) -> Changed {
+        let is_near = beyond && self.is_near;
         let look = |scan: &PartScanExec| -> Changed {
-            Ok(scan.awaiting(self.filter, self.id)?.map(|scan| Arc::new(scan) as Plan))
+            Ok(scan.awaiting(self.filter, self.id, is_near)?.map(|scan| Arc::new(scan) as Plan))
         };
         match plan.downcast_ref::<PartScanExec>() {
             Some(scan) => look(scan),

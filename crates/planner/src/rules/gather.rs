@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::common::{Result, ScalarValue, Statistics};
+use datafusion::common::{ColumnStatistics, Result, ScalarValue, Statistics};
 use datafusion::physical_expr::expressions::{Column, Literal};
 use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode};
@@ -86,6 +86,33 @@ fn values_of(
     Ok(values_over(expression, &statistics))
 }
 
+/// At most about how many values a column has, NULL included: as many as are known to be there, or as
+/// lie between the least and the greatest.
+fn values_in(column: &ColumnStatistics) -> Option<usize> {
+    if let Some(distinct) = column.distinct_count.get_value() {
+        return Some(distinct.saturating_add(1));
+    }
+    let whole = |value: &ScalarValue| match value {
+        ScalarValue::Date32(Some(day)) => Some(i128::from(*day)),
+        ScalarValue::Boolean(Some(value)) => Some(i128::from(*value)),
+        ScalarValue::Int8(Some(value)) => Some(i128::from(*value)),
+        ScalarValue::Int16(Some(value)) => Some(i128::from(*value)),
+        ScalarValue::Int32(Some(value)) => Some(i128::from(*value)),
+        ScalarValue::Int64(Some(value)) => Some(i128::from(*value)),
+        ScalarValue::UInt8(Some(value)) => Some(i128::from(*value)),
+        ScalarValue::UInt16(Some(value)) => Some(i128::from(*value)),
+        ScalarValue::UInt32(Some(value)) => Some(i128::from(*value)),
+        ScalarValue::UInt64(Some(value)) => Some(i128::from(*value)),
+        _ => None,
+    };
+    let (least, greatest) = (column.min_value.get_value()?, column.max_value.get_value()?);
+    if least == greatest {
+        return Some(2);
+    }
+    let values = whole(greatest)?.checked_sub(whole(least)?)?.checked_add(2)?;
+    usize::try_from(values).ok()
+}
+
 /// Like [`values_of`], over columns with these statistics. A value of an expression of several columns
 /// belongs to at least one combination of theirs.
 fn values_over(expression: &Arc<dyn PhysicalExpr>, statistics: &Statistics) -> Option<usize> {
@@ -104,11 +131,7 @@ fn values_over(expression: &Arc<dyn PhysicalExpr>, statistics: &Statistics) -> O
     if columns.is_empty() {
         return expression.is::<Literal>().then_some(1);
     }
-    let values = columns.iter().map(|at| {
-        let column = statistics.column_statistics.get(*at)?;
-        // NULL is a group as well.
-        column.distinct_count.get_value().map(|distinct| distinct.saturating_add(1))
-    });
+    let values = columns.iter().map(|at| statistics.column_statistics.get(*at).and_then(values_in));
     let combined = values.into_iter().try_fold(1_usize, |all, of| Some(all.saturating_mul(of?)));
     match (combined, of_time) {
         (Some(combined), Some(of_time)) => Some(combined.min(of_time)),
@@ -140,7 +163,7 @@ fn part_of_time(expression: &Arc<dyn PhysicalExpr>, statistics: &Statistics) -> 
 }
 
 /// The years between the first and the last day of a column.
-fn years(column: &datafusion::common::ColumnStatistics) -> Option<usize> {
+fn years(column: &ColumnStatistics) -> Option<usize> {
     let day = |value: Option<&ScalarValue>| match value? {
         ScalarValue::Date32(Some(day)) => Some(i64::from(*day)),
         _ => None,
@@ -152,7 +175,6 @@ fn years(column: &datafusion::common::ColumnStatistics) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use datafusion::common::ColumnStatistics;
     use datafusion::common::stats::Precision;
     use datafusion::logical_expr::Operator;
     use datafusion::physical_expr::expressions::{binary, col, lit};
@@ -198,7 +220,7 @@ mod tests {
             (sum(column("a"), column("a")), Some(10)),
             (sum(column("a"), column("unknown")), None),
             (lit(1_i64), Some(1)),
-            (column("day"), None),
+            (column("day"), Some(802)),
             (part("year", column("day")), Some(4)),
             (part("MONTH", column("day")), Some(13)),
             (part("epoch", column("day")), None),
