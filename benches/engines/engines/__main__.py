@@ -50,6 +50,9 @@ def options() -> argparse.Namespace:
     parser.add_argument("--measures", default="inserts,merges,final,reads,mutations")
     parser.add_argument("--rows", type=int, default=10_000_000, help="of the table of FINAL")
     parser.add_argument("--parts", type=int, default=10, help="that overlap")
+    kinds = "ReplacingMergeTree(version);SummingMergeTree(v)"
+    parser.add_argument("--kinds", default=kinds, help="engines of the tables of FINAL")
+    parser.add_argument("--buckets", default="1,4", help="of the tables of FINAL, in Granary")
     parser.add_argument("--seconds", type=float, default=4, help="of each measure of inserts")
     parser.add_argument("--times", type=int, default=7, help="that a query runs")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
@@ -71,8 +74,12 @@ def plan(chosen: argparse.Namespace) -> list[tuple[str, str, dict]]:
     smaller = max(chosen.rows // 2, 1)
     of_parts = {"total": smaller, "parts": chosen.parts}
     steps.append((f"merge of {smaller:,} rows in {chosen.parts} parts", "merges", of_parts))
-    of_final = {"total": chosen.rows, "parts": chosen.parts, "times": chosen.times}
-    steps.append((f"FINAL of {chosen.rows:,} rows in {chosen.parts} parts", "final", of_final))
+    for kind in chosen.kinds.split(";"):
+        for buckets in numbers(chosen.buckets):
+            of_final = {"total": chosen.rows, "parts": chosen.parts, "times": chosen.times}
+            of_final |= {"kind": kind, "buckets": buckets}
+            name = f"FINAL of {chosen.rows:,} rows in {chosen.parts} parts, {kind}, {buckets} buckets"
+            steps.append((name, "final", of_final))
     steps.append((f"reads by key of {smaller:,} rows", "reads", {"total": smaller, "times": 50}))
     steps.append(
         (f"mutations of {smaller:,} rows", "mutations", {"total": smaller, "times": chosen.times})

@@ -100,10 +100,10 @@ def settle(engine, name: str, limit_s: float = 60) -> None:
         time.sleep(0.25)
 
 
-def overlapping(engine, name: str, kind: str, total: int, parts: int) -> int:
+def overlapping(engine, name: str, kind: str, total: int, parts: int, buckets: int = 4) -> int:
     """Parts whose keys lie among those of the others, one in ten of them in several parts; merges
     are stopped. Gives the bytes of the rows."""
-    table(engine, name, kind, buckets=4)
+    table(engine, name, kind, buckets)
     engine.create(f"SYSTEM STOP MERGES {name}")
     write, close = engine.writer()
     each, size = total // parts, 0
@@ -157,9 +157,9 @@ def shown(value) -> str:
     return f"{value:.9g}" if isinstance(value, float) else str(value)
 
 
-def final(engine, total: int, parts: int, times: int) -> dict:
-    """Reads of a ReplacingMergeTree whose parts overlap, with FINAL and without."""
-    overlapping(engine, "replaced", "ReplacingMergeTree(version)", total, parts)
+def final(engine, total: int, parts: int, times: int, kind: str, buckets: int) -> dict:
+    """Reads of a table whose parts overlap, with FINAL and without."""
+    overlapping(engine, "replaced", kind, total, parts, buckets)
     queries = {
         "one column": "SELECT count(*), sum(v) FROM replaced{}",
         "all columns": "SELECT count(*), sum(v), max(x), min(text), sum(version) FROM replaced{}",

@@ -36,7 +36,7 @@ pub use outside_scan::{OutsideScanExec, OutsideSpec};
 pub use part_scan::PartScanExec;
 pub use part_scan::codec::OperatorCodec;
 pub use part_scan::facts::{Placement, ScanFacts};
-pub use part_scan::layout::{Layout, ScanSpec, ScannedPart, chunked};
+pub use part_scan::layout::{KeyRanges, Layout, ScanSpec, ScannedPart, chunked};
 pub use part_scan::read::{PartAccess, PartRead, read_held};
 pub use part_scan::statistics::{ColumnSummaries, ColumnSummary};
 pub use row_expression::RowExpressions;

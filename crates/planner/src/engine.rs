@@ -20,8 +20,8 @@ use granary_execution::error::from_datafusion;
 use granary_execution::functions::register_all;
 use granary_execution::memory::fit_reservations;
 use granary_execution::{
-    FilterHub, FragmentChannels, FragmentSettings, FunctionSet, MemoryLimits, NodeMemory,
-    PartAccess, WorkerDirectory,
+    FilterHub, FragmentChannels, FragmentSettings, FunctionSet, KeyRanges, MemoryLimits,
+    NodeMemory, PartAccess, WorkerDirectory,
 };
 use granary_storage::PartStore;
 
@@ -111,6 +111,8 @@ impl QueryEngine {
             config = config.with_extension(Arc::new(UsesProjections));
         }
         let threads = config.target_partitions();
+        let key_ranges = KeyRanges { threads, rows_min: settings.final_range_rows_min };
+        config = config.with_extension(Arc::new(key_ranges));
         if self.mode == EngineMode::Cluster {
             // With one partition nothing would say where rows have to meet.
             config = config.with_target_partitions(threads.max(2));

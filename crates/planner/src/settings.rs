@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use arrow_ipc::CompressionType;
 use granary_common::{Error, Result};
+use granary_execution::KeyRanges;
 use serde::{Deserialize, Serialize};
 
 /// Threads that one node gives to one query at most, whatever is asked for.
@@ -32,6 +33,9 @@ pub struct QuerySettings {
     /// Whether every table is read as with FINAL. Default false.
     #[serde(rename = "final")]
     pub collapses: bool,
+    /// Rows of a range of keys, at least, that FINAL collapses on a thread of its own. Default 131072,
+    /// at least 1.
+    pub final_range_rows_min: u64,
     /// Whether tables that are distributed alike are joined without exchange. Default true.
     pub colocated_joins: bool,
     /// Whether small join inputs are copied to every worker. Default true.
@@ -62,6 +66,7 @@ impl Default for QuerySettings {
             data_type_default_nullable: false,
             distributed_scan_bytes_min: 32 << 20,
             collapses: false,
+            final_range_rows_min: KeyRanges::ROWS_MIN,
             colocated_joins: true,
             broadcast_joins: true,
             optimize_use_projections: true,
@@ -128,6 +133,9 @@ impl QuerySettings {
         };
         in_bounds("max_threads", self.max_threads, 0, MAX_THREADS_LIMIT)?;
         in_bounds("optimize_use_views", self.optimize_use_views, 0, 2)?;
+        if self.final_range_rows_min == 0 {
+            return Err(Error::invalid("setting final_range_rows_min is at least 1, not 0"));
+        }
         in_bounds("max_block_size", self.max_block_size, 1, MAX_BLOCK_SIZE_LIMIT)?;
         self.network_compression()?;
         let partitions = self.max_partitions_per_insert_block;
@@ -176,6 +184,7 @@ mod tests {
             ("max_threads", "100000"),
             ("max_block_size", "0"),
             ("optimize_use_views", "3"),
+            ("final_range_rows_min", "0"),
             ("network_compression_method", "gzip"),
             ("colocated_joins", "perhaps"),
         ] {

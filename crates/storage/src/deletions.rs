@@ -41,6 +41,14 @@ impl Deletions {
         self.0 |= &other.0;
     }
 
+    /// Of so many rows those that `other` lacks.
+    pub fn all_but(rows: u64, other: &Deletions) -> Deletions {
+        let mut all = RoaringBitmap::new();
+        // Positions in parts are below 2^32.
+        all.insert_range(0..rows as u32);
+        Deletions(all - &other.0)
+    }
+
     /// The rows that `other` lacks.
     pub fn difference(&self, other: &Deletions) -> Deletions {
         Deletions(&self.0 - &other.0)
@@ -154,5 +162,42 @@ pub async fn write_deletions(
         Err(error) => {
             Err(store_error(&error).context(format!("deletions of part {}: {path}", part.id)))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Frozen: the bytes of vectors in the catalog and in files.
+    #[test]
+    fn the_bytes_of_vectors_stay() {
+        let few: (Vec<u32>, &[u8]) = (
+            vec![1, 5, 70_000],
+            &[
+                0x3a, 0x30, 0, 0, 2, 0, 0, 0, // arrays of two containers
+                0, 0, 1, 0, 1, 0, 0, 0, // their numbers and how many rows they have, less one
+                24, 0, 0, 0, 28, 0, 0, 0, // where they begin
+                1, 0, 5, 0, 0x70, 0x11,
+            ],
+        );
+        let run: (Vec<u32>, &[u8]) = (
+            (0..1_000).collect(),
+            // One container, which has runs: one from 0, of 999 rows behind it.
+            &[0x3b, 0x30, 0, 0, 1, 0, 0, 0xe7, 3, 1, 0, 0, 0, 0xe7, 3],
+        );
+        for (rows, bytes) in [few, run] {
+            let deletions: Deletions = rows.iter().copied().collect();
+            assert_eq!(deletions.encode(), bytes);
+            assert_eq!(Deletions::decode(bytes).unwrap(), deletions);
+        }
+    }
+
+    #[test]
+    fn all_but_some_rows() {
+        let some: Deletions = [0, 3, 9].into_iter().collect();
+        let others = Deletions::all_but(5, &some);
+        assert_eq!(others.iter().collect::<Vec<_>>(), [1, 2, 4]);
+        assert!(Deletions::all_but(0, &some).is_empty());
     }
 }

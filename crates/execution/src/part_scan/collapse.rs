@@ -1,21 +1,28 @@
 //! Reading with FINAL: rows with equal sort keys become what the table's engine says.
 //!
 //! ```text
-//! parts of one run, in insert order ─┬─► k-way merge by the sort key ─► Collapser ─┐
-//!                                    └─► their rows without hidden ones ───────────┤
-//! parts of the next run ..                                                         ├─► output columns
-//! a merged part that overlaps no other ────────────────────────────────────────────┘
+//! parts of one run, in insert order ─┬─► by ranges of keys: k-way merge ─► Collapser ─┐
+//!                                    └─► their rows without hidden ones ──────────────┤
+//! parts of the next run ..                                                            ├─► output
+//! a merged part that overlaps no other ───────────────────────────────────────────────┘
 //! ```
 //!
-//! A run is a set of parts of one bucket whose keys may meet; runs share no key. Where the engine
-//! only chooses among rows, those that it leaves out of a run are found once, from the keys alone,
-//! and remembered by the store. The merge of whole rows is for engines that make rows of their own,
-//! for parts on other nodes, and for filters on keys that leave little to merge.
+//! A run is a set of parts of one bucket whose keys may meet; runs share no key. Rows of a run that
+//! are not shown as they are are found once, from the keys alone, and remembered by the store. Where
+//! the engine only chooses among rows, there is nothing else to do; where it makes rows of several,
+//! only these are merged. Whole runs are merged when parts are on other nodes, when filters on keys
+//! leave little to merge, and where keys that several rows have are no exception.
+//!
+//! A large run is read in pieces by several threads: ranges of its keys where rows are merged, else
+//! any ranges of rows.
+
+mod pieces;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::common::runtime::SpawnedTask;
 use datafusion::execution::memory_pool::MemoryConsumer;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::expressions::Column;
@@ -23,12 +30,15 @@ use datafusion::physical_expr::{LexOrdering, PhysicalExpr, PhysicalSortExpr};
 use datafusion::physical_plan::sorts::streaming_merge::StreamingMergeBuilder;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::stream::{self, BoxStream};
-use futures::{StreamExt, TryStreamExt};
-use granary_common::{BucketIndex, ColumnId};
-use granary_storage::PartRef;
-use granary_storage::merge::{CollapseMode, CollapseRule, Collapser, HiddenRows};
+use futures::{FutureExt, StreamExt, TryStreamExt};
+use granary_common::{BucketIndex, ColumnId, Error};
+use granary_storage::merge::{
+    CollapseMode, CollapseRule, Collapser, HiddenRows, key_ranges, shown_rows,
+};
 use granary_storage::sort_order::SORT_OPTIONS;
+use granary_storage::{PartRef, PartStore};
 
+use self::pieces::{Piece, Slice, concurrently};
 use super::layout::{ScanSpec, Unit};
 use super::read::PartAccess;
 use super::stream::{self as scans, Batches, Reader, ScanMetrics, UnitQueue};
@@ -91,6 +101,8 @@ struct Collapsing {
     states: States,
     metrics: ScanMetrics,
     context: Arc<TaskContext>,
+    /// That read this partition.
+    threads: usize,
 }
 
 /// The collapsed rows of the units of one partition.
@@ -134,55 +146,90 @@ pub fn collapsed(
         states: States::of(&context),
         metrics,
         context,
+        threads: spec.key_ranges.threads_of_partition(&spec.layout),
     });
-    let batches = stream::iter(runs)
-        .map(move |run| {
-            let (collapsing, output) = (Arc::clone(&collapsing), Arc::clone(&output));
-            stream::once(collapsing.rows(run, output)).try_flatten()
-        })
-        .flatten();
-    Ok(scans::limited(batches.boxed(), spec.fetch))
+    let threads = collapsing.threads_for(runs.iter().flatten());
+    let cutting = Arc::clone(&collapsing);
+    let pieces = stream::iter(runs).then(move |run| Arc::clone(&cutting).pieces(run));
+    let pieces = pieces
+        .map_ok(|pieces| stream::iter(pieces).map(Ok::<_, DataFusionError>))
+        .try_flatten()
+        .boxed();
+    let schema = Arc::clone(&output);
+    let read = move |piece| Arc::clone(&collapsing).read(piece, Arc::clone(&output));
+    Ok(scans::limited(concurrently(pieces, read, threads, schema), spec.fetch))
 }
 
 impl Collapsing {
-    /// The collapsed rows of a run, in the columns of the output.
-    async fn rows(
-        self: Arc<Self>,
-        units: Vec<Unit>,
-        output: SchemaRef,
-    ) -> Result<Batches, DataFusionError> {
-        if let Some(hidden) = self.hidden(&units).await? {
-            let scans = units.into_iter().enumerate().filter_map(move |(place, unit)| {
-                let hidden = Arc::clone(hidden.of(place)?);
-                let plain = Arc::clone(&self.plain);
-                Some(scans::without(plain, unit, hidden, self.metrics.clone()))
-            });
-            return Ok(stream::iter(scans).flatten().boxed());
+    /// The rows of a piece, in the columns of the output.
+    fn read(self: Arc<Self>, piece: Piece, output: SchemaRef) -> Batches {
+        match piece {
+            Piece::Run(units) => {
+                let pieces = async move {
+                    let pieces = self.cut(units, 1).await?;
+                    let read = move |piece| Arc::clone(&self).read(piece, Arc::clone(&output));
+                    Ok::<_, DataFusionError>(stream::iter(pieces).map(read).flatten())
+                };
+                stream::once(pieces).try_flatten().boxed()
+            }
+            Piece::Merged(slices) => match self.run(slices) {
+                Ok(batches) => {
+                    let kept: Vec<usize> = (0..self.spec.columns.len()).collect();
+                    let projected = batches.map(move |batch| {
+                        Ok(batch?.project(&kept)?.with_schema(Arc::clone(&output))?)
+                    });
+                    projected.boxed()
+                }
+                Err(error) => stream::once(std::future::ready(Err(error))).boxed(),
+            },
+            Piece::Shown(Slice { unit, without }) => {
+                scans::of_unit(Arc::clone(&self.plain), unit, without, self.metrics.clone())
+            }
         }
-        let kept: Vec<usize> = (0..self.spec.columns.len()).collect();
-        let batches = self.run(units)?;
-        let projected = batches
-            .map(move |batch| Ok(batch?.project(&kept)?.with_schema(Arc::clone(&output))?));
-        Ok(projected.boxed())
     }
 
-    /// The rows of each part that are not shown, where knowing them is all that it takes.
+    /// The rows of each part that are not shown as they are, where it is worth to know them: for an
+    /// engine that makes rows of several only where rows are many.
     async fn hidden(&self, units: &[Unit]) -> Result<Option<Arc<HiddenRows>>, DataFusionError> {
-        let Some(store) = &self.access.store else { return Ok(None) };
-        if !self.rule.only_chooses() || self.is_settled(units) {
-            return Ok(None);
-        }
-        let parts: Vec<PartRef> =
-            units.iter().map(|unit| self.spec.parts[unit.part].part.clone()).collect();
-        if !parts.iter().all(|part| store.may_read(part)) {
+        let Some((store, parts)) = self.own_parts(units) else { return Ok(None) };
+        if !self.rule.only_chooses() && (self.is_few(units) || self.wants_few()) {
             return Ok(None);
         }
         let known = store.known_hidden(&self.spec.schema, &parts).await;
         if known.is_some() || !self.reads_much(&parts).await? {
             return Ok(known);
         }
-        let found = store.hidden(&self.spec.schema, &self.rule, &parts).await;
+        let finding = self.find_hidden(store, &parts).boxed();
+        let found = store.hidden(&self.spec.schema, &parts, finding).await;
         found.map(Some).map_err(to_datafusion)
+    }
+
+    /// Looks at the keys of all rows of `parts`, at ranges of them at the same time.
+    async fn find_hidden(
+        &self,
+        store: &Arc<PartStore>,
+        parts: &[PartRef],
+    ) -> granary_common::Result<HiddenRows> {
+        let schema = &self.spec.schema;
+        let cutting = self.spec.key_ranges.cutting(self.threads);
+        let ranges = key_ranges(store, schema, parts, None, cutting).await?;
+        let finding: Vec<_> = ranges
+            .into_iter()
+            .map(|rows| {
+                let (store, schema) = (Arc::clone(store), Arc::clone(schema));
+                let (rule, parts) = (self.rule.clone(), parts.to_vec());
+                // Stops when it is dropped.
+                SpawnedTask::spawn(async move {
+                    shown_rows(&store, &schema, &rule, &parts, &rows).await
+                })
+            })
+            .collect();
+        let mut shown = Vec::with_capacity(finding.len());
+        for found in finding {
+            let stopped = |error| Error::internal(format!("looking for rows was stopped: {error}"));
+            shown.push(found.join_unwind().await.map_err(stopped)??);
+        }
+        Ok(HiddenRows::others(parts.len(), &shown))
     }
 
     /// Whether the filter leaves so much that the keys of all rows are worth looking at.
@@ -199,20 +246,16 @@ impl Collapsing {
         Ok(left >= all / READS_MUCH)
     }
 
-    /// Whether the units are as FINAL gives them.
-    fn is_settled(&self, units: &[Unit]) -> bool {
-        match units {
-            [only] => self.spec.parts[only.part].merged && merges_settle(&self.rule),
+    /// Whether rows of these parts are as FINAL gives them.
+    fn is_settled(&self, mut parts: impl Iterator<Item = usize>) -> bool {
+        match (parts.next(), parts.next()) {
+            (Some(only), None) => self.spec.parts[only].merged && merges_settle(&self.rule),
             _ => false,
         }
     }
 
-    fn run(&self, units: Vec<Unit>) -> Result<Batches, DataFusionError> {
-        let settled = self.is_settled(&units);
-        let merged = self.merged(units)?;
-        if settled {
-            return Ok(merged);
-        }
+    fn run(&self, slices: Vec<Slice>) -> Result<Batches, DataFusionError> {
+        let merged = self.merged(slices)?;
         let collapser = Collapser::new(
             Arc::clone(&self.schema),
             self.columns.clone(),
@@ -224,10 +267,12 @@ impl Collapsing {
         Ok(collapse(merged, collapser.map_err(to_datafusion)?))
     }
 
-    /// The rows of `units` in the order of the sort key, equal ones in the order of the units.
-    fn merged(&self, units: Vec<Unit>) -> Result<Batches, DataFusionError> {
-        let read = |unit| scans::in_order(Arc::clone(&self.reader), unit, self.metrics.clone());
-        let mut streams: Vec<Batches> = units.into_iter().map(read).collect();
+    /// The rows of `slices` in the order of the sort key, equal ones in the order of the slices.
+    fn merged(&self, slices: Vec<Slice>) -> Result<Batches, DataFusionError> {
+        let read = |Slice { unit, without }| {
+            scans::of_unit(Arc::clone(&self.reader), unit, without, self.metrics.clone())
+        };
+        let mut streams: Vec<Batches> = slices.into_iter().map(read).collect();
         if streams.len() == 1 {
             return Ok(streams.remove(0));
         }

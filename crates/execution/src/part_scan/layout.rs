@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use granary_common::{BucketIndex, ColumnId, WorkerId};
-use granary_storage::merge::CollapseRule;
+use granary_storage::merge::{CollapseRule, Cutting};
 use granary_storage::{Filter, PartRef, PartSchema, SkipHint};
 use serde::{Deserialize, Serialize};
 
@@ -48,6 +48,40 @@ impl Layout {
     }
 }
 
+/// How parts whose keys meet are collapsed by several threads, a range of keys each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyRanges {
+    /// Threads that a node gives to the scan, shared by its partitions.
+    pub threads: usize,
+    /// Rows of a range, about, at least.
+    pub rows_min: u64,
+}
+
+impl Default for KeyRanges {
+    fn default() -> Self {
+        KeyRanges { threads: 1, rows_min: Self::ROWS_MIN }
+    }
+}
+
+impl KeyRanges {
+    /// Rows that are worth a range of their own: all parts are opened for each, and a granule of
+    /// each is read twice.
+    pub const ROWS_MIN: u64 = 1 << 17;
+    /// So that no thread is left with one long range.
+    const PER_THREAD: usize = 2;
+
+    /// The threads of each partition.
+    pub fn threads_of_partition(&self, layout: &Layout) -> usize {
+        (self.threads / layout.partitions().max(1)).max(1)
+    }
+
+    /// How `threads` threads cut keys.
+    pub fn cutting(&self, threads: usize) -> Cutting {
+        let ranges_max = if threads > 1 { threads * Self::PER_THREAD } else { 1 };
+        Cutting { ranges_max, rows_min: self.rows_min }
+    }
+}
+
 /// A scan of a table's parts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ScanSpec {
@@ -68,6 +102,9 @@ pub struct ScanSpec {
     /// What becomes of rows with equal sort keys, for FINAL. The layout is by buckets then, and the
     /// filter only over the sort key.
     pub collapse: Option<CollapseRule>,
+    /// How a scan that collapses cuts keys into ranges.
+    #[serde(default)]
+    pub key_ranges: KeyRanges,
     /// What skip indexes are asked; none of a scan that collapses.
     #[serde(default)]
     pub hints: Vec<SkipHint>,
@@ -146,23 +183,28 @@ fn bucketed_units(spec: &ScanSpec, groups: &[Vec<BucketIndex>]) -> Vec<Vec<Unit>
 /// Cuts every part into runs of about equal rows, the largest parts first.
 fn spread_units(spec: &ScanSpec, partitions: usize) -> Vec<Unit> {
     let wanted = spec.rows() / (partitions.max(1) as u64 * UNITS_PER_PARTITION).max(1);
-    let granularity = spec.schema.granularity.max(1) as u64;
-    let unit_rows = wanted.clamp(UNIT_ROWS_MIN, UNIT_ROWS_MAX).div_ceil(granularity) * granularity;
+    let unit_rows = wanted.clamp(UNIT_ROWS_MIN, UNIT_ROWS_MAX);
     let mut order: Vec<usize> = (0..spec.parts.len()).collect();
     order.sort_by_key(|index| std::cmp::Reverse(spec.parts[*index].part.rows));
-    let mut units = Vec::new();
-    for part in order {
-        let rows = spec.parts[part].part.rows;
-        let runs = (rows / unit_rows).max(1);
-        let run_rows = rows.div_ceil(runs).div_ceil(granularity) * granularity;
-        let mut start = 0;
-        while start < rows {
-            let end = (start + run_rows).min(rows);
-            units.push(Unit { part, rows: start..end });
-            start = end;
-        }
-    }
-    units
+    order.into_iter().flat_map(|part| cut_rows(spec, part, unit_rows)).collect()
+}
+
+/// Cuts `part` into runs of about `unit_rows` rows, at granules.
+fn cut_rows(spec: &ScanSpec, part: usize, unit_rows: u64) -> Vec<Unit> {
+    let granularity = spec.schema.granularity.max(1) as u64;
+    let unit_rows = unit_rows.max(1).next_multiple_of(granularity);
+    let rows = spec.parts[part].part.rows;
+    let runs = (rows / unit_rows).max(1);
+    let run_rows = rows.div_ceil(runs).max(1).next_multiple_of(granularity);
+    let starts = (0..rows).step_by(run_rows as usize);
+    starts.map(|start| Unit { part, rows: start..(start + run_rows).min(rows) }).collect()
+}
+
+/// Cuts `part` so that of `rows_total` rows each of `threads` gets several runs.
+pub fn cut_part(spec: &ScanSpec, part: usize, rows_total: u64, threads: usize) -> Vec<Unit> {
+    let wanted = rows_total / (threads.max(1) as u64 * UNITS_PER_PARTITION);
+    let least = spec.key_ranges.rows_min.min(UNIT_ROWS_MIN);
+    cut_rows(spec, part, wanted.clamp(least, UNIT_ROWS_MAX))
 }
 
 /// Gives whole parts to partitions, so that each merges few streams.
@@ -241,6 +283,7 @@ pub(crate) mod tests {
             ordered_by: 0,
             layout,
             collapse: None,
+            key_ranges: KeyRanges::default(),
             hints: Vec::new(),
         }
     }

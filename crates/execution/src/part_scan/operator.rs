@@ -250,7 +250,7 @@ impl PartScanExec {
     ) -> Result<SendableRecordBatchStream> {
         let units: Vec<_> = queue.lock().drain(..).collect();
         let streams = units.into_iter().map(|unit| {
-            let batches = stream::in_order(Arc::clone(&reader), unit, metrics.clone());
+            let batches = stream::of_unit(Arc::clone(&reader), unit, None, metrics.clone());
             Box::pin(RecordBatchStreamAdapter::new(self.schema(), batches)) as _
         });
         let mut streams: Vec<SendableRecordBatchStream> = streams.collect();

@@ -315,20 +315,16 @@ pub fn unordered(reader: Arc<Reader>, queue: UnitQueue, metrics: ScanMetrics) ->
     limited(units.flatten().boxed(), fetch)
 }
 
-/// Batches of one part in order.
-pub fn in_order(reader: Arc<Reader>, unit: Unit, metrics: ScanMetrics) -> Batches {
-    let fetch = reader.spec.fetch;
-    limited(reader.unit(unit, None, metrics), fetch)
-}
-
-/// Batches of a part of this node without `hidden` rows.
-pub fn without(
+/// Batches of one unit, in order when the reader's scan is. `without` are the rows to leave out of a
+/// part of this node, in place of those that are deleted.
+pub fn of_unit(
     reader: Arc<Reader>,
     unit: Unit,
-    hidden: Arc<Deletions>,
+    without: Option<Arc<Deletions>>,
     metrics: ScanMetrics,
 ) -> Batches {
-    reader.unit(unit, Some(hidden), metrics)
+    let fetch = reader.spec.fetch;
+    limited(reader.unit(unit, without, metrics), fetch)
 }
 
 /// The first `fetch` rows.

@@ -23,7 +23,7 @@ use granary_common::{CatalogVersion, ColumnId, Result, WorkerId};
 use granary_execution::error::to_datafusion;
 use granary_execution::part_scan::predicate::{all_of, to_filter};
 use granary_execution::{
-    Layout, PartScanExec, Placement, ScanFacts, ScanSpec, ScannedPart, TableReading,
+    KeyRanges, Layout, PartScanExec, Placement, ScanFacts, ScanSpec, ScannedPart, TableReading,
 };
 use granary_storage::merge::CollapseRule;
 use granary_storage::{
@@ -290,6 +290,10 @@ impl TableProvider for PartTable {
             ordered_by: 0,
             layout: Layout::Spread { partitions: 1 },
             collapse: self.collapse.clone(),
+            key_ranges: session
+                .config()
+                .get_extension::<KeyRanges>()
+                .map_or_else(KeyRanges::default, |it| *it),
             hints,
         };
         spec.layout = self.layout(session.config(), &spec);

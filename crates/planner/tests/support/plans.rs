@@ -9,7 +9,7 @@ use datafusion::physical_plan::repartition::RepartitionExec;
 use datafusion::physical_plan::{ExecutionPlan, Partitioning};
 use granary_catalog::ColumnType;
 use granary_common::{BucketIndex, ColumnId, TableId};
-use granary_execution::{Layout, PartScanExec, Placement, ScanFacts, ScanSpec};
+use granary_execution::{KeyRanges, Layout, PartScanExec, Placement, ScanFacts, ScanSpec};
 use granary_storage::{PartColumn, PartSchema};
 
 pub type Plan = Arc<dyn ExecutionPlan>;
@@ -34,6 +34,7 @@ pub fn scan(layout: Layout) -> Plan {
         ordered_by: 0,
         layout,
         collapse: None,
+        key_ranges: KeyRanges::default(),
         hints: Vec::new(),
     };
     let placement = Placement { hashed: vec![ColumnId(0)], leaders: vec![] };

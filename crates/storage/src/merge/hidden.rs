@@ -1,4 +1,5 @@
-//! Which rows of parts FINAL leaves out, for engines that only choose among rows.
+//! Which rows of parts FINAL does not show as they are. Where the engine only chooses among rows, the
+//! others are all that there is; where it makes rows of several, these are made of the hidden ones.
 //!
 //! ```text
 //!   key and rule columns of each part ─► k-way merge ─► collapse ─► places of the rows that are left
@@ -6,9 +7,12 @@
 //!                        rows of each part that are not shown ◄── all others ─┘
 //! ```
 //!
+//! Ranges of keys are independent of each other, so threads may look at some each.
+//!
 //! Parts never change, so the answer for a set of parts holds for as long as they are there, and the
 //! store remembers it: every further query with FINAL over them reads like one without.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, RecordBatch, UInt64Array};
@@ -46,16 +50,31 @@ impl HiddenKey {
     }
 }
 
-/// For each of some parts the rows that are not shown, deleted ones included.
+/// For each of some parts the rows that are not shown as they are, deleted ones included.
 #[derive(Debug)]
 pub struct HiddenRows {
     parts: Vec<Arc<Deletions>>,
 }
 
 impl HiddenRows {
+    /// All but the rows of `parts` parts that are shown in ranges of their keys, which follow each
+    /// other and together hold every row.
+    pub fn others(parts: usize, shown: &[ShownRows]) -> HiddenRows {
+        let hidden = |place: usize| {
+            let ranges = shown.iter().filter_map(|range| range.parts.get(place));
+            Arc::new(ranges.flat_map(|range| range.others()).collect())
+        };
+        HiddenRows { parts: (0..parts).map(hidden).collect() }
+    }
+
     /// Of the part at `place`.
     pub fn of(&self, place: usize) -> Option<&Arc<Deletions>> {
         self.parts.get(place)
+    }
+
+    /// How many they are in all parts.
+    pub fn rows(&self) -> u64 {
+        self.parts.iter().map(|rows| rows.len()).sum()
     }
 
     /// About how many bytes they take in memory.
@@ -64,19 +83,21 @@ impl HiddenRows {
     }
 }
 
-/// Finds what `rule` leaves out of all rows of `parts`, which are in insert order and hold every row
-/// of their keys. Reads the sort key and the rule's columns only.
-///
-/// Kinds: those of [`PartStore::open`], and `Internal` for a rule that makes rows of its own.
-pub async fn hidden_rows(
+/// For each of some parts the rows of one range of keys that are shown.
+pub struct ShownRows {
+    parts: Vec<Shown>,
+}
+
+/// Finds what `rule` shows as it is of `rows` of `parts`, which are in insert order and hold every
+/// row of the keys of these rows. Reads the sort key and the rule's columns only. Kinds as of
+/// [`PartStore::open`].
+pub async fn shown_rows(
     store: &PartStore,
     schema: &Arc<PartSchema>,
     rule: &CollapseRule,
     parts: &[PartRef],
-) -> Result<HiddenRows> {
-    if !rule.only_chooses() {
-        return Err(Error::internal("this engine makes rows of its own"));
-    }
+    rows: &[Range<u64>],
+) -> Result<ShownRows> {
     let mut columns = schema.sort_key.clone();
     for id in rule.required_columns() {
         if !columns.contains(&id) {
@@ -85,26 +106,29 @@ pub async fn hidden_rows(
     }
     let mut inputs = Vec::with_capacity(parts.len());
     let mut positions = Vec::with_capacity(parts.len());
-    for part in parts {
-        let (input, of) = open_sorted(store, schema, part, &columns).await?;
+    for (part, rows) in parts.iter().zip(rows) {
+        let (input, of) = open_sorted(store, schema, part, &columns, Some(rows.clone())).await?;
         inputs.push(input);
         positions.push(of);
     }
-    let mut places = Places { positions, shown: parts.iter().map(Shown::none).collect() };
+    let mut places = Places { positions, shown: rows.iter().cloned().map(Shown::none).collect() };
     let fields = schema.project(&columns)?;
     let collapser = collapser(schema, rule, columns, &fields)?;
     let key = (0..schema.sort_key.len()).collect();
     places.fill(KWayMerge::new(inputs, key), collapser).await?;
-    Ok(HiddenRows { parts: places.shown.iter().map(|shown| Arc::new(shown.others())).collect() })
+    Ok(ShownRows { parts: places.shown })
 }
 
-/// Collapses rows that bring their place as a further column.
+/// Leaves what is shown of rows that bring their place as a further column.
 fn collapser(
     schema: &PartSchema,
     rule: &CollapseRule,
     mut columns: Vec<ColumnId>,
     fields: &Schema,
 ) -> Result<Collapser> {
+    if !rule.only_chooses() {
+        return Collapser::alone(&columns, &schema.sort_key, rule);
+    }
     columns.push(PART_OFFSET_COLUMN);
     let sort_key = schema.sort_key.clone();
     let (rule, states) = (rule.clone(), Arc::new(NoStates));
@@ -117,35 +141,38 @@ fn with_place(fields: &Schema) -> Schema {
     Schema::new(fields.fields().iter().cloned().chain([place]).collect::<Vec<_>>())
 }
 
-/// The rows of one part that are shown.
+/// Of some rows of one part those that are shown.
 struct Shown {
+    /// A bit for each row of `rows`.
     words: Vec<u64>,
-    rows: u64,
+    rows: Range<u64>,
 }
 
 impl Shown {
-    fn none(part: &PartRef) -> Shown {
-        Shown { words: vec![0; part.rows.div_ceil(64) as usize], rows: part.rows }
+    fn none(rows: Range<u64>) -> Shown {
+        let words = (rows.end - rows.start).div_ceil(64) as usize;
+        Shown { words: vec![0; words], rows }
     }
 
     fn add(&mut self, row: u32) {
+        let Some(row) = u64::from(row).checked_sub(self.rows.start) else { return };
         if let Some(word) = self.words.get_mut(row as usize / 64) {
             *word |= 1 << (row % 64);
         }
     }
 
-    /// The rows that are not shown.
-    fn others(&self) -> Deletions {
+    /// The others, ascending.
+    fn others(&self) -> impl Iterator<Item = u32> + '_ {
         let others = self.words.iter().enumerate().flat_map(|(at, word)| {
-            let mut left = !word;
+            let (mut left, first) = (!word, self.rows.start + 64 * at as u64);
             std::iter::from_fn(move || {
                 let bit = left.trailing_zeros();
                 left &= left.wrapping_sub(1);
-                (bit < 64).then(|| (at * 64) as u64 + u64::from(bit))
+                (bit < 64).then(|| first + u64::from(bit))
             })
         });
         // Positions in parts are below 2^32.
-        others.take_while(|row| *row < self.rows).map(|row| row as u32).collect()
+        others.take_while(|row| *row < self.rows.end).map(|row| row as u32)
     }
 }
 
@@ -204,9 +231,14 @@ mod tests {
     #[test]
     fn what_is_not_shown_is_hidden() {
         for rows in [0_u32, 1, 63, 64, 65, 200] {
-            let mut shown = Shown { words: vec![0; rows.div_ceil(64) as usize], rows: rows.into() };
-            (0..rows).filter(|row| row % 3 == 0).for_each(|row| shown.add(row));
-            let hidden: Vec<u32> = shown.others().iter().collect();
+            let mut ranges = Vec::new();
+            for range in [0..rows / 3, rows / 3..rows / 3, rows / 3..rows] {
+                let mut shown = Shown::none(range.start.into()..range.end.into());
+                range.filter(|row| row % 3 == 0).for_each(|row| shown.add(row));
+                ranges.push(ShownRows { parts: vec![shown] });
+            }
+            let hidden = HiddenRows::others(1, &ranges);
+            let hidden: Vec<u32> = hidden.of(0).unwrap().iter().collect();
             assert_eq!(hidden, (0..rows).filter(|row| row % 3 != 0).collect::<Vec<_>>(), "{rows}");
         }
     }

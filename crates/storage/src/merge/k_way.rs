@@ -2,7 +2,8 @@
 //!
 //! The inputs' cursors are kept in the order of their next rows. The first of them gives rows as long
 //! as they are before the next row of the second, so that inputs that hardly overlap are copied
-//! whole, and inputs that interleave cost a few comparisons a row.
+//! whole, and inputs that interleave cost a few comparisons a row. Most keys differ in their first
+//! bytes, which are compared as one number.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -51,11 +52,32 @@ struct Cursor {
     key: Arc<[usize]>,
     batch: Option<RecordBatch>,
     /// Of the batch; `None` without a sort key, when all rows are equal.
-    keys: Option<Rows>,
+    keys: Option<Keys>,
     /// The next row of the batch.
     next: usize,
     /// Rows of the batches before.
     rows_before: u64,
+}
+
+/// The sort keys of a batch.
+struct Keys {
+    rows: Rows,
+    /// The first bytes of each.
+    heads: Vec<u128>,
+}
+
+impl Keys {
+    fn of(columns: &[ArrayRef]) -> Result<Keys> {
+        let rows = comparable_rows(columns)?;
+        let head = |row: Row<'_>| {
+            let (mut bytes, data) = ([0; 16], row.data());
+            let length = data.len().min(16);
+            bytes[..length].copy_from_slice(&data[..length]);
+            u128::from_be_bytes(bytes)
+        };
+        let heads = rows.iter().map(head).collect();
+        Ok(Keys { rows, heads })
+    }
 }
 
 /// Rows for the next output batch.
@@ -127,7 +149,7 @@ impl KWayMerge {
 
     fn precedes(&self, left: usize, right: usize) -> bool {
         let (a, b) = (&self.cursors[left], &self.cursors[right]);
-        compare(a.key_at(a.next), b.key_at(b.next)).then(left.cmp(&right)).is_lt()
+        a.compare(a.next, b).then(left.cmp(&right)).is_lt()
     }
 
     /// How many rows of the first cursor's batch come before the next row of the second; at least 1.
@@ -135,10 +157,9 @@ impl KWayMerge {
         let cursor = &self.cursors[first];
         let left = cursor.rows_left();
         let Some(second) = self.order.get(1).copied() else { return left };
-        let bound = self.cursors[second].key_at(self.cursors[second].next);
+        let bound = &self.cursors[second];
         let before = |offset: usize| {
-            let order = compare(cursor.key_at(cursor.next + offset), bound);
-            order.then(first.cmp(&second)).is_lt()
+            cursor.compare(cursor.next + offset, bound).then(first.cmp(&second)).is_lt()
         };
         if before(left - 1) {
             return left;
@@ -162,10 +183,6 @@ impl KWayMerge {
     }
 }
 
-fn compare(left: Option<Row<'_>>, right: Option<Row<'_>>) -> Ordering {
-    left.cmp(&right)
-}
-
 impl Cursor {
     /// Reads the next batch that has rows; whether there is one.
     async fn fill(&mut self) -> Result<bool> {
@@ -181,7 +198,7 @@ impl Cursor {
             if !self.key.is_empty() {
                 let column = |place: &usize| Arc::clone(batch.column(*place));
                 let key: Vec<ArrayRef> = self.key.iter().map(column).collect();
-                self.keys = Some(comparable_rows(&key)?);
+                self.keys = Some(Keys::of(&key)?);
             }
             self.batch = Some(batch);
             return Ok(true);
@@ -189,8 +206,11 @@ impl Cursor {
         Ok(false)
     }
 
-    fn key_at(&self, row: usize) -> Option<Row<'_>> {
-        self.keys.as_ref().map(|keys| keys.row(row))
+    /// Compares `row` with the next row of `other`.
+    fn compare(&self, row: usize, other: &Cursor) -> Ordering {
+        let (Some(own), Some(others)) = (&self.keys, &other.keys) else { return Ordering::Equal };
+        let heads = own.heads[row].cmp(&others.heads[other.next]);
+        heads.then_with(|| own.rows.row(row).cmp(&others.rows.row(other.next)))
     }
 
     fn rows_left(&self) -> usize {

@@ -8,7 +8,7 @@ use crate::deletions::Deletions;
 /// The rows of a part that are not deleted, handed out in order.
 #[derive(Debug)]
 pub struct Positions {
-    rows_total: u64,
+    scanned: Range<u64>,
     /// Ascending and apart.
     ranges: Vec<Range<u64>>,
     /// The range and the row of it that comes next.
@@ -16,19 +16,19 @@ pub struct Positions {
 }
 
 impl Positions {
-    /// Of a part of so many rows.
-    pub fn new(rows_total: u64, deleted: Option<&Deletions>) -> Positions {
+    /// Of a scan of the rows `scanned` of a part.
+    pub fn new(scanned: Range<u64>, deleted: Option<&Deletions>) -> Positions {
         let mut ranges = Vec::new();
-        let mut start = 0;
+        let mut start = scanned.start;
         let ends = deleted.into_iter().flat_map(Deletions::iter).map(u64::from);
-        for end in ends.filter(|row| *row < rows_total).chain([rows_total]) {
+        for end in ends.filter(|row| scanned.contains(row)).chain([scanned.end]) {
             if start < end {
                 ranges.push(start..end);
             }
             start = end + 1;
         }
         let next = (0, ranges.first().map_or(0, |range| range.start));
-        Positions { rows_total, ranges, next }
+        Positions { scanned, ranges, next }
     }
 
     /// How many rows are not deleted.
@@ -36,10 +36,11 @@ impl Positions {
         self.ranges.iter().map(|range| range.end - range.start).sum()
     }
 
-    /// The rows that are deleted.
+    /// The scanned rows that are deleted.
     pub fn deleted(&self) -> impl Iterator<Item = Range<u64>> + '_ {
-        let starts = std::iter::once(0).chain(self.ranges.iter().map(|range| range.end));
-        let ends = self.ranges.iter().map(|range| range.start).chain([self.rows_total]);
+        let Range { start, end } = self.scanned;
+        let starts = std::iter::once(start).chain(self.ranges.iter().map(|range| range.end));
+        let ends = self.ranges.iter().map(|range| range.start).chain([end]);
         starts.zip(ends).map(|(start, end)| start..end).filter(|range| !range.is_empty())
     }
 

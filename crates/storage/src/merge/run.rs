@@ -83,7 +83,7 @@ pub async fn merge_parts(
     let mut map = RowMapBuilder::new(spec.inputs.len());
     let mut rows_total = 0;
     for (input, part) in spec.inputs.iter().enumerate() {
-        let (batches, of) = open_sorted(store, &spec.schema, part, &columns).await?;
+        let (batches, of) = open_sorted(store, &spec.schema, part, &columns, None).await?;
         of.deleted().for_each(|rows| map.deleted(input, rows));
         rows_total += of.rows();
         positions.push(of);

@@ -18,6 +18,15 @@ pub fn lower_bound(value: &Scalar) -> Scalar {
     }
 }
 
+/// Whether a bound that [`lower_bound`] gave is the value itself; else it may be the beginning of it.
+pub fn is_whole(bound: &Scalar) -> bool {
+    match bound {
+        Scalar::Text(text) => text.chars().count() < BOUND_CHARS_MAX,
+        Scalar::Bytes(bytes) => bytes.len() < BOUND_BYTES_MAX,
+        _ => true,
+    }
+}
+
 /// A short value that is not below `value`; `None` when there is none.
 pub fn upper_bound(value: &Scalar) -> Option<Scalar> {
     match value {

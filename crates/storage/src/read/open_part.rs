@@ -18,6 +18,7 @@ use crate::merge::Unthrottled;
 use crate::part::DATA_FILE;
 use crate::part::descriptor::Descriptor;
 use crate::part::format::DataScan;
+use crate::part::index::PartIndex;
 use crate::part::statistics::ColumnStatistics;
 use crate::schema::PartSchema;
 
@@ -133,6 +134,11 @@ impl OpenPart {
     /// Every row, as [`OpenPart::prune`] gives them.
     pub fn all_rows(&self) -> Pruned {
         prune::prune(&self.files.index, &Filter::And(Vec::new()))
+    }
+
+    /// The first key and the statistics of every granule.
+    pub(crate) fn index(&self) -> &PartIndex {
+        &self.files.index
     }
 
     /// Statistics of the whole part by column, deleted rows included.

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use futures::FutureExt;
 use granary_catalog::{DeletionContent, PartLocation};
 use granary_common::{Error, ErrorKind, PartId, Result};
 use moka::future::Cache;
@@ -13,7 +12,7 @@ use super::damage::{DamageWatch, MetPart, Named};
 use super::part_files::PartFiles;
 use super::{OpenPart, PartRef, Reads};
 use crate::deletions::Deletions;
-use crate::merge::{CollapseRule, HiddenKey, HiddenRows, Throttle, hidden_rows};
+use crate::merge::{HiddenKey, HiddenRows, Throttle};
 use crate::part::file_path;
 use crate::schema::PartSchema;
 use crate::skip::SkipFile;
@@ -152,17 +151,16 @@ impl PartStore {
         self.hidden.get(&HiddenKey::of(schema, parts)).await
     }
 
-    /// What FINAL leaves out of `parts`, which are in insert order and hold every row of their keys.
-    /// Found out once, whoever asks at the same time. Kinds as of [`PartStore::open`], and
-    /// `Internal` for a rule that makes rows of its own.
+    /// What FINAL leaves out of `parts`, as `finding` gives it. Found out once, whoever asks at the
+    /// same time, and remembered. Kinds as of `finding`.
     pub async fn hidden(
         &self,
-        schema: &Arc<PartSchema>,
-        rule: &CollapseRule,
+        schema: &PartSchema,
         parts: &[PartRef],
+        finding: impl Future<Output = Result<HiddenRows>>,
     ) -> Result<Arc<HiddenRows>> {
-        let finding = async { hidden_rows(self, schema, rule, parts).await.map(Arc::new) };
-        let found = self.hidden.try_get_with(HiddenKey::of(schema, parts), finding.boxed()).await;
+        let finding = async { finding.await.map(Arc::new) };
+        let found = self.hidden.try_get_with(HiddenKey::of(schema, parts), finding).await;
         found.map_err(|error| Error::new(error.kind(), error.message()))
     }
 

@@ -55,9 +55,15 @@ impl EngineUnderTest {
         // Only sums need a number in every row.
         let value = if self == EngineUnderTest::Summing { "Int64" } else { "Nullable(Int64)" };
         format!(
-            "CREATE TABLE {} (k Int64, version UInt64, sign Int8, v {value}) ENGINE = {engine} {rest}",
+            "CREATE TABLE {} (k Int64, version UInt64, sign Int8, v {value}) ENGINE = {engine} {rest} \
+             SETTINGS index_granularity = 2",
             self.table()
         )
+    }
+
+    /// [`EngineUnderTest::query`] by several threads, each with ranges of a few keys.
+    pub fn query_in_ranges(self) -> String {
+        format!("{} SETTINGS max_threads = 64, final_range_rows_min = 4", self.query())
     }
 
     /// What shows the rows that count, in an order of their own.

@@ -44,17 +44,19 @@ pub async fn run(cluster: &mut TestCluster, engine: EngineUnderTest, plan: Plan)
         } else {
             one_step(&mut clients[at], engine, &mut model, &random).await?
         };
-        let got = clients[at].lines(&engine.query()).await?;
         let wanted = model.lines();
-        if got != wanted {
-            return Err(format!(
-                "{engine:?}, seed {}, step {step} ({done}): {} rows instead of {}: {}",
-                plan.seed,
-                got.len(),
-                wanted.len(),
-                first_difference(&got, &wanted)
-            )
-            .into());
+        for query in [engine.query(), engine.query_in_ranges()] {
+            let got = clients[at].lines(&query).await?;
+            if got != wanted {
+                return Err(format!(
+                    "{engine:?}, seed {}, step {step} ({done}), {query}: {} rows instead of {}: {}",
+                    plan.seed,
+                    got.len(),
+                    wanted.len(),
+                    first_difference(&got, &wanted)
+                )
+                .into());
+            }
         }
     }
     Ok(())

@@ -14,7 +14,7 @@ use granary_catalog::{BoundProjection, Part, PartProjection, Projection};
 use granary_common::{ColumnId, PartId};
 use granary_execution::error::to_datafusion;
 use granary_execution::part_scan::predicate::{all_of, to_filter};
-use granary_execution::{Layout, PartScanExec, ScanFacts, ScanSpec, ScannedPart};
+use granary_execution::{KeyRanges, Layout, PartScanExec, ScanFacts, ScanSpec, ScannedPart};
 use granary_storage::projection::schema_of;
 use granary_storage::{CompareOp, Filter, PartRef, PartSchema};
 
@@ -215,6 +215,7 @@ impl TableProvider for ProjectedParts {
             ordered_by: 0,
             layout: Layout::Spread { partitions: 1 },
             collapse: None,
+            key_ranges: KeyRanges::default(),
             hints: Vec::new(),
         };
         spec.layout = Layout::Spread { partitions: partitions(session.config(), &spec) };

@@ -9,6 +9,7 @@
 //! The last group may go on in the next batch, so what the rule needs of it is kept: one row or a
 //! few, however many rows the group has.
 
+mod alone;
 mod collapser;
 mod collapsing;
 mod compact;
