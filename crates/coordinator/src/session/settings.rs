@@ -14,8 +14,8 @@ pub struct InsertSettings {
     pub block_rows_max: u64,
     /// Bytes of a block in memory. 1 MiB to 1 GiB.
     pub block_bytes_max: u64,
-    /// How long a small insert lets others join its group when several clients insert, in
-    /// milliseconds; 0: it is written by itself. 0 to 1000.
+    /// How long a group of small inserts waits for the next one when several clients insert, in
+    /// milliseconds; 0: each is written by itself. 0 to 1000.
     pub coalesce_ms: u64,
     /// The token that identifies the insert; empty: one is drawn.
     pub token: String,

@@ -25,7 +25,7 @@ pub(in crate::insert) struct Member {
 }
 
 impl Member {
-    /// How long it lets others join, in milliseconds.
+    /// How long it waits for another one, in milliseconds.
     pub fn wait_ms(&self) -> u64 {
         self.request.settings.insert.coalesce_ms
     }

@@ -8,8 +8,10 @@
 //!        each client's own answer ◄────────────────────────────────────┘
 //! ```
 //!
-//! A lone insert does not wait: a lane gathers only while others are about. What a lane holds is
-//! bounded by the inserts that are admitted, each of at most [`BYTES_MAX`].
+//! A lone insert does not wait: a lane gathers only while others are about, and for as long as they
+//! keep coming until all of them are there. So it is the clients that shape groups, on a slow machine
+//! as on a fast one. What a lane holds is bounded by the inserts that are admitted, each of at most
+//! [`BYTES_MAX`].
 
 mod commit;
 mod member;
@@ -35,8 +37,11 @@ pub(super) const ROWS_MAX: u64 = 10_000;
 pub(super) const BYTES_MAX: u64 = 1 << 20;
 /// Bytes at which a group is written at once.
 const GROUP_BYTES_MAX: u64 = 64 << 20;
-/// A group may wait for so many times what its clients ask for, where commits take that long.
-const WAIT_TIMES_MAX: u64 = 4;
+/// A group may wait for the next insert so many times as long as its clients ask for, where commits
+/// take that long.
+const PAUSE_TIMES_MAX: u64 = 4;
+/// A group may wait for so long while inserts keep coming, or for its longest pause if that is more.
+const WAIT_MS_MAX: u64 = 1_000;
 
 /// The lanes of a coordinator, by table. A table without inserts has none.
 #[derive(Debug, Default)]
@@ -153,7 +158,7 @@ impl Driver {
     }
 
     /// Waits until the clients of the last group are back beside those that came meanwhile, but
-    /// not for long, and not when there is only one.
+    /// not when there is only one, and not for long when no more of them come.
     async fn gather(&self, last: usize, last_wait_ms: u64, commit_ms: u64) -> u64 {
         let groups = &self.core.insert_groups;
         let Some(first) = groups.look(self.table) else { return 0 };
@@ -163,13 +168,15 @@ impl Driver {
             return wait_ms;
         }
         let clock = &self.core.with.clock;
-        let limit_ms = wait_limit_ms(wait_ms, commit_ms);
-        let mut pause = pin!(clock.sleep(Duration::from_millis(limit_ms)));
+        let begun_ms = clock.monotonic_ms();
         let mut seen = first;
         while seen.count < expected && seen.bytes < GROUP_BYTES_MAX {
+            let waited_ms = clock.monotonic_ms().saturating_sub(begun_ms);
+            let pause_ms = pause_ms(wait_ms, commit_ms, waited_ms);
             let arrived = Arc::clone(&seen.arrived);
+            let pause = pin!(clock.sleep(Duration::from_millis(pause_ms)));
             let next = pin!(arrived.notified());
-            if let futures::future::Either::Left(_) = select(pause.as_mut(), next).await {
+            if let futures::future::Either::Left(_) = select(pause, next).await {
                 break;
             }
             match groups.look(self.table) {
@@ -181,10 +188,13 @@ impl Driver {
     }
 }
 
-/// How long to gather at most. Where a commit takes longer than clients ask to wait, they also take
-/// longer to come back: a group without them would only be the first of two.
-fn wait_limit_ms(wait_ms: u64, commit_ms: u64) -> u64 {
-    commit_ms.clamp(wait_ms, wait_ms.saturating_mul(WAIT_TIMES_MAX))
+/// How long a group that has waited for `waited_ms` waits for the next insert. Where a commit takes
+/// longer than clients ask to wait, they also take longer to come back: a group without them would
+/// only be the first of two.
+fn pause_ms(wait_ms: u64, commit_ms: u64, waited_ms: u64) -> u64 {
+    let longest_ms = wait_ms.saturating_mul(PAUSE_TIMES_MAX);
+    let pause_ms = commit_ms.clamp(wait_ms, longest_ms);
+    pause_ms.min(longest_ms.max(WAIT_MS_MAX).saturating_sub(waited_ms))
 }
 
 impl Drop for Driver {
@@ -199,16 +209,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn groups_wait_as_long_as_commits_take() {
-        for (wait_ms, commit_ms, limit_ms) in [
-            (50, 0, 50),
-            (50, 20, 50),
-            (50, 120, 120),
-            (50, 5_000, 200),
-            (0, 300, 0),
-            (u64::MAX, 1, u64::MAX),
+    fn groups_wait_while_inserts_come() {
+        for (wait_ms, commit_ms, waited_ms, expected_ms) in [
+            (50, 0, 0, 50),
+            (50, 20, 0, 50),
+            (50, 120, 0, 120),
+            (50, 120, 700, 120),
+            (50, 5_000, 0, 200),
+            (50, 5_000, 900, 100),
+            (800, 0, 1_000, 800),
+            (800, 0, 3_000, 200),
+            (50, 0, 1_000, 0),
+            (50, 0, 5_000, 0),
+            (0, 300, 0, 0),
+            (u64::MAX, 1, 1, u64::MAX - 1),
         ] {
-            assert_eq!(wait_limit_ms(wait_ms, commit_ms), limit_ms, "{wait_ms} {commit_ms}");
+            let found_ms = pause_ms(wait_ms, commit_ms, waited_ms);
+            assert_eq!(found_ms, expected_ms, "{wait_ms} {commit_ms} {waited_ms}");
         }
     }
 }
