@@ -207,6 +207,9 @@ settings! {
     /// What one background merge reads at most, in MiB, 1 to 1048576; larger parts stay as they are.
     /// The table setting max_bytes_to_merge_at_max_space_in_pool goes before it. Default: 10240.
     merge_mib_max: u64 = (10_240), [Server, Worker];
+    /// What background merges read together, in MiB a second, 0 to 1048576; 0: as fast as they can.
+    /// Default: 0.
+    merge_mib_s: u64 = (0), [Server, Worker];
     /// Copies of parts that this worker fetches to make up for lost ones, in MiB a second, 1 to
     /// 1048576. Default: 64.
     copy_mib_s: u64 = (64), [Server, Worker];

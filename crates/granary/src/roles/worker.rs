@@ -87,6 +87,7 @@ fn merge_settings(settings: &Settings) -> Result<MergeSettings> {
         merges_max: settings.merge_threads.unwrap_or((threads / 2).max(1)),
         memory_bytes_max: settings.merge_memory_mib * MIB,
         merge_bytes_max: settings.merge_mib_max * MIB,
+        bytes_per_s_max: settings.merge_mib_s * MIB,
         threads,
         tiers: Arc::new(configured_tiers(settings)?),
     })

@@ -44,6 +44,8 @@ use stored::MakesRoom;
 pub use job::Merger;
 pub use stored::{StoredParts, made_projections, skip_indexes};
 
+use crate::replicate::Pace;
+
 /// Between two looks at the catalog at least.
 const ROUND_MIN: Duration = Duration::from_millis(250);
 /// Between two looks when nothing changes; parts grow old meanwhile.
@@ -62,6 +64,8 @@ pub struct MergeSettings {
     pub memory_bytes_max: u64,
     /// Bytes that a background merge reads at most, unless the table says it itself.
     pub merge_bytes_max: u64,
+    /// Bytes a second that background merges read together at most; 0: no limit.
+    pub bytes_per_s_max: u64,
     /// Threads that queries run on; while more queries and inserts are active, merges make room.
     pub threads: usize,
     /// Where parts may move.
@@ -74,6 +78,7 @@ impl Default for MergeSettings {
             merges_max: 1,
             memory_bytes_max: 512 << 20,
             merge_bytes_max: 10 << 30,
+            bytes_per_s_max: 0,
             threads: 2,
             tiers: Arc::default(),
         }
@@ -89,6 +94,8 @@ pub struct Merges {
     active: ActiveWork,
     book: Arc<Book>,
     turns: Arc<Semaphore>,
+    /// Of background merges.
+    pace: Option<Arc<Pace>>,
     memory: Mutex<Memory>,
     lives: Lives,
     /// Told when the life of a part became known.
@@ -119,8 +126,11 @@ impl Merges {
         merger: Arc<dyn Merger>,
         active: ActiveWork,
     ) -> Merges {
+        let pace = (settings.bytes_per_s_max > 0)
+            .then(|| Arc::new(Pace::new(Arc::clone(&clock), settings.bytes_per_s_max)));
         Merges {
             worker,
+            pace,
             turns: Arc::new(Semaphore::new(settings.merges_max.max(1))),
             settings,
             committer: Committer { catalog, clock, merger, replaced: Replaced::default() },
@@ -270,6 +280,7 @@ impl Merges {
             active: self.active.clone(),
             clock: Arc::clone(&self.committer.clock),
             threads: self.settings.threads,
+            pace: self.pace.clone().filter(|_| !is_optimize),
             bytes: AtomicU64::new(0),
         };
         let progress = Arc::new(MergeProgress::new(Arc::new(throttle)));

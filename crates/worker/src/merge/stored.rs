@@ -23,7 +23,7 @@ use granary_storage::{
 
 use super::job::{CarryOver, Job, Made, Merger};
 use crate::part_ids::{Hold, LeasedPartIds};
-use crate::replicate::Shipper;
+use crate::replicate::{Pace, Shipper};
 
 /// Bytes in memory that a merge reads between two looks at what else runs.
 const STRIDE_BYTES: u64 = 16 << 20;
@@ -308,6 +308,8 @@ pub struct MakesRoom {
     pub active: ActiveWork,
     pub clock: Arc<dyn Clock>,
     pub threads: usize,
+    /// How fast it may read, with others.
+    pub pace: Option<Arc<Pace>>,
     /// Read so far.
     pub bytes: AtomicU64,
 }
@@ -315,6 +317,9 @@ pub struct MakesRoom {
 #[async_trait]
 impl Throttle for MakesRoom {
     async fn admit(&self, bytes: u64) {
+        if let Some(pace) = &self.pace {
+            pace.admit(bytes).await;
+        }
         let before = self.bytes.fetch_add(bytes, Ordering::Relaxed);
         if before / STRIDE_BYTES == (before + bytes) / STRIDE_BYTES {
             return;
@@ -323,5 +328,32 @@ impl Throttle for MakesRoom {
         while self.active.count() > self.threads && self.clock.monotonic_ms() < until_ms {
             self.clock.sleep(LOOK_INTERVAL).await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use granary_common::SystemClock;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn background_merges_keep_their_pace() {
+        let clock: Arc<dyn Clock> = SystemClock::shared();
+        let pace = Some(Arc::new(Pace::new(Arc::clone(&clock), 1_000_000)));
+        let room = |pace: &Option<Arc<Pace>>| MakesRoom {
+            active: ActiveWork::default(),
+            clock: Arc::clone(&clock),
+            threads: 1,
+            pace: pace.clone(),
+            bytes: AtomicU64::new(0),
+        };
+        let begun_ms = clock.monotonic_ms();
+        // Two merges share it; one that a statement asks for does not wait.
+        room(&pace).admit(200_000).await;
+        room(&None).admit(100_000_000).await;
+        assert!(clock.monotonic_ms() - begun_ms < 50_000, "a statement had to wait");
+        room(&pace).admit(1).await;
+        assert!(clock.monotonic_ms() - begun_ms >= 190, "the second was too fast");
     }
 }

@@ -1,4 +1,4 @@
-//! How fast copies are fetched that nobody waits for.
+//! How fast copies are fetched and parts merged that nobody waits for.
 
 use std::sync::Arc;
 use std::time::Duration;
