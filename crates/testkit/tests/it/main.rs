@@ -30,6 +30,7 @@ mod tiers_s3;
 mod tpch;
 mod upgrade;
 mod view_answers;
+mod view_changes;
 mod writers;
 
 use std::time::Duration;

@@ -8,16 +8,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures::future::try_join_all;
-use granary_common::Random;
 use granary_common::random::SeededRandom;
+use granary_common::{Random, SystemClock};
 use granary_testkit::{Mode, SqlClient, TestCluster, TestResult};
 use tonic::Code;
 
 const CLIENTS: u64 = 50;
 const INSERTS_PER_CLIENT: u64 = 20;
-/// Each of the two coordinators makes groups of its own clients' inserts, and a busy machine makes
-/// more and smaller ones.
-const PARTS_MAX: u64 = 100;
+/// What the clients of one coordinator may leave. They have [`INSERTS_PER_CLIENT`] inserts each, one
+/// after the other, so it is at least so many.
+const PARTS_MAX: u64 = 40;
 const SEED: u64 = 20_261_128;
 const KEYS: u64 = 5;
 const UPSERTS_PER_WRITER: u64 = 25;
@@ -31,18 +31,30 @@ async fn number(client: &mut SqlClient, sql: &str) -> TestResult<u64> {
 #[tokio::test(flavor = "multi_thread")]
 async fn small_inserts_of_many_clients_share_parts() -> TestResult {
     let cluster = TestCluster::start(Mode::Cluster).await?;
+    let of_one = small_inserts(&cluster, "clicks", 1).await?;
+    assert!(of_one <= PARTS_MAX, "{of_one} parts");
+    // Each coordinator makes groups of its own clients' inserts.
+    let of_both = small_inserts(&cluster, "views", 2).await?;
+    assert!(of_both <= 2 * PARTS_MAX, "{of_both} parts");
+    Ok(())
+}
+
+/// Single rows of many clients through so many coordinators; the parts that they leave.
+async fn small_inserts(cluster: &TestCluster, table: &str, coordinators: usize) -> TestResult<u64> {
     let mut client = cluster.client(0).await?;
-    client.update("CREATE TABLE clicks (id Int64) ENGINE = MergeTree ORDER BY id").await?;
-    client.update("SYSTEM STOP MERGES clicks").await?;
+    client
+        .update(&format!("CREATE TABLE {table} (id Int64) ENGINE = MergeTree ORDER BY id"))
+        .await?;
+    client.update(&format!("SYSTEM STOP MERGES {table}")).await?;
     let acknowledged = Arc::new(AtomicU64::new(0));
     let mut writers = Vec::new();
-    for number in 0..CLIENTS {
-        let mut writer = cluster.client(number as usize).await?;
+    for place in 0..CLIENTS {
+        let mut writer = cluster.client(place as usize % coordinators).await?;
         let acknowledged = Arc::clone(&acknowledged);
         writers.push(async move {
             for insert in 0..INSERTS_PER_CLIENT {
-                let id = number * INSERTS_PER_CLIENT + insert;
-                writer.update(&format!("INSERT INTO clicks VALUES ({id})")).await?;
+                let id = place * INSERTS_PER_CLIENT + insert;
+                writer.update(&format!("INSERT INTO {table} VALUES ({id})")).await?;
                 acknowledged.fetch_add(1, Ordering::SeqCst);
             }
             TestResult::Ok(())
@@ -51,9 +63,10 @@ async fn small_inserts_of_many_clients_share_parts() -> TestResult {
     // Through both coordinators, whatever is acknowledged is there.
     let mut readers = [cluster.client(0).await?, cluster.client(1).await?];
     let reads = async {
+        let count = format!("SELECT count(*) FROM {table}");
         for turn in 0_usize.. {
             let before = acknowledged.load(Ordering::SeqCst);
-            let seen = number(&mut readers[turn % 2], "SELECT count(*) FROM clicks").await?;
+            let seen = number(&mut readers[turn % 2], &count).await?;
             assert!(seen >= before, "{before} inserts were acknowledged, a query saw {seen}");
             if before == CLIENTS * INSERTS_PER_CLIENT {
                 break;
@@ -64,13 +77,12 @@ async fn small_inserts_of_many_clients_share_parts() -> TestResult {
     };
     futures::future::try_join(try_join_all(writers), reads).await?;
     let rows = CLIENTS * INSERTS_PER_CLIENT;
-    let all = "SELECT count(*), count(DISTINCT id), min(id), max(id) FROM clicks";
-    assert_eq!(client.lines(all).await?, [format!("{rows}\t{rows}\t0\t{}", rows - 1)]);
-    let parts =
-        number(&mut client, "SELECT count(*) FROM system.parts WHERE table = 'clicks'").await?;
+    let all = format!("SELECT count(*), count(DISTINCT id), min(id), max(id) FROM {table}");
+    assert_eq!(client.lines(&all).await?, [format!("{rows}\t{rows}\t0\t{}", rows - 1)]);
+    let parts = format!("SELECT count(*) FROM system.parts WHERE table = '{table}'");
+    let parts = number(&mut client, &parts).await?;
     println!("{rows} inserts of one row by {CLIENTS} clients made {parts} parts");
-    assert!(parts <= PARTS_MAX, "{parts} parts");
-    Ok(())
+    Ok(parts)
 }
 
 /// Inserts until it is done; others may be faster again and again.
@@ -212,6 +224,8 @@ fn volume_bytes(folder: &Path) -> TestResult<u64> {
 async fn an_update_of_ten_rows_writes_kilobytes() -> TestResult {
     const ROWS: u64 = 2_000_000;
     const WRITTEN_BYTES_MAX: u64 = 64 << 10;
+    const TIME_MS_MAX: u64 = 1_000;
+    const UPDATES: u64 = 3;
     let cluster = TestCluster::start(Mode::Embedded).await?;
     let mut client = cluster.client(0).await?;
     let table = "CREATE TABLE large (id Int64, v Int64, text String) ENGINE = MergeTree ORDER BY id \
@@ -220,15 +234,23 @@ async fn an_update_of_ten_rows_writes_kilobytes() -> TestResult {
     client.update("SYSTEM STOP MERGES").await?;
     let rows = format!("INSERT INTO large SELECT number, 0, toString(number) FROM numbers({ROWS})");
     client.update(&rows).await?;
-    let before = volume_bytes(cluster.folder())?;
-    let changed =
-        client.update("UPDATE large SET v = v + 1 WHERE id BETWEEN 1000000 AND 1000009").await?;
-    assert_eq!(changed, 10);
-    let written = volume_bytes(cluster.folder())? - before;
-    println!("{ROWS} rows in {before} bytes; an update of 10 rows wrote {written} bytes");
-    assert!(written > 0 && written < WRITTEN_BYTES_MAX, "{written} bytes of {before}");
+    let (clock, mut fastest_ms) = (SystemClock::shared(), u64::MAX);
+    for _ in 0..UPDATES {
+        let before = volume_bytes(cluster.folder())?;
+        let begun_ms = clock.monotonic_ms();
+        let changed = client
+            .update("UPDATE large SET v = v + 1 WHERE id BETWEEN 1000000 AND 1000009")
+            .await?;
+        fastest_ms = fastest_ms.min(clock.monotonic_ms() - begun_ms);
+        assert_eq!(changed, 10);
+        let written = volume_bytes(cluster.folder())? - before;
+        println!("{ROWS} rows in {before} bytes; an update of 10 rows wrote {written} bytes");
+        assert!(written > 0 && written < WRITTEN_BYTES_MAX, "{written} bytes of {before}");
+    }
+    // A busy machine may take long for one of them.
+    assert!(fastest_ms < TIME_MS_MAX, "{fastest_ms} ms");
     let figures = "SELECT count(*), count(DISTINCT id), sum(v) FROM large";
-    assert_eq!(client.lines(figures).await?, [format!("{ROWS}\t{ROWS}\t10")]);
+    assert_eq!(client.lines(figures).await?, [format!("{ROWS}\t{ROWS}\t{}", 10 * UPDATES)]);
     let before = volume_bytes(cluster.folder())?;
     assert_eq!(client.update("DELETE FROM large WHERE id IN (5, 1999999)").await?, 2);
     assert_eq!(volume_bytes(cluster.folder())?, before, "small deletions are in the catalog");
