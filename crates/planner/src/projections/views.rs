@@ -27,7 +27,9 @@ use granary_execution::row_expression::{settled, settled_aggregate};
 use granary_storage::projection::{key_name, value_name};
 use granary_storage::ttl::row_schema;
 
-use self::columns::{fold_of, folds, is_key, keeps, merges_states, of_state, sees_values};
+use self::columns::{
+    fold_of, folds, is_key, keeps, keeps_results, keeps_zeros, merges_states, of_state, sees_values,
+};
 use super::matching::{Answer, Kept, Shape, answer, comparable, comparable_call, is_immutable};
 use super::source::Source;
 use super::{
@@ -164,14 +166,14 @@ impl<'a> Offer<'a> {
             let Some(column) = insertable.find(|column| column.name == name) else { continue };
             let (_, given) = view.view.columns.iter().find(|(known, _)| *known == name)?;
             match place.checked_sub(shape.groups.len()) {
-                None if is_key(table, column) && keeps(given, &column.column_type, false) => {
+                None if is_key(table, column) && keeps(given, &column.column_type) => {
                     let key = settled_form(shape.groups.get(place)?, &schema, state)?;
                     offer.kept.keys.push(key);
                     offer.keys.push(&column.name);
                 }
                 None => {}
                 Some(place) => {
-                    let call = shape.aggregates.get(place)?.clone().unalias();
+                    let call = shape.aggregates.get(place)?.clone();
                     let has_rows = !shape.groups.is_empty();
                     offer.add_value(state, (&schema, has_rows), call, (given, column));
                 }
@@ -202,7 +204,8 @@ impl<'a> Offer<'a> {
         let call = comparable_call(call);
         let is_never_null = fold == Fold::Count || has_rows && sees_values(&call, schema);
         let is_kept = merge.is_some()
-            || folds(table, column, fold) && keeps(given, &column.column_type, is_never_null);
+            || folds(table, column, fold)
+                && keeps_results(fold, given, &column.column_type, is_never_null);
         if is_kept {
             self.kept.values.push((fold, call));
             self.kept.merges.push(merge);
@@ -217,7 +220,9 @@ impl<'a> Offer<'a> {
         let stays = match &table.engine.kind {
             EngineKind::MergeTree | EngineKind::Aggregating => true,
             // Rows whose sums are all zero go: none, where rows are counted too.
-            EngineKind::Summing { .. } => self.kept.values.iter().any(counts_rows),
+            EngineKind::Summing { .. } => {
+                keeps_zeros(table) || self.kept.values.iter().any(counts_rows)
+            }
             _ => false,
         };
         let is_alike = self.filters.is_empty() || thinks_in_utc(state);
@@ -305,7 +310,9 @@ fn outputs(plan: &LogicalPlan) -> Option<(Vec<(String, usize)>, &Aggregate)> {
             let schema = projection.input.schema();
             let named = projection.expr.iter().zip(projection.schema.fields());
             let named = named.filter_map(|(expression, field)| {
-                let Expr::Column(column) = expression.clone().unalias() else { return None };
+                // `count() AS n` has two names, one in the other.
+                let expression = expression.clone().unalias_nested().data;
+                let Expr::Column(column) = expression else { return None };
                 let place = schema.maybe_index_of_column(&column)?;
                 let name = schema.field(place).name();
                 let (_, place) = inner.iter().find(|(known, _)| known == name)?;

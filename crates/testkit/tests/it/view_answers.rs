@@ -10,7 +10,7 @@ const SOURCE: &str = "CREATE TABLE t (id Int64, at DateTime, site String, code U
                       ms Nullable(Int32), price Decimal(12, 2)) ENGINE = MergeTree \
                       PARTITION BY toYYYYMM(at) ORDER BY (site, id)";
 /// Views with states, with sums, with functions of their own type, and of some rows only.
-const VIEWS: [&str; 6] = [
+const VIEWS: [&str; 12] = [
     "CREATE MATERIALIZED VIEW by_site ENGINE = AggregatingMergeTree ORDER BY (site, code) AS \
      SELECT site, code, countState() AS n, sumState(ms) AS total, countState(ms) AS known, \
      avgState(price) AS mean, maxState(at) AS latest FROM t GROUP BY site, code",
@@ -25,8 +25,22 @@ const VIEWS: [&str; 6] = [
      SELECT code, count() AS n, min(ms) AS least, max(ms) AS most FROM t GROUP BY code",
     "CREATE MATERIALIZED VIEW of_s3 ENGINE = MergeTree ORDER BY code AS \
      SELECT code, count() AS n, sum(id) AS ids FROM t WHERE site = 's3' GROUP BY code",
+    "CREATE TABLE days (day Date, n UInt64, known UInt64, cheap UInt64, ids Int64, \
+     latest SimpleAggregateFunction(max, DateTime)) ENGINE = SummingMergeTree ORDER BY day",
+    "CREATE MATERIALIZED VIEW by_day TO days AS SELECT toDate(at) AS day, count() AS n, \
+     count(ms) AS known, countIf(price < 40) AS cheap, sum(id) AS ids, max(at) AS latest \
+     FROM t GROUP BY day",
+    // Rows without a sum go; counts may not fit.
+    "CREATE MATERIALIZED VIEW of_sums ENGINE = SummingMergeTree ORDER BY rest AS \
+     SELECT id % 17 AS rest, sum(code) AS codes FROM t GROUP BY rest",
+    "CREATE TABLE few (rest Int64, n UInt16, ids Int32) ENGINE = MergeTree ORDER BY rest",
+    "CREATE MATERIALIZED VIEW of_few TO few AS \
+     SELECT id % 19 AS rest, count() AS n, sum(id) AS ids FROM t GROUP BY rest",
+    "CREATE MATERIALIZED VIEW by_rest ENGINE = SummingMergeTree ORDER BY rest AS \
+     SELECT id % 23 AS rest, count() AS n, sumState(ms) AS total FROM t GROUP BY rest",
 ];
-const NAMES: [&str; 4] = ["by_site", "by_hour", "by_code", "of_s3"];
+const NAMES: [&str; 8] =
+    ["by_site", "by_hour", "by_code", "of_s3", "by_day", "of_sums", "of_few", "by_rest"];
 
 /// The view that a scan of the plan reads.
 async fn used(client: &mut SqlClient, query: &str) -> TestResult<Option<&'static str>> {
@@ -66,16 +80,36 @@ async fn check(mode: Mode) -> TestResult {
         ("SELECT site, count(), max(at) FROM t GROUP BY site", Some("by_site")),
         ("SELECT sum(ms), count(ms) FROM t WHERE code IN (1, 5)", Some("by_site")),
         ("SELECT code, min(ms), max(ms) FROM t GROUP BY code", Some("by_code")),
-        ("SELECT sum(id) FROM t", None),
+        ("SELECT code, count() FROM t GROUP BY code", Some("by_code")),
+        ("SELECT toStartOfHour(at) AS h, count(), sum(price) FROM t GROUP BY h", Some("by_hour")),
+        ("SELECT toYYYYMM(at) AS m, count(*) AS n FROM t GROUP BY m ORDER BY n", Some("by_hour")),
+        ("SELECT sum(id) / count() FROM t WHERE site = 's3' AND code < 9", Some("of_s3")),
+        ("SELECT toDate(at), count(id), countIf(price < 40) FROM t GROUP BY 1", Some("by_day")),
+        ("SELECT max(at), count(ms) FROM t WHERE toDate(at) > '2024-02-01'", Some("by_day")),
+        ("SELECT toDate(at), countIf(price < 41) FROM t GROUP BY 1", None),
+        ("SELECT toDate(at), sum(id) FROM t GROUP BY 1 HAVING count() > 3", Some("by_day")),
+        ("SELECT id % 17, sum(code) FROM t GROUP BY 1", None),
+        ("SELECT id % 19, count() FROM t GROUP BY 1", None),
+        ("SELECT id % 19, sum(id) FROM t GROUP BY 1", None),
+        ("SELECT id % 23, sum(ms), count() FROM t GROUP BY 1", Some("by_rest")),
+        ("SELECT sum(id) FROM t", Some("by_day")),
+        ("SELECT sum(code) FROM t", None),
         ("SELECT min(price) FROM t GROUP BY site", None),
         ("SELECT count() FROM t WHERE ms > 7 GROUP BY site", None),
         ("SELECT site, count() FROM t GROUP BY site SETTINGS optimize_use_views = 0", None),
     ] {
         assert_eq!(used(&mut client, query).await?, expected, "{query}");
     }
-    client.update("OPTIMIZE TABLE t FINAL").await?;
-    client.update("OPTIMIZE TABLE hours FINAL").await?;
-    client.update("OPTIMIZE TABLE by_site FINAL").await?;
+    // A count of nothing is 0 and no NULL.
+    let nothing =
+        "SELECT count(), countIf(price < 40), sum(id) FROM t WHERE toDate(at) = '1999-01-01'";
+    assert_eq!(used(&mut client, nothing).await?, Some("by_day"));
+    let without = client.lines(&format!("{nothing} SETTINGS optimize_use_views = 0")).await?;
+    assert_eq!(client.lines(nothing).await?, without);
+    assert!(without[0].starts_with("0\t0\t"), "{without:?}");
+    for table in ["t", "hours", "by_site", "days", "codes"] {
+        client.update(&format!("OPTIMIZE TABLE {table} FINAL")).await?;
+    }
     assert!(compare(&mut client, &mut draw, "merged").await? >= 1);
 
     // A view that comes later is filled by POPULATE; its table is known to be whole then.
