@@ -43,7 +43,7 @@ pub use row_expression::RowExpressions;
 pub use runtime_filter::{Announced, BuiltPart, FilterHub, KeySummary, RuntimeFilterExec};
 pub use table_reading::TableReading;
 pub use worker_api::{
-    CatalogDirectory, CopySpec, DiskReport, FileRead, OptimizeSpec, Optimized, Relocation,
+    CatalogDirectory, Cleared, CopySpec, DiskReport, FileRead, OptimizeSpec, Optimized, Relocation,
     RemotePartScan, RemoteWorker, RunningMerge, ScrubReport, WorkerApi, WorkerDirectory,
     WorkerReport, WriteSpec, WrittenDeletions,
 };

@@ -11,6 +11,7 @@ use arrow::array::{Array, ArrayRef};
 use arrow::datatypes::DataType;
 use granary_catalog::{CommandBody, Part, Partitions, Scalar, Snapshot, Table, View};
 use granary_common::{ColumnId, Error, ErrorKind, Result};
+use granary_execution::Cleared;
 use granary_sql::{
     AlterAction, AlterSource, AlterTable, AlteredTable, Notice, Rebuilt, Statement, TableName,
     TableSource, Update, alter_table, resolve_table,
@@ -18,7 +19,7 @@ use granary_sql::{
 use granary_storage::volume::tiers::DEFAULT_POLICY;
 use granary_storage::{scalar_at, to_arrow_scalar};
 
-use super::merges::{materialize_index, materialize_projection, materialize_ttl};
+use super::merges::{clear, materialize_index, materialize_projection, materialize_ttl};
 use super::partitions_of;
 use super::tiers::{check_policy, unknown_places};
 use crate::core::Coordinator;
@@ -88,10 +89,11 @@ async fn materialize(
     alter: &AlterTable,
 ) -> Result<()> {
     for action in &alter.actions {
-        let (partition, rebuilt) = match action {
-            AlterAction::MaterializeTtl(partition) => (partition, None),
-            AlterAction::Rebuild { what, name, partition, .. } => (partition, Some((*what, name))),
-            _ => continue,
+        let (AlterAction::MaterializeTtl(partition)
+        | AlterAction::Rebuild { partition, .. }
+        | AlterAction::Clear { partition, .. }) = action
+        else {
+            continue;
         };
         let snapshot = core.with.catalog.read_latest().await?;
         let table = resolve_table(&snapshot, &request.session.database, &alter.table)?;
@@ -103,14 +105,21 @@ async fn materialize(
                 partitions_of(&snapshot, &table, clause, &state)?
             }
         };
-        match rebuilt {
-            Some((Rebuilt::Index, name)) => {
+        match action {
+            AlterAction::Rebuild { what: Rebuilt::Index, name, .. } => {
                 materialize_index(core, &table, partitions, name).await?;
             }
-            Some((Rebuilt::Projection, name)) => {
+            AlterAction::Rebuild { what: Rebuilt::Projection, name, .. } => {
                 materialize_projection(core, &table, partitions, name).await?;
             }
-            None => materialize_ttl(core, &table, partitions).await?,
+            AlterAction::Clear { what, name, .. } => {
+                let cleared = match what {
+                    Rebuilt::Index => Cleared::Index(name.clone()),
+                    Rebuilt::Projection => Cleared::Projection(name.clone()),
+                };
+                clear(core, &table, partitions, cleared).await?;
+            }
+            _ => materialize_ttl(core, &table, partitions).await?,
         }
     }
     Ok(())

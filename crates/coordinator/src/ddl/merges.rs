@@ -8,7 +8,7 @@ use granary_catalog::{
     CommandBody, Distribution, EngineKind, Partitions, Snapshot, Table, TableState,
 };
 use granary_common::{BucketIndex, ColumnId, Error, Result, TableId, WorkerId};
-use granary_execution::{OptimizeSpec, Optimized};
+use granary_execution::{Cleared, OptimizeSpec, Optimized};
 use granary_sql::{EqualColumns, Notice, Optimize, TableName, resolve_table};
 
 use super::partitions_of;
@@ -94,6 +94,17 @@ pub(super) async fn materialize_projection(
 ) -> Result<()> {
     let projection = Some(name.to_owned());
     let spec = OptimizeSpec { projection, ..OptimizeSpec::of(table.id, partitions) };
+    merged_by_leaders(core, spec).await.map(drop)
+}
+
+/// CLEAR INDEX and CLEAR PROJECTION: no part that is there by now has it when this returns.
+pub(super) async fn clear(
+    core: &Arc<Coordinator>,
+    table: &Table,
+    partitions: Partitions,
+    cleared: Cleared,
+) -> Result<()> {
+    let spec = OptimizeSpec { cleared: Some(cleared), ..OptimizeSpec::of(table.id, partitions) };
     merged_by_leaders(core, spec).await.map(drop)
 }
 

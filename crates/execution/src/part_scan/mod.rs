@@ -255,7 +255,9 @@ impl DisplayAs for PartScanExec {
             write!(f, ", filter={}", DisplayFilter { filter, spec: &self.spec })?;
         }
         if !self.spec.hints.is_empty() {
-            let names: Vec<&str> = self.spec.hints.iter().map(|hint| hint.name.as_str()).collect();
+            let mut names: Vec<&str> =
+                self.spec.hints.iter().map(|hint| hint.name.as_str()).collect();
+            names.dedup();
             write!(f, ", indexes=[{}]", names.join(", "))?;
         }
         if !self.residual.is_empty() {

@@ -1,6 +1,7 @@
 //! The batches of one output partition of a scan.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -25,7 +26,7 @@ use parking_lot::Mutex;
 
 use super::layout::{ScanSpec, Unit};
 use super::predicate::{all_of, to_weaker_filter};
-use super::read::{PartAccess, read, read_without};
+use super::read::{PartAccess, SkippedByIndex, read, read_without};
 use crate::error::to_datafusion;
 use crate::runtime_filter::KeyFilterExpr;
 
@@ -46,20 +47,47 @@ pub struct ScanMetrics {
     granules_total: Count,
     granules_selected: Count,
     rows_dropped: Count,
-    /// Granules before and after each skip index, in the order of the scan's hints.
-    indexes: Vec<(Count, Count)>,
+    indexes: Vec<IndexCounters>,
+}
+
+/// Granules before and after a skip index.
+#[derive(Clone, Debug)]
+struct IndexCounters {
+    /// What the index is asked, by the places of the scan's hints.
+    hints: Range<usize>,
+    total: Count,
+    left: Count,
+}
+
+impl IndexCounters {
+    fn add(&self, found: &[SkippedByIndex]) {
+        let found = found.get(self.hints.clone()).unwrap_or_default();
+        let (Some(first), Some(last)) = (found.first(), found.last()) else { return };
+        self.total.add(first.granules_total as usize);
+        self.left.add(last.granules_left as usize);
+    }
+}
+
+/// The places of hints that follow each other and ask the same index.
+fn by_index(hints: &[SkipHint]) -> impl Iterator<Item = (&str, Range<usize>)> {
+    let runs = hints.chunk_by(|one, next| one.name == next.name);
+    runs.scan(0, |begin, run| {
+        let places = *begin..*begin + run.len();
+        *begin = places.end;
+        Some((run.first()?.name.as_str(), places))
+    })
 }
 
 impl ScanMetrics {
     /// The counters of `partition` of a scan with these hints.
     pub fn new(set: &ExecutionPlanMetricsSet, partition: usize, hints: &[SkipHint]) -> Self {
         let count = |name: &'static str| MetricBuilder::new(set).counter(name, partition);
-        let of_index = |hint: &SkipHint| {
+        let of_index = |(name, hints): (&str, Range<usize>)| {
             let count = |what: &str| {
-                let name = format!("index_{}_granules_{what}", hint.name);
+                let name = format!("index_{name}_granules_{what}");
                 MetricBuilder::new(set).counter(name, partition)
             };
-            (count("total"), count("left"))
+            IndexCounters { hints, total: count("total"), left: count("left") }
         };
         Self {
             baseline: BaselineMetrics::new(set, partition),
@@ -69,7 +97,7 @@ impl ScanMetrics {
             granules_total: count("granules_total"),
             granules_selected: count("granules_selected"),
             rows_dropped: count("rows_dropped_by_runtime_filters"),
-            indexes: hints.iter().map(of_index).collect(),
+            indexes: by_index(hints).map(of_index).collect(),
         }
     }
 
@@ -154,9 +182,8 @@ impl Reader {
             let read = reading.map_err(to_datafusion)?;
             metrics.granules_total.add(read.skipped.granules_total as usize);
             metrics.granules_selected.add(read.skipped.granules_selected as usize);
-            for ((total, left), found) in metrics.indexes.iter().zip(&read.skipped.by_index) {
-                total.add(found.granules_total as usize);
-                left.add(found.granules_left as usize);
+            for index in &metrics.indexes {
+                index.add(&read.skipped.by_index);
             }
             let units = if read.remote { &metrics.units_remote } else { &metrics.units_local };
             units.add(1);

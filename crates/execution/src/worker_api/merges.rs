@@ -29,6 +29,9 @@ pub struct OptimizeSpec {
     /// Only parts that lack the projection of this name are written again, each by itself.
     #[serde(default)]
     pub projection: Option<String>,
+    /// Parts are written again without it, each by itself.
+    #[serde(default)]
+    pub cleared: Option<Cleared>,
 }
 
 impl OptimizeSpec {
@@ -45,8 +48,16 @@ impl OptimizeSpec {
             relocation: None,
             index: None,
             projection: None,
+            cleared: None,
         }
     }
+}
+
+/// What parts lose, by its name. The table goes on to give it to new ones.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Cleared {
+    Index(String),
+    Projection(String),
 }
 
 /// Parts that move to another disk.

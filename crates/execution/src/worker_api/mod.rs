@@ -25,7 +25,7 @@ use crate::runtime_filter::{BuiltPart, KeySummary};
 
 pub use directory::{CatalogDirectory, worker_url};
 pub use ipc::{IpcDecoder, IpcEncoder};
-pub use merges::{OptimizeSpec, Optimized, Relocation, RunningMerge};
+pub use merges::{Cleared, OptimizeSpec, Optimized, Relocation, RunningMerge};
 pub use remote::{CLUSTER_HEADER, MESSAGE_BYTES_MAX, RemoteWorker, lazy_channel};
 pub use replicas::{CopySpec, FileRead, WrittenDeletions};
 pub use report::{DiskReport, ScrubReport, WorkerReport};

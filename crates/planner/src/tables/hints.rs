@@ -64,20 +64,20 @@ pub(super) fn hints(
         return Vec::new();
     }
     let Ok(schema) = DFSchema::try_from(row_schema(&exposed.columns)) else { return Vec::new() };
+    let conditions = filters.iter().flat_map(split_conjunction).filter_map(|term| {
+        let condition = condition(term)?;
+        Some((plain(by_id(condition.of.clone(), exposed)?), condition))
+    });
+    let conditions: Vec<_> = conditions.collect();
     let mut hints = Vec::new();
-    for term in filters.iter().flat_map(split_conjunction) {
-        let Some(condition) = condition(term) else { continue };
-        let Some(of) = by_id(condition.of.clone(), exposed) else { continue };
-        let of = plain(of);
-        for (name, bound, expression) in &indexes {
-            if *expression != of {
-                continue;
-            }
-            let Ok(data_type) = expression.get_type(&schema) else { continue };
-            let Ok(file) = file_name(bound) else { continue };
+    // All that an index is asked stands together, so that what it skips is counted once.
+    for (name, bound, expression) in indexes {
+        let Ok(data_type) = expression.get_type(&schema) else { continue };
+        let Ok(file) = file_name(bound) else { continue };
+        for (_, condition) in conditions.iter().filter(|(of, _)| *of == expression) {
             for term in condition.terms(&data_type) {
                 if term.suits(&bound.kind) {
-                    hints.push(SkipHint { name: (*name).to_owned(), file: file.clone(), term });
+                    hints.push(SkipHint { name: name.to_owned(), file: file.clone(), term });
                 }
             }
         }

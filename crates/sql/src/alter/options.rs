@@ -4,7 +4,6 @@ use granary_catalog::{Column, Projection, SkipIndex, TtlRule};
 use granary_common::{Error, Result, did_you_mean};
 
 use super::Draft;
-use crate::Notice;
 use crate::create_table::indexes::{add_index, bind_index};
 use crate::create_table::options::{check_copies, settings};
 use crate::create_table::other_keys;
@@ -38,15 +37,10 @@ impl Draft<'_> {
                 self.check_named(Rebuilt::Projection, name, *if_exists)?;
                 self.next.options.projections.retain(|projection| projection.name != *name);
             }
-            // They are made once the command is through.
-            AlterAction::Rebuild { what, name, if_exists, .. } => {
+            // They are made, or go, once the command is through.
+            AlterAction::Rebuild { what, name, if_exists, .. }
+            | AlterAction::Clear { what, name, if_exists, .. } => {
                 self.check_named(*what, name, *if_exists)?;
-            }
-            AlterAction::ClearProjection { name, if_exists } => {
-                self.note_kept(Rebuilt::Projection, name, *if_exists)?;
-            }
-            AlterAction::ClearIndex { name, if_exists } => {
-                self.note_kept(Rebuilt::Index, name, *if_exists)?;
             }
             AlterAction::ModifySettings(written) => {
                 if written.iter().any(|(written, _)| written == "colocation_group") {
@@ -88,19 +82,6 @@ impl Draft<'_> {
                 )))
             }
         }
-    }
-
-    /// What CLEAR does.
-    fn note_kept(&mut self, what: Rebuilt, name: &str, if_exists: bool) -> Result<()> {
-        self.check_named(what, name, if_exists)?;
-        let (kind, files) = match what {
-            Rebuilt::Index => ("INDEX", "the files of an index go with their parts"),
-            Rebuilt::Projection => ("PROJECTION", "what parts keep of a projection goes with them"),
-        };
-        self.notices.push(Notice::new(format!(
-            "CLEAR {kind} has no effect: {files}; DROP {kind} lets queries forget it"
-        )));
-        Ok(())
     }
 
     fn check_named(&self, what: Rebuilt, name: &str, if_exists: bool) -> Result<()> {

@@ -69,13 +69,12 @@ pub enum AlterAction {
         if_exists: bool,
         partition: Option<PartitionClause>,
     },
-    ClearProjection {
+    /// CLEAR of an index or a projection.
+    Clear {
+        what: Rebuilt,
         name: String,
         if_exists: bool,
-    },
-    ClearIndex {
-        name: String,
-        if_exists: bool,
+        partition: Option<PartitionClause>,
     },
     ModifySettings(Vec<(String, String)>),
     ResetSettings(Vec<String>),
@@ -86,7 +85,7 @@ pub enum AlterAction {
     MaterializeTtl(Option<PartitionClause>),
 }
 
-/// What MATERIALIZE is about.
+/// What MATERIALIZE and CLEAR are about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rebuilt {
     Index,
@@ -323,18 +322,19 @@ fn rebuild_index(parser: &mut Parser<'_>) -> Parsed<AlterAction> {
     rebuild(parser, Rebuilt::Index)
 }
 
-fn clear_index(parser: &mut Parser<'_>) -> Parsed<AlterAction> {
+fn clear(parser: &mut Parser<'_>, what: Rebuilt) -> Parsed<AlterAction> {
     let if_exists = if_exists(parser);
     let name = name(parser)?;
-    in_partition(parser)?;
-    Ok(AlterAction::ClearIndex { name, if_exists })
+    let partition = in_partition(parser)?;
+    Ok(AlterAction::Clear { what, name, if_exists, partition })
+}
+
+fn clear_index(parser: &mut Parser<'_>) -> Parsed<AlterAction> {
+    clear(parser, Rebuilt::Index)
 }
 
 fn clear_projection(parser: &mut Parser<'_>) -> Parsed<AlterAction> {
-    let if_exists = if_exists(parser);
-    let name = name(parser)?;
-    in_partition(parser)?;
-    Ok(AlterAction::ClearProjection { name, if_exists })
+    clear(parser, Rebuilt::Projection)
 }
 
 fn rebuild_projection(parser: &mut Parser<'_>) -> Parsed<AlterAction> {

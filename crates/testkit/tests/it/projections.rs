@@ -184,6 +184,12 @@ async fn check(mode: Mode) -> TestResult {
     let mut client = cluster.client(0).await?;
     uses(&mut client, by_site, Some("by_site")).await?;
     compare(&mut client, &mut draw, "after a restart").await?;
+    client.update("ALTER TABLE t CLEAR PROJECTION by_hour").await?;
+    uses(&mut client, by_hour, None).await?;
+    uses(&mut client, by_site, Some("by_site")).await?;
+    compare(&mut client, &mut draw, "one is cleared").await?;
+    client.update("ALTER TABLE t MATERIALIZE PROJECTION by_hour").await?;
+    uses(&mut client, by_hour, Some("by_hour")).await?;
     client.update("ALTER TABLE t DROP PROJECTION by_site").await?;
     uses(&mut client, by_site, None).await?;
     compare(&mut client, &mut draw, "one is dropped").await?;

@@ -15,6 +15,7 @@ mod job;
 mod lanes;
 mod lives;
 mod optimize;
+mod rewrite;
 mod stored;
 #[cfg(test)]
 mod tests;

@@ -9,12 +9,12 @@ use granary_catalog::{Part, Snapshot, TableState};
 use granary_common::{CatalogVersion, Error, Result};
 use granary_execution::{OptimizeSpec, Optimized, Relocation};
 use granary_storage::merge_pick::{Candidate, pick_wanted};
-use granary_storage::projection::fingerprint;
 
 use super::Merges;
 use super::book::Lane;
 use super::job::{Ended, Job};
 use super::lanes::{led, limits_of};
+use super::rewrite::{clear_step, projection_step, without};
 
 /// How often a merge of a lane may be overtaken before the statement gives up.
 const OVERTAKEN_MAX: u32 = 20;
@@ -23,7 +23,7 @@ const OVERTAKEN_PAUSE: Duration = Duration::from_millis(100);
 
 /// What to do next in a lane.
 #[derive(Debug)]
-enum Step {
+pub(super) enum Step {
     Done,
     /// Merge these; afterwards the lane is done if `is_last`.
     Merge {
@@ -178,16 +178,21 @@ impl Merges {
                 };
                 return Ok(Some((permit, job, false)));
             }
-            let step = match (&spec.projection, spec.is_ttl, spec.is_final) {
-                (Some(name), ..) => projection_step(state, name, parts, upto)?,
-                (_, true, _) => self.ttl_step(state, parts, upto, snapshot.version).await?,
-                (_, _, true) => self.final_step(spec, state, parts, snapshot.version).await?,
+            let step = match (&spec.projection, &spec.cleared) {
+                (Some(name), _) => projection_step(state, name, parts, upto)?,
+                (_, Some(cleared)) => clear_step(state, cleared, parts, upto)?,
+                _ if spec.is_ttl => self.ttl_step(state, parts, upto, snapshot.version).await?,
+                _ if spec.is_final => self.final_step(spec, state, parts, snapshot.version).await?,
                 _ => self.wanted_step(&snapshot, state, parts),
             };
             let Step::Merge { inputs, is_last } = step else { return Ok(None) };
             let Some(job) = Job::of(&snapshot, state, lane, inputs) else { return Ok(None) };
             let is_whole = spec.is_final && is_last;
             let job = Job {
+                table: match &spec.cleared {
+                    Some(cleared) => Arc::new(without(&job.table, cleared)),
+                    None => job.table,
+                },
                 is_cleanup: is_whole && spec.is_cleanup,
                 deduplicate_by: spec.deduplicate_by.clone().filter(|_| is_whole),
                 ..job
@@ -276,30 +281,6 @@ fn table<'a>(snapshot: &'a Snapshot, spec: &OptimizeSpec) -> Result<&'a TableSta
     let state = snapshot.tables.get(&spec.table);
     let state = state.filter(|state| state.table.dropped.is_none());
     state.ok_or_else(|| Error::not_found(format!("table {} was dropped meanwhile", spec.table)))
-}
-
-/// The next part of those at `upto` that lacks the projection, also where it has it and deleted rows
-/// keep queries from it; it is written again by itself.
-fn projection_step(
-    state: &TableState,
-    name: &str,
-    parts: Vec<Arc<Part>>,
-    upto: CatalogVersion,
-) -> Result<Step> {
-    let projections = &state.table.options.projections;
-    let bound = projections.iter().find(|projection| projection.name == name);
-    let Some(bound) = bound.and_then(|projection| projection.bound.as_ref()) else {
-        return Ok(Step::Done);
-    };
-    let fingerprint = fingerprint(bound)?;
-    let lacks = |part: &Arc<Part>| {
-        let has_it = part.projections().iter().any(|found| found.fingerprint == fingerprint);
-        part.added <= upto && !(has_it && part.deletions.is_empty())
-    };
-    Ok(match parts.into_iter().find(lacks) {
-        Some(part) => Step::Merge { inputs: vec![part], is_last: false },
-        None => Step::Done,
-    })
 }
 
 /// Makes one part of all. More than `parts_max` become fewer first, the cheapest neighbours at once.
