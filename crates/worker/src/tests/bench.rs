@@ -175,16 +175,9 @@ impl Bench {
             Change::DeleteHalf(half) => self.delete_half(life, half).await,
             Change::Optimize => {
                 let spec = OptimizeSpec {
-                    table: self.table,
                     buckets: vec![BucketIndex(0)],
-                    partitions: Partitions::All,
                     is_final: true,
-                    is_cleanup: false,
-                    deduplicate_by: None,
-                    is_ttl: false,
-                    relocation: None,
-                    index: None,
-                    projection: None,
+                    ..OptimizeSpec::of(self.table, Partitions::All)
                 };
                 life.local.optimize(spec).await.map(drop)
             }
