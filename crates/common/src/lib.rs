@@ -3,6 +3,7 @@
 
 pub mod clock;
 pub mod error;
+mod folder_lock;
 pub mod id;
 pub mod random;
 pub mod spawn;
@@ -11,6 +12,7 @@ pub mod units;
 
 pub use clock::{Clock, SystemClock, TestClock};
 pub use error::{Error, ErrorKind, Result};
+pub use folder_lock::{FolderLock, unusable_folder};
 pub use id::{
     BucketIndex, CatalogVersion, ClusterId, ColumnId, DatabaseId, Epoch, NodeId, PartId, QueryId,
     TableId, WorkerId,

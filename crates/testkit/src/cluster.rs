@@ -28,6 +28,15 @@ impl Mode {
             Mode::Cluster => "cluster",
         }
     }
+
+    /// What sessions set so that tables of a test's size are read by all workers there are, as large
+    /// ones would be.
+    pub fn settings(self) -> &'static [&'static str] {
+        match self {
+            Mode::Embedded => &[],
+            Mode::Cluster => &["SET distributed_scan_bytes_min = 0"],
+        }
+    }
 }
 
 /// A running cluster on a folder of its own. Its processes are killed and the folder removed when

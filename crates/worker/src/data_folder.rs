@@ -9,11 +9,10 @@
 //! <data>/spill/      emptied at each start
 //! ```
 
-use std::fs::{File, TryLockError};
 use std::io::{ErrorKind as IoKind, Write};
 use std::path::{Path, PathBuf};
 
-use granary_common::{ClusterId, Error, Random, Result, WorkerId};
+use granary_common::{ClusterId, Error, FolderLock, Random, Result, WorkerId, unusable_folder};
 use serde::{Deserialize, Serialize};
 
 /// The layout that this build writes.
@@ -36,7 +35,7 @@ pub struct Identity {
 #[derive(Debug)]
 pub struct DataFolder {
     path: PathBuf,
-    _lock: File,
+    _lock: FolderLock,
 }
 
 impl DataFolder {
@@ -45,24 +44,7 @@ impl DataFolder {
     /// Kinds: `AlreadyExists` when another server holds it, `Unsupported` when a newer build wrote
     /// it, `Corruption` when its files are damaged, `Unavailable` when it cannot be read or written.
     pub fn open(path: &Path) -> Result<DataFolder> {
-        let failed = |error: std::io::Error| unusable(path, &error);
-        std::fs::create_dir_all(path).map_err(failed)?;
-        let lock = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(path.join("lock"))
-            .map_err(failed)?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(Error::already_exists(format!(
-                    "another server holds the data folder {}; stop it or choose another folder",
-                    path.display()
-                )));
-            }
-            Err(TryLockError::Error(error)) => return Err(failed(error)),
-        }
+        let lock = FolderLock::take(path)?;
         let folder = DataFolder { path: path.to_owned(), _lock: lock };
         folder.check_format()?;
         Ok(folder)
@@ -128,7 +110,7 @@ impl DataFolder {
         match std::fs::read_to_string(self.path.join(name)) {
             Ok(text) => Ok(Some(text)),
             Err(error) if error.kind() == IoKind::NotFound => Ok(None),
-            Err(error) => Err(unusable(&self.path, &error)),
+            Err(error) => Err(unusable_folder(&self.path, &error)),
         }
     }
 
@@ -142,16 +124,7 @@ impl DataFolder {
             std::fs::rename(&temporary, self.path.join(name))?;
             File::open(&self.path)?.sync_all()
         };
-        written().map_err(|error| unusable(&self.path, &error))
-    }
-}
-
-fn unusable(path: &Path, error: &std::io::Error) -> Error {
-    let text = format!("the data folder {} cannot be used: {error}", path.display());
-    match error.kind() {
-        IoKind::StorageFull | IoKind::QuotaExceeded => Error::exhausted(text),
-        IoKind::PermissionDenied => Error::denied(text),
-        _ => Error::unavailable(text),
+        written().map_err(|error| unusable_folder(&self.path, &error))
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use granary_catalog::Catalog;
-use granary_common::{Clock, ClusterId, Result, SystemClock, SystemRandom, TaskOwner};
+use granary_common::{Clock, ClusterId, FolderLock, Result, SystemClock, SystemRandom, TaskOwner};
 use granary_coordinator::{AcceptAll, Collaborators, CoordinatorConfig, CoordinatorNode};
 use granary_execution::{CatalogDirectory, WorkerDirectory};
 use granary_planner::{EngineConfig, EngineMode, MemoryLimits, QueryEngine};
@@ -23,6 +23,8 @@ const READY_POLL: Duration = Duration::from_millis(20);
 pub(super) struct Coordinator {
     node: Arc<CoordinatorNode>,
     member: Member,
+    /// What queries spill is below the folder.
+    _folder: FolderLock,
 }
 
 impl Coordinator {
@@ -31,6 +33,7 @@ impl Coordinator {
         health: &Health,
         tasks: &TaskOwner,
     ) -> Result<Coordinator> {
+        let folder = FolderLock::take(&settings.data_dir)?;
         let member = Member::join(settings).await?;
         let catalog = member.catalog();
         let workers: Arc<dyn WorkerDirectory> =
@@ -44,7 +47,7 @@ impl Coordinator {
         })?;
         let node = start_node(settings, Arc::clone(&catalog), engine, workers, tasks).await?;
         set_ready_check(health, &node);
-        Ok(Coordinator { node, member })
+        Ok(Coordinator { node, member, _folder: folder })
     }
 
     pub(super) fn announce(&self, line: ReadyLine) -> ReadyLine {

@@ -18,7 +18,7 @@ use sqllogictest::{
 };
 
 use crate::client::has_rows;
-use crate::{SqlClient, SqlError, TestResult, format};
+use crate::{Mode, SqlClient, SqlError, TestResult, format};
 
 pub use expected_failures::{Blessing, ExpectedFailures};
 pub use report::{FileOutcome, all_pass};
@@ -59,12 +59,21 @@ impl AsyncDB for Session {
     }
 }
 
+/// A session with the settings of `mode`.
+async fn connect(url: &str, mode: Mode) -> Result<Session, SqlError> {
+    let mut client = SqlClient::connect(url).await?;
+    for setting in mode.settings() {
+        client.update(setting).await?;
+    }
+    Ok(Session(client))
+}
+
 /// Runs every record of `file` in a session of its own with the coordinator at `url`, also after
 /// one has failed.
-pub async fn run_file(file: &Path, url: &str) -> TestResult<FileOutcome> {
+pub async fn run_file(file: &Path, url: &str, mode: Mode) -> TestResult<FileOutcome> {
     let records = sqllogictest::parse_file::<DefaultColumnType>(file)
         .map_err(|error| format!("{}: {error}", file.display()))?;
-    let mut runner = Runner::new(|| async { SqlClient::connect(url).await.map(Session) });
+    let mut runner = Runner::new(|| connect(url, mode));
     let mut outcomes = Vec::new();
     for record in records {
         if let Record::Halt { .. } = record {
@@ -93,10 +102,10 @@ pub async fn run_file(file: &Path, url: &str) -> TestResult<FileOutcome> {
 
 /// Runs the files of `folder` one after the other (they use the same names) and prints a line for
 /// each.
-pub async fn run_folder(folder: &Path, url: &str) -> TestResult<Vec<FileOutcome>> {
+pub async fn run_folder(folder: &Path, url: &str, mode: Mode) -> TestResult<Vec<FileOutcome>> {
     let mut outcomes = Vec::new();
     for file in files(folder)? {
-        let outcome = run_file(&file, url).await?;
+        let outcome = run_file(&file, url, mode).await?;
         println!("{}", outcome.summary());
         outcomes.push(outcome);
     }

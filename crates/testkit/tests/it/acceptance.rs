@@ -7,7 +7,7 @@ use granary_testkit::{Mode, TestCluster, TestResult, paths};
 
 async fn check(mode: Mode) -> TestResult {
     let cluster = TestCluster::start(mode).await?;
-    let run = run_folder(&paths::in_repository("tests/acceptance"), &cluster.url(0)?).await?;
+    let run = run_folder(&paths::in_repository("tests/acceptance"), &cluster.url(0)?, mode).await?;
     let list = paths::in_repository("tests/acceptance_expected_failures.txt");
     ExpectedFailures::read(&list)?.check(mode, &run, Blessing::from_environment())
 }

@@ -59,6 +59,29 @@ async fn two_servers_do_not_share_a_data_folder() -> TestResult {
     Ok(())
 }
 
+/// Each role's process holds its folder: what another one spills or writes there would be lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_processes_of_a_role_do_not_share_a_data_folder() -> TestResult {
+    let cluster = TestCluster::start(Mode::Cluster).await?;
+    let processes = [&cluster.cluster.coordinators[0], &cluster.cluster.workers[0]];
+    for process in processes {
+        let spec = process.spec();
+        let mut command = Command::new("timeout");
+        command.args(["--signal=KILL", "30"]).arg(&spec.binary);
+        // Its own ports, so that nothing but the folder is in the way.
+        let mut is_address = false;
+        for argument in &spec.arguments {
+            command.arg(if is_address { "127.0.0.1:0" } else { argument });
+            is_address = argument.ends_with("-listen");
+        }
+        let environment = spec.environment.iter().map(|(name, value)| (name, value));
+        let output = command.envs(environment).stdin(Stdio::null()).output()?;
+        check_refused(&output, &["another", &spec.data_dir.display().to_string()]);
+    }
+    assert_eq!(cluster.client(0).await?.value("SELECT 1").await?, "1");
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_port_in_use_is_named() -> TestResult {
     let folder = tempfile::tempdir()?;

@@ -9,7 +9,7 @@ async fn check(mode: Mode) -> TestResult {
         spec.environment.push(("GRANARY_USER_FILES_PATH".to_owned(), files));
     })
     .await?;
-    let run = run_folder(&paths::in_repository("tests/sql"), &cluster.url(0)?).await?;
+    let run = run_folder(&paths::in_repository("tests/sql"), &cluster.url(0)?, mode).await?;
     Ok(all_pass(&run)?)
 }
 

@@ -13,6 +13,9 @@ async fn check(mode: Mode) -> TestResult {
     tpch::load(&mut loader, &url, SCALE.parse()?).await?;
     // Another coordinator, where there is one, sees what was acknowledged through the first.
     let mut client = cluster.client(1).await?;
+    for setting in mode.settings() {
+        client.run(setting).await?;
+    }
     let mut failures = Vec::new();
     for number in 1..=22 {
         if let Err(why) = tpch::check_query(&mut client, SCALE, number).await {
