@@ -212,9 +212,8 @@ impl Merges {
         if let [only] = parts.as_slice() {
             changes_rows |= self.is_due(state, only, version).await?;
         }
-        let collapses = state.table.engine.kind.collapses();
         let parts_max = self.limits().merge_parts_max;
-        Ok(final_step(parts, version, collapses, changes_rows, parts_max))
+        Ok(final_step(parts, version, changes_rows, parts_max))
     }
 
     async fn is_due(
@@ -287,7 +286,6 @@ fn table<'a>(snapshot: &'a Snapshot, spec: &OptimizeSpec) -> Result<&'a TableSta
 fn final_step(
     parts: Vec<Arc<Part>>,
     version: CatalogVersion,
-    collapses: bool,
     changes_rows: bool,
     parts_max: usize,
 ) -> Step {
@@ -295,8 +293,8 @@ fn final_step(
     match parts.as_slice() {
         [] => Step::Done,
         [only] => {
-            // What a merge wrote is collapsed already; what an insert wrote is not.
-            let is_raw = collapses && only.level == 0;
+            // What a merge wrote is collapsed already, and as small as it gets; what an insert wrote is not.
+            let is_raw = only.level == 0;
             let has_deleted = only.deletions_at(version).is_some();
             match is_raw || has_deleted || changes_rows {
                 true => Step::Merge { inputs: parts, is_last: true },
@@ -345,14 +343,9 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(
-        parts: Vec<Part>,
-        collapses: bool,
-        changes_rows: bool,
-        expected: Option<(&[u64], bool)>,
-    ) {
+    fn check(parts: Vec<Part>, changes_rows: bool, expected: Option<(&[u64], bool)>) {
         let parts = parts.into_iter().map(Arc::new).collect();
-        let step = final_step(parts, CatalogVersion(99), collapses, changes_rows, 4);
+        let step = final_step(parts, CatalogVersion(99), changes_rows, 4);
         let step = match step {
             Step::Done => None,
             Step::Merge { inputs, is_last } => {
@@ -364,25 +357,24 @@ mod tests {
 
     #[test]
     fn one_part_is_made_of_all() {
-        check(vec![], true, true, None);
-        check(vec![part(1, 9, 0), part(2, 9, 0)], false, false, Some((&[1, 2], true)));
+        check(vec![], true, None);
+        check(vec![part(1, 9, 0), part(2, 9, 0)], false, Some((&[1, 2], true)));
         // Too many at once: the cheapest neighbours first, and only as many as must be.
         let many = |sizes: &[u64]| -> Vec<Part> {
             sizes.iter().zip(1..).map(|(bytes, id)| part(id, *bytes, 0)).collect()
         };
-        check(many(&[9, 9, 1, 1, 9]), false, false, Some((&[3, 4], false)));
-        check(many(&[9, 9, 1, 1, 9, 9, 9]), false, false, Some((&[1, 2, 3, 4], false)));
+        check(many(&[9, 9, 1, 1, 9]), false, Some((&[3, 4], false)));
+        check(many(&[9, 9, 1, 1, 9, 9, 9]), false, Some((&[1, 2, 3, 4], false)));
     }
 
     #[test]
     fn a_part_alone_is_written_again_when_that_changes_it() {
-        check(vec![part(1, 9, 0)], false, false, None);
-        check(vec![part(1, 9, 0)], true, false, Some((&[1], true)));
-        check(vec![part(1, 9, 1)], true, false, None);
-        check(vec![part(1, 9, 1)], true, true, Some((&[1], true)));
+        check(vec![part(1, 9, 0)], false, Some((&[1], true)));
+        check(vec![part(1, 9, 1)], false, None);
+        check(vec![part(1, 9, 1)], true, Some((&[1], true)));
         let mut deleted = part(1, 9, 1);
         let content = DeletionContent::Inline(Vec::new());
         deleted.deletions.push(DeletionVector { since: CatalogVersion(5), rows: 1, content });
-        check(vec![deleted], false, false, Some((&[1], true)));
+        check(vec![deleted], false, Some((&[1], true)));
     }
 }

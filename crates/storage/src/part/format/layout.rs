@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! column ─ granules ─┬─ few values: dictionary ─┬─ joined to blocks of 1 MiB ─ encoded ─ segments
-//!                    └─ else ───────────────────┘
+//!                    └─ else ───────────────────┘                              └ texts: packed
 //! ```
 //!
 //! It is the library's own layout without what Granary has elsewhere or never asks for: statistics of
@@ -25,6 +25,8 @@ use vortex::layout::layouts::table::TableStrategy;
 use vortex_btrblocks::SchemeExt;
 use vortex_btrblocks::schemes::integer::IntDictScheme;
 
+use super::packed::packed;
+
 /// Bytes of values that are encoded together: what one read of a column gets at least.
 const BLOCK_BYTES: u64 = 1 << 20;
 /// Segments of a column up to this many bytes are kept together in the file.
@@ -35,12 +37,14 @@ pub(super) struct Encodings {
     pub data: BtrBlocksCompressorBuilder,
     /// Encodes the first granule of a column, to see whether it is one for a dictionary.
     pub trial: BtrBlocksCompressorBuilder,
+    /// Whether blocks of text may get general compression instead: see [`packed`].
+    pub packs_texts: bool,
 }
 
 impl Encodings {
     /// Those of `builder`, which are also tried in full.
     pub fn of(builder: BtrBlocksCompressorBuilder) -> Encodings {
-        Encodings { data: builder.clone(), trial: builder }
+        Encodings { data: builder.clone(), trial: builder, packs_texts: false }
     }
 }
 
@@ -53,6 +57,10 @@ pub(super) fn strategy(
     let flat: Arc<dyn LayoutStrategy> = Arc::new(FlatLayoutStrategy::default());
     // Dictionaries are made for whole columns; their codes need no other.
     let blocks = encodings.data.clone().exclude_schemes([IntDictScheme.id()]).build();
+    let blocks: Arc<dyn CompressorPlugin> = match encodings.packs_texts {
+        true => Arc::new(packed(blocks, granularity)),
+        false => Arc::new(blocks),
+    };
     let small: Arc<dyn CompressorPlugin> = Arc::new(encodings.data.build());
     let small = CompressingStrategy::new(Arc::clone(&flat), small).with_stats(&[]);
     let segments = BufferedStrategy::new(ChunkedLayoutStrategy::new(flat), NEIGHBOURS_BYTES);

@@ -11,6 +11,7 @@ mod expression;
 mod intervals;
 mod layout;
 mod literal;
+mod packed;
 mod read;
 #[cfg(test)]
 mod tests;

@@ -51,7 +51,7 @@ const ENCODED_SHARE: usize = 4;
 pub enum Effort {
     /// What an insert waits for.
     Light,
-    /// The whole cascade, for rows that stay.
+    /// The whole cascade, for rows that stay, and general compression of texts that it saves much of.
     Full,
     /// The cascade and general compression after it, for rows that are read seldom.
     Dense,
@@ -104,7 +104,10 @@ pub async fn encode_stream(
     });
     let encodings = match effort {
         Effort::Light => light_encodings(),
-        Effort::Full => Encodings::of(BtrBlocksCompressorBuilder::from_session(&SESSION)),
+        Effort::Full => Encodings {
+            packs_texts: true,
+            ..Encodings::of(BtrBlocksCompressorBuilder::from_session(&SESSION))
+        },
         Effort::Dense => {
             Encodings::of(BtrBlocksCompressorBuilder::from_session(&SESSION).with_compact())
         }
@@ -175,5 +178,6 @@ fn light_encodings() -> Encodings {
         // Which texts repeat is seen by the trial; each block would only be misled by how texts begin.
         data: light.clone().exclude_schemes([StringDictScheme.id()]).with_new_scheme(&QUICK_TEXTS),
         trial: light.with_new_scheme(&QUICK_TEXTS_TRIAL),
+        packs_texts: false,
     }
 }
