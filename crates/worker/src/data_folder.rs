@@ -9,6 +9,7 @@
 //! <data>/spill/      emptied at each start
 //! ```
 
+use std::fs::File;
 use std::io::{ErrorKind as IoKind, Write};
 use std::path::{Path, PathBuf};
 
