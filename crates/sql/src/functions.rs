@@ -2,6 +2,7 @@
 //! parser: the planners of operators and types, and rows for missing keys.
 
 mod fill;
+mod intervals;
 mod planner;
 
 use std::sync::Arc;

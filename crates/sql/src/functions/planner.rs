@@ -1,5 +1,6 @@
 //! Operators and types whose meaning depends on the types of their operands.
 
+use std::mem::take;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, TimeUnit};
@@ -14,8 +15,9 @@ use datafusion::logical_expr::{
 };
 use sqlparser::ast::{BinaryOperator, DataType as SqlType};
 
-use granary_functions::{DOCUMENT_PART, ELEMENT, INTERVAL_LENGTH, call, zero_value};
+use granary_functions::{DOCUMENT_PART, ELEMENT, call, zero_value};
 
+use super::intervals;
 use crate::types::type_from_sql;
 
 /// ClickHouse's arithmetic: `/` is a real division, days are added to dates.
@@ -25,25 +27,30 @@ pub(super) struct DialectPlanner;
 impl ExprPlanner for DialectPlanner {
     fn plan_binary_op(
         &self,
-        raw: RawBinaryExpr,
+        mut raw: RawBinaryExpr,
         schema: &DFSchema,
     ) -> Result<PlannerResult<RawBinaryExpr>> {
-        let (Ok(left), Ok(right)) = (raw.left.get_type(schema), raw.right.get_type(schema)) else {
+        let (Ok(left), Ok(right)) = (type_of(&raw.left, schema), type_of(&raw.right, schema))
+        else {
             return Ok(PlannerResult::Original(raw));
         };
+        if !matches!(raw.op, BinaryOperator::And | BinaryOperator::Or) {
+            say_type_of_long(&mut raw.left, &left);
+        }
         let planned = match raw.op {
-            BinaryOperator::And | BinaryOperator::Or => conditions(&raw, &left, &right),
+            BinaryOperator::And | BinaryOperator::Or => conditions(&mut raw, &left, &right),
             _ if left == DataType::Boolean || right == DataType::Boolean => {
                 return numbered(raw, &left, &right);
             }
-            BinaryOperator::StringConcat => joined(&raw, &left, &right),
-            BinaryOperator::Divide => division(&raw, &left, &right),
-            BinaryOperator::MyIntegerDivide => Some(integer_division(&raw, &left, &right)),
-            BinaryOperator::Plus | BinaryOperator::Minus => time_arithmetic(&raw, &left, &right)
-                .or_else(|| wide_arithmetic(&raw, &left, &right)),
-            BinaryOperator::Multiply => wide_arithmetic(&raw, &left, &right),
-            _ => compared_intervals(&raw, &left, &right)?
-                .or_else(|| compared_duration(&raw, &left, &right)),
+            BinaryOperator::StringConcat => joined(&mut raw, &left, &right),
+            BinaryOperator::Divide => division(&mut raw, &left, &right),
+            BinaryOperator::MyIntegerDivide => Some(integer_division(&mut raw, &left, &right)),
+            BinaryOperator::Plus | BinaryOperator::Minus => {
+                time_arithmetic(&mut raw, &left, &right)
+                    .or_else(|| wide_arithmetic(&mut raw, &left, &right))
+            }
+            BinaryOperator::Multiply => wide_arithmetic(&mut raw, &left, &right),
+            _ => intervals::compared(&raw, &left, &right)?,
         };
         Ok(match planned {
             Some(expression) => PlannerResult::Planned(expression),
@@ -102,6 +109,28 @@ impl ExprPlanner for DialectPlanner {
     }
 }
 
+/// Operations one in the other, `a + b + c`, whose type is asked for anew at each of them.
+const CHAIN_MAX: usize = 16;
+
+/// The type of an expression. Of conditions it is known without a look at what they are made of.
+fn type_of(expression: &Expr, schema: &DFSchema) -> Result<DataType> {
+    match expression {
+        Expr::BinaryExpr(binary) if binary.op.is_logic_operator() => Ok(DataType::Boolean),
+        other => other.get_type(schema),
+    }
+}
+
+/// Says the type of a long chain of operations by a cast, which does nothing when it runs: who asks for
+/// the type of what contains it does not look further, so a sum of thousands is bound in linear time.
+fn say_type_of_long(operand: &mut Expr, data_type: &DataType) {
+    let mut innermost = &*operand;
+    for _ in 0..CHAIN_MAX {
+        let Expr::BinaryExpr(binary) = innermost else { return };
+        innermost = binary.left.as_ref();
+    }
+    *operand = cast(take(operand), data_type.clone());
+}
+
 /// What is missing has the zero value of its type.
 fn or_zero(found: Expr, field: &FieldRef) -> Expr {
     match zero_value(field.data_type()) {
@@ -137,17 +166,18 @@ fn element_of<'f>(fields: &'f Fields, name: &ScalarValue) -> Option<&'f FieldRef
 }
 
 /// A number is true unless it is zero.
-fn conditions(raw: &RawBinaryExpr, left: &DataType, right: &DataType) -> Option<Expr> {
+fn conditions(raw: &mut RawBinaryExpr, left: &DataType, right: &DataType) -> Option<Expr> {
     let operator = match raw.op {
         BinaryOperator::And => Operator::And,
         _ => Operator::Or,
     };
-    let condition = |operand: &Expr, data_type: &DataType| match data_type.is_numeric() {
-        true => cast(operand.clone(), DataType::Boolean),
-        false => operand.clone(),
+    let condition = |operand: &mut Expr, data_type: &DataType| match data_type.is_numeric() {
+        true => cast(take(operand), DataType::Boolean),
+        false => take(operand),
     };
-    (left.is_numeric() || right.is_numeric())
-        .then(|| binary_expr(condition(&raw.left, left), operator, condition(&raw.right, right)))
+    (left.is_numeric() || right.is_numeric()).then(|| {
+        binary_expr(condition(&mut raw.left, left), operator, condition(&mut raw.right, right))
+    })
 }
 
 /// A condition beside a number is 1 or 0; other operators with conditions are DataFusion's.
@@ -164,7 +194,7 @@ fn numbered(
             | BinaryOperator::Modulo
     );
     let number = |operand: &mut Expr| {
-        *operand = cast(operand.clone(), DataType::Int64);
+        *operand = cast(take(operand), DataType::Int64);
     };
     let as_number = |data_type: &DataType, other: &DataType| {
         *data_type == DataType::Boolean && (computes || other.is_numeric())
@@ -180,7 +210,7 @@ fn numbered(
         let of = |data_type: &DataType, changed| {
             if changed { DataType::Int64 } else { data_type.clone() }
         };
-        let quotient = division(&raw, &of(left, first), &of(right, second));
+        let quotient = division(&mut raw, &of(left, first), &of(right, second));
         return Ok(quotient.map_or(PlannerResult::Original(raw), PlannerResult::Planned));
     }
     Ok(PlannerResult::Original(raw))
@@ -188,28 +218,29 @@ fn numbered(
 
 /// Whole numbers and decimals divide as floats, so that `2.0 / 3` has all the digits of a float and
 /// what is divided by zero is infinite or no number.
-fn division(raw: &RawBinaryExpr, left: &DataType, right: &DataType) -> Option<Expr> {
+fn division(raw: &mut RawBinaryExpr, left: &DataType, right: &DataType) -> Option<Expr> {
     let is_exact = |data_type: &DataType| data_type.is_integer() || data_type.is_decimal();
-    let float = |operand: &Expr| cast(operand.clone(), DataType::Float64);
+    let float = |operand: &mut Expr| cast(take(operand), DataType::Float64);
     (is_exact(left) && is_exact(right))
-        .then(|| binary_expr(float(&raw.left), Operator::Divide, float(&raw.right)))
+        .then(|| binary_expr(float(&mut raw.left), Operator::Divide, float(&mut raw.right)))
 }
 
 /// FixedStrings are joined as texts.
-fn joined(raw: &RawBinaryExpr, left: &DataType, right: &DataType) -> Option<Expr> {
-    let text = |operand: &Expr, data_type: &DataType| match data_type {
-        DataType::BinaryView => cast(operand.clone(), DataType::Utf8View),
-        _ => operand.clone(),
+fn joined(raw: &mut RawBinaryExpr, left: &DataType, right: &DataType) -> Option<Expr> {
+    let text = |operand: &mut Expr, data_type: &DataType| match data_type {
+        DataType::BinaryView => cast(take(operand), DataType::Utf8View),
+        _ => take(operand),
     };
     let is_fixed = |data_type: &DataType| *data_type == DataType::BinaryView;
     (is_fixed(left) || is_fixed(right)).then(|| {
-        binary_expr(text(&raw.left, left), Operator::StringConcat, text(&raw.right, right))
+        let (first, second) = (text(&mut raw.left, left), text(&mut raw.right, right));
+        binary_expr(first, Operator::StringConcat, second)
     })
 }
 
 /// Towards zero, whatever the operands are.
-fn integer_division(raw: &RawBinaryExpr, left: &DataType, right: &DataType) -> Expr {
-    let quotient = binary_expr(raw.left.clone(), Operator::Divide, raw.right.clone());
+fn integer_division(raw: &mut RawBinaryExpr, left: &DataType, right: &DataType) -> Expr {
+    let quotient = binary_expr(take(&mut raw.left), Operator::Divide, take(&mut raw.right));
     match left.is_integer() && right.is_integer() {
         true => quotient,
         false => cast(cast(quotient, DataType::Float64), DataType::Int64),
@@ -218,7 +249,7 @@ fn integer_division(raw: &RawBinaryExpr, left: &DataType, right: &DataType) -> E
 
 /// Whole numbers are added, subtracted and multiplied in 64 bits: in their own width a sum of two
 /// bytes would come around. The difference of unsigned numbers has a sign.
-fn wide_arithmetic(raw: &RawBinaryExpr, left: &DataType, right: &DataType) -> Option<Expr> {
+fn wide_arithmetic(raw: &mut RawBinaryExpr, left: &DataType, right: &DataType) -> Option<Expr> {
     let operator = match raw.op {
         BinaryOperator::Plus => Operator::Plus,
         BinaryOperator::Minus => Operator::Minus,
@@ -237,28 +268,28 @@ fn wide_arithmetic(raw: &RawBinaryExpr, left: &DataType, right: &DataType) -> Op
     if is_wide(left) && is_wide(right) && !(is_unsigned && operator == Operator::Minus) {
         return None;
     }
-    let widened = |operand: &Expr, data_type: &DataType| match *data_type == wide {
-        true => operand.clone(),
-        false => cast(operand.clone(), wide.clone()),
+    let widened = |operand: &mut Expr, data_type: &DataType| match *data_type == wide {
+        true => take(operand),
+        false => cast(take(operand), wide.clone()),
     };
-    Some(binary_expr(widened(&raw.left, left), operator, widened(&raw.right, right)))
+    Some(binary_expr(widened(&mut raw.left, left), operator, widened(&mut raw.right, right)))
 }
 
 /// Dates and times with numbers: days on dates, seconds on times; differences are numbers.
-fn time_arithmetic(raw: &RawBinaryExpr, left: &DataType, right: &DataType) -> Option<Expr> {
+fn time_arithmetic(raw: &mut RawBinaryExpr, left: &DataType, right: &DataType) -> Option<Expr> {
     let operator = match raw.op {
         BinaryOperator::Plus => Operator::Plus,
         _ => Operator::Minus,
     };
     match (left, right) {
         (DataType::Date32, number) if number.is_integer() => {
-            let days = cast(raw.left.clone(), DataType::Int32);
-            let moved = binary_expr(days, operator, cast(raw.right.clone(), DataType::Int32));
+            let days = cast(take(&mut raw.left), DataType::Int32);
+            let moved = binary_expr(days, operator, cast(take(&mut raw.right), DataType::Int32));
             Some(cast(cast(moved, DataType::Int32), DataType::Date32))
         }
         (time @ DataType::Timestamp(unit, _), number) if number.is_integer() => {
-            let ticks = cast(raw.left.clone(), DataType::Int64);
-            let seconds = cast(raw.right.clone(), DataType::Int64);
+            let ticks = cast(take(&mut raw.left), DataType::Int64);
+            let seconds = cast(take(&mut raw.right), DataType::Int64);
             let change = match ticks_per_second(unit) {
                 1 => seconds,
                 factor => binary_expr(seconds, Operator::Multiply, lit(factor)),
@@ -266,22 +297,23 @@ fn time_arithmetic(raw: &RawBinaryExpr, left: &DataType, right: &DataType) -> Op
             Some(cast(binary_expr(ticks, operator, change), time.clone()))
         }
         (DataType::Date32, DataType::Interval(_)) if has_hours(&raw.right) => {
-            let midnight = cast(raw.left.clone(), DataType::Timestamp(TimeUnit::Second, None));
-            Some(binary_expr(midnight, operator, raw.right.clone()))
+            let midnight = cast(take(&mut raw.left), DataType::Timestamp(TimeUnit::Second, None));
+            Some(binary_expr(midnight, operator, take(&mut raw.right)))
         }
         (DataType::Interval(_), DataType::Date32)
             if operator == Operator::Plus && has_hours(&raw.left) =>
         {
-            let midnight = cast(raw.right.clone(), DataType::Timestamp(TimeUnit::Second, None));
-            Some(binary_expr(midnight, operator, raw.left.clone()))
+            let midnight = cast(take(&mut raw.right), DataType::Timestamp(TimeUnit::Second, None));
+            Some(binary_expr(midnight, operator, take(&mut raw.left)))
         }
         (DataType::Date32, DataType::Date32) if operator == Operator::Minus => {
             let days =
-                |operand: &Expr| cast(cast(operand.clone(), DataType::Int32), DataType::Int64);
-            Some(binary_expr(days(&raw.left), operator, days(&raw.right)))
+                |operand: &mut Expr| cast(cast(take(operand), DataType::Int32), DataType::Int64);
+            Some(binary_expr(days(&mut raw.left), operator, days(&mut raw.right)))
         }
         (DataType::Timestamp(..), DataType::Timestamp(..)) if operator == Operator::Minus => {
-            Some(binary_expr(seconds_of(&raw.left), operator, seconds_of(&raw.right)))
+            let (first, second) = (seconds_of(&mut raw.left), seconds_of(&mut raw.right));
+            Some(binary_expr(first, operator, second))
         }
         _ => None,
     }
@@ -302,8 +334,8 @@ fn has_hours(interval: &Expr) -> bool {
     }
 }
 
-fn seconds_of(time: &Expr) -> Expr {
-    cast(cast(time.clone(), DataType::Timestamp(TimeUnit::Second, None)), DataType::Int64)
+fn seconds_of(time: &mut Expr) -> Expr {
+    cast(cast(take(time), DataType::Timestamp(TimeUnit::Second, None)), DataType::Int64)
 }
 
 fn ticks_per_second(unit: &TimeUnit) -> i64 {
@@ -312,66 +344,6 @@ fn ticks_per_second(unit: &TimeUnit) -> i64 {
         TimeUnit::Millisecond => 1_000,
         TimeUnit::Microsecond => 1_000_000,
         TimeUnit::Nanosecond => 1_000_000_000,
-    }
-}
-
-fn comparison(operator: &BinaryOperator) -> Option<Operator> {
-    Some(match operator {
-        BinaryOperator::Gt => Operator::Gt,
-        BinaryOperator::GtEq => Operator::GtEq,
-        BinaryOperator::Lt => Operator::Lt,
-        BinaryOperator::LtEq => Operator::LtEq,
-        BinaryOperator::Eq => Operator::Eq,
-        BinaryOperator::NotEq => Operator::NotEq,
-        _ => return None,
-    })
-}
-
-/// Intervals compare by their lengths: a day has 24 hours, a month 30 days. Times of day compare in
-/// the finer of their units.
-fn compared_intervals(
-    raw: &RawBinaryExpr,
-    left: &DataType,
-    right: &DataType,
-) -> Result<Option<Expr>> {
-    let Some(operator) = comparison(&raw.op) else { return Ok(None) };
-    let is_time = |data_type: &DataType| matches!(data_type, DataType::Time64(_));
-    Ok(match (left, right) {
-        (DataType::Interval(_), DataType::Interval(_)) => {
-            let length = |interval: &Expr| call(INTERVAL_LENGTH, vec![interval.clone()]);
-            Some(binary_expr(length(&raw.left)?, operator, length(&raw.right)?))
-        }
-        (one, other) if is_time(one) && is_time(other) && one != other => {
-            let fine = |time: &Expr| cast(time.clone(), DataType::Time64(TimeUnit::Nanosecond));
-            Some(binary_expr(fine(&raw.left), operator, fine(&raw.right)))
-        }
-        _ => None,
-    })
-}
-
-/// `a - b > INTERVAL 1 HOUR`: the difference is in seconds, so the interval becomes seconds too.
-fn compared_duration(raw: &RawBinaryExpr, left: &DataType, right: &DataType) -> Option<Expr> {
-    let operator = comparison(&raw.op)?;
-    if left.is_integer() {
-        let seconds = interval_seconds(&raw.right)?;
-        return Some(binary_expr(raw.left.clone(), operator, lit(seconds)));
-    }
-    if right.is_integer() {
-        let seconds = interval_seconds(&raw.left)?;
-        return Some(binary_expr(lit(seconds), operator, raw.right.clone()));
-    }
-    None
-}
-
-/// The length of an interval without months.
-fn interval_seconds(expression: &Expr) -> Option<i64> {
-    match expression {
-        Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(interval)), _)
-            if interval.months == 0 =>
-        {
-            Some(i64::from(interval.days) * 86_400 + interval.nanoseconds / 1_000_000_000)
-        }
-        _ => None,
     }
 }
 

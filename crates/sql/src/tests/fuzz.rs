@@ -231,10 +231,10 @@ async fn long_and_deep_statements_work_or_are_refused() {
         ("brackets", 3000, |n| format!("SELECT {}1{}", "(".repeat(n), ")".repeat(n))),
         ("NOT", 3000, |n| format!("SELECT {} true", "NOT ".repeat(n))),
         ("minus", 3000, |n| format!("SELECT {}1", "- ".repeat(n))),
-        ("sum", 300, |n| format!("SELECT 1{}", " + id".repeat(n)) + " FROM t"),
+        ("sum", 3000, |n| format!("SELECT 1{}", " + id".repeat(n)) + " FROM t"),
         ("AND", 3000, |n| format!("SELECT id FROM t WHERE id > 0{}", " AND id <> 7".repeat(n))),
         ("OR", 3000, |n| format!("SELECT id FROM t WHERE id = 0{}", " OR name = 'x'".repeat(n))),
-        ("concatenation", 300, |n| format!("SELECT name{} FROM t", " || 'x'".repeat(n))),
+        ("concatenation", 3000, |n| format!("SELECT name{} FROM t", " || 'x'".repeat(n))),
         ("list", 3000, |n| format!("SELECT id FROM t WHERE id IN (0{})", ", 7".repeat(n))),
         ("columns", 300, |n| format!("SELECT 1{}", ", id".repeat(n)) + " FROM t"),
         ("subqueries", 300, |n| {
