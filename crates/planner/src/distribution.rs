@@ -2,10 +2,10 @@
 //! `datafusion_distributed`.
 
 mod outside;
+mod told;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use datafusion::catalog::Session;
@@ -20,11 +20,9 @@ use datafusion::physical_plan::placeholder_row::PlaceholderRowExec;
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 use datafusion::prelude::SessionConfig;
 use datafusion_distributed::{
-    DesiredTaskCountEvent, DesiredTaskCountEventResponse, DistributedExec, DistributedExt,
-    DistributedLeafExec, DistributedMetricsFormat, NetworkBoundaryExt, RouteTasksEvent,
-    RouteTasksEventResponse, ScaleUpLeafNodeEvent, ScaleUpLeafNodeEventResponse,
-    SessionStateBuilderExt, WorkerResolver, display_plan_ascii,
-    rewrite_distributed_plan_with_metrics,
+    DesiredTaskCountEvent, DesiredTaskCountEventResponse, DistributedExt, DistributedLeafExec,
+    NetworkBoundaryExt, RouteTasksEvent, RouteTasksEventResponse, ScaleUpLeafNodeEvent,
+    ScaleUpLeafNodeEventResponse, SessionStateBuilderExt, WorkerResolver,
 };
 use granary_common::{Error, PartId, Result, SystemRandom, WorkerId};
 use granary_execution::error::{from_datafusion, to_datafusion};
@@ -39,6 +37,7 @@ use parking_lot::Mutex;
 use url::Url;
 
 use self::outside::{outside_over_tasks, outside_tasks};
+pub use self::told::{Traffic, display, display_executed, measure};
 use crate::rules::filters::{Changed, Cut, tell_scans};
 use crate::settings::QuerySettings;
 use crate::topology::Topology;
@@ -46,9 +45,6 @@ use crate::validate::validate;
 
 /// Bytes that a connection between tasks buffers before its sender has to wait.
 const CONNECTION_BUFFER_BYTES: usize = 32 << 20;
-
-/// How long to wait for what the workers say of their operators.
-const METRICS_WAIT_MAX: Duration = Duration::from_secs(10);
 
 type EngineResult<T> = Result<T, DataFusionError>;
 
@@ -83,12 +79,6 @@ pub fn distribute(
         .and_then(|()| config.set_distributed_metrics_collection(false));
     limits.map_err(|error| from_datafusion(&error))?;
     Ok(builder.with_query_planner(Arc::new(SlotPlanner)).with_distributed_planner())
-}
-
-/// Has the workers tell what each operator of the session's query did, for [`display_executed`].
-pub fn measure(state: &mut SessionState) -> Result<()> {
-    let measured = state.config_mut().set_distributed_metrics_collection(true);
-    measured.map_err(|error| from_datafusion(&error))
 }
 
 /// Cuts a plan that runs on one node into stages, if it is worth it, and checks the result.
@@ -344,60 +334,4 @@ fn route(event: RouteTasksEvent<'_>) -> Option<EngineResult<RouteTasksEventRespo
     let (fullest, most) = rows.iter().enumerate().max_by_key(|(_, rows)| **rows)?;
     let wanted = event.task_count == 1 && *most > 0;
     wanted.then(|| Ok(RouteTasksEventResponse::new(vec![url(fullest)])))
-}
-
-/// The plan as text, stage by stage.
-pub fn display(plan: &Arc<dyn ExecutionPlan>) -> String {
-    display_plan_ascii(plan.as_ref(), false)
-}
-
-/// What went between nodes while a plan ran, in bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Traffic {
-    /// Between tasks: shuffles, broadcasts and parts read from afar.
-    pub exchanged: u64,
-    /// Results on their way to the coordinator.
-    pub gathered: u64,
-}
-
-/// The plan that ran in a session that was to [`measure`], with what each operator did, and the traffic.
-pub async fn display_executed(plan: &Arc<dyn ExecutionPlan>) -> Result<(String, Traffic)> {
-    let executed = match plan.is::<DistributedExec>() {
-        true => {
-            let format = DistributedMetricsFormat::Aggregated;
-            let rewritten = rewrite_distributed_plan_with_metrics(Arc::clone(plan), format);
-            let in_time = tokio::time::timeout(METRICS_WAIT_MAX, rewritten).await;
-            in_time
-                .map_err(|_| Error::unavailable("a worker did not say what it has done"))?
-                .map_err(|error| from_datafusion(&error))?
-        }
-        false => Arc::clone(plan),
-    };
-    let mut traffic = Traffic::default();
-    count_traffic(&executed, true, &mut traffic);
-    Ok((display_plan_ascii(executed.as_ref(), true), traffic))
-}
-
-/// Adds up what boundaries and scans below `plan` moved.
-fn count_traffic(plan: &Arc<dyn ExecutionPlan>, in_head: bool, traffic: &mut Traffic) {
-    let sum = |name: &str| {
-        let metrics = plan.metrics().unwrap_or_default();
-        let values = metrics.iter().filter(|metric| metric.value().name() == name);
-        values.map(|metric| metric.value().as_usize() as u64).sum::<u64>()
-    };
-    let boundary = plan.name().starts_with("Network");
-    if boundary {
-        let bytes = sum("bytes_transferred");
-        if in_head && plan.name() == "NetworkCoalesceExec" {
-            traffic.gathered += bytes;
-        } else {
-            traffic.exchanged += bytes;
-        }
-    }
-    if plan.children().is_empty() {
-        traffic.exchanged += sum("remote_bytes");
-    }
-    for child in plan.children() {
-        count_traffic(child, in_head && !boundary, traffic);
-    }
 }

@@ -11,8 +11,9 @@ use object_store::ObjectStoreExt;
 use crate::merge::MergeProgress;
 use crate::part::descriptor::{Descriptor, FileEntry};
 use crate::part::format::ByteSink;
-use crate::part::{DATA_FILE, DESCRIPTOR_FILE, file_path};
+use crate::part::{DATA_FILE, DESCRIPTOR_FILE, PARTS_FOLDER, file_path};
 use crate::read::{PartRef, PartStore};
+use crate::skip::is_skip_file;
 use crate::volume::{Volume, store_error};
 use crate::write::{PartIds, Upload, put};
 
@@ -38,9 +39,9 @@ pub async fn relocate_part(
     let mut descriptor = Descriptor::clone(open.descriptor());
     descriptor.part = id;
     descriptor.schema.table = part.table;
-    let mut bytes = 0;
+    let copying = Copying { source, part, volume, progress, id };
+    let mut bytes = copying.skip_files().await?;
     for entry in &mut descriptor.files {
-        let copying = Copying { source, part, volume, progress, id };
         let copied = copying.file(entry).await;
         *entry = copied.map_err(|error| error.context(format!("part {}", part.id)))?;
         bytes += entry.bytes;
@@ -63,6 +64,30 @@ struct Copying<'a> {
 }
 
 impl Copying<'_> {
+    /// Copies the skip indexes, which stand beside the part without its descriptor knowing, and check
+    /// themselves when they are read. Gives their bytes.
+    async fn skip_files(&self) -> Result<u64> {
+        let (table, owner) = self.part.files;
+        let within = |error: &object_store::Error| {
+            store_error(error).context(format!("the skip indexes of part {}", self.part.id))
+        };
+        let folder = self.source.path(&format!("{PARTS_FOLDER}/{table}/{owner}"));
+        let mut listing = self.source.store.list(Some(&folder));
+        let mut bytes = 0;
+        while let Some(object) = listing.try_next().await.map_err(|error| within(&error))? {
+            let Some(name) = object.location.filename().filter(|name| is_skip_file(name)) else {
+                continue;
+            };
+            let content = self.source.store.get(&object.location).await;
+            let content = content.map_err(|error| within(&error))?.bytes().await;
+            let content = content.map_err(|error| within(&error))?;
+            bytes += content.len() as u64;
+            self.progress.admit(content.len() as u64).await;
+            put(self.volume, self.part.table, self.id, name, content).await?;
+        }
+        Ok(bytes)
+    }
+
     /// The entry of the copy; one that is read in pieces has checksums of its blocks, also when the
     /// part is of a build that made none.
     async fn file(&self, entry: &FileEntry) -> Result<FileEntry> {
@@ -119,6 +144,7 @@ mod tests {
             .map(|row| vec![Scalar::Int(row), Scalar::Text(format!("{row:09}"))])
             .collect();
         let made = write(&hot, &schema, block(&schema, &data)).await.unwrap().remove(0);
+        std::fs::write(here.path().join(format!("parts/7/{}/skip-07", made.id)), "index").unwrap();
         let volumes = Volumes::new([Arc::clone(&hot), Arc::clone(&cold)]);
         let store = PartStore::new(volumes, PartStoreOptions::default());
         let ids = Counter::default();
@@ -131,6 +157,8 @@ mod tests {
         assert_ne!(copied.id, made.id);
         assert_eq!((copied.rows, &copied.key_range), (made.rows, &made.key_range));
         assert!(there.path().join(format!("parts/7/{}/data.vortex", copied.id)).exists());
+        let skip = there.path().join(format!("parts/7/{}/skip-07", copied.id));
+        assert_eq!(std::fs::read_to_string(skip).unwrap(), "index");
         let open = store.open(&part_ref(&schema, &copied)).await.unwrap();
         open.verify().await.unwrap();
         assert_eq!(rows(&scanned(&open, &schema, whole(&schema)).await.unwrap()), data);

@@ -167,12 +167,7 @@ impl WorkerNode {
     ) -> Result<WorkerNode> {
         let tasks = tasks.child();
         let folder = DataFolder::open(&config.data_dir)?;
-        let listener = TcpListener::bind(config.listen).await.map_err(|error| {
-            Error::unavailable(format!("the worker cannot listen on {}: {error}", config.listen))
-        })?;
-        let listen = listener
-            .local_addr()
-            .map_err(|error| Error::internal(format!("a listener has no address: {error}")))?;
+        let (listener, listen) = bind(config.listen).await?;
         let address = format!("{}:{}", config.advertise_host, listen.port());
         let joined = join(&config, &folder, &address, &*catalog, &*clock, &*random).await?;
         let (parts, background) =
@@ -282,6 +277,17 @@ impl WorkerNode {
         tracing::info!(worker = %self.id, idle, "the worker has stopped");
         idle && ended
     }
+}
+
+/// A listener, and where it listens.
+async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr)> {
+    let listener = TcpListener::bind(address).await.map_err(|error| {
+        Error::unavailable(format!("the worker cannot listen on {address}: {error}"))
+    })?;
+    let listen = listener
+        .local_addr()
+        .map_err(|error| Error::internal(format!("a listener has no address: {error}")))?;
+    Ok((listener, listen))
 }
 
 fn memory_limits(config: &WorkerConfig, folder: &DataFolder) -> MemoryLimits {

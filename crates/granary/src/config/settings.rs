@@ -210,6 +210,8 @@ settings! {
     /// What background merges read together, in MiB a second, 0 to 1048576; 0: as fast as they can.
     /// Default: 0.
     merge_mib_s: u64 = (0), [Server, Worker];
+    /// Seconds between two looks for part files that nothing refers to, 1 to 86400. Default: 300.
+    sweep_interval_s: u64 = (300), [Server, Worker];
     /// Copies of parts that this worker fetches to make up for lost ones, in MiB a second, 1 to
     /// 1048576. Default: 64.
     copy_mib_s: u64 = (64), [Server, Worker];

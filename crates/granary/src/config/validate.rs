@@ -36,6 +36,7 @@ pub(super) fn bounds(role: Role, settings: &Settings) -> Result<()> {
     within("merge_threads", settings.merge_threads.map(|threads| threads as u64), 0..=256)?;
     within("merge_memory_mib", Some(settings.merge_memory_mib), 128..=1_048_576)?;
     within("merge_mib_max", Some(settings.merge_mib_max), 1..=1_048_576)?;
+    within("sweep_interval_s", Some(settings.sweep_interval_s), 1..=86_400)?;
     within("merge_mib_s", Some(settings.merge_mib_s), 0..=1_048_576)?;
     within("copy_mib_s", Some(settings.copy_mib_s), 1..=1_048_576)?;
     within("worker_lease_s", Some(settings.worker_lease_s), 2..=3600)?;

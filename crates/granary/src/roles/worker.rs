@@ -16,7 +16,6 @@ use crate::config::{Settings, configured_tiers};
 
 /// Bytes of spilled files, in multiples of the memory.
 const SPILL_FACTOR: u64 = 16;
-const SWEEP_INTERVAL: Duration = Duration::from_secs(300);
 
 pub(super) struct Worker {
     node: WorkerNode,
@@ -56,7 +55,7 @@ pub(super) async fn start_node(
         volume_url: settings.volume.as_ref().map(|volume| volume.0.clone()),
         memory_bytes_max,
         spill_bytes_max: spill_bytes(memory_bytes_max),
-        sweep_interval: SWEEP_INTERVAL,
+        sweep_interval: Duration::from_secs(settings.sweep_interval_s),
         merges: merge_settings(settings)?,
         copy_bytes_per_s: settings.copy_mib_s * MIB,
         reserves: Reserves {

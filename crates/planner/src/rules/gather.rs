@@ -223,7 +223,7 @@ mod tests {
             (column("day"), Some(802)),
             (part("year", column("day")), Some(4)),
             (part("MONTH", column("day")), Some(13)),
-            (part("epoch", column("day")), None),
+            (part("epoch", column("day")), Some(802)),
         ] {
             assert_eq!(over(&expression), expected, "{expression}");
         }

@@ -31,6 +31,9 @@ pub use build::{SkipBuilder, build_index};
 pub use file::SkipFile;
 pub use term::SkipTerm;
 
+/// What the names of all indexes' files begin with.
+const PREFIX: &str = "skip-";
+
 /// The indexes that a new part gets.
 #[derive(Clone, Debug)]
 pub struct SkipIndexes {
@@ -51,5 +54,10 @@ pub struct SkipHint {
 
 /// The name of the file of an index.
 pub fn file_name(index: &BoundIndex) -> Result<String> {
-    Ok(format!("skip-{:016x}", xxh3_64(&codec::encode(index)?)))
+    Ok(format!("{PREFIX}{:016x}", xxh3_64(&codec::encode(index)?)))
+}
+
+/// Whether a file of a part is an index's.
+pub(crate) fn is_skip_file(name: &str) -> bool {
+    name.starts_with(PREFIX)
 }

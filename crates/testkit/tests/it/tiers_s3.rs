@@ -21,6 +21,7 @@ async fn start(store: &Store, mode: Mode) -> TestResult<TestCluster> {
                         lake = [{ volume = \"only\", disks = [\"lake\"] }] }";
         spec.environment.push(("GRANARY_DISKS".to_owned(), disks.to_owned()));
         spec.environment.push(("GRANARY_POLICIES".to_owned(), policies.to_owned()));
+        spec.environment.push(("GRANARY_SWEEP_INTERVAL_S".to_owned(), "2".to_owned()));
     })
     .await
 }
