@@ -8,6 +8,7 @@ pub mod filters;
 mod gather;
 mod single_value;
 mod values_below;
+mod windows;
 
 use std::sync::Arc;
 
@@ -28,6 +29,7 @@ pub fn physical_rules(several_workers: Option<AvoidExchanges>) -> Vec<Rule> {
     let Some(avoid) = several_workers else { return rules };
     let ensure = rules.iter().position(|rule| rule.name() == "EnsureRequirements");
     if let Some(ensure) = ensure {
+        rules.insert(ensure + 1, Arc::new(windows::SortByWindowKeys));
         rules.insert(ensure + 1, Arc::new(KeepBuckets));
         rules.insert(ensure, Arc::new(avoid));
     }
