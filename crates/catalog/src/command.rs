@@ -1,7 +1,9 @@
 //! Changes as data: every change of the catalog is one command and takes effect at one version.
 
 mod cluster;
+mod function;
 mod merge;
+mod partitions;
 mod past;
 mod replicas;
 mod view;
@@ -20,7 +22,9 @@ use crate::model::{
 };
 
 pub use cluster::ClusterChange;
+pub use function::FunctionChange;
 pub use merge::{MergeParts, MergedPart};
+pub use partitions::{CopyPartitions, PartitionChange};
 pub use past::CloneTable;
 pub use replicas::{BucketPlacement, CopiesChange, CopyChange};
 pub use view::{ExistingView, NewView};
@@ -172,6 +176,8 @@ pub enum CommandBody {
     },
     CloneTable(CloneTable),
     Cluster(ClusterChange),
+    /// A function that is written in SQL.
+    Function(FunctionChange),
 }
 
 /// A table to create; `apply` gives it its id, its buckets and their workers.
@@ -344,28 +350,6 @@ pub struct TokenEntry {
     pub digest: String,
     /// Rows that its client sent.
     pub rows: u64,
-}
-
-/// A change of whole partitions.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum PartitionChange {
-    Drop(Partitions),
-    /// Hides them; their files stay until they are attached or dropped.
-    Detach(Partitions),
-    Attach(Partitions),
-    DropDetached(Partitions),
-}
-
-/// Shows partitions of one table in another as well, without copying files.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CopyPartitions {
-    pub from: TableId,
-    pub to: TableId,
-    pub partitions: Partitions,
-    /// Whether what the target has in them goes away.
-    pub replace: bool,
-    /// Whether they leave the source.
-    pub remove: bool,
 }
 
 /// The answer to an insert; the same token gets the same answer.

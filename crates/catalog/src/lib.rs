@@ -34,9 +34,9 @@ pub use api::{
 pub use apply::{Transition, apply};
 pub use command::{
     AlterTable, BucketPlacement, BucketWrite, CloneTable, ClusterChange, Command, CommandBody,
-    CommitWrite, CopiesChange, CopyChange, CopyPartitions, ExistingView, InsertReceipt, KnownPart,
-    MergeParts, MergedPart, NewDeletions, NewPart, NewTable, NewView, Outcome, PartitionChange,
-    Partitions, TableWrite, TokenEntry,
+    CommitWrite, CopiesChange, CopyChange, CopyPartitions, ExistingView, FunctionChange,
+    InsertReceipt, KnownPart, MergeParts, MergedPart, NewDeletions, NewPart, NewTable, NewView,
+    Outcome, PartitionChange, Partitions, TableWrite, TokenEntry,
 };
 pub use history::{Past, PastTable};
 pub use memory::MemoryCatalog;

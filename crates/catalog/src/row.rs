@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{
     Bucket, Cluster, CopyId, Damage, Database, EarlierTable, InsertToken, Moment, Mutation, Part,
-    PartIdRange, StagedInsert, Table, TableHistory, View, ViewRefresh, Worker,
+    PartIdRange, SqlFunction, StagedInsert, Table, TableHistory, View, ViewRefresh, Worker,
 };
 
 /// A row of the catalog.
@@ -28,6 +28,7 @@ pub enum Row {
     TableHistory(TableHistory),
     EarlierTable(EarlierTable),
     Moment(Moment),
+    Function(SqlFunction),
 }
 
 /// What identifies a row.
@@ -52,6 +53,8 @@ pub enum RowKey {
     /// By the first version without it.
     EarlierTable(TableId, CatalogVersion),
     Moment(CatalogVersion),
+    /// By its name.
+    Function(String),
 }
 
 impl Row {
@@ -74,6 +77,7 @@ impl Row {
             Row::TableHistory(row) => RowKey::TableHistory(row.table),
             Row::EarlierTable(row) => RowKey::EarlierTable(row.definition.id, row.until),
             Row::Moment(row) => RowKey::Moment(row.version),
+            Row::Function(row) => RowKey::Function(row.name.clone()),
         }
     }
 }
@@ -110,6 +114,10 @@ impl RowKey {
             RowKey::TableHistory(table) => push(&mut bytes, 22, &[table.0]),
             RowKey::EarlierTable(table, until) => push(&mut bytes, 23, &[table.0, until.0]),
             RowKey::Moment(version) => push(&mut bytes, 24, &[version.0]),
+            RowKey::Function(name) => {
+                push(&mut bytes, 25, &[]);
+                bytes.extend_from_slice(name.as_bytes());
+            }
         }
         bytes
     }

@@ -7,7 +7,8 @@ use imbl::OrdMap;
 
 use crate::model::{
     Bucket, Cluster, CopyId, Damage, Database, EarlierTable, InsertToken, Moment, Mutation, Part,
-    PartIdRange, StagedInsert, Table, TableHistory, View, ViewKind, ViewRefresh, Worker,
+    PartIdRange, SqlFunction, StagedInsert, Table, TableHistory, View, ViewKind, ViewRefresh,
+    Worker,
 };
 use crate::row::{Change, Row, RowKey};
 
@@ -83,6 +84,8 @@ pub struct Snapshot {
     pub damage: OrdMap<CopyId, Arc<Damage>>,
     /// When versions took effect, in milliseconds since the epoch; both ascend.
     pub moments: OrdMap<CatalogVersion, u64>,
+    /// Functions that are written in SQL, by their names.
+    pub functions: OrdMap<String, Arc<SqlFunction>>,
     /// How many parts show the files of another part, by that part.
     shared_files: OrdMap<PartId, usize>,
 }
@@ -109,6 +112,11 @@ impl Snapshot {
         let relations: Vec<Relation<'_>> =
             tables.chain(self.views_of(database).map(Relation::View)).collect();
         find_by_name(relations.iter(), name, Relation::name).copied()
+    }
+
+    /// The function in SQL of exactly this name, else the only one that matches without case.
+    pub fn find_function(&self, name: &str) -> Option<&Arc<SqlFunction>> {
+        find_by_name(self.functions.values(), name, |function| &function.name)
     }
 
     /// The table that is read and written in place of `view`, unless it has none or the table was
@@ -225,6 +233,9 @@ impl Snapshot {
             Row::Moment(row) => {
                 self.moments.insert(row.version, row.time_ms);
             }
+            Row::Function(row) => {
+                self.functions.insert(row.name.clone(), Arc::new(row));
+            }
         }
     }
 
@@ -273,6 +284,9 @@ impl Snapshot {
             }),
             RowKey::Moment(version) => {
                 self.moments.remove(version);
+            }
+            RowKey::Function(name) => {
+                self.functions.remove(name);
             }
         }
     }
@@ -333,6 +347,7 @@ impl Snapshot {
         rows.extend(moments.map(|(version, time_ms)| {
             Row::Moment(Moment { version: *version, time_ms: *time_ms })
         }));
+        rows.extend(self.functions.values().map(|row| Row::Function((**row).clone())));
         rows
     }
 }

@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use granary_catalog::{CommandBody, PartitionChange};
+use granary_catalog::{CommandBody, FunctionChange, PartitionChange};
 use granary_common::{Error, Result};
 use parking_lot::Mutex;
 
@@ -91,6 +91,7 @@ fn adds(command: &CommandBody) -> bool {
         | CommandBody::Cluster(_)
         | CommandBody::Expire { .. }
         | CommandBody::AdvanceHorizon { .. } => false,
+        CommandBody::Function(change) => !matches!(change, FunctionChange::Drop { .. }),
         CommandBody::ChangePartitions { change, .. } => {
             !matches!(change, PartitionChange::Drop(_) | PartitionChange::DropDetached(_))
         }

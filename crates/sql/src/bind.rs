@@ -41,6 +41,7 @@ mod names;
 mod order;
 mod outside;
 mod overlooked;
+mod parameters;
 mod parts;
 mod past;
 mod patterns;
@@ -50,6 +51,8 @@ mod repair;
 mod repeated;
 mod rows;
 mod series;
+mod setting_calls;
+mod sql_functions;
 mod tables;
 mod templates;
 mod totals;
@@ -57,18 +60,16 @@ mod type_names;
 mod units;
 mod untuple;
 mod using;
+mod view_calls;
 mod windows;
 mod words;
 mod zoned;
 
-use std::collections::{BTreeMap, HashMap};
 use std::ops::ControlFlow;
 
-use arrow::datatypes::{DataType, FieldRef};
-use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::common::{DFSchema, ParamValues, ScalarValue};
+use datafusion::common::DFSchema;
 use datafusion::execution::SessionState;
-use datafusion::logical_expr::{Expr as PlannedExpr, LogicalPlan, lit};
+use datafusion::logical_expr::{Expr as PlannedExpr, LogicalPlan};
 use datafusion::sql::parser::Statement as PlannerStatement;
 use granary_common::{Error, Result};
 use granary_execution::subqueries::nullable_subqueries;
@@ -80,10 +81,15 @@ pub(crate) use calls::{plain_arguments, with_arguments};
 pub use enums::SessionTables;
 pub use names::SessionUser;
 pub use outside::{OutsideCall, OutsideTables, register_outside};
+pub use parameters::{parameter_types, with_named_parameters, with_parameters};
 pub use past::{past_point, reads_past};
+pub use setting_calls::SessionSettings;
+pub use sql_functions::check as check_function;
+pub(crate) use sql_functions::expand as expand_functions;
 pub use tables::query_of_table;
 pub(crate) use tables::{SERIES, all_of};
 pub(crate) use templates::{expression as parsed_expression, query as parsed_query};
+pub use view_calls::{ParameterViews, SessionViewCalls};
 
 use crate::error_from_datafusion;
 use crate::statement::setting_text;
@@ -100,8 +106,10 @@ const REPAIRS_MAX: usize = 64;
 /// clauses that are not offered.
 pub async fn bind_query(state: &SessionState, query: &Query, sql: &str) -> Result<LogicalPlan> {
     let mut query = query.clone();
+    sql_functions::expand(&mut query, state, sql)?;
     past::settle(&mut query, state).await?;
     outside::settle(&mut query, state).await?;
+    view_calls::settle(&mut query, state).await?;
     pivots::settle(&mut query, state, sql).await?;
     columns::expand(&mut query, state, sql).await?;
     untuple::expand(&mut query, state, sql).await?;
@@ -182,6 +190,7 @@ pub(crate) fn bind_expression(
     schema: &DFSchema,
 ) -> Result<PlannedExpr> {
     let mut expression = expression.clone();
+    sql_functions::refuse(&expression, state)?;
     let columns: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
     repair::match_case(&mut expression, &columns);
     let mut rewriter = Rewriter {
@@ -206,100 +215,6 @@ pub(crate) fn standard_words(mut expression: Expr) -> Result<Expr> {
         ControlFlow::Continue(()) => Ok(expression),
         ControlFlow::Break(error) => Err(error),
     }
-}
-
-/// The placeholders of a plan with their types as far as they can be inferred, in order.
-///
-/// # Errors
-/// InvalidInput when one placeholder is used with two types.
-pub fn parameter_types(plan: &LogicalPlan) -> Result<Vec<(String, Option<DataType>)>> {
-    let types: HashMap<String, Option<FieldRef>> =
-        plan.get_parameter_fields().map_err(|error| error_from_datafusion(error, None))?;
-    let casts = cast_parameters(plan)?;
-    let mut named: Vec<(String, Option<DataType>)> = types
-        .into_iter()
-        .map(|(name, field)| {
-            let inferred = field.map(|field| field.data_type().clone());
-            let data_type = inferred.or_else(|| casts.get(&name).cloned());
-            (name, data_type)
-        })
-        .collect();
-    named.sort_by_key(|(name, _)| {
-        let number = name.trim_start_matches('$').parse::<u64>().unwrap_or(u64::MAX);
-        (number, name.clone())
-    });
-    Ok(named)
-}
-
-/// Placeholders that are cast at once, as `{name:Type}` is: the type is what the cast says.
-fn cast_parameters(plan: &LogicalPlan) -> Result<HashMap<String, DataType>> {
-    let mut casts = HashMap::new();
-    let visited = plan.apply_with_subqueries(|plan| {
-        plan.apply_expressions(|expression| {
-            expression.apply(|inner| {
-                if let PlannedExpr::Cast(cast) = inner
-                    && let PlannedExpr::Placeholder(placeholder) = cast.expr.as_ref()
-                {
-                    casts.insert(placeholder.id.clone(), cast.field.data_type().clone());
-                }
-                Ok(TreeNodeRecursion::Continue)
-            })
-        })
-    });
-    visited.map_err(|error| error_from_datafusion(error, None))?;
-    Ok(casts)
-}
-
-/// The plan with its placeholders replaced. `values` are in the order of [`parameter_types`].
-///
-/// # Errors
-/// InvalidInput when values are missing or of a wrong type.
-pub fn with_parameters(plan: LogicalPlan, values: Vec<ScalarValue>) -> Result<LogicalPlan> {
-    let names: Vec<String> = parameter_types(&plan)?.into_iter().map(|(name, _)| name).collect();
-    if names.len() != values.len() {
-        return Err(Error::invalid(format!(
-            "the statement has {} parameters, {} were given",
-            names.len(),
-            values.len()
-        )));
-    }
-    let named: HashMap<String, ScalarValue> =
-        names.into_iter().map(|name| name.trim_start_matches('$').to_owned()).zip(values).collect();
-    plan.with_param_values(ParamValues::from(named))
-        .and_then(|plan| fixed::settle(plan, None))
-        .and_then(coerced::coerce)
-        .map_err(|error| error_from_datafusion(error, None))
-}
-
-/// The plan with the placeholders replaced that have one of these names, without regard to case.
-/// `{name:Type}` casts the text.
-///
-/// # Errors
-/// InvalidInput when a text is no value of the type.
-pub fn with_named_parameters(
-    plan: LogicalPlan,
-    texts: &BTreeMap<String, String>,
-) -> Result<LogicalPlan> {
-    let replaced = plan.transform_up_with_subqueries(|plan| {
-        plan.map_expressions(|expression| {
-            expression.transform_up(|inner| {
-                let text = match &inner {
-                    PlannedExpr::Placeholder(placeholder) => {
-                        texts.get(&placeholder.id.trim_start_matches('$').to_lowercase())
-                    }
-                    _ => None,
-                };
-                Ok(match text {
-                    Some(text) => Transformed::yes(lit(text.clone())),
-                    None => Transformed::no(inner),
-                })
-            })
-        })?
-        .map_data(|plan| plan.recompute_schema())
-    });
-    let settled = replaced.and_then(|plan| fixed::settle(plan.data, None));
-    let coerced = settled.and_then(coerced::coerce);
-    coerced.map_err(|error| error_from_datafusion(error, None))
 }
 
 /// The names of functions that the tree's rewrites know.
@@ -374,6 +289,11 @@ impl VisitorMut for Rewriter<'_> {
     fn post_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<Error> {
         if let Some(value) = names::of_session(expression, &self.names) {
             *expression = value;
+        }
+        match setting_calls::rewrite(expression, &self.names) {
+            Ok(Some(value)) => *expression = value,
+            Ok(None) => {}
+            Err(error) => return ControlFlow::Break(error),
         }
         if let Expr::Subquery(query) = expression {
             clauses::name_value(query);

@@ -34,9 +34,10 @@ mod walk;
 
 pub use alter::{AlterSource, AlteredTable, alter_table};
 pub use bind::{
-    OutsideCall, OutsideTables, SessionTables, SessionUser, bind_insert_source, bind_query,
-    parameter_types, past_point, query_of_table, query_settings, reads_past, register_outside,
-    with_named_parameters, with_parameters,
+    OutsideCall, OutsideTables, ParameterViews, SessionSettings, SessionTables, SessionUser,
+    SessionViewCalls, bind_insert_source, bind_query, check_function, parameter_types, past_point,
+    query_of_table, query_settings, reads_past, register_outside, with_named_parameters,
+    with_parameters,
 };
 pub use granary_common::did_you_mean;
 pub use granary_functions::column_type_from_arrow;
@@ -55,15 +56,16 @@ pub use resolve::{Named, find_database, resolve_name, resolve_table};
 pub use secrets::without_secrets;
 pub use settings::DialectSettings;
 pub use show::{
-    DescribedColumn, describe, describe_columns, describe_view, show_create_table, show_create_view,
+    DescribedColumn, describe, describe_columns, describe_view, show_create_function,
+    show_create_table, show_create_view,
 };
 pub use statement::{
     AlterAction, AlterPartition, AlterTable, BackupScope, BackupStatement, CheckTable,
-    ClusterStatement, ColumnPlace, CreateTable, CreateView, Delete, EqualColumns, ExistsName,
-    FormattedRows, Insert, InsertOutside, LikePattern, MaterializedClause, Merge, MergeAction,
-    MergeClause, MergeInsert, Optimize, OverwriteClause, PartitionClause, PartitionCommand,
-    PastClause, PastStatement, Rebuilt, RefreshClause, RowFormat, Statement, SystemView, TableName,
-    Update, ViewAction, carries_rows, parse, refresh_text,
+    ClusterStatement, ColumnPlace, CreateFunction, CreateTable, CreateView, Delete, EqualColumns,
+    ExistsName, FormattedRows, Insert, InsertOutside, LikePattern, MaterializedClause, Merge,
+    MergeAction, MergeClause, MergeInsert, Optimize, OverwriteClause, PartitionClause,
+    PartitionCommand, PastClause, PastStatement, Rebuilt, RefreshClause, RowFormat, Statement,
+    SystemView, TableName, Update, ViewAction, carries_rows, parse, refresh_text,
 };
 pub use types::type_from_sql;
 pub use view::{AliasArguments, alias_arguments, query_columns, view_plan, view_query};

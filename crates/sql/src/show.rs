@@ -1,6 +1,6 @@
 //! SHOW CREATE TABLE and DESCRIBE.
 
-use granary_catalog::{ColumnRole, Distribution, Snapshot, Table, View, ViewKind};
+use granary_catalog::{ColumnRole, Distribution, Snapshot, SqlFunction, Table, View, ViewKind};
 
 use crate::statement::refresh_text;
 
@@ -48,6 +48,14 @@ pub fn describe_columns(columns: &[(String, granary_catalog::ColumnType)]) -> Ve
         comment: String::new(),
     };
     columns.iter().map(row).collect()
+}
+
+/// A statement that makes this function.
+pub fn show_create_function(function: &SqlFunction) -> String {
+    let parameters: Vec<String> =
+        function.parameters.iter().map(|parameter| identifier(parameter)).collect();
+    let name = identifier(&function.name);
+    format!("CREATE FUNCTION {name} AS ({}) -> {}", parameters.join(", "), function.body)
 }
 
 /// A statement that makes this view.

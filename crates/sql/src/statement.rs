@@ -10,12 +10,14 @@ mod cluster;
 mod elements;
 mod explain;
 mod formatted;
+mod function;
 mod insert;
 mod merge;
 mod merges;
 mod mutate;
 mod parse;
 mod past;
+mod pattern;
 mod processes;
 mod refresh;
 mod show;
@@ -39,11 +41,13 @@ pub use check::CheckTable;
 pub use cluster::ClusterStatement;
 pub use elements::{IndexClause, ProjectionClause};
 pub use formatted::{FormattedRows, RowFormat, carries_rows};
+pub use function::CreateFunction;
 pub use merge::{Merge, MergeAction, MergeClause, MergeInsert};
 pub use merges::{EqualColumns, Optimize};
 pub use mutate::{Delete, Update};
 pub use parse::parse;
 pub use past::{PastClause, PastStatement};
+pub use pattern::LikePattern;
 pub use refresh::{RefreshClause, SystemView, ViewAction, refresh_text};
 pub use ttl::{TtlClause, TtlClauseAction};
 pub(crate) use ttl::{parse_ttl, ttl_text};
@@ -129,6 +133,12 @@ pub enum Statement {
     CreateView(Box<CreateView>),
     DropViews {
         views: Vec<TableName>,
+        if_exists: bool,
+        notices: Vec<Notice>,
+    },
+    CreateFunction(Box<CreateFunction>),
+    DropFunction {
+        name: String,
         if_exists: bool,
         notices: Vec<Notice>,
     },
@@ -223,6 +233,7 @@ impl Statement {
             | Statement::DropDatabase { notices, .. }
             | Statement::DropTables { notices, .. }
             | Statement::DropViews { notices, .. }
+            | Statement::DropFunction { notices, .. }
             | Statement::TruncateTable { notices, .. }
             | Statement::RenameTables { notices, .. }
             | Statement::ExchangeTables { notices, .. }
@@ -232,6 +243,7 @@ impl Statement {
             | Statement::KillQuery { notices, .. } => notices,
             Statement::CreateTable(create) => &create.notices,
             Statement::CreateView(create) => &create.table.notices,
+            Statement::CreateFunction(create) => &create.notices,
             Statement::Optimize(optimize) => &optimize.notices,
             Statement::SystemView(of) => &of.notices,
             Statement::CheckTable(check) => &check.notices,
@@ -244,38 +256,6 @@ impl Statement {
             Statement::Query(query) if query.format_clause.is_some() => FORMAT_NOTICE.as_slice(),
             _ => &[],
         }
-    }
-}
-
-/// A pattern of SHOW ... [NOT] [I]LIKE.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LikePattern {
-    pub pattern: String,
-    pub negated: bool,
-    pub ignore_case: bool,
-}
-
-impl LikePattern {
-    /// Whether `name` is shown. `%` stands for any text, `_` for one character, a backslash takes
-    /// the next character as it is.
-    pub fn matches(&self, name: &str) -> bool {
-        let fold = |text: &str| match self.ignore_case {
-            true => text.to_lowercase(),
-            false => text.to_owned(),
-        };
-        let pattern: Vec<char> = fold(&self.pattern).chars().collect();
-        let name: Vec<char> = fold(name).chars().collect();
-        like(&pattern, &name) != self.negated
-    }
-}
-
-fn like(pattern: &[char], text: &[char]) -> bool {
-    match pattern {
-        [] => text.is_empty(),
-        ['%', rest @ ..] => (0..=text.len()).any(|skipped| like(rest, &text[skipped..])),
-        ['_', rest @ ..] => !text.is_empty() && like(rest, &text[1..]),
-        ['\\', escaped, rest @ ..] => text.first() == Some(escaped) && like(rest, &text[1..]),
-        [plain, rest @ ..] => text.first() == Some(plain) && like(rest, &text[1..]),
     }
 }
 

@@ -14,6 +14,7 @@ mod projections;
 mod queries;
 mod reference;
 mod seed;
+mod sql_functions;
 mod statements;
 mod states;
 mod support;

@@ -7,6 +7,7 @@ mod damage;
 mod database;
 mod expire;
 mod filled;
+mod function;
 mod history;
 mod insert;
 mod leased;
@@ -136,5 +137,6 @@ fn dispatch(draft: &mut Draft, body: &CommandBody) -> Result<Outcome> {
         CommandBody::UndropTable { table } => history::undrop(draft, *table),
         CommandBody::CloneTable(clone) => history::clone_table(draft, clone),
         CommandBody::Cluster(change) => cluster::change(draft, change),
+        CommandBody::Function(change) => function::change(draft, change),
     }
 }

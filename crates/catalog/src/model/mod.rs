@@ -5,6 +5,7 @@ mod bucket;
 mod cluster;
 mod column_codec;
 mod damage;
+mod function;
 mod history;
 mod mutation;
 mod part;
@@ -23,6 +24,7 @@ pub use bucket::Bucket;
 pub use cluster::Cluster;
 pub use column_codec::ColumnCodec;
 pub use damage::{CopyId, Damage};
+pub use function::SqlFunction;
 pub use history::{EarlierTable, Moment, TableHistory};
 pub use mutation::{MUTATIONS_PER_TABLE_MAX, Mutation, MutationNote, WriteOrigin};
 pub use part::{

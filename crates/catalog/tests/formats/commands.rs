@@ -249,6 +249,19 @@ fn cluster() -> Vec<(&'static str, CommandBody)> {
     let drop = ClusterChange::DropWorker { worker: WorkerId(2) };
     vec![
         ("drop_worker", CommandBody::Cluster(drop)),
+        (
+            "create_function",
+            CommandBody::Function(FunctionChange::Create {
+                name: "f".into(),
+                parameters: vec!["x".into(), "y".into()],
+                body: "x * y + 1".into(),
+                existing: ExistingView::OrReplace,
+            }),
+        ),
+        (
+            "drop_function",
+            CommandBody::Function(FunctionChange::Drop { name: "f".into(), if_exists: true }),
+        ),
         ("raise_protocol", CommandBody::Cluster(ClusterChange::RaiseProtocol { version: 2 })),
     ]
 }

@@ -251,6 +251,15 @@ fn rows() -> Vec<(&'static str, Row)> {
             "earlier_table",
             Row::EarlierTable(EarlierTable { until: CatalogVersion(44), definition: table() }),
         ),
+        (
+            "function",
+            Row::Function(SqlFunction {
+                name: "f".into(),
+                parameters: vec!["x".into(), "y".into()],
+                body: "x * y + 1".into(),
+                created: CatalogVersion(42),
+            }),
+        ),
         ("moment", Row::Moment(Moment { version: CatalogVersion(41), time_ms: 1_700_000_000_002 })),
         (
             "staged_insert",
@@ -405,6 +414,8 @@ fn keys_keep_their_order() {
         RowKey::EarlierTable(table, CatalogVersion(44)),
         RowKey::Moment(CatalogVersion(41)),
         RowKey::Moment(CatalogVersion(300)),
+        RowKey::Function("f".into()),
+        RowKey::Function("g".into()),
     ];
     let bytes: Vec<Vec<u8>> = ascending.iter().map(RowKey::to_bytes).collect();
     assert!(bytes.is_sorted());

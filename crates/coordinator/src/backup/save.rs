@@ -39,6 +39,8 @@ pub(super) struct Saved {
     pub rows: u64,
     pub copied_parts: u64,
     pub copied_bytes: u64,
+    /// Functions in SQL that there are, which no backup holds.
+    pub left_functions: usize,
 }
 
 pub(super) async fn save(
@@ -89,6 +91,7 @@ pub(super) async fn save(
         rows,
         copied_parts: copied.parts.load(Ordering::Relaxed),
         copied_bytes: copied.bytes.load(Ordering::Relaxed),
+        left_functions: snapshot.functions.len(),
     })
 }
 

@@ -10,6 +10,7 @@ mod alter;
 mod balance;
 mod cluster;
 mod create_table;
+mod functions;
 mod merges;
 mod partitions;
 mod past;
@@ -110,7 +111,7 @@ pub async fn change(
             done.rows = 1;
         }
         Statement::Set { assignments } => set(request, assignments, &mut done)?,
-        _ => return Err(Error::internal("a statement reached the wrong place")),
+        other => functions::change(core, request, other).await?,
     }
     Ok(done)
 }

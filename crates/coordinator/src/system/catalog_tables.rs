@@ -353,6 +353,24 @@ pub(super) fn workers(view: &View) -> Columns {
         .numbers("bytes", rows.iter().map(|row| holds(row.id, |part| part.bytes)))
 }
 
+/// The one cluster, a row for each worker, in ClickHouse's words.
+pub(super) fn clusters(view: &View) -> Columns {
+    let rows: Vec<&Worker> = view.snapshot.workers.values().map(|row| &**row).collect();
+    let place = |row: &Worker| match row.address.rsplit_once(':') {
+        Some((host, port)) => (host.to_owned(), port.parse().unwrap_or_default()),
+        None => (row.address.clone(), 0),
+    };
+    let places: Vec<(String, u64)> = rows.iter().map(|row| place(row)).collect();
+    Columns::new()
+        .texts("cluster", rows.iter().map(|_| "default"))
+        .numbers("shard_num", (1..).take(rows.len()))
+        .numbers("replica_num", rows.iter().map(|_| 1))
+        .texts("host_name", places.iter().map(|(host, _)| host))
+        .numbers("port", places.iter().map(|(_, port)| *port))
+        .texts("zone", rows.iter().map(|row| &row.zone))
+        .texts("state", rows.iter().map(|row| state_text(row.state)))
+}
+
 fn state_text(state: WorkerState) -> &'static str {
     match state {
         WorkerState::Alive => "alive",

@@ -35,9 +35,10 @@ use columns::Columns;
 /// The schemas beside the users' databases.
 pub const SCHEMAS: [&str; 2] = ["information_schema", "system"];
 
-const SYSTEM_TABLES: [&str; 23] = [
+const SYSTEM_TABLES: [&str; 25] = [
     "bucket_replicas",
     "buckets",
+    "clusters",
     "columns",
     "data_skipping_indices",
     "databases",
@@ -49,6 +50,7 @@ const SYSTEM_TABLES: [&str; 23] = [
     "mutations",
     "one",
     "parts",
+    "processes",
     "queries",
     "scrubs",
     "settings",
@@ -135,8 +137,10 @@ impl SystemSchema {
             ("system", "storage_policies") => tiers::storage_policies(view),
             ("system", "table_history") => history::table_history(view),
             ("system", "versions") => history::versions(view),
-            ("system", "queries") => node_tables::queries(view),
-            ("system", "functions") => node_tables::functions(),
+            ("system", "clusters") => catalog_tables::clusters(view),
+            ("system", "queries") => node_tables::queries(view, false),
+            ("system", "processes") => node_tables::queries(view, true),
+            ("system", "functions") => node_tables::functions(view),
             ("system", "settings") => node_tables::settings(view)?,
             ("information_schema", "schemata") => information::schemata(view),
             ("information_schema", "tables") => information::tables(view),

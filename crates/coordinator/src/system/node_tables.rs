@@ -1,15 +1,19 @@
 //! What this coordinator itself knows. Other coordinators show their own.
 
+use granary_catalog::SqlFunction;
 use granary_common::Result;
 use granary_functions::{FunctionEntry, FunctionKind, function_reference};
+use granary_sql::show_create_function;
 
 use super::View;
 use super::columns::Columns;
 use crate::query::QueryRecord;
 use crate::session::known_settings;
 
-pub(super) fn queries(view: &View) -> Columns {
-    let rows = view.core.queries.list();
+/// The last queries, or those that run.
+pub(super) fn queries(view: &View, only_running: bool) -> Columns {
+    let mut rows = view.core.queries.list();
+    rows.retain(|row| !only_running || row.ended_ms.is_none());
     let now_ms = view.core.with.clock.now_ms();
     let state = |row: &QueryRecord| match (row.ended_ms, &row.error) {
         (None, _) => "running",
@@ -41,8 +45,8 @@ pub(super) fn queries(view: &View) -> Columns {
         .texts("coordinator", rows.iter().map(|_| &view.core.identity))
 }
 
-/// The reference, a row for each name.
-pub(super) fn functions() -> Columns {
+/// Those of the system, then those that are written in SQL.
+pub(super) fn functions(view: &View) -> Columns {
     let entries = function_reference().iter();
     let rows: Vec<(&str, &FunctionEntry)> = entries
         .flat_map(|entry| {
@@ -50,21 +54,36 @@ pub(super) fn functions() -> Columns {
             names.map(move |name| (name.as_str(), entry))
         })
         .collect();
+    let own: Vec<&SqlFunction> = view.snapshot.functions.values().map(|row| &**row).collect();
     let is_alias = |(name, entry): &(&str, &FunctionEntry)| *name != entry.name;
-    let of_entry = |of: fn(&FunctionEntry) -> &str| rows.iter().map(move |(_, entry)| of(entry));
+    let text = |of_entry: &dyn Fn(&(&str, &FunctionEntry)) -> String,
+                of_own: &dyn Fn(&SqlFunction) -> String| {
+        let entries = rows.iter().map(of_entry);
+        entries.chain(own.iter().map(|function| of_own(function))).collect::<Vec<String>>()
+    };
+    let of_entry = |of: fn(&FunctionEntry) -> &str| {
+        text(&move |(_, entry)| of(entry).to_owned(), &|_| String::new())
+    };
+    let is_aggregate = rows.iter().map(|(_, entry)| entry.kind == FunctionKind::Aggregate);
+    let syntax =
+        |function: &SqlFunction| format!("{}({})", function.name, function.parameters.join(", "));
     Columns::new()
-        .texts("name", rows.iter().map(|(name, _)| *name))
-        .flags("is_aggregate", rows.iter().map(|(_, entry)| entry.kind == FunctionKind::Aggregate))
+        .texts("name", text(&|(name, _)| (*name).to_owned(), &|own| own.name.clone()))
+        .flags("is_aggregate", is_aggregate.chain(own.iter().map(|_| false)))
         .texts(
             "alias_to",
-            rows.iter().map(|row| if is_alias(row) { row.1.name.as_str() } else { "" }),
+            text(&|row| if is_alias(row) { row.1.name.clone() } else { String::new() }, &|_| {
+                String::new()
+            }),
         )
-        .texts("kind", of_entry(|entry| entry.kind.name()))
+        .texts("kind", text(&|(_, entry)| entry.kind.name().to_owned(), &|_| "scalar".to_owned()))
         .texts("categories", of_entry(|entry| entry.family))
-        .texts("syntax", of_entry(|entry| &entry.syntax))
+        .texts("syntax", text(&|(_, entry)| entry.syntax.clone(), &syntax))
         .texts("description", of_entry(|entry| &entry.description))
         .texts("examples", of_entry(|entry| &entry.example))
         .texts("example_result", of_entry(|entry| &entry.result))
+        .texts("origin", text(&|_| "System".to_owned(), &|_| "SQLUserDefined".to_owned()))
+        .texts("create_query", text(&|_| String::new(), &show_create_function))
 }
 
 pub(super) fn settings(view: &View) -> Result<Columns> {

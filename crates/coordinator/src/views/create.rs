@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use arrow::datatypes::DataType;
 use datafusion::datasource::source_as_provider;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
@@ -60,9 +61,7 @@ pub async fn create_view(
             "a materialized view reads tables as they are: a version of AS OF would not be kept",
         ));
     }
-    if !parameter_types(&plan)?.is_empty() {
-        return Err(Error::invalid("the query of a view has no parameters"));
-    }
+    check_parameters(create, &plan)?;
     let columns = named(query_columns(&plan)?, &create.columns)?;
     let place =
         Place { request, snapshot: &snapshot, settings: &settings, state: &state, database };
@@ -95,6 +94,28 @@ pub async fn create_view(
             populate(core, request, &settings, view, version).await
         }
         _ => Ok(()),
+    }
+}
+
+/// A view takes values for `{name:Type}` each time that it is read; one that keeps rows can't.
+fn check_parameters(create: &CreateView, plan: &LogicalPlan) -> Result<()> {
+    let parameters = parameter_types(plan)?;
+    if !parameters.is_empty() && create.materialized.is_some() {
+        return Err(Error::invalid("the query of a materialized view has no parameters"));
+    }
+    let is_named = |name: &str| !name.trim_start_matches('$').starts_with(|c: char| c.is_numeric());
+    if let Some((name, _)) = parameters.iter().find(|(name, _)| !is_named(name)) {
+        return Err(Error::invalid(format!(
+            "the parameter {name} of a view has a name and a type: write {{name:Type}}"
+        )));
+    }
+    // A text is not read as an array.
+    let is_nested = |of: &Option<DataType>| of.as_ref().is_some_and(DataType::is_nested);
+    match parameters.iter().find(|(_, of)| is_nested(of)) {
+        None => Ok(()),
+        Some((name, _)) => Err(Error::unsupported(format!(
+            "the parameter {name} of a view is a number, a text or a date; arrays are not supported"
+        ))),
     }
 }
 

@@ -10,6 +10,7 @@ use granary_execution::TableReading;
 use sqlparser::ast::{Expr, FunctionArguments, Ident, ObjectName, ObjectNamePart, Value};
 
 use super::enums::SessionTables;
+use super::setting_calls::SessionSettings;
 use crate::error::place_of;
 use crate::resolve::{Named, resolve_name};
 use crate::statement::TableName;
@@ -20,6 +21,7 @@ pub(super) struct Names<'a> {
     current_database: &'a str,
     user: String,
     tables: Option<Arc<SessionTables>>,
+    settings: Option<Arc<SessionSettings>>,
     /// The text of the statement, to show where a name stands.
     sql: &'a str,
 }
@@ -91,9 +93,15 @@ impl<'a> Names<'a> {
             catalog: state.catalog_list().catalog(&options.default_catalog),
             current_database: &options.default_schema,
             tables: state.config().get_extension::<SessionTables>(),
+            settings: state.config().get_extension::<SessionSettings>(),
             user: user.map_or_else(|| DEFAULT_USER.to_owned(), |user| user.0.clone()),
             sql,
         }
+    }
+
+    /// The value of a setting, whose name is in lower case.
+    pub(super) fn setting(&self, name: &str) -> Option<String> {
+        self.settings.as_ref().and_then(|settings| (settings.0)(name))
     }
 
     /// The table of this name in the catalog, without regard to case.

@@ -98,13 +98,13 @@ pub trait OutsideTables: fmt::Debug + Send + Sync {
 
 /// What a session has opened.
 #[derive(Debug)]
-struct Opened {
+pub(super) struct Opened {
     opener: Arc<dyn OutsideTables>,
     tables: Mutex<Vec<Arc<dyn TableProvider>>>,
 }
 
 impl Opened {
-    fn add(&self, table: Arc<dyn TableProvider>) -> usize {
+    pub(super) fn add(&self, table: Arc<dyn TableProvider>) -> usize {
         let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
         tables.push(table);
         tables.len() - 1
@@ -292,12 +292,17 @@ impl VisitorMut for Places {
 
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Error> {
         let Some(((written, ..), _)) = called(factor) else { return ControlFlow::Continue(()) };
-        let TableFactor::Table { name, alias, args, .. } = factor else {
-            return ControlFlow::Continue(());
-        };
         let Some(number) = self.numbers.next() else {
             return ControlFlow::Break(Error::internal("a file was not opened"));
         };
+        put_opened(factor, number, written);
+        ControlFlow::Continue(())
+    }
+}
+
+/// Puts what was opened under this number in the place of a call of `written`.
+pub(super) fn put_opened(factor: &mut TableFactor, number: usize, written: &str) {
+    if let TableFactor::Table { name, alias, args, .. } = factor {
         *name = ObjectName(vec![ObjectNamePart::Identifier(Ident::new(OPENED))]);
         let number = Expr::Value(Value::Number(number.to_string(), false).into());
         let number = FunctionArg::Unnamed(FunctionArgExpr::Expr(number));
@@ -308,6 +313,5 @@ impl VisitorMut for Places {
             columns: Vec::new(),
             at: None,
         });
-        ControlFlow::Continue(())
     }
 }

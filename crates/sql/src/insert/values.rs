@@ -19,7 +19,7 @@ use sqlparser::ast::{
 
 use super::{conform, physical, planning, targets, wrong_number, zero};
 use crate::Insert;
-use crate::bind::bind_expression;
+use crate::bind::{bind_expression, expand_functions};
 use crate::walk::visit_expressions;
 
 /// The rows of `INSERT ... VALUES` with the named columns, or the visible ones; give them to
@@ -279,7 +279,9 @@ impl Cells<'_> {
 
     fn value(&self, cell: &Expr) -> Result<ArrayRef> {
         let schema = DFSchema::empty();
-        let bound = bind_expression(self.state, cell, &schema)?;
+        let mut cell = cell.clone();
+        expand_functions(&mut cell, self.state, "")?;
+        let bound = bind_expression(self.state, &cell, &schema)?;
         let expression = physical(bound, &schema, self.state)?;
         let one_row = RecordBatchOptions::new().with_row_count(Some(1));
         let batch =

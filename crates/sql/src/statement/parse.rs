@@ -175,6 +175,9 @@ fn create(parser: &mut Parser<'_>, text: &str) -> Parsed<Statement> {
     if super::view::is_create_view(parser) {
         return super::view::create_view(parser, text);
     }
+    if super::function::is_create_function(parser) {
+        return super::function::create_function(parser, text);
+    }
     Err(other(parser)?)
 }
 
@@ -189,6 +192,9 @@ fn drop(parser: &mut Parser<'_>) -> Parsed<Statement> {
         let notices = on_cluster(parser)?;
         let _ = parser.parse_keyword(Keyword::CASCADE) || is_next_word(parser, "SYNC");
         return Ok(Statement::DropDatabase { name, if_exists, notices });
+    }
+    if is_ahead(parser, &[Keyword::DROP, Keyword::FUNCTION]) {
+        return super::function::drop_function(parser);
     }
     let is_view = is_ahead(parser, &[Keyword::DROP, Keyword::VIEW]);
     if !is_view && !is_ahead(parser, &[Keyword::DROP, Keyword::TABLE]) {

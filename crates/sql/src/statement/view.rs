@@ -81,12 +81,11 @@ pub(super) fn create_view(parser: &mut Parser<'_>, text: &str) -> Parsed<Stateme
     }
     let start = parser.peek_token().span.start;
     let query = parser.parse_query()?;
-    let end = parser.peek_token();
-    let end = (end.token != Token::EOF).then_some(end.span.start);
+    let written = written_from(parser, text, start);
     if columns.is_empty() {
         columns = table.columns.iter().map(|column| column.name.value.clone()).collect();
     }
-    let text = written(text, start, end).unwrap_or_else(|| query.to_string());
+    let text = written.unwrap_or_else(|| query.to_string());
     let create = CreateView { or_replace, name, columns, query, text, materialized, table };
     Ok(Statement::CreateView(Box::new(create)))
 }
@@ -123,6 +122,13 @@ fn names(parser: &mut Parser<'_>) -> Parsed<Vec<String>> {
     let names = parser.parse_comma_separated(|parser| parser.parse_identifier())?;
     parser.expect_token(&Token::RParen)?;
     Ok(names.into_iter().map(|name| name.value).collect())
+}
+
+/// What the parser has read of `text` since `start`.
+pub(super) fn written_from(parser: &Parser<'_>, text: &str, start: Location) -> Option<String> {
+    let end = parser.peek_token_ref();
+    let end = (end.token != Token::EOF).then_some(end.span.start);
+    written(text, start, end)
 }
 
 /// The part of `text` between two places, without the blanks around it.

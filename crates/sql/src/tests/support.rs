@@ -18,9 +18,9 @@ use granary_common::{CatalogVersion, DatabaseId, Result, TableId};
 
 use crate::functions::register;
 use crate::{
-    DialectSettings, Insert, Notice, RowProjection, SessionTables, Statement, TableSource,
-    bind_insert_source, bind_query, create_table, error_from_datafusion, insert_values, parse,
-    resolve_table,
+    DialectSettings, Insert, Notice, RowProjection, SessionSettings, SessionTables, Statement,
+    TableSource, bind_insert_source, bind_query, create_table, error_from_datafusion,
+    insert_values, parse, resolve_table,
 };
 
 /// The database and what its tables hold.
@@ -64,6 +64,9 @@ impl Memory {
         let mut config = SessionConfig::new().with_default_catalog_and_schema("granary", "default");
         config.options_mut().catalog.create_default_catalog_and_schema = false;
         config.set_extension(Arc::new(SessionTables(Arc::new(self.snapshot.clone()))));
+        config.set_extension(Arc::new(SessionSettings(Arc::new(|name: &str| {
+            (name == "session_timezone").then(|| "UTC".to_owned())
+        }))));
         let builder = SessionStateBuilder::new()
             .with_default_features()
             .with_config(config)

@@ -9,6 +9,8 @@ pub(super) const CALLS: &[Call] = &[
     ("ucase", 1, "upper($1)"),
     ("lengthUTF8", 1, "character_length($1)"),
     ("octet_length", 1, "length($1)"),
+    // NULL is shown by four letters.
+    ("visibleWidth", 1, "coalesce(character_length(toString($1)), 4)"),
     ("position", 2, "strpos($1, $2)"),
     ("positionCaseInsensitive", 2, "strpos(lower($1), lower($2))"),
     ("locate", 2, "strpos($2, $1)"),

@@ -112,6 +112,7 @@ pub(super) const CALLS: &[Call] = &[
     ("toStartOfHour", 1, "__granarySeconds(date_trunc('hour', $1))"),
     ("toStartOfMinute", 1, "__granarySeconds(date_trunc('minute', $1))"),
     ("toStartOfMicrosecond", 1, "date_trunc('microsecond', $1)"),
+    ("toStartOfNanosecond", 1, "CAST($1 AS DateTime64(9))"),
     (
         "toStartOfISOYear",
         1,
