@@ -59,7 +59,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--batches", default="1,1000,100000", help="rows of an insert")
     parser.add_argument("--writers", default="1,4,16")
     parser.add_argument("--folder", type=Path, help="for the data; a temporary one by default")
-    parser.add_argument("--json", type=Path, default=Path("engines.json"))
+    parser.add_argument("--json", type=Path, default=Path.home() / ".cache/granary/engines.json")
     return parser.parse_args()
 
 
