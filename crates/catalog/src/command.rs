@@ -6,6 +6,7 @@ mod merge;
 mod partitions;
 mod past;
 mod replicas;
+mod user;
 mod view;
 
 use std::collections::BTreeMap;
@@ -27,6 +28,7 @@ pub use merge::{MergeParts, MergedPart};
 pub use partitions::{CopyPartitions, PartitionChange};
 pub use past::CloneTable;
 pub use replicas::{BucketPlacement, CopiesChange, CopyChange};
+pub use user::UserChange;
 pub use view::{ExistingView, NewView};
 
 /// A command with the time at which it was proposed, since `apply` has no clock.
@@ -178,6 +180,8 @@ pub enum CommandBody {
     Cluster(ClusterChange),
     /// A function that is written in SQL.
     Function(FunctionChange),
+    /// What is kept of a user.
+    User(UserChange),
 }
 
 /// A table to create; `apply` gives it its id, its buckets and their workers.

@@ -36,7 +36,7 @@ pub use command::{
     AlterTable, BucketPlacement, BucketWrite, CloneTable, ClusterChange, Command, CommandBody,
     CommitWrite, CopiesChange, CopyChange, CopyPartitions, ExistingView, FunctionChange,
     InsertReceipt, KnownPart, MergeParts, MergedPart, NewDeletions, NewPart, NewTable, NewView,
-    Outcome, PartitionChange, Partitions, TableWrite, TokenEntry,
+    Outcome, PartitionChange, Partitions, TableWrite, TokenEntry, UserChange,
 };
 pub use history::{Past, PastTable};
 pub use memory::MemoryCatalog;

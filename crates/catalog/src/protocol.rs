@@ -19,7 +19,7 @@ use crate::model::{IndexKind, TableOptions, WriteOrigin};
 use crate::snapshot::Snapshot;
 
 /// What this build speaks. Higher by one in each release that needs it.
-pub const PROTOCOL_VERSION: u32 = 4;
+pub const PROTOCOL_VERSION: u32 = 5;
 /// What builds speak that say nothing of it.
 pub const FIRST_PROTOCOL: u32 = 1;
 
@@ -69,6 +69,7 @@ pub fn needed(command: &CommandBody) -> u32 {
             ClusterChange::RaiseProtocol { .. } => FIRST_PROTOCOL,
         },
         CommandBody::Function(_) => 4,
+        CommandBody::User(_) => 5,
         CommandBody::CreateTable { table, .. } => needed_by(&table.options),
         CommandBody::AlterTable(alter) => needed_by(&alter.options),
         CommandBody::CommitWrite(commit) => match &commit.origin {

@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{
     Bucket, Cluster, CopyId, Damage, Database, EarlierTable, InsertToken, Moment, Mutation, Part,
-    PartIdRange, SqlFunction, StagedInsert, Table, TableHistory, View, ViewRefresh, Worker,
+    PartIdRange, SqlFunction, StagedInsert, Table, TableHistory, UserSettings, View, ViewRefresh,
+    Worker,
 };
 
 /// A row of the catalog.
@@ -29,6 +30,7 @@ pub enum Row {
     EarlierTable(EarlierTable),
     Moment(Moment),
     Function(SqlFunction),
+    UserSettings(UserSettings),
 }
 
 /// What identifies a row.
@@ -55,6 +57,8 @@ pub enum RowKey {
     Moment(CatalogVersion),
     /// By its name.
     Function(String),
+    /// By the user's name.
+    UserSettings(String),
 }
 
 impl Row {
@@ -78,6 +82,7 @@ impl Row {
             Row::EarlierTable(row) => RowKey::EarlierTable(row.definition.id, row.until),
             Row::Moment(row) => RowKey::Moment(row.version),
             Row::Function(row) => RowKey::Function(row.name.clone()),
+            Row::UserSettings(row) => RowKey::UserSettings(row.user.clone()),
         }
     }
 }
@@ -117,6 +122,10 @@ impl RowKey {
             RowKey::Function(name) => {
                 push(&mut bytes, 25, &[]);
                 bytes.extend_from_slice(name.as_bytes());
+            }
+            RowKey::UserSettings(user) => {
+                push(&mut bytes, 26, &[]);
+                bytes.extend_from_slice(user.as_bytes());
             }
         }
         bytes

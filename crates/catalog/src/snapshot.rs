@@ -7,8 +7,8 @@ use imbl::OrdMap;
 
 use crate::model::{
     Bucket, Cluster, CopyId, Damage, Database, EarlierTable, InsertToken, Moment, Mutation, Part,
-    PartIdRange, SqlFunction, StagedInsert, Table, TableHistory, View, ViewKind, ViewRefresh,
-    Worker,
+    PartIdRange, SqlFunction, StagedInsert, Table, TableHistory, UserSettings, View, ViewKind,
+    ViewRefresh, Worker,
 };
 use crate::row::{Change, Row, RowKey};
 
@@ -86,6 +86,8 @@ pub struct Snapshot {
     pub moments: OrdMap<CatalogVersion, u64>,
     /// Functions that are written in SQL, by their names.
     pub functions: OrdMap<String, Arc<SqlFunction>>,
+    /// Of the users that have settings of their own, by their names.
+    pub user_settings: OrdMap<String, Arc<UserSettings>>,
     /// How many parts show the files of another part, by that part.
     shared_files: OrdMap<PartId, usize>,
 }
@@ -236,6 +238,9 @@ impl Snapshot {
             Row::Function(row) => {
                 self.functions.insert(row.name.clone(), Arc::new(row));
             }
+            Row::UserSettings(row) => {
+                self.user_settings.insert(row.user.clone(), Arc::new(row));
+            }
         }
     }
 
@@ -287,6 +292,9 @@ impl Snapshot {
             }
             RowKey::Function(name) => {
                 self.functions.remove(name);
+            }
+            RowKey::UserSettings(user) => {
+                self.user_settings.remove(user);
             }
         }
     }
@@ -348,6 +356,7 @@ impl Snapshot {
             Row::Moment(Moment { version: *version, time_ms: *time_ms })
         }));
         rows.extend(self.functions.values().map(|row| Row::Function((**row).clone())));
+        rows.extend(self.user_settings.values().map(|row| Row::UserSettings((**row).clone())));
         rows
     }
 }

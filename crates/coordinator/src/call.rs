@@ -57,7 +57,7 @@ impl Call {
             (Some(session), carrier) => (session, carrier),
             (None, carrier) => {
                 let identity = core.with.authenticator.authenticate(&credentials).await?;
-                (core.sessions.open(&identity.user), carrier)
+                (core.open_session(&identity.user), carrier)
             }
         };
         let reply = Reply {

@@ -92,6 +92,7 @@ fn adds(command: &CommandBody) -> bool {
         | CommandBody::Expire { .. }
         | CommandBody::AdvanceHorizon { .. } => false,
         CommandBody::Function(change) => !matches!(change, FunctionChange::Drop { .. }),
+        CommandBody::User(change) => !change.set.is_empty(),
         CommandBody::ChangePartitions { change, .. } => {
             !matches!(change, PartitionChange::Drop(_) | PartitionChange::DropDetached(_))
         }

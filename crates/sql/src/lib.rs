@@ -60,7 +60,7 @@ pub use show::{
     show_create_table, show_create_view,
 };
 pub use statement::{
-    AlterAction, AlterPartition, AlterTable, BackupScope, BackupStatement, CheckTable,
+    AlterAction, AlterPartition, AlterTable, AlterUser, BackupScope, BackupStatement, CheckTable,
     ClusterStatement, ColumnPlace, CreateFunction, CreateTable, CreateView, Delete, EqualColumns,
     ExistsName, FormattedRows, Insert, InsertOutside, LikePattern, MaterializedClause, Merge,
     MergeAction, MergeClause, MergeInsert, Optimize, OverwriteClause, PartitionClause,

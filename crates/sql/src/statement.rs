@@ -22,6 +22,7 @@ mod processes;
 mod refresh;
 mod show;
 mod ttl;
+mod user;
 mod view;
 
 use std::fmt;
@@ -51,6 +52,7 @@ pub use pattern::LikePattern;
 pub use refresh::{RefreshClause, SystemView, ViewAction, refresh_text};
 pub use ttl::{TtlClause, TtlClauseAction};
 pub(crate) use ttl::{parse_ttl, ttl_text};
+pub use user::AlterUser;
 pub use view::{CreateView, MaterializedClause};
 
 /// A table's name as written.
@@ -136,6 +138,7 @@ pub enum Statement {
         if_exists: bool,
         notices: Vec<Notice>,
     },
+    AlterUser(Box<AlterUser>),
     CreateFunction(Box<CreateFunction>),
     DropFunction {
         name: String,
@@ -244,6 +247,7 @@ impl Statement {
             Statement::CreateTable(create) => &create.notices,
             Statement::CreateView(create) => &create.table.notices,
             Statement::CreateFunction(create) => &create.notices,
+            Statement::AlterUser(alter) => &alter.notices,
             Statement::Optimize(optimize) => &optimize.notices,
             Statement::SystemView(of) => &of.notices,
             Statement::CheckTable(check) => &check.notices,

@@ -18,6 +18,7 @@ mod placement;
 mod refresh;
 mod replicas;
 mod table;
+mod user;
 mod view;
 mod worker;
 
@@ -138,5 +139,6 @@ fn dispatch(draft: &mut Draft, body: &CommandBody) -> Result<Outcome> {
         CommandBody::CloneTable(clone) => history::clone_table(draft, clone),
         CommandBody::Cluster(change) => cluster::change(draft, change),
         CommandBody::Function(change) => function::change(draft, change),
+        CommandBody::User(change) => user::change(draft, change),
     }
 }

@@ -16,6 +16,7 @@ mod skip_index;
 mod table;
 mod token;
 mod ttl;
+mod user;
 mod view;
 mod worker;
 
@@ -44,5 +45,6 @@ pub use table::{
 };
 pub use token::{InsertToken, StagedInsert, StagedTarget};
 pub use ttl::{RollUp, RowExpression, TtlAction, TtlPlace, TtlRule};
+pub use user::UserSettings;
 pub use view::{Filled, View, ViewKind};
 pub use worker::{PartIdRange, Worker, WorkerState};

@@ -17,6 +17,7 @@ mod past;
 mod replace_table;
 mod show;
 mod tiers;
+mod users;
 
 use std::sync::Arc;
 
@@ -29,7 +30,7 @@ use granary_sql::{
 use crate::core::Coordinator;
 use crate::query::StatementRequest;
 use crate::refresh::system_view;
-use crate::session::{Session, parse_settings};
+use crate::session::{Session, is_known, parse_settings};
 use crate::views::create_view;
 
 pub(crate) use balance::balance;
@@ -110,7 +111,8 @@ pub async fn change(
             kill(core, &QueryId(query_id))?;
             done.rows = 1;
         }
-        Statement::Set { assignments } => set(request, assignments, &mut done)?,
+        Statement::Set { assignments } => set(core, request, assignments, &mut done)?,
+        Statement::AlterUser(user) => users::alter(core, *user, &mut done).await?,
         other => functions::change(core, request, other).await?,
     }
     Ok(done)
@@ -267,6 +269,7 @@ async fn use_database(
 }
 
 fn set(
+    core: &Coordinator,
     request: &StatementRequest,
     assignments: Vec<(String, String)>,
     done: &mut Done,
@@ -274,6 +277,10 @@ fn set(
     let mut session = request.session.clone();
     for (name, value) in assignments {
         let name = name.to_ascii_lowercase();
+        if value.eq_ignore_ascii_case("default") && is_known(&name) {
+            core.reset_setting(&mut session, &name);
+            continue;
+        }
         let mut check = parse_settings(&Default::default())?;
         check.set(&name, &value)?;
         match check.notices.is_empty() {

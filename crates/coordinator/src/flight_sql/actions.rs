@@ -15,7 +15,7 @@ use crate::call::Call;
 use crate::core::Coordinator;
 use crate::session::{
     CATALOG_NAME, CATALOG_OPTION, CloseSessionResult, GetSessionOptionsResult, SCHEMA_OPTION,
-    SessionOptionValue, SetSessionOptionsRequest, set_options,
+    SessionOptionValue, SetSessionOptionsRequest, is_known, set_options,
 };
 use crate::system::is_system_schema;
 
@@ -87,6 +87,12 @@ async fn set(
     let mut session = call.session.clone();
     let exists = |name: &str| is_system_schema(name) || snapshot.find_database(name).is_some();
     let result = set_options(&mut session, request, exists);
+    // What lost its value goes back to what the user begins with.
+    for name in request.session_options.keys().filter(|name| is_known(name)) {
+        if !session.settings.contains_key(name) {
+            core.reset_setting(&mut session, name);
+        }
+    }
     if session != call.session || !request.session_options.is_empty() {
         call.change_session(core, session);
     }

@@ -37,7 +37,7 @@ pub async fn handshake(
 
 async fn token(core: &Coordinator, credentials: &Credentials) -> Result<String> {
     let identity = core.with.authenticator.authenticate(credentials).await?;
-    core.sealer()?.seal_text(Purpose::Session, &core.sessions.open(&identity.user))
+    core.sealer()?.seal_text(Purpose::Session, &core.open_session(&identity.user))
 }
 
 /// The older way: a message in the payload.

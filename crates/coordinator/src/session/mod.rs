@@ -19,6 +19,7 @@ mod cookie;
 mod options;
 mod settings;
 mod store;
+mod user;
 
 use std::collections::BTreeMap;
 
@@ -30,7 +31,7 @@ pub use options::{
     CATALOG_OPTION, CloseSessionResult, GetSessionOptionsResult, SCHEMA_OPTION, SessionOptionValue,
     SetSessionOptionsRequest, SetSessionOptionsResult, set_options,
 };
-pub use settings::{StatementSettings, known_settings, parse_settings};
+pub use settings::{StatementSettings, TOKEN_SETTING, is_known, known_settings, parse_settings};
 pub use store::{Carrier, SessionStore};
 
 /// The database of a session that has not chosen one.

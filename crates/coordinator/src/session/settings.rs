@@ -109,12 +109,14 @@ impl StatementSettings {
     }
 }
 
+/// The token of one insert.
+pub const TOKEN_SETTING: &str = "insert_deduplication_token";
 /// What the names of values for `{name:Type}` begin with.
 const PARAMETER: &str = "param_";
 const BLOCK_ROWS: &str = "insert_block_rows_max";
 const BLOCK_BYTES: &str = "insert_block_bytes_max";
 const COALESCE: &str = "insert_coalesce_ms";
-const TOKEN: &str = "insert_deduplication_token";
+const TOKEN: &str = TOKEN_SETTING;
 const PARTIAL: &str = "partial_update";
 const STALE: &str = "allow_stale_reads";
 

@@ -35,7 +35,7 @@ use columns::Columns;
 /// The schemas beside the users' databases.
 pub const SCHEMAS: [&str; 2] = ["information_schema", "system"];
 
-const SYSTEM_TABLES: [&str; 25] = [
+const SYSTEM_TABLES: [&str; 26] = [
     "bucket_replicas",
     "buckets",
     "clusters",
@@ -57,6 +57,7 @@ const SYSTEM_TABLES: [&str; 25] = [
     "storage_policies",
     "table_history",
     "tables",
+    "user_settings",
     "versions",
     "view_refreshes",
     "worker_disks",
@@ -142,6 +143,7 @@ impl SystemSchema {
             ("system", "processes") => node_tables::queries(view, true),
             ("system", "functions") => node_tables::functions(view),
             ("system", "settings") => node_tables::settings(view)?,
+            ("system", "user_settings") => node_tables::user_settings(view),
             ("information_schema", "schemata") => information::schemata(view),
             ("information_schema", "tables") => information::tables(view),
             ("information_schema", "views") => information::views(view),

@@ -97,3 +97,15 @@ pub(super) fn settings(view: &View) -> Result<Columns> {
         .texts("default", defaults.values())
         .flags("in_session", defaults.keys().map(|name| view.session.settings.contains_key(name))))
 }
+
+/// A row for each setting of a user, as ALTER USER gave it.
+pub(super) fn user_settings(view: &View) -> Columns {
+    let users = view.snapshot.user_settings.values();
+    let rows: Vec<(&str, &str, &str)> = users
+        .flat_map(|row| row.settings.iter().map(|pair| (&*row.user, &**pair.0, &**pair.1)))
+        .collect();
+    Columns::new()
+        .texts("user", rows.iter().map(|row| row.0))
+        .texts("name", rows.iter().map(|row| row.1))
+        .texts("value", rows.iter().map(|row| row.2))
+}

@@ -5,6 +5,7 @@
 
 mod inserts;
 mod queries;
+mod users;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

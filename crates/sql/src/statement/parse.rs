@@ -91,6 +91,7 @@ fn one_statement(parser: &mut Parser<'_>, text: &str) -> Parsed<Statement> {
         Keyword::ALTER if super::cluster::is_alter_system(parser) => {
             super::cluster::alter_system(parser)
         }
+        Keyword::ALTER if super::user::is_alter_user(parser) => super::user::alter_user(parser),
         Keyword::ALTER => super::alter::alter_table(parser),
         Keyword::CREATE => create(parser, text),
         Keyword::DROP => drop(parser),
