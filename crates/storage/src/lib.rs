@@ -49,7 +49,7 @@ pub use sweep::{PartsOnVolume, SweptParts, delete_part, sweep_orphans};
 pub use sweep_deletions::sweep_deletions;
 pub use transfer::{FileSource, PartCopy, copy_part, deletion_file, file_bytes};
 pub use volume::{
-    DiskStep, DiskWatch, LocalStore, Owner, Reserve, Room, TierVolume, Tiers, Volume, VolumeKind,
-    Volumes,
+    DiskStep, DiskWatch, LocalStore, Owner, ReadCache, ReadCacheFigures, Reserve, Room, TierVolume,
+    Tiers, Volume, VolumeKind, Volumes,
 };
 pub use write::{PartIds, WriteOptions, write_block};

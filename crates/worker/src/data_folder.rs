@@ -7,6 +7,7 @@
 //! <data>/scrub       how far the scrub of its parts has come
 //! <data>/volume/     part files
 //! <data>/spill/      emptied at each start
+//! <data>/read-cache/ what was read from object stores; may be removed while nothing runs
 //! ```
 
 use std::fs::File;
@@ -54,6 +55,11 @@ impl DataFolder {
     /// Where part files are.
     pub fn volume(&self) -> PathBuf {
         self.path.join("volume")
+    }
+
+    /// Where the cache of object stores is.
+    pub fn read_cache(&self) -> PathBuf {
+        self.path.join("read-cache")
     }
 
     /// Where queries spill to.

@@ -25,6 +25,9 @@ const SCRUB_DAMAGE: &str = "granary_worker_scrub_damaged_parts_total";
 const DISK_USED: &str = "granary_worker_disk_used_bytes";
 const DISK_BUDGET: &str = "granary_worker_disk_budget_bytes";
 const DISK_TOTAL: &str = "granary_worker_disk_total_bytes";
+const CACHE: &str = "granary_worker_read_cache_bytes";
+const CACHE_HITS: &str = "granary_worker_read_cache_hit_bytes_total";
+const CACHE_FETCHED: &str = "granary_worker_read_cache_fetched_bytes_total";
 const RUNNING: &str = "granary_worker_work_running";
 const MERGES_RUNNING: &str = "granary_worker_merges_running";
 const MEMORY: &str = "granary_worker_query_memory_bytes";
@@ -86,6 +89,12 @@ impl Gauges {
             gauge!(MERGES_RUNNING).set(self.merges.running().len() as f64);
             gauge!(MEMORY).set(self.memory.used_bytes() as f64);
             gauge!(MEMORY_LIMIT).set(self.memory_bytes_max as f64);
+            if let Some(cache) = self.volumes.iter().find_map(|volume| volume.read_cache()) {
+                let figures = cache.figures();
+                gauge!(CACHE).set(figures.bytes as f64);
+                counter!(CACHE_HITS).absolute(figures.hit_bytes);
+                counter!(CACHE_FETCHED).absolute(figures.fetched_bytes);
+            }
             for (volume, room) in self.volumes.iter().filter_map(|of| Some((of, of.room()?))) {
                 let disk = volume.disk_name().to_owned();
                 gauge!(DISK_USED, "disk" => disk.clone()).set(room.used_bytes() as f64);
@@ -107,6 +116,9 @@ fn describe() {
     describe_counter!(SCRUBBED_PARTS, "Parts that the scrub has read.");
     describe_counter!(SCRUBBED, "Bytes of these parts.");
     describe_counter!(SCRUB_DAMAGE, "Parts that the scrub has found damaged.");
+    describe_gauge!(CACHE, "Bytes that the read cache of object stores holds.");
+    describe_counter!(CACHE_HITS, "Bytes that reads of object stores found in it.");
+    describe_counter!(CACHE_FETCHED, "Bytes that they had to fetch.");
     describe_gauge!(DISK_USED, "Bytes of a disk that are used, by whomever.");
     describe_gauge!(DISK_BUDGET, "Bytes of a disk beyond which writes are refused.");
     describe_gauge!(DISK_TOTAL, "Bytes of a disk.");

@@ -71,6 +71,8 @@ pub struct WorkerConfig {
     pub merges: MergeSettings,
     /// Bytes a second that are fetched to make up for lost copies.
     pub copy_bytes_per_s: u64,
+    /// Bytes of what was read from object stores that are kept in the data folder; 0: none.
+    pub read_cache_bytes_max: u64,
     /// What is kept free of the disks.
     pub reserves: Reserves,
     /// How parts that nobody reads are looked at.

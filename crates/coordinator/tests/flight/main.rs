@@ -66,6 +66,7 @@ impl Cluster {
             sweep_interval: Duration::from_secs(3600),
             merges: MergeSettings::default(),
             copy_bytes_per_s: 1 << 30,
+            read_cache_bytes_max: 0,
             reserves: Default::default(),
             scrub: Default::default(),
         };

@@ -215,6 +215,9 @@ settings! {
     /// Copies of parts that this worker fetches to make up for lost ones, in MiB a second, 1 to
     /// 1048576. Default: 64.
     copy_mib_s: u64 = (64), [Server, Worker];
+    /// What a worker keeps in its data folder of what it read from object stores, in MiB, 0 to
+    /// 1073741824; 0: nothing. It gives way to rows. Default: 10240.
+    read_cache_mib: u64 = (10_240), [Server, Worker];
     /// What is kept free of the disks of a worker, its data folder among them: a share such as 5% or a
     /// size such as 20 GiB; inserts, merges and copies that would need it are refused. Not set: 2%,
     /// and 4 GiB at most.

@@ -38,6 +38,7 @@ pub(super) fn bounds(role: Role, settings: &Settings) -> Result<()> {
     within("merge_mib_max", Some(settings.merge_mib_max), 1..=1_048_576)?;
     within("sweep_interval_s", Some(settings.sweep_interval_s), 1..=86_400)?;
     within("merge_mib_s", Some(settings.merge_mib_s), 0..=1_048_576)?;
+    within("read_cache_mib", Some(settings.read_cache_mib), 0..=1 << 30)?;
     within("copy_mib_s", Some(settings.copy_mib_s), 1..=1_048_576)?;
     within("worker_lease_s", Some(settings.worker_lease_s), 2..=3600)?;
     within("replace_after_s", Some(settings.replace_after_s), 0..=604_800)?;

@@ -58,6 +58,7 @@ pub(super) async fn start_node(
         sweep_interval: Duration::from_secs(settings.sweep_interval_s),
         merges: merge_settings(settings)?,
         copy_bytes_per_s: settings.copy_mib_s * MIB,
+        read_cache_bytes_max: settings.read_cache_mib * MIB,
         reserves: Reserves {
             each: settings.keep_free.unwrap_or_default(),
             of: settings.keep_free_of.clone().unwrap_or_default().0,

@@ -58,6 +58,7 @@ pub fn config(folder: &std::path::Path, number: usize) -> WorkerConfig {
         sweep_interval: Duration::from_secs(600),
         merges: MergeSettings::default(),
         copy_bytes_per_s: 1 << 30,
+        read_cache_bytes_max: 0,
         reserves: Default::default(),
         scrub: Default::default(),
     }

@@ -85,7 +85,7 @@ async fn open_data(volume: &Volume, descriptor: &Descriptor, name: &str) -> Resu
     let entry = descriptor.file(name)?;
     let path = volume.path(&file_path(descriptor.schema.table, descriptor.part, name));
     // The cheap check that the file is whole.
-    let bytes = match volume.store.head(&path).await {
+    let bytes = match volume.reads().head(&path).await {
         Ok(object) => object.size,
         Err(error) => return Err(missing_is_corruption(store_error(&error), name)),
     };
@@ -98,7 +98,7 @@ async fn open_data(volume: &Volume, descriptor: &Descriptor, name: &str) -> Resu
     let opening = async {
         match volume.local_file(&path) {
             Some(file) => DataFile::open_file(&file, entry).await,
-            None => DataFile::open_object(Arc::clone(&volume.store), path, entry).await,
+            None => DataFile::open_object(Arc::clone(volume.reads()), path, entry).await,
         }
     };
     let opened = futures::FutureExt::catch_unwind(AssertUnwindSafe(opening)).await;
@@ -110,7 +110,7 @@ async fn open_data(volume: &Volume, descriptor: &Descriptor, name: &str) -> Resu
 /// A whole file of a part.
 pub async fn read_file(volume: &Volume, table: TableId, part: PartId, file: &str) -> Result<Bytes> {
     let path = volume.path(&file_path(table, part, file));
-    let content = async { volume.store.get(&path).await?.bytes().await };
+    let content = async { volume.reads().get(&path).await?.bytes().await };
     content.await.map_err(|error| missing_is_corruption(store_error(&error), file))
 }
 

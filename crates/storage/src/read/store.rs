@@ -212,7 +212,7 @@ impl PartStore {
         let reading = async {
             let volume = self.volume(part)?;
             let path = volume.path(&file_path(table, owner, name));
-            let found = async { volume.store.get(&path).await?.bytes().await };
+            let found = async { volume.reads().get(&path).await?.bytes().await };
             match found.await {
                 Ok(bytes) => match SkipFile::decode(bytes) {
                     Ok(file) => Ok(Some(Arc::new(file))),

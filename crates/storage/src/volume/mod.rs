@@ -4,6 +4,7 @@ mod disk;
 mod files;
 mod local;
 mod owner;
+mod read_cache;
 mod room;
 #[cfg(test)]
 mod tests;
@@ -25,6 +26,7 @@ use url::Url;
 pub use disk::{DiskStep, DiskWatch};
 pub use local::LocalStore;
 pub use owner::Owner;
+pub use read_cache::{CachedStore, ReadCache, ReadCacheFigures};
 pub use room::{Reserve, Room};
 pub use tiers::{DEFAULT_DISK, TierVolume, Tiers};
 
@@ -53,6 +55,10 @@ pub struct Volume {
     disk: Option<String>,
     /// What is kept free of the disk behind it.
     reserve: Option<Reserve>,
+    /// What files of parts are read through, when that is not `store`.
+    reads: Option<Arc<dyn ObjectStore>>,
+    /// On the same disk; it makes room when there is too little.
+    cache: Option<Arc<ReadCache>>,
 }
 
 impl fmt::Debug for Volume {
@@ -70,14 +76,45 @@ impl Volume {
     pub fn open(name: &str, kind: VolumeKind, location: &str) -> Result<Volume> {
         let (store, prefix, folder) = open_store(location, &kind)
             .map_err(|error| error.context(format!("volume {name} at {location}")))?;
-        let name = name.to_owned();
-        Ok(Volume { name, kind, store, prefix, folder, disk: None, reserve: None })
+        Ok(Volume { folder, prefix, ..Volume::over(name, kind, store) })
     }
 
     /// A volume over any store, for tests and fault injection.
     pub fn over(name: &str, kind: VolumeKind, store: Arc<dyn ObjectStore>) -> Volume {
-        let (name, prefix) = (name.to_owned(), Path::default());
-        Volume { name, kind, store, prefix, folder: None, disk: None, reserve: None }
+        Volume {
+            name: name.to_owned(),
+            kind,
+            store,
+            prefix: Path::default(),
+            folder: None,
+            disk: None,
+            reserve: None,
+            reads: None,
+            cache: None,
+        }
+    }
+
+    /// The same volume, whose files of parts are read through `cache` from now on; `scope` tells its
+    /// store from others.
+    pub fn read_through(self, cache: &Arc<ReadCache>, scope: &str) -> Volume {
+        let reads = CachedStore::new(Arc::clone(&self.store), Arc::clone(cache), scope);
+        Volume { reads: Some(Arc::new(reads)), ..self }
+    }
+
+    /// The same volume with `cache` on its disk, which makes room where there is too little.
+    pub fn beside(self, cache: &Arc<ReadCache>) -> Volume {
+        Volume { cache: Some(Arc::clone(cache)), ..self }
+    }
+
+    /// The cache on its disk, if there is one.
+    pub fn read_cache(&self) -> Option<&Arc<ReadCache>> {
+        self.cache.as_ref()
+    }
+
+    /// What files of parts are read through: the store, or the cache before it. Whoever checks what
+    /// the store holds asks `store` itself.
+    pub fn reads(&self) -> &Arc<dyn ObjectStore> {
+        self.reads.as_ref().unwrap_or(&self.store)
     }
 
     /// The same volume as the disk of its name, beside the data folder.
@@ -88,9 +125,7 @@ impl Volume {
     /// A volume over an opened folder, for tests and fault injection.
     pub fn over_local(name: &str, kind: VolumeKind, store: LocalStore) -> Volume {
         let folder = Some(store.folder().to_owned());
-        let store: Arc<dyn ObjectStore> = Arc::new(store);
-        let (name, prefix) = (name.to_owned(), Path::default());
-        Volume { name, kind, store, prefix, folder, disk: None, reserve: None }
+        Volume { folder, ..Volume::over(name, kind, Arc::new(store)) }
     }
 
     /// The location of new parts on this volume.

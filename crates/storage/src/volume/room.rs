@@ -141,7 +141,12 @@ impl Volume {
     /// Before about `more` bytes are written. Kind `ResourceExhausted` when they would not fit the
     /// budget. What others write at the same time is what the reserve is for.
     pub fn check_room(&self, more: u64) -> Result<()> {
-        let Some(room) = self.room().filter(|room| !room.fits(more)) else { return Ok(()) };
+        let lacking = || self.room().filter(|room| !room.fits(more));
+        if let (Some(room), Some(cache)) = (lacking(), &self.cache) {
+            let wanted = room.used_bytes().saturating_add(more);
+            cache.give_way(wanted.saturating_sub(room.budget_bytes));
+        }
+        let Some(room) = lacking() else { return Ok(()) };
         let worker = match &self.kind {
             VolumeKind::Local { worker } => format!(" of worker {worker}"),
             VolumeKind::Shared => String::new(),

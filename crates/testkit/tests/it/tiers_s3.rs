@@ -1,6 +1,7 @@
 //! Parts on a real S3 server: written there, moved there, merged and deleted from there, still there
 //! after kills, and gone when nothing needs them.
 
+use std::path::Path;
 use std::time::Duration;
 
 use granary_testkit::{Mode, SqlClient, TestCluster, TestResult};
@@ -38,6 +39,20 @@ async fn totals(client: &mut SqlClient) -> TestResult<String> {
     let sql = "SELECT concat(toString((SELECT count(*) * 1000000 + sum(id) FROM tiers)), ' ', \
                toString((SELECT count(*) * 1000000 + sum(v) FROM events FINAL)))";
     Ok(client.value(sql).await?)
+}
+
+/// Files in the read caches below `folder`.
+fn cached_files(folder: &Path) -> TestResult<usize> {
+    let mut files = 0;
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.ends_with("read-cache") {
+            files += std::fs::read_dir(&path)?.count();
+        } else if path.is_dir() {
+            files += cached_files(&path)?;
+        }
+    }
+    Ok(files)
 }
 
 async fn wait_for_disk(client: &mut SqlClient, table: &str, disk: &str) -> TestResult {
@@ -84,6 +99,8 @@ async fn check(mode: Mode) -> TestResult {
     assert!(store.objects(PARTS)? >= 6, "new parts go there at once");
     let before = totals(&mut client).await?;
     assert_eq!(before, format!("{} {}", 2_001_999_000_u64, 2_700 * 1_000_000_u64 + 3_600));
+
+    assert!(cached_files(cluster.folder())? > 0, "what was read is kept on the disk");
 
     // Moves by statement and by TTL, merges, and reads between them.
     client.update("ALTER TABLE tiers MOVE PARTITION '2001-01-01' TO DISK 'lake'").await?;
