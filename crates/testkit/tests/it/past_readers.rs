@@ -1,5 +1,5 @@
 //! Readers of the past beside everything that makes it go: inserts, updates, deletes, merges, changes of
-//! the table, and the collection of what nobody may read any more. Whoever is entitled to a version gets
+//! the table, moves between disks, expiry, and the collection of what nobody may read any more. Whoever is entitled to a version gets
 //! all of it, however slowly it is read, and nobody gets a part of one.
 
 use std::collections::BTreeMap;
@@ -21,11 +21,14 @@ const SEED: u64 = 20_261_129;
 /// second.
 const RETENTION: Duration = Duration::from_secs(4);
 /// How long rows are changed.
-const WORK: Duration = Duration::from_secs(16);
+const WORK: Duration = Duration::from_secs(24);
 /// Rows that stay, so many that no buffer holds a result.
 const BASE_ROWS: u64 = 400_000;
 const BATCH_ROWS: u64 = 500;
 const ATTEMPTS_MAX: usize = 50;
+/// Rows that only pass through, so that something expires: no figure counts them.
+const PASSING: &str = "INSERT INTO t (id, batch, v, note, due) \
+                       SELECT number * 13, -1, 1, 'passing', now() + 2 FROM numbers(2000)";
 
 /// What the table was at a version.
 #[derive(Clone, Debug)]
@@ -124,13 +127,20 @@ async fn write(shared: &Shared, mut client: SqlClient) -> TestResult {
     Ok(())
 }
 
-/// Merges everything, and changes the table's columns and comment.
+/// Merges everything, changes the table's columns and comment, moves parts there and back, and adds rows
+/// that expire.
 async fn disturb(shared: &Shared, mut client: SqlClient) -> TestResult {
     let statements = [
+        PASSING,
+        "ALTER TABLE t MOVE PARTITION 1 TO DISK 'far'",
+        "ALTER TABLE t ADD COLUMN extra Int32 DEFAULT 7",
         "OPTIMIZE TABLE t FINAL",
-        "ALTER TABLE t ADD COLUMN extra Int64 DEFAULT 7",
+        "ALTER TABLE t MODIFY COLUMN extra Int64",
+        "ALTER TABLE t RENAME COLUMN extra TO more",
+        "ALTER TABLE t MOVE PARTITION 1 TO DISK 'default'",
+        PASSING,
         "OPTIMIZE TABLE t FINAL",
-        "ALTER TABLE t DROP COLUMN extra",
+        "ALTER TABLE t DROP COLUMN more",
         "ALTER TABLE t MODIFY COMMENT 'changed'",
     ];
     for sql in statements.iter().cycle() {
@@ -154,7 +164,8 @@ async fn look_back(shared: &Shared, mut client: SqlClient, seed: u64) -> TestRes
             let back = (random.next_u64() % 60).min(random.next_u64() % 60) as usize;
             model.marks[newest.saturating_sub(back)].clone()
         };
-        let sql = format!("SELECT count(note), sum(v) FROM t AS OF VERSION {version}");
+        let sql =
+            format!("SELECT count(note), sum(v) FROM t AS OF VERSION {version} WHERE batch >= 0");
         match client.lines(&sql).await {
             Ok(found) => {
                 let (rows, sum) = figures;
@@ -187,7 +198,8 @@ async fn read_slowly(shared: &Shared, mut client: SqlClient, of_past: bool) -> T
                 true => format!(" AS OF VERSION {}", mark.version),
                 false => String::new(),
             };
-            (client.stream(&format!("SELECT id, v, note FROM t{past}")).await?, mark)
+            let sql = format!("SELECT id, v, note FROM t{past} WHERE batch >= 0");
+            (client.stream(&sql).await?, mark)
         };
         let mut found = (0, 0);
         let mut add = |batch: &RecordBatch| {
@@ -208,16 +220,23 @@ async fn read_slowly(shared: &Shared, mut client: SqlClient, of_past: bool) -> T
 }
 
 async fn check(mode: Mode) -> TestResult {
-    let cluster = TestCluster::start(mode).await?;
+    let cluster = TestCluster::start_with(mode, |spec| {
+        let far = spec.folder.join("far");
+        let disks = format!("{{ far = \"{}\" }}", far.display());
+        spec.environment.push(("GRANARY_DISKS".to_owned(), disks));
+    })
+    .await?;
     let mut client = cluster.client(0).await?;
     let table = format!(
-        "CREATE TABLE t (id Int64, batch Int64, v Int64, note String) ENGINE = MergeTree ORDER BY id \
-         DISTRIBUTED BY (id) BUCKETS 2 SETTINGS history_retention_seconds = {}",
+        "CREATE TABLE t (id Int64, batch Int64, v Int64, note String, \
+         due DateTime DEFAULT '2100-01-01 00:00:00') ENGINE = MergeTree PARTITION BY id % 2 ORDER BY id \
+         TTL due DISTRIBUTED BY (id) BUCKETS 2 \
+         SETTINGS history_retention_seconds = {}, merge_with_ttl_timeout = 1",
         RETENTION.as_secs()
     );
     client.update(&table).await?;
     let base = format!(
-        "INSERT INTO t SELECT number, 0, 1, concat(toString(cityHash64(number)), \
+        "INSERT INTO t (id, batch, v, note) SELECT number, 0, 1, concat(toString(cityHash64(number)), \
          toString(cityHash64(number + 1)), toString(sipHash64(number))) FROM numbers({BASE_ROWS})"
     );
     client.update(&base).await?;
@@ -261,8 +280,18 @@ async fn check(mode: Mode) -> TestResult {
     }
     assert!(has_gone, "version {first} is kept for ever");
     let (rows, sum) = shared.model.lock().await.figures();
-    let now = client.lines("SELECT count(note), sum(v) FROM t").await?;
+    let now = client.lines("SELECT count(note), sum(v) FROM t WHERE batch >= 0").await?;
     assert_eq!(now, [format!("{rows}\t{sum}")], "seed {SEED}");
+    // What expired goes by itself.
+    let mut passing = String::new();
+    for _ in 0..120 {
+        passing = client.value("SELECT count(*) FROM t WHERE batch < 0").await?;
+        if passing == "0" {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    assert_eq!(passing, "0", "seed {SEED}: rows that expired");
     let (answered, refused) = (shared.answered.into_inner(), shared.refused.into_inner());
     println!("{answered} readers got their version, {refused} came too late");
     assert!(answered > 10, "{answered}");
