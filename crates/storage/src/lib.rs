@@ -11,6 +11,8 @@
 
 pub mod backup;
 pub mod bucket_hash;
+#[cfg(test)]
+mod counted_store;
 pub mod deletions;
 pub mod filter;
 pub mod merge;

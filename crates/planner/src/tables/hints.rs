@@ -86,7 +86,7 @@ pub(super) fn hints(
 }
 
 /// The expression with its columns by their ids; `None` when it reads others.
-fn by_id(expression: Expr, exposed: &PartSchema) -> Option<Expr> {
+pub(super) fn by_id(expression: Expr, exposed: &PartSchema) -> Option<Expr> {
     let mut is_known = true;
     let mapped = expression.transform_up(|inner| {
         let Expr::Column(column) = inner else { return Ok(Transformed::no(inner)) };
@@ -106,7 +106,7 @@ fn by_id(expression: Expr, exposed: &PartSchema) -> Option<Expr> {
 }
 
 /// Without casts between forms of text and without other names, which change no value.
-fn plain(expression: Expr) -> Expr {
+pub(super) fn plain(expression: Expr) -> Expr {
     let stripped = expression.transform_up(|inner| match inner {
         Expr::Alias(alias) => Ok(Transformed::yes(*alias.expr)),
         Expr::Cast(Cast { expr, field }) if is_text(field.data_type()) && makes_text(&expr) => {

@@ -2,6 +2,7 @@
 
 mod hints;
 mod outside;
+mod partition_conditions;
 mod partitions;
 mod past;
 mod patterns;

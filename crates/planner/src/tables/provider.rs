@@ -31,6 +31,7 @@ use granary_storage::{
 };
 
 use super::hints::{hints, may_hint};
+use super::partition_conditions::{PartitionConditions, may_decide};
 use super::partitions::with_implied;
 use super::prune::may_match;
 use super::runs::runs;
@@ -155,13 +156,47 @@ impl PartTable {
         holders
     }
 
-    fn scanned_parts(&self, filter: Option<&Filter>) -> Vec<ScannedPart> {
-        let version = self.version;
-        let visible = self.state.visible_parts(version);
+    /// Whether a condition may be decided by partitions alone. Rows that are collapsed may meet others
+    /// of their key in other partitions, unless these are told by the key.
+    fn may_choose_partitions(&self, condition: &Expr) -> bool {
+        let partition = &self.part_schema.partition;
+        let is_told =
+            |it: &ColumnId| self.collapse.is_none() || self.part_schema.sort_key.contains(it);
+        partition.iter().all(is_told) && may_decide(&self.state.table, &self.exposed, condition)
+    }
+
+    /// What `filters` ask of partitions.
+    fn conditions(&self, session: &dyn Session, filters: &[Expr]) -> Option<PartitionConditions> {
+        let choosing = filters.iter().filter(|filter| self.may_choose_partitions(filter));
+        let choosing: Vec<Expr> = choosing.cloned().collect();
+        PartitionConditions::of(session, &self.state.table, &self.part_schema, &choosing)
+    }
+
+    /// The parts that may have rows that pass both.
+    fn matching(
+        &self,
+        filter: Option<&Filter>,
+        conditions: Option<PartitionConditions>,
+    ) -> Vec<&Arc<Part>> {
+        let visible = self.state.visible_parts(self.version);
         let matching = visible
-            .filter(|part| part.rows_at(version) > 0)
+            .filter(|part| part.rows_at(self.version) > 0)
             .filter(|part| filter.is_none_or(|filter| may_match(&self.part_schema, part, filter)));
         let mut parts: Vec<&Arc<Part>> = matching.collect();
+        if let Some(conditions) = conditions {
+            let passing = conditions.passing(parts.iter().map(|part| &part.partition));
+            parts = parts.iter().filter(|part| passing[&part.partition]).copied().collect();
+        }
+        parts
+    }
+
+    fn scanned_parts(
+        &self,
+        filter: Option<&Filter>,
+        conditions: Option<PartitionConditions>,
+    ) -> Vec<ScannedPart> {
+        let version = self.version;
+        let mut parts = self.matching(filter, conditions);
         let runs = match &self.collapse {
             Some(_) => {
                 parts.sort_by_key(|part| (part.inserted, part.id));
@@ -255,7 +290,7 @@ impl TableProvider for PartTable {
             match decided {
                 Some(filter) => converted.push(filter),
                 // It only helps; the engine applies it again.
-                None if may_hint(filter) => {}
+                None if may_hint(filter) || self.may_choose_partitions(filter) => {}
                 None => {
                     return Err(DataFusionError::Internal(format!(
                         "filter {filter} was promised and is not done"
@@ -277,7 +312,7 @@ impl TableProvider for PartTable {
         let table = &self.state.table;
         let choosing =
             filter.clone().map(|filter| with_implied(session, table, &self.part_schema, filter));
-        let parts = self.scanned_parts(choosing.as_ref());
+        let parts = self.scanned_parts(choosing.as_ref(), self.conditions(session, filters));
         let summaries = self.statistics.of_parts(&self.part_schema, &parts).await;
         let facts = ScanFacts { summaries, placement: Placement::of(&self.state) };
         let mut spec = ScanSpec {
@@ -314,6 +349,9 @@ impl TableProvider for PartTable {
                 // how much it leaves, until the plan's last filters move into the scan.
                 Some(_) => TableProviderFilterPushDown::Inexact,
                 None if has_indexes && may_hint(original) => TableProviderFilterPushDown::Inexact,
+                None if self.may_choose_partitions(original) => {
+                    TableProviderFilterPushDown::Inexact
+                }
                 None => TableProviderFilterPushDown::Unsupported,
             }
         };

@@ -1,6 +1,8 @@
 //! Parts answer scans.
 
 mod check;
+#[cfg(test)]
+mod columns_tests;
 mod constant;
 mod damage;
 #[cfg(test)]

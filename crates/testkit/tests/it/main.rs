@@ -20,6 +20,7 @@ mod members;
 mod outside;
 mod past_readers;
 mod projections;
+mod pruning;
 mod refreshes;
 mod replication;
 mod s3_server;

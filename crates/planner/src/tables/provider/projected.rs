@@ -19,7 +19,6 @@ use granary_storage::projection::schema_of;
 use granary_storage::{CompareOp, Filter, PartRef, PartSchema};
 
 use super::super::partitions::with_implied;
-use super::super::prune::may_match;
 use super::{PartTable, partitions, physical_filter};
 
 impl PartTable {
@@ -47,12 +46,8 @@ impl PartTable {
         let filter = all_of(known.unwrap_or_default());
         let table = &self.state.table;
         let filter = filter.map(|filter| with_implied(session, table, &self.part_schema, filter));
-        let visible = self.state.visible_parts(self.version);
-        let shown = visible.filter(|part| part.rows_at(self.version) > 0);
-        let matching = shown.filter(|part| {
-            filter.as_ref().is_none_or(|filter| may_match(&self.part_schema, part, filter))
-        });
-        matching.cloned().collect()
+        let conditions = self.conditions(session, filters);
+        self.matching(filter.as_ref(), conditions).into_iter().cloned().collect()
     }
 
     /// The column that rows are ordered by first.

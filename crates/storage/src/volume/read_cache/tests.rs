@@ -1,93 +1,14 @@
 use std::ops::Range;
-use std::sync::atomic::AtomicUsize;
 
-use async_trait::async_trait;
 use futures::future::join_all;
-use futures::stream::BoxStream;
 use granary_common::Random;
 use granary_common::random::SeededRandom;
-use object_store::memory::InMemory;
 use object_store::path::Path as StorePath;
-use object_store::{
-    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectStore, ObjectStoreExt,
-    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result as StoreResult,
-};
+use object_store::{ObjectStore, ObjectStoreExt};
 use tempfile::TempDir;
-use tokio::sync::Semaphore;
 
 use super::*;
-
-/// A store that counts requests for bytes, and answers as many as it is allowed to.
-#[derive(Debug)]
-struct Counted {
-    inner: InMemory,
-    requests: AtomicUsize,
-    allowed: Semaphore,
-}
-
-impl std::fmt::Display for Counted {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Counted")
-    }
-}
-
-#[async_trait]
-impl ObjectStore for Counted {
-    async fn get_opts(&self, location: &StorePath, options: GetOptions) -> StoreResult<GetResult> {
-        if !options.head {
-            self.requests.fetch_add(1, Ordering::SeqCst);
-            let allowed = self.allowed.acquire().await;
-            allowed
-                .map_err(|closed| object_store::Error::Generic {
-                    store: "counted",
-                    source: Box::new(closed),
-                })?
-                .forget();
-        }
-        self.inner.get_opts(location, options).await
-    }
-
-    async fn put_opts(
-        &self,
-        location: &StorePath,
-        payload: PutPayload,
-        options: PutOptions,
-    ) -> StoreResult<PutResult> {
-        self.inner.put_opts(location, payload, options).await
-    }
-
-    async fn put_multipart_opts(
-        &self,
-        location: &StorePath,
-        options: PutMultipartOptions,
-    ) -> StoreResult<Box<dyn MultipartUpload>> {
-        self.inner.put_multipart_opts(location, options).await
-    }
-
-    fn delete_stream(
-        &self,
-        locations: BoxStream<'static, StoreResult<StorePath>>,
-    ) -> BoxStream<'static, StoreResult<StorePath>> {
-        self.inner.delete_stream(locations)
-    }
-
-    fn list(&self, prefix: Option<&StorePath>) -> BoxStream<'static, StoreResult<ObjectMeta>> {
-        self.inner.list(prefix)
-    }
-
-    async fn list_with_delimiter(&self, prefix: Option<&StorePath>) -> StoreResult<ListResult> {
-        self.inner.list_with_delimiter(prefix).await
-    }
-
-    async fn copy_opts(
-        &self,
-        from: &StorePath,
-        to: &StorePath,
-        options: CopyOptions,
-    ) -> StoreResult<()> {
-        self.inner.copy_opts(from, to, options).await
-    }
-}
+use crate::counted_store::Counted;
 
 struct Bench {
     folder: TempDir,
@@ -100,13 +21,8 @@ const OBJECT: &str = "tables/1/parts/2/data";
 impl Bench {
     fn new(bytes_max: u64) -> Bench {
         let folder = tempfile::tempdir().expect("a folder");
-        let counted = Counted {
-            inner: InMemory::new(),
-            requests: AtomicUsize::new(0),
-            allowed: Semaphore::new(1 << 20),
-        };
         let cache = ReadCache::open(folder.path(), bytes_max, Reserve::Bytes(0)).expect("opens");
-        Bench { folder, counted: Arc::new(counted), cache }
+        Bench { folder, counted: Arc::default(), cache }
     }
 
     fn reading(&self) -> CachedStore {
@@ -125,7 +41,7 @@ impl Bench {
     }
 
     fn requests(&self) -> usize {
-        self.counted.requests.swap(0, Ordering::SeqCst)
+        self.counted.taken().0
     }
 
     fn files(&self) -> Vec<PathBuf> {
@@ -256,14 +172,14 @@ async fn an_object_of_another_content_is_another_object() {
 async fn many_readers_share_one_request() {
     let bench = Bench::new(100 * MIB);
     let content = bench.put(OBJECT, 3 << 20, 7).await;
-    bench.counted.allowed.forget_permits(1 << 20);
+    bench.counted.hold();
     let store = bench.reading();
     let readers = join_all((0..20).map(|_| read(&store, 0..3 * MIB)));
     let let_one_pass = async {
-        while bench.counted.requests.load(Ordering::SeqCst) == 0 {
+        while bench.counted.requests() == 0 {
             tokio::task::yield_now().await;
         }
-        bench.counted.allowed.add_permits(1);
+        bench.counted.answer_one();
     };
     let (found, ()) = tokio::join!(readers, let_one_pass);
     assert!(found.iter().all(|found| *found == content));
@@ -274,10 +190,10 @@ async fn many_readers_share_one_request() {
 async fn a_reader_that_goes_away_leaves_the_others_their_bytes() {
     let bench = Bench::new(100 * MIB);
     let content = bench.put(OBJECT, 1 << 20, 8).await;
-    bench.counted.allowed.forget_permits(1 << 20);
+    bench.counted.hold();
     let store = bench.reading();
     let mut first = Box::pin(read(&store, 0..MIB));
-    while bench.counted.requests.load(Ordering::SeqCst) == 0 {
+    while bench.counted.requests() == 0 {
         assert!(futures::poll!(&mut first).is_pending());
         tokio::task::yield_now().await;
     }
@@ -287,7 +203,7 @@ async fn a_reader_that_goes_away_leaves_the_others_their_bytes() {
         tokio::task::yield_now().await;
     }
     drop(first);
-    bench.counted.allowed.add_permits(1);
+    bench.counted.answer_one();
     assert_eq!(second.await, content);
     assert_eq!(bench.requests(), 2);
     assert!(bench.cache.fetching.lock().is_empty());
