@@ -7,22 +7,15 @@ use std::time::Duration;
 
 use granary_storage::Tiers;
 
-/// The text of `/metrics`, rendered when it is asked for.
-pub type RenderMetrics = Arc<dyn Fn() -> String + Send + Sync>;
-
 /// Addresses and limits of a coordinator.
 #[derive(Clone)]
 pub struct CoordinatorConfig {
     /// Where clients connect: Flight SQL, bulk insert, health, reflection. Port 0 takes a free one.
     pub grpc_listen: SocketAddr,
-    /// Where `/healthz`, `/readyz` and `/metrics` are; `None`: nowhere.
-    pub http_listen: Option<SocketAddr>,
     /// The host under which clients and peers reach this coordinator.
     pub advertise_host: String,
     /// The secret that tickets and tokens are signed with, the same on every coordinator.
     pub secret: String,
-    /// Renders `/metrics`.
-    pub render_metrics: RenderMetrics,
     pub limits: Limits,
     /// Disks and storage policies.
     pub tiers: Arc<Tiers>,
@@ -34,7 +27,6 @@ impl std::fmt::Debug for CoordinatorConfig {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("CoordinatorConfig")
             .field("grpc_listen", &self.grpc_listen)
-            .field("http_listen", &self.http_listen)
             .field("advertise_host", &self.advertise_host)
             .field("limits", &self.limits)
             .finish_non_exhaustive()
@@ -42,14 +34,12 @@ impl std::fmt::Debug for CoordinatorConfig {
 }
 
 impl CoordinatorConfig {
-    /// A coordinator on these addresses with default limits, without secret and metrics.
-    pub fn new(grpc_listen: SocketAddr, http_listen: Option<SocketAddr>) -> Self {
+    /// A coordinator on this address with default limits and without a secret.
+    pub fn new(grpc_listen: SocketAddr) -> Self {
         Self {
             grpc_listen,
-            http_listen,
             advertise_host: grpc_listen.ip().to_string(),
             secret: String::new(),
-            render_metrics: Arc::new(String::new),
             limits: Limits::default(),
             tiers: Arc::default(),
             user_files_path: None,

@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use crate::auth::Authenticator;
 use crate::config::CoordinatorConfig;
 use crate::insert::InsertGroups;
-use crate::query::{Admission, PendingQueries, Pins, QueryRegistry};
+use crate::query::{Admission, Admitted, PendingQueries, Pins, QueryRegistry};
 use crate::seal::Sealer;
 use crate::session::{Session, SessionStore, StatementSettings};
 use crate::views::SessionViews;
@@ -74,12 +74,12 @@ impl Coordinator {
             pins: Pins::default(),
             pending: PendingQueries::new(limits.waiting_queries_max, limits.pending_age_max),
             query_admission: Admission::new(
-                "queries",
+                Admitted::Queries,
                 limits.running_queries_max,
                 limits.waiting_queries_max,
             ),
             insert_admission: Admission::new(
-                "inserts",
+                Admitted::Inserts,
                 limits.running_inserts_max,
                 limits.waiting_queries_max,
             ),

@@ -18,7 +18,6 @@ mod core;
 mod ddl;
 pub mod flight_sql;
 mod heartbeat;
-mod http;
 pub mod insert;
 mod lost;
 mod mutate;
@@ -34,6 +33,6 @@ mod views;
 
 pub use auth::{AcceptAll, Authenticator, Credentials, Identity};
 pub use call::{NOTICE_HEADER, QUERY_ID_HEADER};
-pub use config::{CoordinatorConfig, Limits, RenderMetrics};
+pub use config::{CoordinatorConfig, Limits};
 pub use core::{Collaborators, Coordinator};
 pub use node::CoordinatorNode;

@@ -20,7 +20,7 @@ use crate::core::{Collaborators, Coordinator};
 use crate::flight_sql::GranaryFlight;
 use crate::insert::BulkInsertService;
 use crate::session::tagged;
-use crate::{heartbeat, http, refresh};
+use crate::{heartbeat, refresh};
 
 /// Bytes that a client may send on one stream before we have read them.
 const STREAM_WINDOW_BYTES: u32 = 4 << 20;
@@ -42,15 +42,14 @@ const LOOK_AGAIN: Duration = Duration::from_millis(200);
 pub struct CoordinatorNode {
     core: Arc<Coordinator>,
     grpc_addr: SocketAddr,
-    http_addr: Option<SocketAddr>,
     tasks: TaskOwner,
     /// Ends the servers.
     closing: CancellationToken,
 }
 
 impl CoordinatorNode {
-    /// Listens and serves. Returns when the ports are open; `/readyz` says when statements are
-    /// served. Kind `Unavailable` when a port is in use.
+    /// Listens and serves. Returns when the port is open; [`check_ready`](Self::check_ready) says when
+    /// statements are served. Kind `Unavailable` when the port is in use.
     pub async fn start(config: CoordinatorConfig, with: Collaborators) -> Result<Self> {
         if config.secret.is_empty() {
             tracing::warn!(
@@ -58,18 +57,10 @@ impl CoordinatorNode {
             );
         }
         let (grpc, grpc_addr) = listen(config.grpc_listen).await?;
-        let http = match config.http_listen {
-            Some(address) => Some(listen(address).await?),
-            None => None,
-        };
-        let http_addr = http.as_ref().map(|(_, address)| *address);
         let tasks = with.tasks.child();
         let core = Coordinator::new(config, with);
-        let node = Self { core, grpc_addr, http_addr, closing: CancellationToken::new(), tasks };
+        let node = Self { core, grpc_addr, closing: CancellationToken::new(), tasks };
         node.serve_grpc(grpc)?;
-        if let Some((listener, _)) = http {
-            node.serve_http(listener);
-        }
         let address = node.core.advertised_address(grpc_addr.port());
         heartbeat::start(Arc::clone(&node.core), address, node.tasks.cancelled())?;
         node.tasks.spawn(refresh::keep_refreshing(Arc::clone(&node.core)));
@@ -79,11 +70,6 @@ impl CoordinatorNode {
     /// Where clients connect.
     pub fn grpc_addr(&self) -> SocketAddr {
         self.grpc_addr
-    }
-
-    /// Where the probes are.
-    pub fn http_addr(&self) -> Option<SocketAddr> {
-        self.http_addr
     }
 
     /// Whether statements can be served; the error says what is missing.
@@ -140,24 +126,11 @@ impl CoordinatorNode {
         self.tasks.spawn(report_health(Arc::clone(&self.core), health));
         Ok(())
     }
-
-    fn serve_http(&self, listener: TcpListener) {
-        let router = http::router(Arc::clone(&self.core));
-        let closing = self.closing.clone().cancelled_owned();
-        self.tasks.spawn(async move {
-            let serving = axum::serve(listener, router).with_graceful_shutdown(closing);
-            if let Err(error) = serving.await {
-                tracing::error!(%error, "the HTTP server ended");
-            }
-        });
-    }
 }
 
 async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr)> {
     let failed = |error: std::io::Error| {
-        Error::unavailable(format!(
-            "cannot listen on {address}: {error}; does another server run there?"
-        ))
+        Error::unavailable(format!("cannot listen on {address} (grpc_listen): {error}"))
     };
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;

@@ -23,6 +23,7 @@ mod feed;
 mod formation;
 mod group;
 mod leases;
+mod measure;
 mod membership;
 mod node;
 mod peers;

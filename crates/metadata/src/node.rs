@@ -18,7 +18,6 @@ use tonic::transport::server::TcpIncoming;
 
 use crate::catalog::MemberCatalog;
 use crate::config::MetadataConfig;
-use crate::duties;
 use crate::feed::Feed;
 use crate::formation::{form, wait_until_formed};
 use crate::group::{Group, Hop};
@@ -33,6 +32,7 @@ use crate::store::Store;
 use crate::store::log::LogStore;
 use crate::store::state::StateMachine;
 use crate::versions::Heard;
+use crate::{duties, measure};
 
 /// Threads for Raft, leases and heartbeats, apart from those that run queries.
 const THREADS: usize = 2;
@@ -235,6 +235,7 @@ async fn start_on(
             async move { group.read_version(Hop::First).await }
         })
     };
+    tasks.spawn(measure::follow(group.clone()));
     if let Some(listener) = listener {
         serve(listener, &group, &reads, &store, &tasks);
     }
@@ -249,7 +250,7 @@ async fn start_on(
 
 async fn listen(address: SocketAddr) -> Result<TcpListener> {
     TcpListener::bind(address).await.map_err(|error| {
-        Error::unavailable(format!("cannot listen on {address}: {error}; is the port in use?"))
+        Error::unavailable(format!("cannot listen on {address} (raft_listen): {error}"))
     })
 }
 
@@ -316,10 +317,6 @@ async fn report_health(group: &Group, health: &tonic_health::server::HealthRepor
     loop {
         let leader = raft.borrow_and_update().current_leader;
         let serves = leader.is_some() && !group.feed.cluster_id().is_empty();
-        let leads = if leader == Some(group.node.0) { 1.0 } else { 0.0 };
-        metrics::gauge!("granary_metadata_is_leader_ratio").set(leads);
-        let version = group.feed.snapshot().version.0 as f64;
-        metrics::gauge!("granary_metadata_applied_version_number").set(version);
         match serves {
             true => health.set_serving::<Service>().await,
             false => health.set_not_serving::<Service>().await,

@@ -107,6 +107,20 @@ impl Gauges {
 }
 
 fn describe() {
+    // They are there before the first of what they count.
+    for name in [
+        PARTS_WRITTEN,
+        BYTES_WRITTEN,
+        MERGES,
+        MERGE_READ,
+        MERGE_WRITTEN,
+        COPIED,
+        SCRUBBED_PARTS,
+        SCRUBBED,
+        SCRUB_DAMAGE,
+    ] {
+        counter!(name).increment(0);
+    }
     describe_counter!(PARTS_WRITTEN, "Parts that inserts made on this worker.");
     describe_counter!(BYTES_WRITTEN, "Bytes of these parts.");
     describe_counter!(MERGES, "Merges that were committed.");

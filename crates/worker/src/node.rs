@@ -284,7 +284,7 @@ impl WorkerNode {
 /// A listener, and where it listens.
 async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr)> {
     let listener = TcpListener::bind(address).await.map_err(|error| {
-        Error::unavailable(format!("the worker cannot listen on {address}: {error}"))
+        Error::unavailable(format!("cannot listen on {address} (internal_listen): {error}"))
     })?;
     let listen = listener
         .local_addr()

@@ -25,7 +25,7 @@ use std::sync::Arc;
 
 use granary_common::{CatalogVersion, QueryId, Result};
 
-pub use admission::Admission;
+pub use admission::{Admission, Admitted, Place};
 pub use bind::{Bound, BoundQuery, bind_statement, is_query, one_statement, snapshot_at};
 pub use edge::{edge_schema, to_edge};
 pub use parameters::Parameters;

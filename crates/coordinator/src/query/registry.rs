@@ -12,6 +12,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::mutate::MutationLog;
 
+const RUNNING: &str = "granary_coordinator_statements_running";
+const STATEMENTS: &str = "granary_coordinator_statements_total";
+const ROWS: &str = "granary_coordinator_statement_rows_total";
+const SECONDS: &str = "granary_coordinator_statement_seconds";
+
 /// Characters of a statement that are kept.
 const STATEMENT_CHARS_MAX: usize = 4096;
 
@@ -73,6 +78,7 @@ pub struct QueryRegistry {
 impl QueryRegistry {
     /// A registry that remembers the last `finished_max` statements.
     pub fn new(finished_max: usize, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Self {
+        describe();
         let mutations = MutationLog::default();
         Self { entries: Arc::default(), finished_max, clock, random, mutations }
     }
@@ -107,7 +113,7 @@ impl QueryRegistry {
         });
         entries.running.insert(id.0.clone(), Arc::clone(&running));
         let count = entries.running.len();
-        metrics::gauge!("granary_coordinator_statements_running").set(count as f64);
+        metrics::gauge!(RUNNING).set(count as f64);
         QueryHandle {
             id,
             running,
@@ -255,14 +261,26 @@ impl QueryHandle {
     }
 }
 
+/// Their counters are there before the first statement is.
+fn describe() {
+    use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge};
+    describe_gauge!(RUNNING, "Statements that run now.");
+    describe_counter!(STATEMENTS, "Statements that have ended, by their outcome.");
+    describe_counter!(ROWS, "Rows that they gave or wrote.");
+    describe_histogram!(SECONDS, "How long they took.");
+    gauge!(RUNNING).set(0.0);
+    counter!(STATEMENTS, "outcome" => "OK").increment(0);
+    counter!(ROWS).increment(0);
+}
+
 /// What `/metrics` says of statements.
 fn measure(record: &QueryRecord, running: usize) {
     let outcome = record.error.as_ref().map_or("OK", |error| error.kind().code());
-    metrics::counter!("granary_coordinator_statements_total", "outcome" => outcome).increment(1);
-    metrics::counter!("granary_coordinator_statement_rows_total").increment(record.rows);
+    metrics::counter!(STATEMENTS, "outcome" => outcome).increment(1);
+    metrics::counter!(ROWS).increment(record.rows);
     let elapsed_ms = record.ended_ms.map_or(0, |ended| ended.saturating_sub(record.started_ms));
-    metrics::histogram!("granary_coordinator_statement_seconds").record(elapsed_ms as f64 / 1e3);
-    metrics::gauge!("granary_coordinator_statements_running").set(running as f64);
+    metrics::histogram!(SECONDS).record(elapsed_ms as f64 / 1e3);
+    metrics::gauge!(RUNNING).set(running as f64);
 }
 
 impl Drop for QueryHandle {

@@ -15,11 +15,10 @@ use futures::stream::{BoxStream, Stream, StreamExt};
 use granary_common::{Error, ErrorKind, Result};
 use granary_execution::error::from_datafusion;
 use granary_sql::Notice;
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::bind::explain_rows;
 use super::check::check;
-use super::{Bound, BoundQuery, Pin, QueryHandle, to_edge};
+use super::{Bound, BoundQuery, Pin, Place, QueryHandle, to_edge};
 use crate::core::Coordinator;
 use crate::lost::{shun_silent, while_alive};
 
@@ -73,7 +72,7 @@ struct Started {
 /// What a query holds until its last batch.
 struct Held {
     _pin: Pin,
-    _permit: OwnedSemaphorePermit,
+    _place: Place,
     _state: Option<Box<SessionState>>,
 }
 
@@ -82,7 +81,7 @@ async fn start(
     mut query: BoundQuery,
     handle: &QueryHandle,
 ) -> Result<Started> {
-    let permit = core.query_admission.admit().await?;
+    let place = core.query_admission.admit().await?;
     limit_time(core, &query, handle);
     let bound = std::mem::replace(&mut query.bound, Bound::Taken);
     let (state, (first, rest)) = match bound {
@@ -102,7 +101,7 @@ async fn start(
             (Some(state), (Some(explain_rows(&text)?), futures::stream::empty().boxed()))
         }
     };
-    let held = Held { _pin: query.pin, _permit: permit, _state: state };
+    let held = Held { _pin: query.pin, _place: place, _state: state };
     let (schema, notices) = (query.schema, query.notices);
     Ok(Started { schema, notices, first, rest, held })
 }

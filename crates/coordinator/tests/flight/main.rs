@@ -143,7 +143,7 @@ async fn coordinator(
         random: SystemRandom::shared(),
         tasks: tasks.clone(),
     };
-    let config = CoordinatorConfig::new(loopback(), Some(loopback()));
+    let config = CoordinatorConfig::new(loopback());
     CoordinatorNode::start(config, with).await.unwrap()
 }
 

@@ -88,7 +88,7 @@ pub(super) async fn start_node(
     workers: Arc<dyn WorkerDirectory>,
     tasks: &TaskOwner,
 ) -> Result<Arc<CoordinatorNode>> {
-    let mut config = CoordinatorConfig::new(settings.grpc_listen, None);
+    let mut config = CoordinatorConfig::new(settings.grpc_listen);
     config.advertise_host = advertise_host(settings, settings.grpc_listen)?;
     config.secret = settings.secret.as_ref().map(|secret| secret.0.clone()).unwrap_or_default();
     config.tiers = Arc::new(configured_tiers(settings)?);

@@ -19,6 +19,7 @@ use super::entry::Applied;
 use super::snapshot::SnapshotFolder;
 use super::{Store, snapshot};
 use crate::feed::{ChangeSet, Feed};
+use crate::measure::COMMANDS;
 use crate::raft::{Reply, TypeConfig};
 
 /// Generation 0 holds the applied position, beside the rows that it describes.
@@ -191,13 +192,13 @@ fn done() -> granary_catalog::Outcome {
 fn run(state: &mut Snapshot, version: CatalogVersion, command: &Command) -> (Vec<Change>, Reply) {
     match apply(state, version, command) {
         Ok(transition) => {
-            metrics::counter!("granary_metadata_commands_total", "result" => "done").increment(1);
+            metrics::counter!(COMMANDS, "result" => "done").increment(1);
             *state = transition.next;
             (transition.changes, Reply::from(Ok(transition.outcome)))
         }
         Err(error) => {
             let kind = error.kind().code();
-            metrics::counter!("granary_metadata_commands_total", "result" => kind).increment(1);
+            metrics::counter!(COMMANDS, "result" => kind).increment(1);
             (Vec::new(), Reply::from(Err(error)))
         }
     }

@@ -18,6 +18,7 @@ mod indexes;
 mod integrity;
 mod members;
 mod outside;
+mod pages;
 mod past_readers;
 mod projections;
 mod pruning;
