@@ -10,14 +10,13 @@ use arrow_flight::sql::{
 };
 use futures::stream::{BoxStream, StreamExt};
 use granary_common::{Error, ErrorKind, Result};
-use granary_proto::status::from_status;
 use granary_sql::{TableName, column_type_from_arrow, resolve_table};
 use tonic::Status;
 
 use super::{statement, status};
 use crate::call::Call;
 use crate::core::Coordinator;
-use crate::insert::{ArrowSource, InsertRequest, Inserted, Piece, insert};
+use crate::insert::{ArrowSource, InsertRequest, Inserted, Piece, insert, stream_error};
 use crate::query::Parameters;
 use crate::session::{CATALOG_NAME, parse_settings};
 use crate::statement::run_to_end;
@@ -25,14 +24,17 @@ use crate::statement::run_to_end;
 /// The option and header that carry an insert's token.
 const TOKEN_OPTION: &str = "insert_deduplication_token";
 
-/// A Flight stream as pieces to decode.
-pub fn pieces(stream: PeekableFlightDataStream) -> BoxStream<'static, Result<Piece>> {
-    let piece = |data: Result<FlightData, Status>| async move {
+/// A Flight stream as pieces to decode; `message_bytes_max` is what the port takes.
+pub fn pieces(
+    stream: PeekableFlightDataStream,
+    message_bytes_max: usize,
+) -> BoxStream<'static, Result<Piece>> {
+    let piece = move |data: Result<FlightData, Status>| async move {
         match data {
             // The descriptor may come in a message of its own.
             Ok(data) if data.data_header.is_empty() => None,
             Ok(data) => Some(Ok(Piece::Message(data.data_header, data.data_body))),
-            Err(failed) => Some(Err(from_status(&failed))),
+            Err(failed) => Some(Err(stream_error(&failed, message_bytes_max))),
         }
     };
     stream.filter_map(piece).boxed()
@@ -70,7 +72,8 @@ async fn run(
     let settings = parse_settings(&session.settings)?;
     let table =
         TableName { database: command.schema.filter(|name| !name.is_empty()), name: command.table };
-    let source = ArrowSource::new(pieces(stream), core.config.limits.message_bytes_max);
+    let limit = core.config.limits.message_bytes_max;
+    let source = ArrowSource::new(pieces(stream, limit), limit);
     let (schema, batches) = source.open().await?;
     prepare_table(core, call, &table, command.table_definition_options, &schema).await?;
     session.settings.remove(TOKEN_OPTION);

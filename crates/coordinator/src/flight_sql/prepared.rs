@@ -185,7 +185,7 @@ async fn read_parameters(
     stream: PeekableFlightDataStream,
 ) -> Result<Parameters> {
     let limit = core.config.limits.message_bytes_max;
-    let source = ArrowSource::new(pieces(stream), limit);
+    let source = ArrowSource::new(pieces(stream, limit), limit);
     let Some((schema, mut batches)) = source.open_if_any().await? else {
         return Ok(Parameters::default());
     };

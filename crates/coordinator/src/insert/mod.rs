@@ -36,7 +36,7 @@ pub(crate) use from_query::rows_of;
 pub use from_query::{column_types, insert_query, insert_statement, placeholder_columns};
 pub use group::InsertGroups;
 pub use rpc::BulkInsertService;
-pub use source::{ArrowSource, Piece};
+pub use source::{ArrowSource, Piece, stream_error};
 
 use crate::core::Coordinator;
 use crate::query::QueryHandle;

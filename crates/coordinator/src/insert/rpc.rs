@@ -5,14 +5,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::StreamExt;
 use granary_common::{Error, Result};
-use granary_proto::status::{from_status, to_status};
+use granary_proto::status::to_status;
 use granary_proto::v1::bulk_insert_server::BulkInsert;
 use granary_proto::v1::insert_request::Message;
 use granary_proto::v1::{InsertHeader, InsertRequest as WireRequest, InsertResponse};
 use granary_sql::TableName;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::source::Piece;
+use super::source::{Piece, stream_error};
 use super::{ArrowSource, InsertRequest, Inserted, insert};
 use crate::call::Call;
 use crate::core::Coordinator;
@@ -36,19 +36,20 @@ impl BulkInsertService {
         mut messages: Streaming<WireRequest>,
     ) -> Result<Inserted> {
         self.core.check_accepting()?;
-        let first = messages.message().await.map_err(|status| from_status(&status))?;
+        let limit = self.core.config.limits.message_bytes_max;
+        let first = messages.message().await.map_err(|status| stream_error(&status, limit))?;
         let Some(Message::Header(header)) = first.and_then(|request| request.message) else {
             return Err(Error::invalid("the first message of an insert is its header"));
         };
-        let pieces =
-            messages.map(|request| match request.map_err(|status| from_status(&status))?.message {
+        let pieces = messages.map(move |request| {
+            match request.map_err(|status| stream_error(&status, limit))?.message {
                 Some(Message::ArrowIpc(bytes)) => Ok(Piece::Stream(bytes)),
                 Some(Message::Header(_)) => {
                     Err(Error::invalid("a second header; one call is one insert"))
                 }
                 None => Ok(Piece::Stream(Bytes::new())),
-            });
-        let limit = self.core.config.limits.message_bytes_max;
+            }
+        });
         let (schema, batches) = ArrowSource::new(pieces.boxed(), limit).open().await?;
         let names = schema.fields().iter().map(|field| field.name().clone()).collect();
         let request = insert_request(&self.core, session, header, names)?;

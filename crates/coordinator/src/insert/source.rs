@@ -6,7 +6,10 @@ use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
 use futures::stream::{BoxStream, StreamExt};
+use granary_common::units::display_bytes;
 use granary_common::{Error, Result};
+use granary_proto::status::from_status;
+use tonic::{Code, Status};
 
 use super::wire::{BatchDecoder, Framer};
 
@@ -16,6 +19,18 @@ pub enum Piece {
     Stream(Bytes),
     /// One message: metadata and body.
     Message(Bytes, Bytes),
+}
+
+/// The error of a stream that broke; one message above `message_bytes_max` is what the transport itself
+/// refuses.
+pub fn stream_error(status: &Status, message_bytes_max: usize) -> Error {
+    match status.code() {
+        Code::OutOfRange => Error::exhausted(format!(
+            "a message of the stream is above the limit of {}; send smaller batches",
+            display_bytes(message_bytes_max as u64)
+        )),
+        _ => from_status(status),
+    }
 }
 
 /// Decodes a client's pieces.
@@ -125,6 +140,16 @@ mod tests {
             rows += batch?.num_rows();
         }
         Ok(rows)
+    }
+
+    #[test]
+    fn what_the_transport_refuses_is_told_with_the_limit() {
+        let large = Status::out_of_range("decoded message length too large");
+        let error = stream_error(&large, 256 << 20);
+        assert_eq!(error.kind(), granary_common::ErrorKind::ResourceExhausted);
+        assert!(error.message().contains("limit of 256.0 MiB; send smaller batches"), "{error}");
+        let gone = stream_error(&Status::cancelled("the client went away"), 1);
+        assert_eq!(gone.kind(), granary_common::ErrorKind::Cancelled);
     }
 
     #[tokio::test]

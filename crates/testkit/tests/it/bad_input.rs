@@ -8,7 +8,7 @@ use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use futures::StreamExt;
 use granary_proto::v1::InsertRequest;
 use granary_proto::v1::insert_request::Message;
-use granary_testkit::{Mode, SqlClient, SqlError, TestCluster, TestResult, bulk};
+use granary_testkit::{Mode, SqlClient, TestCluster, TestResult, bulk};
 use tonic::Code;
 
 const ROWS: &str = "SELECT count(*), coalesce(sum(id), 0) FROM t";
@@ -205,10 +205,17 @@ async fn oversized_messages_are_refused() -> TestResult {
     let Err(status) = answer else { panic!("a message of more than 256 MiB was accepted") };
     let expected = [Code::OutOfRange, Code::ResourceExhausted, Code::InvalidArgument];
     assert!(expected.contains(&status.code()), "{status:?}");
+    // The limit, and what to do.
+    for words in ["256.0 MiB", "smaller batches"] {
+        assert!(status.message().contains(words), "no {words:?} in {status:?}");
+    }
     // A statement above the limit of 16 MiB.
     let long = format!("SELECT '{}'", "x".repeat(17 << 20));
     let Err(error) = client.query(&long).await else { panic!("17 MiB of SQL were accepted") };
-    assert!(matches!(error, SqlError::Refused(_)), "{error}");
+    assert_eq!(error.code(), Some(Code::ResourceExhausted), "{error}");
+    for words in ["17.0 MiB", "16.0 MiB", "bulk insert"] {
+        assert!(error.to_string().contains(words), "no {words:?} in {error}");
+    }
     check_unharmed(&mut client).await
 }
 

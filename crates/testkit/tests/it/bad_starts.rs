@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
-use granary::cluster::free_ports;
+use granary::cluster::{ProcessHandle, free_ports};
 use granary_testkit::{Mode, TestCluster, TestResult, bulk, paths};
 
 /// Runs `granary server` on `data_dir` until it ends by itself, which it must within 30 s.
@@ -82,13 +82,57 @@ async fn two_processes_of_a_role_do_not_share_a_data_folder() -> TestResult {
     Ok(())
 }
 
+/// Ends `process` and has somebody else take each of its ports in turn: it says which one and by which
+/// setting it can be another, ends, and serves on its folder once the port is free.
+async fn check_ports_in_use(process: &mut ProcessHandle) -> TestResult {
+    let listeners = ["grpc", "http", "internal", "raft"];
+    let address = |name: &str| process.address(name).map(|at| (name.to_owned(), at.to_owned()));
+    let addresses: Vec<_> = listeners.into_iter().filter_map(address).collect();
+    assert!(addresses.len() >= 2, "{addresses:?}");
+    process.kill()?;
+    for (name, address) in addresses {
+        let taken = TcpListener::bind(&address)?;
+        process.respawn()?;
+        let status = process.wait_exit(Duration::from_secs(60)).await?;
+        let log = process.log_since_start();
+        let code = status.and_then(|status| status.code());
+        assert!(
+            code.is_some_and(|code| code != 0),
+            "{}, {name}: {status:?}: {log}",
+            process.name()
+        );
+        for word in ["UNAVAILABLE", "in use", &address, &format!("({name}_listen)")] {
+            assert!(log.contains(word), "no {word:?} in {log}");
+        }
+        assert!(!log.contains("panicked"), "{log}");
+        drop(taken);
+    }
+    process.respawn()?;
+    process.wait_ready().await?;
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn a_port_in_use_is_named() -> TestResult {
-    let folder = tempfile::tempdir()?;
-    let taken = TcpListener::bind("127.0.0.1:0")?;
-    let port = taken.local_addr()?.port();
-    let output = run_server(&folder.path().join("data"), port)?;
-    check_refused(&output, &["in use", &format!("127.0.0.1:{port}")]);
+async fn a_port_in_use_is_named_and_harms_nothing() -> TestResult {
+    for mode in Mode::ALL {
+        let mut cluster = TestCluster::start(mode).await?;
+        let mut client = cluster.client(1).await?;
+        client.update("CREATE TABLE t (id Int64) ENGINE = MergeTree ORDER BY id").await?;
+        client.update("INSERT INTO t SELECT number FROM numbers(1000)").await?;
+        drop(client);
+        let all = &mut cluster.cluster;
+        let groups = [&mut all.metadata, &mut all.workers, &mut all.coordinators];
+        for process in groups.into_iter().filter_map(|group| group.first_mut()) {
+            check_ports_in_use(process).await?;
+        }
+        for place in 0..2 {
+            let mut client = cluster.client(place).await?;
+            assert_eq!(client.lines("SELECT count(*), sum(id) FROM t").await?, ["1000\t499500"]);
+            client.update("INSERT INTO t VALUES (0)").await?;
+            client.update("DELETE FROM t WHERE id = 0").await?;
+            client.update("INSERT INTO t VALUES (0)").await?;
+        }
+    }
     Ok(())
 }
 
