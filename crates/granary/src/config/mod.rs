@@ -70,7 +70,8 @@ impl Effective {
         Ok(Effective { role, settings, remarks, origins })
     }
 
-    /// The settings as a TOML file that would give them, each with where its value comes from.
+    /// The settings as a TOML file that would give them, each with where its value comes from. Secrets
+    /// are not shown, and so not given.
     pub fn to_toml(&self) -> String {
         let mut text = format!("# Effective settings of `granary {}`\n", self.role.name());
         for (name, value) in self.settings.rendered() {
@@ -81,6 +82,9 @@ impl Effective {
             let origin = origin.map_or(Origin::Default, |(_, origin)| *origin);
             // Writing to a String cannot fail.
             let _ = match value {
+                Some(_) if Settings::is_secret(name) => {
+                    writeln!(text, "# {name} is set, and not shown  # {}", origin.name())
+                }
                 Some(value) => writeln!(text, "{name} = {value}  # {}", origin.name()),
                 None => writeln!(text, "# {name} is not set"),
             };

@@ -108,6 +108,11 @@ macro_rules! settings {
         impl Settings {
             /// Every name, as the file spells it.
             pub const NAMES: &'static [&'static str] = &[$(stringify!($name)),+];
+            /// Whether the value of `name` is never shown.
+            pub(super) fn is_secret(name: &str) -> bool {
+                name == "secret"
+            }
+
             pub(super) const ROLES: &'static [(&'static str, &'static [Role])] =
                 &[$((stringify!($name), &[$(Role::$role),+])),+];
 
@@ -180,9 +185,9 @@ settings! {
     node_id: u64 = (1), [Metadata];
     /// Failure zone of the worker, for placement. Not set: none.
     zone: String = unset, [Worker];
-    /// URL of an object store for part files, for example s3://bucket/prefix. Not set: the data
-    /// folder.
-    volume: VolumeUrl = unset, [Server, Worker];
+    /// URL of an object store for part files, for example s3://bucket/prefix, the same for every
+    /// process: the disk shared, to which the policy default gives new rows. Not set: the data folder.
+    volume: VolumeUrl = unset, [Server, Coordinator, Worker];
     /// Disks beside the data folder, the same for every process: a folder, in which each worker makes
     /// one of its own, or the URL of an object store, by the disk's name. Not set: none.
     disks: Disks = unset, [Server, Coordinator, Worker];

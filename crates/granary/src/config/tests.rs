@@ -78,6 +78,27 @@ fn variables_of_others_are_left_alone() {
 }
 
 #[test]
+fn new_rows_go_to_the_volume_where_no_policy_says_otherwise() {
+    let volume = "volume = \"s3://bucket/parts\"\n";
+    let other = "policies.default = [{ volume = \"own\", disks = [\"default\"] }]";
+    for (file, expected) in [
+        (String::new(), &[&["default"][..]][..]),
+        (volume.to_owned(), &[&["shared"], &["default"]]),
+        (format!("{volume}{other}"), &[&["default"]]),
+    ] {
+        for role in [Role::Server, Role::Coordinator, Role::Worker] {
+            let effective = resolve(role, &file, &[], &[]).expect("good settings");
+            assert_eq!(effective.remarks, [""; 0], "{file}");
+            let tiers = configured_tiers(&effective.settings).expect("good tiers");
+            let policy = tiers.policy("default").expect("always there");
+            let disks: Vec<_> = policy.iter().map(|volume| &volume.disks).collect();
+            assert_eq!(disks, expected, "{file}");
+            assert_eq!(tiers.is_shared("shared"), file.contains("s3://"), "{file}");
+        }
+    }
+}
+
+#[test]
 fn the_printed_settings_give_themselves() {
     let file = "metadata = \"a:7423, b:7423\"\nvolume = \"s3://bucket/parts\"\nmemory_mib = 512";
     let printed = resolve(Role::Worker, file, &[("zone", "z1")], &[]).expect("good").to_toml();

@@ -3,8 +3,9 @@
 use std::ops::RangeInclusive;
 
 use granary_common::{Error, Result};
-use granary_storage::Tiers;
 use granary_storage::volume::DEFAULT_DISK;
+use granary_storage::volume::tiers::DEFAULT_POLICY;
+use granary_storage::{TierVolume, Tiers};
 use granary_worker::SHARED_VOLUME;
 
 use super::{Layer, Role, Settings};
@@ -57,13 +58,19 @@ pub(super) fn bounds(role: Role, settings: &Settings) -> Result<()> {
     Ok(())
 }
 
-/// The disks and policies, with the object store of `volume` as a disk of its own.
+/// The disks and policies, with the object store of `volume` as a disk of its own, to which new rows go
+/// where no policy says otherwise.
 pub(crate) fn tiers(settings: &Settings) -> Result<Tiers> {
     let mut disks = settings.disks.clone().unwrap_or_default().0;
+    let mut policies = settings.policies.clone().unwrap_or_default().0;
     if let Some(volume) = &settings.volume {
         disks.insert(SHARED_VOLUME.to_owned(), volume.0.to_string());
+        let alone =
+            |disk: &str| TierVolume { volume: disk.to_owned(), disks: vec![disk.to_owned()] };
+        let volumes = [SHARED_VOLUME, DEFAULT_DISK].map(alone).to_vec();
+        policies.entry(DEFAULT_POLICY.to_owned()).or_insert(volumes);
     }
-    Tiers::new(disks, settings.policies.clone().unwrap_or_default().0)
+    Tiers::new(disks, policies)
 }
 
 /// Refuses reserves of disks that are not there, or that no worker has for itself.

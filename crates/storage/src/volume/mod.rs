@@ -201,12 +201,11 @@ fn open_store(location: &str, kind: &VolumeKind) -> Result<OpenedStore> {
             "memory" => return Ok((Arc::new(InMemory::new()), Path::default(), None)),
             "file" => url.to_file_path().map_err(|()| invalid(&"the URL names no local path"))?,
             _ => {
-                let options = std::env::vars_os().filter_map(|(key, value)| {
-                    Some((key.into_string().ok()?.to_lowercase(), value.into_string().ok()?))
+                let variables = std::env::vars_os().filter_map(|(key, value)| {
+                    Some((key.into_string().ok()?, value.into_string().ok()?))
                 });
-                let (store, prefix) =
-                    object_store::parse_url_opts(&url, options).map_err(|error| invalid(&error))?;
-                return Ok((Arc::from(store), prefix, None));
+                let (store, prefix) = remote_store(&url, variables)?;
+                return Ok((store, prefix, None));
             }
         }
     } else {
@@ -218,6 +217,18 @@ fn open_store(location: &str, kind: &VolumeKind) -> Result<OpenedStore> {
     };
     let folder = store.folder().to_owned();
     Ok((Arc::new(store), Path::default(), Some(folder)))
+}
+
+/// The object store of a URL and the path in it, with credentials and addresses from `variables`. Nobody
+/// is asked yet.
+fn remote_store(
+    url: &Url,
+    variables: impl Iterator<Item = (String, String)>,
+) -> Result<(Arc<dyn ObjectStore>, Path)> {
+    let options = variables.map(|(name, value)| (name.to_lowercase(), value));
+    let (store, prefix) = object_store::parse_url_opts(url, options)
+        .map_err(|error| Error::invalid(format!("not a volume: {error}")))?;
+    Ok((Arc::from(store), prefix))
 }
 
 /// The volumes that a worker reaches.

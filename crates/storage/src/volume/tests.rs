@@ -91,6 +91,39 @@ fn locations_are_paths_and_urls() {
     assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
 }
 
+/// The store that a URL names, as it describes itself, and the prefix.
+fn remote(url: &str, variables: &[(&str, &str)]) -> Result<(String, String)> {
+    let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    let (store, prefix) = remote_store(&Url::parse(url).unwrap(), variables)?;
+    Ok((store.to_string(), prefix.to_string()))
+}
+
+#[test]
+fn urls_name_the_stores_of_each_cloud() {
+    let region = ("AWS_REGION", "eu-west-1");
+    let account = ("AZURE_STORAGE_ACCOUNT_NAME", "acme");
+    for (url, variables, names, prefix) in [
+        ("s3://lake/a/b", &[region][..], &["S3", "lake"][..], "a/b"),
+        ("s3a://lake", &[region], &["S3", "lake"], ""),
+        ("gs://lake/a/b", &[], &["Google", "lake"], "a/b"),
+        ("gs://lake/", &[], &["Google", "lake"], ""),
+        ("az://lake/a/b", &[account], &["Azure", "lake", "acme"], "a/b"),
+        ("abfss://lake@acme.dfs.core.windows.net/a", &[], &["Azure", "lake", "acme"], "a"),
+        ("https://acme.blob.core.windows.net/lake/a", &[], &["Azure", "lake", "acme"], "a"),
+        ("https://host.example/a/b", &[], &["Http"], "a/b"),
+    ] {
+        let (store, found) = remote(url, variables).unwrap();
+        for name in names {
+            assert!(store.contains(name), "{url}: no {name} in {store}");
+        }
+        assert_eq!(found, prefix, "{url}");
+    }
+    // Azure's containers belong to an account, which the URL does not name.
+    let error = remote("az://lake/a", &[]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
+    assert!(error.message().to_lowercase().contains("account"), "{error}");
+}
+
 #[test]
 fn a_full_disk_is_told_apart() {
     let full = io::Error::from(io::ErrorKind::StorageFull);

@@ -34,6 +34,7 @@ mod tpch;
 mod upgrade;
 mod view_answers;
 mod view_changes;
+mod volume_s3;
 mod writers;
 
 use std::time::Duration;
