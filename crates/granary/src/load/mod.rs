@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   globs ──► files ──► Source (Parquet | CSV | NDJSON) ──► BulkInsert, one call per file
-//!                 └───► token from table, name and content: a file that was loaded is not
+//!                 └───► token from name and content: a file that was loaded is not
 //!                       loaded again, so an interrupted load is simply run again
 //! ```
 
@@ -175,13 +175,9 @@ impl Loader<'_> {
             Some(token) if single => Ok(token.clone()),
             Some(token) => Ok(format!("{token}/{}", path.display())),
             None => {
-                let seed = token::Seed {
-                    database: self.database.clone(),
-                    table: self.table.clone(),
-                    reading: format!("{:?}", self.options.read),
-                };
+                let reading = format!("{:?}", self.options.read);
                 let path = path.to_owned();
-                let made = self.tasks.spawn_blocking(move || token::of_file(&seed, &path)).await;
+                let made = self.tasks.spawn_blocking(move || token::of_file(&reading, &path)).await;
                 made.map_err(|error| Error::internal(format!("reading a file: {error}")))?
             }
         }

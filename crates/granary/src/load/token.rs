@@ -1,4 +1,5 @@
-//! The token of a file: the same file into the same table is the same insert.
+//! The token of a file: the same file, read in the same way, is the same insert. The server keeps tokens
+//! table by table, so that a table is the same by whatever name.
 
 use std::fs::File;
 use std::io::Read;
@@ -6,19 +7,12 @@ use std::path::Path;
 
 use granary_common::{Error, Result};
 
-/// What else decides which rows a file becomes.
-pub(super) struct Seed {
-    pub(super) database: String,
-    pub(super) table: String,
-    pub(super) reading: String,
-}
-
-/// Hashes the seed, the file's name without its folder, and its content.
-pub(super) fn of_file(seed: &Seed, path: &Path) -> Result<String> {
+/// Hashes how the file is read, its name without its folder, and its content.
+pub(super) fn of_file(reading: &str, path: &Path) -> Result<String> {
     let failed = |error| Error::invalid(format!("cannot read {}: {error}", path.display()));
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let mut hasher = blake3::Hasher::new();
-    for text in [seed.database.as_str(), &seed.table, &seed.reading, &name] {
+    for text in [reading, &name] {
         hasher.update(&(text.len() as u64).to_le_bytes());
         hasher.update(text.as_bytes());
     }
@@ -38,19 +32,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tokens_follow_content_name_and_table() {
+    fn tokens_follow_content_name_and_reading() {
         let folder = tempfile::tempdir().expect("a folder");
-        let token = |table: &str, name: &str, content: &str| {
+        let token = |reading: &str, name: &str, content: &str| {
             let path = folder.path().join(name);
             std::fs::write(&path, content).expect("written");
-            let seed =
-                Seed { database: String::new(), table: table.to_owned(), reading: String::new() };
-            of_file(&seed, &path).expect("readable")
+            of_file(reading, &path).expect("readable")
         };
-        let first = token("t", "a.csv", "1");
-        assert_eq!(first, token("t", "a.csv", "1"));
-        assert_ne!(first, token("t", "a.csv", "2"));
-        assert_ne!(first, token("t", "b.csv", "1"));
-        assert_ne!(first, token("u", "a.csv", "1"));
+        let first = token("as it is", "a.csv", "1");
+        assert_eq!(first, token("as it is", "a.csv", "1"));
+        assert_ne!(first, token("as it is", "a.csv", "2"));
+        assert_ne!(first, token("as it is", "b.csv", "1"));
+        assert_ne!(first, token("with tabs", "a.csv", "1"));
     }
 }

@@ -51,8 +51,9 @@ pub fn run(options: &SqlOptions, runtime: &tokio::runtime::Runtime) -> ExitCode 
 fn run_inner(options: &SqlOptions, runtime: &tokio::runtime::Runtime) -> Result<()> {
     let keyboard = std::io::stdin().is_terminal();
     let interactive = options.command.is_empty() && options.file.is_empty() && keyboard;
-    let mut output = Output::open(options.format, options.output.as_deref())?;
     let client = runtime.block_on(Client::connect(&options.connect))?;
+    // Not before: a file that is there already stays as it is when nobody answers.
+    let mut output = Output::open(options.format, options.output.as_deref())?;
     let mut session = Session { client };
     if interactive {
         return interactive::run(session, output, runtime);

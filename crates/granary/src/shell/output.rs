@@ -50,14 +50,14 @@ enum Sink {
 impl Write for Sink {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         match self {
-            Sink::Standard(to) => to.write(bytes),
+            Sink::Standard(to) => to.write(bytes).map_err(end_without_reader),
             Sink::File(to) => to.write(bytes),
         }
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
         match self {
-            Sink::Standard(to) => to.flush(),
+            Sink::Standard(to) => to.flush().map_err(end_without_reader),
             Sink::File(to) => to.flush(),
         }
     }
@@ -280,11 +280,16 @@ fn seconds(elapsed_ms: u64) -> String {
     format!("{}.{:03} s", elapsed_ms / 1000, elapsed_ms % 1000)
 }
 
-fn write_error(error: std::io::Error) -> Error {
+/// Here and not where errors end up: the writers of formats make texts of them on the way.
+fn end_without_reader(error: std::io::Error) -> std::io::Error {
     if error.kind() == std::io::ErrorKind::BrokenPipe {
         // Whoever read has seen enough, as in `granary sql -c ... | head`.
         std::process::exit(i32::from(exit::BROKEN_PIPE));
     }
+    error
+}
+
+fn write_error(error: std::io::Error) -> Error {
     Error::exhausted(format!("cannot write the result: {error}"))
 }
 

@@ -7,6 +7,7 @@ mod backup_s3;
 mod bad_input;
 mod bad_starts;
 mod chaos;
+mod commands;
 mod deploy;
 mod differential;
 mod elastic;
