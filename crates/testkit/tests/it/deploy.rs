@@ -9,6 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use granary::cluster::{Cluster, ClusterSpec, ProcessHandle, ProcessSpec, free_ports};
@@ -228,14 +229,50 @@ async fn the_launcher_uses_the_flags_of_the_manifests() -> TestResult {
     Ok(())
 }
 
-/// The ports that are not told otherwise are the defaults of the binary.
+#[test]
+fn kubernetes_and_the_binary_accept_the_manifests() -> TestResult {
+    let mut command = Command::new("timeout");
+    command.args(["--signal=KILL", "300"]).arg(paths::in_repository("deploy/validate"));
+    let output = command.env("GRANARY_BINARY", paths::granary_binary()?).output()?;
+    let out = String::from_utf8_lossy(&output.stdout);
+    let err = String::from_utf8_lossy(&output.stderr);
+    println!("{out}{err}");
+    // A machine without kubectl or PyPI is no failure of the manifests; `.ci/run` shows what it lacks.
+    let all = match output.status.code() {
+        Some(0) => true,
+        Some(3) if err.contains("NOT CHECKED: ") => false,
+        _ => return Err(format!("{}: {out}{err}", output.status).into()),
+    };
+    assert!(out.contains("granary accepts the settings file"), "{out}{err}");
+    assert!(!all || out.contains("Kubernetes 1.31 accepts the manifests"), "{out}{err}");
+    Ok(())
+}
+
+/// The ports on which a role listens when nobody says anything else, by the names of the listeners.
+fn default_ports(role: Role) -> TestResult<BTreeMap<String, u16>> {
+    let mut command = Command::new(paths::granary_binary()?);
+    let output = command.args(["config", "check", role.name()]).env_clear().output()?;
+    assert!(output.status.success(), "{output:?}");
+    let settings: toml::Table = String::from_utf8(output.stdout)?.parse()?;
+    let listeners = settings.iter().filter_map(|(name, value)| {
+        let address = value.as_str()?.parse::<std::net::SocketAddr>().ok()?;
+        Some((name.strip_suffix("_listen")?.to_owned(), address.port()))
+    });
+    Ok(listeners.collect())
+}
+
+/// The ports of the manifests are the defaults of the binary, and those that people read of.
 #[test]
 fn ports_are_the_documented_ones() -> TestResult {
-    let documented =
-        BTreeMap::from([("grpc", 7420), ("http", 7421), ("internal", 7422), ("raft", 7423)]);
+    let guide = std::fs::read_to_string(paths::in_repository("docs/operations.md"))?;
+    for (name, port) in default_ports(Role::Server)? {
+        assert!(guide.contains(&format!("`127.0.0.1:{port}`")), "{name} {port}");
+    }
     for manifest in manifests()? {
+        let defaults = default_ports(manifest.role)?;
+        assert_eq!(manifest.ports, defaults, "{}", manifest.role.name());
         for (name, port) in &manifest.ports {
-            assert_eq!(documented.get(name.as_str()), Some(port), "{name}");
+            assert!(guide.contains(&format!("| `{name}_listen` |")), "{name}");
             let listener = format!("--{name}-listen=0.0.0.0:{port}");
             assert!(manifest.arguments.contains(&listener), "{listener}");
         }
