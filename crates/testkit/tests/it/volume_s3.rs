@@ -1,5 +1,5 @@
-//! A server whose part files are in an object store (the setting `volume`): nothing of them is on its
-//! disk, and all of them are there after it was killed.
+//! Servers and clusters whose part files are in an object store (the setting `volume`): nothing of them
+//! is on a disk, and all of them are there after a kill.
 
 use std::path::Path;
 
@@ -30,10 +30,9 @@ async fn check(client: &mut SqlClient, expected: &str) -> TestResult {
     Ok(())
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_server_whose_parts_are_on_s3_loses_nothing() -> TestResult {
+async fn check_nothing_is_lost(mode: Mode) -> TestResult {
     let store = Store::start()?;
-    let mut cluster = TestCluster::start_with(Mode::Embedded, |spec| {
+    let mut cluster = TestCluster::start_with(mode, |spec| {
         store.configure(spec);
         let volume = "s3://lake/below/here".to_owned();
         spec.environment.push(("GRANARY_VOLUME".to_owned(), volume));
@@ -51,13 +50,12 @@ async fn a_server_whose_parts_are_on_s3_loses_nothing() -> TestResult {
     check(&mut client, expected).await?;
     assert!(store.objects("below/here/")? >= 4, "two inserts into two buckets");
     assert_eq!(store.objects("")?, store.objects("below/here/")?, "only below the prefix");
-    let data_dir = cluster.cluster.coordinators[0].spec().data_dir.clone();
-    assert_eq!(files_of_rows(&data_dir)?, 0, "a part is on the server's disk");
+    assert_eq!(files_of_rows(cluster.folder())?, 0, "a part is on a disk of this machine");
     let wrong = "SELECT count(*) FROM system.parts WHERE active AND disk_name = 'default'";
     assert_eq!(client.value(wrong).await?, "0");
     drop(client);
 
-    cluster.cluster.coordinators[0].restart().await?;
+    cluster.cluster.restart_all().await?;
     let mut client = cluster.client(0).await?;
     check(&mut client, expected).await?;
     // It goes on from there: merges read and write there, too.
@@ -65,8 +63,18 @@ async fn a_server_whose_parts_are_on_s3_loses_nothing() -> TestResult {
     client.update("OPTIMIZE TABLE t FINAL").await?;
     client.update("DELETE FROM t WHERE id = -1").await?;
     drop(client);
-    cluster.cluster.coordinators[0].restart().await?;
+    cluster.cluster.restart_all().await?;
     check(&mut cluster.client(0).await?, expected).await?;
-    assert_eq!(files_of_rows(&data_dir)?, 0, "a part is on the server's disk");
+    assert_eq!(files_of_rows(cluster.folder())?, 0, "a part is on a disk of this machine");
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_whose_parts_are_on_s3_loses_nothing() -> TestResult {
+    check_nothing_is_lost(Mode::Embedded).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_whose_parts_are_on_s3_loses_nothing() -> TestResult {
+    check_nothing_is_lost(Mode::Cluster).await
 }
