@@ -9,11 +9,14 @@ mod shell;
 mod sql;
 mod terminal;
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
 
 use granary_testkit::{TestResult, paths};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 /// Seconds after which a command is killed, which its test then sees.
 const LIMIT_S: &str = "180";
@@ -25,6 +28,41 @@ fn granary(words: &[&str]) -> TestResult<Command> {
     without_settings(&mut command);
     command.stdin(Stdio::null());
     Ok(command)
+}
+
+/// A command that goes on beside its test, and is killed when that ends.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Running {
+    fn start(words: &[&str]) -> TestResult<Running> {
+        let mut command = Command::new(paths::granary_binary()?);
+        command.args(words).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        without_settings(&mut command);
+        Ok(Running(command.spawn()?))
+    }
+
+    /// Interrupts it as Ctrl-C does, and gives what it has left.
+    async fn interrupt(mut self) -> TestResult<Ran> {
+        let id = Pid::from_raw(i32::try_from(self.0.id())?);
+        kill(id, Signal::SIGINT)?;
+        for _ in 0..600 {
+            if let Some(status) = self.0.try_wait()? {
+                let mut err = String::new();
+                self.0.stderr.take().ok_or("no errors")?.read_to_string(&mut err)?;
+                return Ok(Ran { code: status.code(), out: String::new(), err });
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        Err("it goes on 30 s after it was interrupted".into())
+    }
 }
 
 fn without_settings(command: &mut Command) {

@@ -1,12 +1,11 @@
 //! Loads that stop in the middle and are run again: each row comes in exactly once.
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use granary_testkit::{Mode, SqlClient, TestCluster, TestResult, paths};
+use granary_testkit::{Mode, SqlClient, TestCluster, TestResult};
 
-use super::{run, text, without_settings};
+use super::{Running, run, text};
 
 const TABLE: &str = "CREATE TABLE t (id Int64, name String) ENGINE = MergeTree ORDER BY id";
 const ROWS: &str = "SELECT count(*), count(DISTINCT id) FROM t";
@@ -64,30 +63,23 @@ async fn a_load_that_a_bad_file_stopped_goes_on() -> TestResult {
     check_rows(&mut client, 3_000).await
 }
 
-const FILES: u64 = 20;
+const FILES: u64 = 30;
 const FILE_ROWS: u64 = 15_000;
 
-/// Killed when it is dropped.
-struct Loading(Child);
-
-impl Drop for Loading {
-    fn drop(&mut self) {
-        // It may have ended.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+/// Waits until there are so many rows, and gives how many there are.
+async fn wait_for_rows(client: &mut SqlClient, least: u64) -> TestResult<u64> {
+    for _ in 0..6_000 {
+        let seen = client.value("SELECT count(*) FROM t").await?.parse()?;
+        if seen >= least {
+            return Ok(seen);
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
-}
-
-fn start(url: &str, files: &str) -> TestResult<Loading> {
-    let mut command = Command::new(paths::granary_binary()?);
-    command.args(["load", "--url", url, "t", files]);
-    without_settings(&mut command);
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    Ok(Loading(command.spawn()?))
+    Err(format!("not {least} rows after a minute").into())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_load_that_was_killed_goes_on() -> TestResult {
+async fn a_load_that_was_killed_or_interrupted_goes_on() -> TestResult {
     let (_cluster, mut client, url) = server().await?;
     let folder = tempfile::tempdir()?;
     for file in 0..FILES {
@@ -96,18 +88,17 @@ async fn a_load_that_was_killed_goes_on() -> TestResult {
     }
     let files = text(&folder.path().join("*.csv"))?;
     let mut seen = 0;
-    for least in [1, FILES * 2 / 5] {
-        let loading = start(&url, &files)?;
-        for _ in 0..6_000 {
-            seen = client.value("SELECT count(*) FROM t").await?.parse()?;
-            if seen >= least * FILE_ROWS {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+    for least in [1, FILES / 3] {
+        let loading = Running::start(&["load", "--url", &url, "t", &files])?;
+        seen = wait_for_rows(&mut client, least * FILE_ROWS).await?;
         drop(loading);
-        assert!(seen >= least * FILE_ROWS, "{seen} rows after a minute");
     }
+    // A third one stops by Ctrl-C, and says what to do.
+    let loading = Running::start(&["load", "--url", &url, "t", &files])?;
+    // The two that were under way may have come in without it.
+    wait_for_rows(&mut client, seen + 2 * FILE_ROWS + 1).await?;
+    let ran = loading.interrupt().await?;
+    ran.refused(130, &["error[CANCELLED]: interrupted; run it again to go on where it stopped"]);
     // What was under way when it was killed may be seen by now, but whole files only.
     tokio::time::sleep(Duration::from_secs(1)).await;
     let seen: u64 = client.value("SELECT count(*) FROM t").await?.parse()?;

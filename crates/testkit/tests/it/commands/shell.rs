@@ -28,9 +28,18 @@ async fn the_shell_edits_several_lines_and_remembers_them() -> TestResult {
     // A wrong statement is no reason to leave.
     shell.press("SELECT nope;\r")?;
     shell.wait_for("error[INVALID_INPUT]", 1)?;
+    // Nor is one that takes too long.
+    let endless = "SELECT count(*) FROM numbers(10000000) AS a CROSS JOIN numbers(10000000) AS b \
+                   WHERE a.number + b.number = -1;\r";
+    shell.press(endless)?;
+    let running = "SELECT count(*) FROM system.queries WHERE state = 'running' \
+                   AND query LIKE '%CROSS JOIN numbers(10000000)%= -1'";
+    crate::wait_for(&mut cluster.client(0).await?, running, "1").await?;
+    shell.press("\x03")?;
+    shell.wait_for("error[CANCELLED]: interrupted", 1)?;
     shell.press("\\format csv\r")?;
     // Before the wrong one there was one of two lines, which comes back as a whole.
-    shell.press(&format!("{UP}{UP}{UP}"))?;
+    shell.press(&format!("{UP}{UP}{UP}{UP}"))?;
     shell.press("\r")?;
     shell.wait_for("answer\r\n42\r\n", 1)?;
     shell.press("\\q\r")?;

@@ -10,7 +10,7 @@ use granary::cluster::free_ports;
 use granary_testkit::{Mode, TestCluster, TestResult, format};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
-use super::{granary, run, run_with_input, text};
+use super::{Running, granary, run, run_with_input, text};
 
 const ROWS: [&str; 3] = [
     "CREATE TABLE t (id Int64, name String, price Decimal(10, 2), day Date, v Nullable(Float64)) \
@@ -170,6 +170,25 @@ async fn failures_are_said_and_end_it() -> TestResult {
     run(&["sql", "--no-such-flag"])?.refused(2, &["--no-such-flag"]);
     let nowhere = text(&folder.path().join("no/folder.csv"))?;
     run(&[&sql[..], &["-o", &nowhere, "-c", "SELECT 1"]].concat())?.refused(1, &[&nowhere]);
+    Ok(())
+}
+
+/// Ctrl-C stops a statement here and on the server.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interrupt_stops_what_runs() -> TestResult {
+    let (cluster, url) = server().await?;
+    let mut client = cluster.client(0).await?;
+    let running = "SELECT count(*) FROM system.queries WHERE state = 'running' \
+                   AND query LIKE 'SELECT count(*) AS endless%'";
+    let endless = "SELECT count(*) AS endless FROM numbers(10000000) AS a \
+                   CROSS JOIN numbers(10000000) AS b WHERE a.number + b.number = -1";
+    let sql =
+        Running::start(&["sql", "--url", &url, "-c", endless, "-c", "CREATE DATABASE never"])?;
+    crate::wait_for(&mut client, running, "1").await?;
+    sql.interrupt().await?.refused(130, &["error[CANCELLED]: interrupted"]);
+    crate::wait_for(&mut client, running, "0").await?;
+    let databases = client.lines("SHOW DATABASES").await?;
+    assert!(!databases.iter().any(|name| name == "never"), "{databases:?}");
     Ok(())
 }
 
