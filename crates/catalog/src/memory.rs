@@ -1,5 +1,6 @@
 //! The catalog in memory, without consensus: for tests of what stands on the trait.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -7,7 +8,7 @@ use granary_common::{CatalogVersion, Clock, ClusterId, Error, Result};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use crate::api::{Catalog, Heartbeat, HeartbeatReply, MemberChange, MetadataMember};
+use crate::api::{Catalog, Heartbeat, HeartbeatReply, LeaseHolder, MemberChange, MetadataMember};
 use crate::apply::apply;
 use crate::command::{BucketPlacement, Command, CommandBody, Outcome};
 use crate::snapshot::Snapshot;
@@ -18,6 +19,8 @@ pub struct MemoryCatalog {
     state: Mutex<Arc<Snapshot>>,
     version: watch::Sender<CatalogVersion>,
     clock: Arc<dyn Clock>,
+    /// Addresses of the coordinators that have sent a heartbeat.
+    coordinators: Mutex<BTreeSet<String>>,
 }
 
 impl MemoryCatalog {
@@ -27,6 +30,7 @@ impl MemoryCatalog {
             state: Mutex::new(Arc::new(Snapshot::default())),
             version: watch::channel(CatalogVersion(0)).0,
             clock,
+            coordinators: Mutex::default(),
         };
         catalog.run(CommandBody::InitCluster { cluster: ClusterId(cluster.to_owned()) })?;
         Ok(catalog)
@@ -62,7 +66,14 @@ impl Catalog for MemoryCatalog {
         if heartbeat.address.is_empty() {
             return Err(Error::invalid("a heartbeat carries the holder's address"));
         }
-        Ok(HeartbeatReply { lease_ms: 10_000, coordinators: vec![heartbeat.address] })
+        let mut coordinators = self.coordinators.lock();
+        if let LeaseHolder::Coordinator { .. } = heartbeat.holder {
+            coordinators.insert(heartbeat.address);
+        }
+        Ok(HeartbeatReply {
+            lease_ms: 10_000,
+            coordinators: coordinators.iter().cloned().collect(),
+        })
     }
 
     async fn planned_placements(&self) -> Result<Vec<BucketPlacement>> {

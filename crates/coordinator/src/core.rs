@@ -51,8 +51,8 @@ pub struct Coordinator {
     is_draining: AtomicBool,
     /// When the lease runs out, on the monotonic clock; 0 before the first heartbeat.
     lease_until_ms: AtomicU64,
-    /// Addresses of all coordinators, as the last heartbeat's answer had them.
-    known_coordinators: Mutex<Vec<String>>,
+    /// Addresses of the other coordinators, as the last heartbeat's answer had them.
+    other_coordinators: Mutex<Vec<String>>,
     /// Counts blocks, for tables whose blocks rotate over their buckets.
     pub(crate) rotation: AtomicU64,
 }
@@ -87,7 +87,7 @@ impl Coordinator {
             sealer: OnceLock::new(),
             is_draining: AtomicBool::new(false),
             lease_until_ms: AtomicU64::new(0),
-            known_coordinators: Mutex::default(),
+            other_coordinators: Mutex::default(),
             rotation: AtomicU64::new(random.next_u64() >> 32),
             config,
             with,
@@ -127,14 +127,14 @@ impl Coordinator {
         self.lease_until_ms.store(until_ms, Ordering::SeqCst);
     }
 
-    /// Addresses of the cluster's coordinators, this one included, as of the last heartbeat.
-    pub fn known_coordinators(&self) -> Vec<String> {
-        self.known_coordinators.lock().clone()
+    /// Addresses of the cluster's other coordinators, as of the last heartbeat.
+    pub fn other_coordinators(&self) -> Vec<String> {
+        self.other_coordinators.lock().clone()
     }
 
-    /// Takes over what the answer to a heartbeat says of the coordinators.
-    pub fn learn_coordinators(&self, addresses: Vec<String>) {
-        *self.known_coordinators.lock() = addresses;
+    /// Takes over what the answer to a heartbeat says of them.
+    pub fn learn_other_coordinators(&self, addresses: Vec<String>) {
+        *self.other_coordinators.lock() = addresses;
     }
 
     /// Whether pins are protected. Before the first heartbeat nothing says that they are not.
@@ -198,7 +198,7 @@ impl Coordinator {
         Backoff { clock: Arc::clone(&self.with.clock), delay: Backoff::FIRST, until_ms }
     }
 
-    /// `host:port` under which clients reach this coordinator.
+    /// `host:port` under which clients and other coordinators reach this one, which listens on `port`.
     pub fn advertised_address(&self, port: u16) -> String {
         format!("{}:{port}", self.config.advertise_host)
     }

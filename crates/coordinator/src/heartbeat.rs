@@ -100,7 +100,9 @@ async fn beat(core: &Coordinator, address: &str) -> Result<Duration> {
     let lease = Duration::from_millis(reply.lease_ms);
     core.pins.note_beat(lowest);
     core.renew_lease(sent_ms, lease);
-    core.learn_coordinators(reply.coordinators);
+    let mut others = reply.coordinators;
+    others.retain(|other| other != address);
+    core.learn_other_coordinators(others);
     Ok(lease)
 }
 

@@ -13,6 +13,7 @@
 pub mod auth;
 mod backup;
 pub mod call;
+mod cancel;
 pub mod config;
 mod core;
 mod ddl;

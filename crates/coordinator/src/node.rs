@@ -34,6 +34,8 @@ const STREAMS_MAX: u32 = 256;
 const HEADER_BYTES_MAX: u32 = 64 * KIB as u32;
 /// A client that does not answer a ping is gone.
 const KEEPALIVE: Duration = Duration::from_secs(20);
+/// How long statements that were stopped at the end of a drain may take to tell their clients.
+const FAREWELL: Duration = Duration::from_secs(2);
 /// How often readiness and the drain look again.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
@@ -77,18 +79,32 @@ impl CoordinatorNode {
         self.core.check_ready()
     }
 
-    /// Refuses new statements, waits up to `limit` for the running ones, then stops. Gives whether
-    /// all of them ended in time.
+    /// Refuses new statements, waits up to `limit` for the running ones, then stops; clients of those
+    /// that still run read why. Gives whether all of them ended in time.
     pub async fn drain(&self, limit: Duration) -> bool {
         self.core.begin_drain();
-        let clock = Arc::clone(&self.core.with.clock);
+        let all_ended = self.wait_idle(limit).await;
+        if !all_ended {
+            let why = Error::unavailable(format!(
+                "this coordinator shuts down, and the statement did not end within its \
+                 drain_limit_s = {}; run it again through another one",
+                limit.as_secs()
+            ));
+            self.core.queries.cancel_all(&why);
+            self.wait_idle(FAREWELL).await;
+        }
+        self.closing.cancel();
+        self.tasks.stop(LOOK_AGAIN * 5).await && all_ended
+    }
+
+    /// Whether no statement runs, at `limit` from now at the latest.
+    async fn wait_idle(&self, limit: Duration) -> bool {
+        let clock = &self.core.with.clock;
         let end_ms = clock.monotonic_ms().saturating_add(limit.as_millis() as u64);
         while self.core.queries.running() > 0 && clock.monotonic_ms() < end_ms {
             clock.sleep(LOOK_AGAIN).await;
         }
-        let all_ended = self.core.queries.running() == 0;
-        self.closing.cancel();
-        self.tasks.stop(LOOK_AGAIN * 5).await && all_ended
+        self.core.queries.running() == 0
     }
 
     fn serve_grpc(&self, listener: TcpListener) -> Result<()> {

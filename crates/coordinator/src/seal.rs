@@ -29,6 +29,8 @@ pub enum Purpose {
     Prepared = 2,
     /// A session, as cookie or bearer token.
     Session = 3,
+    /// What one coordinator asks another one to cancel.
+    Cancellation = 4,
 }
 
 impl Purpose {
@@ -37,6 +39,7 @@ impl Purpose {
             Purpose::Ticket => "ticket",
             Purpose::Prepared => "prepared statement handle",
             Purpose::Session => "session token",
+            Purpose::Cancellation => "cancellation",
         }
     }
 }

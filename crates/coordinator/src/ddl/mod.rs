@@ -27,6 +27,7 @@ use granary_sql::{
     Named, Notice, Statement, TableName, find_database, resolve_name, resolve_table,
 };
 
+use crate::cancel::{Cancellation, What, cancel};
 use crate::core::Coordinator;
 use crate::query::StatementRequest;
 use crate::refresh::system_view;
@@ -100,7 +101,7 @@ pub async fn change(
         Statement::Past(statement) => past::run(core, request, &statement).await?,
         Statement::SystemView(of) => system_view(core, request, &of).await?,
         Statement::KillMutation { mutation_id, .. } => {
-            kill_mutation(core, &QueryId(mutation_id))?;
+            kill_mutation(core, &QueryId(mutation_id)).await?;
             done.rows = 1;
         }
         Statement::Cluster(statement) => cluster::change(core, statement).await?,
@@ -108,7 +109,7 @@ pub async fn change(
             done.session = Some(use_database(core, request, &database).await?)
         }
         Statement::KillQuery { query_id, .. } => {
-            kill(core, &QueryId(query_id))?;
+            kill(core, &QueryId(query_id)).await?;
             done.rows = 1;
         }
         Statement::Set { assignments } => set(core, request, assignments, &mut done)?,
@@ -128,35 +129,24 @@ fn only_views(found: &[Named]) -> Result<()> {
     }
 }
 
-/// Cancels a query of this coordinator, whether it runs or waits to be fetched.
-fn kill(core: &Coordinator, id: &QueryId) -> Result<()> {
-    let waited = core.pending.take(id).is_some();
-    let ran = core.queries.cancel(id, Error::cancelled("KILL QUERY cancelled it"));
-    if waited || ran {
-        return Ok(());
+/// Cancels a query of any coordinator, whether it runs or waits to be fetched.
+async fn kill(core: &Coordinator, id: &QueryId) -> Result<()> {
+    let wish = Cancellation::new(id, What::Query, "KILL QUERY cancelled it");
+    match cancel(core, &wish).await? {
+        true => Ok(()),
+        false => Err(Error::not_found(format!("no query '{id}' runs on any coordinator"))),
     }
-    let all = core.known_coordinators();
-    let hint = match all.len() {
-        0 | 1 => String::new(),
-        _ => format!(
-            "; a query is cancelled by the coordinator that runs it (column coordinator of its \
-             system.queries), so send this to each of {}",
-            all.join(", ")
-        ),
-    };
-    Err(Error::not_found(format!("no query '{id}' runs on this coordinator{hint}")))
 }
 
-/// Cancels a mutation of this coordinator. It changes nothing then, unless it is committed already.
-fn kill_mutation(core: &Coordinator, id: &QueryId) -> Result<()> {
-    if core.queries.mutations.kill(id) {
-        core.queries.cancel(id, Error::cancelled("KILL MUTATION ended it"));
-        return Ok(());
+/// Cancels a mutation of any coordinator. It changes nothing then, unless it is committed already.
+async fn kill_mutation(core: &Coordinator, id: &QueryId) -> Result<()> {
+    let wish = Cancellation::new(id, What::Mutation, "KILL MUTATION ended it");
+    match cancel(core, &wish).await? {
+        true => Ok(()),
+        false => Err(Error::not_found(format!(
+            "no mutation '{id}' runs on any coordinator; one that is done cannot be taken back"
+        ))),
     }
-    Err(Error::not_found(format!(
-        "no mutation '{id}' runs on this coordinator; one that is done cannot be taken back, and \
-         others are ended by the coordinator that their statements were sent to"
-    )))
 }
 
 async fn execute(core: &Coordinator, command: CommandBody) -> Result<()> {

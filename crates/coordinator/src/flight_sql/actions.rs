@@ -12,6 +12,7 @@ use prost::bytes::Bytes;
 
 use super::ticket::Ticket;
 use crate::call::Call;
+use crate::cancel::{self, Cancellation, What};
 use crate::core::Coordinator;
 use crate::session::{
     CATALOG_NAME, CATALOG_OPTION, CloseSessionResult, GetSessionOptionsResult, SCHEMA_OPTION,
@@ -39,7 +40,7 @@ pub async fn run(core: &Arc<Coordinator>, call: &Call, action: &Action) -> Resul
     match action.r#type.as_str() {
         "CancelFlightInfo" => {
             let request: CancelFlightInfoRequest = decode(action)?;
-            let status = cancel(core, request.info.as_ref())?;
+            let status = cancel(core, request.info.as_ref()).await?;
             Ok(CancelFlightInfoResult { status: status as i32 }.encode_to_vec().into())
         }
         "SetSessionOptions" => set(core, call, &decode(action)?).await,
@@ -58,9 +59,11 @@ fn decode<T: Message + Default>(action: &Action) -> Result<T> {
     })
 }
 
-/// Cancels the query of a FlightInfo, whether it runs or waits to be fetched. One that another
-/// coordinator runs is not found here.
-pub fn cancel(core: &Coordinator, info: Option<&FlightInfo>) -> Result<CancelStatus> {
+/// Cancels the query of a FlightInfo, whether it runs or waits to be fetched, here or on another
+/// coordinator.
+///
+/// Kind `Unavailable` when some coordinators did not answer and no other one knows the query.
+pub async fn cancel(core: &Coordinator, info: Option<&FlightInfo>) -> Result<CancelStatus> {
     let tickets = info.into_iter().flat_map(|info| &info.endpoint);
     let ticket = tickets.filter_map(|endpoint| endpoint.ticket.as_ref()).next();
     let ticket = ticket.ok_or_else(|| Error::invalid("the FlightInfo has no ticket"))?;
@@ -70,12 +73,11 @@ pub fn cancel(core: &Coordinator, info: Option<&FlightInfo>) -> Result<CancelSta
         any.unpack::<TicketStatementQuery>().map_err(|error| malformed(error.to_string()))?;
     let Some(handle) = handle else { return Ok(CancelStatus::NotCancellable) };
     let id = Ticket::open(core.sealer()?, &handle.statement_handle)?.query_id();
-    let waited = core.pending.take(&id).is_some();
-    let ran = core.queries.cancel(&id, Error::cancelled("its client cancelled it"));
-    match waited || ran {
-        true => Ok(CancelStatus::Cancelled),
-        false => Ok(CancelStatus::NotCancellable),
-    }
+    let wish = Cancellation::new(&id, What::Query, "its client cancelled it");
+    Ok(match cancel::cancel(core, &wish).await? {
+        true => CancelStatus::Cancelled,
+        false => CancelStatus::NotCancellable,
+    })
 }
 
 async fn set(

@@ -14,6 +14,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::service::FlightSql;
 use super::{schema, status};
 use crate::call::Call;
+use crate::cancel::{PEER_ACTION, answer_peer};
 use crate::core::Coordinator;
 
 /// The Flight service of a coordinator.
@@ -131,6 +132,11 @@ impl FlightService for GranaryFlight {
         &self,
         mut request: Request<Action>,
     ) -> Result<Response<Self::DoActionStream>, Status> {
+        // Coordinators have no sessions; what they ask is signed.
+        if request.get_ref().r#type == PEER_ACTION {
+            let answer = answer_peer(&self.core, request.get_ref()).map_err(status)?;
+            return Ok(Response::new(Box::pin(futures::stream::iter([Ok(answer)]))));
+        }
         let call = self.enter(&mut request).await?;
         let outcome = self.inner.do_action(request).await;
         self.leave(&call, outcome)

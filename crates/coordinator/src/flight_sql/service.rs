@@ -361,7 +361,7 @@ impl FlightSqlService for FlightSql {
     ) -> Answer<ActionCancelQueryResult> {
         let malformed = |_| status(Error::invalid("the FlightInfo to cancel is malformed"));
         let info = FlightInfo::decode(&*query.info).map_err(malformed)?;
-        let result = actions::cancel(&self.core, Some(&info)).map_err(status)?;
+        let result = actions::cancel(&self.core, Some(&info)).await.map_err(status)?;
         // Both enumerations count alike.
         Ok(ActionCancelQueryResult { result: result as i32 })
     }

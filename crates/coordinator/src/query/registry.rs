@@ -131,6 +131,11 @@ impl QueryRegistry {
         found
     }
 
+    /// Cancels every statement.
+    pub fn cancel_all(&self, why: &Error) -> usize {
+        self.cancel_where(why, |_| true)
+    }
+
     /// Cancels every statement that reads a pinned version.
     pub fn cancel_pinned(&self, why: &Error) -> usize {
         self.cancel_where(why, |running| running.record.lock().version.is_some())
@@ -196,7 +201,7 @@ impl QueryHandle {
         &self.id
     }
 
-    /// Cancelled when the statement is to stop.
+    /// Cancelled when the statement is to stop, and when it has ended.
     pub fn cancelled(&self) -> CancellationToken {
         self.running.cancel.clone()
     }
@@ -248,6 +253,7 @@ impl QueryHandle {
         if entries.running.remove(&self.id.0).is_none() {
             return;
         }
+        self.running.cancel.cancel();
         let mut record = self.running.snapshot();
         record.ended_ms = Some(self.clock.now_ms());
         record.error = error;

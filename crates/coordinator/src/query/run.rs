@@ -15,6 +15,7 @@ use futures::stream::{BoxStream, Stream, StreamExt};
 use granary_common::{Error, ErrorKind, Result};
 use granary_execution::error::from_datafusion;
 use granary_sql::Notice;
+use parking_lot::Mutex;
 
 use super::bind::explain_rows;
 use super::check::check;
@@ -52,7 +53,7 @@ pub async fn run_bound(core: &Arc<Coordinator>, query: BoundQuery) -> Result<Res
     }
     let outcome = handle.run(start(core, query, &handle)).await;
     match outcome {
-        Ok(started) => Ok(started.into_stream(handle)),
+        Ok(started) => Ok(started.into_stream(core, handle)),
         Err(error) => {
             handle.finish(Some(&error));
             Err(error)
@@ -174,24 +175,76 @@ fn limit_time(core: &Arc<Coordinator>, query: &BoundQuery, handle: &QueryHandle)
 /// The rest of a stream between two batches.
 struct Flow {
     first: Option<RecordBatch>,
-    rest: BoxStream<'static, Result<RecordBatch>>,
+    source: Arc<Mutex<Option<Source>>>,
     schema: SchemaRef,
-    handle: QueryHandle,
+    handle: Arc<QueryHandle>,
+}
+
+/// Where batches come from. Dropping it stops the query on every worker.
+struct Source {
+    rest: BoxStream<'static, Result<RecordBatch>>,
     _held: Held,
 }
 
 impl Started {
-    fn into_stream(self, handle: QueryHandle) -> ResultStream {
+    fn into_stream(self, core: &Coordinator, handle: QueryHandle) -> ResultStream {
+        let source = Source { rest: self.rest, _held: self.held };
         let flow = Flow {
             first: self.first,
-            rest: self.rest,
+            source: Arc::new(Mutex::new(Some(source))),
             schema: Arc::clone(&self.schema),
-            handle,
-            _held: self.held,
+            handle: Arc::new(handle),
         };
         flow.handle.wait_for_client();
+        let_go_when_cancelled(core, &flow);
         let batches = futures::stream::unfold(Some(flow), next_batch).boxed();
         ResultStream { schema: self.schema, notices: self.notices, batches }
+    }
+}
+
+/// Stops a query that is cancelled while nobody asks for its next batch, as when its client does not
+/// read.
+fn let_go_when_cancelled(core: &Coordinator, flow: &Flow) {
+    let (source, handle) = (Arc::downgrade(&flow.source), Arc::downgrade(&flow.handle));
+    // Cancelled at the end of every query, too.
+    let cancelled = flow.handle.cancelled();
+    core.with.tasks.spawn(async move {
+        cancelled.cancelled().await;
+        let left = source.upgrade().and_then(|source| source.lock().take());
+        if left.is_some()
+            && let Some(handle) = handle.upgrade()
+        {
+            handle.finish(Some(&handle.reason()));
+        }
+    });
+}
+
+impl Flow {
+    /// The next batch; the source is back in its place afterwards unless the query has ended.
+    async fn next(&mut self) -> Result<Option<RecordBatch>> {
+        let handle = &self.handle;
+        let Some(mut source) = self.source.lock().take() else { return Err(handle.reason()) };
+        if let Some(first) = self.first.take() {
+            return self.put_back(source).map(|()| Some(first));
+        }
+        let rest = &mut source.rest;
+        let next = handle.run(async move { rest.next().await.transpose() }).await?;
+        if next.is_some() {
+            self.put_back(source)?;
+        }
+        Ok(next)
+    }
+
+    fn put_back(&self, source: Source) -> Result<()> {
+        *self.source.lock() = Some(source);
+        // Who cancelled meanwhile found the place empty.
+        match self.handle.cancelled().is_cancelled() {
+            true => {
+                drop(self.source.lock().take());
+                Err(self.handle.reason())
+            }
+            false => Ok(()),
+        }
     }
 }
 
@@ -202,13 +255,7 @@ fn next_batch(
     async move {
         let mut flow = flow?;
         flow.handle.busy();
-        let next = match flow.first.take() {
-            Some(first) => Ok(Some(first)),
-            None => {
-                let rest = &mut flow.rest;
-                flow.handle.run(async move { rest.next().await.transpose() }).await
-            }
-        };
+        let next = flow.next().await;
         let edge =
             next.and_then(|batch| batch.map(|batch| to_edge(&batch, &flow.schema)).transpose());
         match edge {

@@ -16,13 +16,16 @@ use arrow::datatypes::DataType;
 use arrow::util::display::array_value_to_string;
 use arrow_flight::sql::client::FlightSqlServiceClient;
 use arrow_flight::sql::{
-    CommandGetTables, CommandStatementIngest, TableDefinitionOptions, TableExistsOption,
-    TableNotExistOption,
+    ActionCancelQueryRequest, ActionCancelQueryResult, CommandGetTables, CommandStatementIngest,
+    TableDefinitionOptions, TableExistsOption, TableNotExistOption,
 };
-use arrow_flight::{Action, CancelFlightInfoRequest, FlightDescriptor};
+use arrow_flight::{
+    Action, CancelFlightInfoRequest, CancelFlightInfoResult, CancelStatus, FlightDescriptor,
+};
 use arrow_ipc::writer::StreamWriter;
 use futures::{StreamExt, TryStreamExt};
-use granary_catalog::{Catalog, MemoryCatalog};
+use granary_catalog::protocol::PROTOCOL_VERSION;
+use granary_catalog::{Catalog, Heartbeat, LeaseHolder, MemoryCatalog};
 use granary_common::{Clock, SystemClock, SystemRandom, TaskOwner};
 use granary_coordinator::{AcceptAll, Collaborators, CoordinatorConfig, CoordinatorNode};
 use granary_planner::{EngineConfig, EngineMode, MemoryLimits, QueryEngine};

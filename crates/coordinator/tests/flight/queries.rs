@@ -197,6 +197,102 @@ async fn queries_are_cancelled_and_streamed() {
     assert_eq!(left, "0");
 }
 
+/// Runs an action for its result.
+async fn act<T: prost::Message + Default>(
+    client: &mut Client,
+    name: &str,
+    body: Vec<u8>,
+) -> Result<T, Status> {
+    let action = Action { r#type: name.into(), body: body.into() };
+    let mut results = client.inner().clone().do_action(Request::new(action)).await?.into_inner();
+    Ok(T::decode(&*results.message().await?.unwrap().body).unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn any_coordinator_cancels() {
+    let cluster = Cluster::start().await;
+    let second = cluster.another().await;
+    let (client, elsewhere) = (&mut cluster.connect().await, &mut connect(&second).await);
+    update(client, TABLE).await;
+    cluster.insert("t", "", ipc(&[rows(0..20_000)])).await.unwrap();
+    let sql = "SELECT a.id, b.name FROM t a CROSS JOIN t b";
+    let left = "SELECT count(*) FROM system.processes WHERE query LIKE 'SELECT a.id%'";
+    for way in ["CancelFlightInfo", "CancelQuery", "KILL QUERY"] {
+        let info = client.execute(sql.into(), None).await.unwrap();
+        // Its client reads one batch and then nothing, so that only the server can end it.
+        let mut stream = client.do_get(info.endpoint[0].ticket.clone().unwrap()).await.unwrap();
+        assert!(stream.next().await.unwrap().unwrap().num_rows() > 0);
+        let id = "SELECT query_id FROM system.processes WHERE query LIKE 'SELECT a.id%'";
+        let id = lines(client, id).await.pop().unwrap();
+        assert_eq!(lines(elsewhere, left).await, ["0"], "the other one runs it");
+        match way {
+            "CancelFlightInfo" => {
+                let body = CancelFlightInfoRequest { info: Some(info) }.encode_to_vec();
+                let done = act::<CancelFlightInfoResult>(elsewhere, way, body.clone()).await;
+                assert_eq!(done.unwrap().status(), CancelStatus::Cancelled);
+                let again = act::<CancelFlightInfoResult>(elsewhere, way, body).await;
+                assert_eq!(again.unwrap().status(), CancelStatus::NotCancellable);
+            }
+            "CancelQuery" => {
+                let request = ActionCancelQueryRequest { info: info.encode_to_vec().into() };
+                let body = arrow_flight::sql::ProstMessageExt::as_any(&request).encode_to_vec();
+                let done = act::<arrow_flight::sql::Any>(elsewhere, way, body).await.unwrap();
+                let done = done.unpack::<ActionCancelQueryResult>().unwrap().unwrap();
+                assert_eq!(done.result, CancelStatus::Cancelled as i32);
+            }
+            _ => {
+                update(elsewhere, &format!("KILL QUERY '{id}'")).await;
+                let error = elsewhere.execute_update(format!("KILL QUERY '{id}'"), None).await;
+                assert_eq!(Status::from(error.unwrap_err()).code(), Code::NotFound);
+            }
+        }
+        assert_eq!(lines(client, left).await, ["0"], "{way}: it still runs");
+        let error = loop {
+            match stream.next().await {
+                Some(Ok(_)) => {}
+                Some(Err(error)) => break Status::from(error),
+                None => panic!("the stream ended as if it were whole"),
+            }
+        };
+        assert_eq!(error.code(), Code::Cancelled, "{way}");
+    }
+    // What coordinators ask each other is signed.
+    let forged = act::<CancelFlightInfoResult>(client, "granary.internal.Cancel", vec![7; 80]);
+    assert_eq!(forged.await.unwrap_err().code(), Code::InvalidArgument);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancellation_says_who_did_not_answer() {
+    let cluster = Cluster::start().await;
+    let client = &mut cluster.connect().await;
+    // A listener that takes connections and says nothing.
+    let silent = std::net::TcpListener::bind(loopback()).unwrap();
+    let address = silent.local_addr().unwrap().to_string();
+    let holder = LeaseHolder::Coordinator { identity: "silent".into() };
+    let heartbeat = Heartbeat {
+        holder,
+        address: address.clone(),
+        lowest_pinned: None,
+        protocol: PROTOCOL_VERSION,
+        loads: Vec::new(),
+    };
+    cluster.catalog.heartbeat(heartbeat).await.unwrap();
+    let began_ms = SystemClock.monotonic_ms();
+    // Once it has heard of the other one.
+    let status = loop {
+        let error = client.execute_update("KILL QUERY 'none'".into(), None).await.unwrap_err();
+        let status = Status::from(error);
+        if status.code() != Code::NotFound {
+            break status;
+        }
+        SystemClock.sleep(Duration::from_millis(50)).await;
+        assert!(SystemClock.monotonic_ms() - began_ms < 20_000, "{status}");
+    };
+    assert_eq!(status.code(), Code::Unavailable, "{status}");
+    assert!(status.message().contains(&address), "{status}");
+    assert!(SystemClock.monotonic_ms() - began_ms < 30_000);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn wrong_statements_are_clear_errors() {
     let cluster = Cluster::start().await;
