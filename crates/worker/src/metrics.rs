@@ -11,7 +11,7 @@ use metrics::{counter, describe_counter, describe_gauge, gauge};
 
 use crate::merge::Merges;
 
-const INTERVAL: Duration = Duration::from_secs(5);
+const INTERVAL: Duration = Duration::from_secs(1);
 
 const PARTS_WRITTEN: &str = "granary_worker_parts_written_total";
 const BYTES_WRITTEN: &str = "granary_worker_bytes_written_total";
@@ -58,7 +58,7 @@ pub(crate) fn count_scrubbed(bytes: u64, is_damaged: bool) {
     counter!(SCRUB_DAMAGE).increment(u64::from(is_damaged));
 }
 
-/// What is looked at every few seconds.
+/// What is looked at every second.
 pub(crate) struct Gauges {
     active: ActiveWork,
     merges: Arc<Merges>,

@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
+use tonic_health::ServingStatus;
 use url::Url;
 
 use crate::background::{Background, Copies, Parts};
@@ -309,11 +310,16 @@ fn serve(
     tasks: &TaskOwner,
     stop: CancellationToken,
 ) -> JoinHandle<Option<()>> {
+    let leaving = local.leaving();
     let check = ClusterCheck::new(cluster);
     let own = WorkerServer::new(WorkerService::new(local))
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
-    let (_, health) = tonic_health::server::health_reporter();
+    let (reporter, health) = tonic_health::server::health_reporter();
+    tasks.spawn(async move {
+        leaving.cancelled().await;
+        reporter.set_service_status("", ServingStatus::NotServing).await;
+    });
     let router = Server::builder()
         .initial_connection_window_size(WINDOW_BYTES)
         .initial_stream_window_size(WINDOW_BYTES)

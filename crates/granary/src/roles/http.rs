@@ -9,26 +9,41 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use granary_common::{Error, Result, TaskOwner};
 use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
 
 use super::health::Health;
-use super::listen_error;
+use super::{cores, listen_error};
 use crate::telemetry::MetricsHandle;
 
 /// A running listener.
 pub(super) struct HttpServer {
     pub(super) address: SocketAddr,
+    /// Ends it when it is dropped.
+    runtime: Option<Runtime>,
+}
+
+impl Drop for HttpServer {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 impl HttpServer {
-    /// Listens on `listen`, on tasks of `tasks`.
+    /// Listens on `listen`, on a thread of its own: whoever watches the process is answered while
+    /// queries take all others.
     pub(super) async fn start(
         listen: SocketAddr,
         health: &Health,
         metrics: MetricsHandle,
-        tasks: &TaskOwner,
     ) -> Result<HttpServer> {
         let failed = |error: std::io::Error| listen_error("http_listen", listen, &error);
-        let listener = TcpListener::bind(listen).await.map_err(failed)?;
+        let runtime = cores::control_runtime()?;
+        let tasks = TaskOwner::on(runtime.handle().clone());
+        let bound = tasks.spawn(TcpListener::bind(listen)).await.ok().flatten();
+        let bound = bound.ok_or_else(|| Error::internal("the HTTP thread has ended"))?;
+        let listener = bound.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let routes = Router::new()
             .route("/healthz", get(|| async { "ok\n" }))
@@ -39,7 +54,7 @@ impl HttpServer {
                 tracing::error!("the HTTP port failed: {error}");
             }
         });
-        Ok(HttpServer { address })
+        Ok(HttpServer { address, runtime: Some(runtime) })
     }
 }
 

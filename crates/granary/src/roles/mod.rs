@@ -65,7 +65,7 @@ async fn live(role: Role, settings: &Settings, metrics: MetricsHandle) -> Result
     let mut signals = Signals::listen()?;
     let tasks = TaskOwner::current();
     let health = Health::starting();
-    let http = HttpServer::start(settings.http_listen, &health, metrics, &tasks).await?;
+    let http = HttpServer::start(settings.http_listen, &health, metrics).await?;
     info!(role = role.name(), version = env!("CARGO_PKG_VERSION"), "starting");
     let started = tokio::select! {
         started = start(role, settings, &health, &tasks) => started,

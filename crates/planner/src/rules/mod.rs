@@ -9,6 +9,7 @@ mod gather;
 mod single_value;
 mod values_below;
 mod windows;
+mod yielding;
 
 use std::sync::Arc;
 
@@ -26,6 +27,7 @@ type Rule = Arc<dyn PhysicalOptimizerRule + Send + Sync>;
 pub fn physical_rules(several_workers: Option<AvoidExchanges>) -> Vec<Rule> {
     let rules = ambiguous::with_bars(PhysicalOptimizer::new().rules);
     let mut rules = distinct::counting_distinct(rules);
+    rules.push(Arc::new(yielding::YieldInJoins));
     let Some(avoid) = several_workers else { return rules };
     let ensure = rules.iter().position(|rule| rule.name() == "EnsureRequirements");
     if let Some(ensure) = ensure {
