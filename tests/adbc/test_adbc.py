@@ -153,6 +153,20 @@ def test_large_results_stream(cursor, table):
     assert sum(batch.num_rows for batch in reader) == 100_000
 
 
+def wait_until_gone(words):
+    """No coordinator runs a query with these words any more, within 20 s."""
+    running = (
+        f"SELECT count(*) FROM system.processes WHERE query LIKE '%{words}%' "
+        "AND query NOT LIKE '%system.processes%'"
+    )
+    deadline = time.monotonic() + 20
+    for uri in uris():
+        with open_connection(uri) as watcher, watcher.cursor() as cursor:
+            while value(cursor, running) != 0:
+                assert time.monotonic() < deadline, f"the query still runs at {uri}"
+                time.sleep(0.1)
+
+
 def test_a_running_query_can_be_cancelled(cursor, table):
     cursor.adbc_ingest(table, rows_of(100_000), mode="append")
     endless = f"SELECT count(*) FROM {table} AS a JOIN {table} AS b ON a.id <> b.id + 1 - 1"
@@ -164,6 +178,7 @@ def test_a_running_query_can_be_cancelled(cursor, table):
         cursor.fetchall()
     timer.join()
     assert time.monotonic() - began < 20
+    wait_until_gone("b.id + 1 - 1")
 
 
 def test_two_results_at_once(connection, table):

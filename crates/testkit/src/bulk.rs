@@ -48,6 +48,31 @@ pub async fn insert(
     Ok(send(url, futures::stream::iter(messages(header, &ipc))).await?)
 }
 
+/// Inserts batches that are made when the call takes them; one that cannot be made tears the stream.
+pub async fn insert_stream<I>(
+    url: &str,
+    header: InsertHeader,
+    mut batches: I,
+) -> TestResult<InsertResponse>
+where
+    I: Iterator<Item = TestResult<RecordBatch>> + Send + 'static,
+{
+    let first = batches.next().ok_or("an insert of no batches")??;
+    let mut writer = StreamWriter::try_new(Vec::new(), &first.schema())?;
+    let all = std::iter::once(Ok(first)).chain(batches).map(Some).chain([None]);
+    let pieces = all.map(move |batch| -> TestResult<Vec<u8>> {
+        match batch {
+            Some(batch) => writer.write(&batch?)?,
+            None => writer.finish()?,
+        }
+        Ok(std::mem::take(writer.get_mut()))
+    });
+    let pieces = pieces.map_while(Result::ok).map(|bytes| Message::ArrowIpc(bytes.into()));
+    let messages = std::iter::once(Message::Header(header)).chain(pieces);
+    let requests = messages.map(|message| InsertRequest { message: Some(message) });
+    Ok(send(url, futures::stream::iter(requests)).await?)
+}
+
 /// Sends any messages as one insert. An address that cannot be reached is a status as well.
 pub async fn send<S>(url: &str, requests: S) -> Result<InsertResponse, tonic::Status>
 where

@@ -16,6 +16,7 @@ pub mod format;
 pub mod house_rules;
 pub mod load;
 pub mod paths;
+pub mod process;
 pub mod slt;
 pub mod soak;
 pub mod tpch;
