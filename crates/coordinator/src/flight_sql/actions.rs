@@ -87,12 +87,16 @@ async fn set(
 ) -> Result<Bytes> {
     let snapshot = core.with.catalog.read_latest().await?;
     let mut session = call.session.clone();
-    let exists = |name: &str| is_system_schema(name) || snapshot.find_database(name).is_some();
-    let result = set_options(&mut session, request, exists);
+    let find = |name: &str| match is_system_schema(name) {
+        true => Some(name.to_ascii_lowercase()),
+        false => snapshot.find_database(name).map(|database| database.name.clone()),
+    };
+    let result = set_options(&mut session, request, find);
     // What lost its value goes back to what the user begins with.
     for name in request.session_options.keys().filter(|name| is_known(name)) {
-        if !session.settings.contains_key(name) {
-            core.reset_setting(&mut session, name);
+        let name = name.to_ascii_lowercase();
+        if !session.settings.contains_key(&name) {
+            core.reset_setting(&mut session, &name);
         }
     }
     if session != call.session || !request.session_options.is_empty() {

@@ -140,8 +140,11 @@ pub fn primary_keys(
     call: &Call,
     command: CommandGetPrimaryKeys,
 ) -> Result<RecordBatch> {
-    let name = TableName { database: command.db_schema, name: command.table };
+    let is_elsewhere = command.catalog.is_some_and(|name| !name.is_empty() && name != CATALOG_NAME);
+    let database = command.db_schema.filter(|name| !name.is_empty());
+    let name = TableName { database, name: command.table };
     let table = match resolve_table(snapshot, &call.session.database, &name) {
+        _ if is_elsewhere => None,
         Ok(table) => Some(table),
         // A view has no key.
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::InvalidInput) => None,

@@ -1,4 +1,8 @@
 //! Prepared statements. The handle is the statement: it carries text, session and bound values.
+//!
+//! Binding answers with a new handle, which any coordinator runs. For clients that keep the old one,
+//! the coordinator where they bound remembers the values, for one run: had the client bound others
+//! elsewhere meanwhile, a second run would be wrong without anybody noticing.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +30,7 @@ use crate::query::{
 };
 use crate::session::parse_settings;
 
-/// Values that clients bound and whose new handle they did not take; bounded by bytes and age.
+/// Values that clients bound and whose new handle they may not take; bounded by bytes and age.
 #[derive(Clone, Debug)]
 pub struct Binds {
     values: moka::sync::Cache<String, Bytes>,
@@ -62,6 +66,7 @@ pub async fn create(
         sql: request.sql,
         session: request.session,
         parameters: Vec::new(),
+        parameters_total: positional(&parameters),
     };
     let sealed = core.sealer().and_then(|sealer| handle.seal(sealer)).map_err(status)?;
     Ok(ActionCreatePreparedStatementResult {
@@ -118,6 +123,12 @@ fn parameter_schema(parameters: Vec<(String, Option<DataType>)>) -> Schema {
     Schema::new(parameters.into_iter().map(field).collect::<Vec<_>>())
 }
 
+/// How many of the parameters a client has to bind: those with a name may come from the session.
+fn positional(parameters: &Schema) -> usize {
+    let is_number = |name: &str| name.trim_start_matches('$').parse::<u64>().is_ok();
+    parameters.fields().iter().filter(|field| is_number(field.name())).count()
+}
+
 fn schema_bytes(schema: &Schema) -> Result<Bytes, Status> {
     let options = IpcWriteOptions::default();
     let IpcMessage(bytes) = SchemaAsIpc::new(schema, &options).try_into().map_err(internal)?;
@@ -140,7 +151,7 @@ pub async fn bind_values(
     Ok(DoPutPreparedStatementResult { prepared_statement_handle: Some(sealed.into()) })
 }
 
-/// The request of a prepared statement with what was bound to it.
+/// The request of a prepared statement with what was bound to it, if anything is: to look at it.
 pub fn open(
     core: &Coordinator,
     binds: &Binds,
@@ -148,8 +159,46 @@ pub fn open(
     sealed: &[u8],
 ) -> Result<StatementRequest> {
     let handle = PreparedHandle::open(core.sealer()?, sealed)?;
+    let kept = binds.values.get(&handle.id);
+    request_of(core, call, handle, kept)
+}
+
+/// The same to run it: `sent` are the values that came with the call, if any did.
+///
+/// Kind `InvalidInput` when it needs values and none are known here.
+pub fn open_to_run(
+    core: &Coordinator,
+    binds: &Binds,
+    call: &Call,
+    sealed: &[u8],
+    sent: Parameters,
+) -> Result<StatementRequest> {
+    let handle = PreparedHandle::open(core.sealer()?, sealed)?;
+    let needed = handle.parameters_total;
+    let kept = binds.values.remove(&handle.id);
+    let mut request = request_of(core, call, handle, kept)?;
+    if !sent.is_empty() {
+        request.parameters = sent;
+    }
+    if needed > 0 && request.parameters.is_empty() {
+        return Err(Error::invalid(format!(
+            "the prepared statement has {needed} parameters and this coordinator knows no values \
+             for them: bind them, and run the handle that the binding answers with, which every \
+             coordinator knows; a client that keeps the first handle has to bind before each run, \
+             at the coordinator that runs it"
+        )));
+    }
+    Ok(request)
+}
+
+fn request_of(
+    core: &Coordinator,
+    call: &Call,
+    handle: PreparedHandle,
+    kept: Option<Bytes>,
+) -> Result<StatementRequest> {
     let parameters = match handle.parameters.is_empty() {
-        true => Parameters::from_bytes(&binds.values.get(&handle.id).unwrap_or_default())?,
+        true => Parameters::from_bytes(&kept.unwrap_or_default())?,
         false => Parameters::from_bytes(&handle.parameters)?,
     };
     let session = call.session_for(&handle.session);
@@ -171,11 +220,8 @@ pub async fn update(
     sealed: &[u8],
     stream: PeekableFlightDataStream,
 ) -> Result<i64, Status> {
-    let mut request = open(core, binds, call, sealed).map_err(status)?;
     let values = read_parameters(core, stream).await.map_err(status)?;
-    if !values.is_empty() {
-        request.parameters = values;
-    }
+    let request = open_to_run(core, binds, call, sealed, values).map_err(status)?;
     statement::update(core, call, request).await
 }
 

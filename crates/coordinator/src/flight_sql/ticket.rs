@@ -67,6 +67,9 @@ pub struct PreparedHandle {
     pub session: Session,
     /// Values that were bound, as [`Parameters::to_bytes`] gives them.
     pub parameters: Vec<u8>,
+    /// How many values it needs; older builds do not say.
+    #[serde(default)]
+    pub parameters_total: usize,
 }
 
 impl PreparedHandle {

@@ -108,15 +108,15 @@ impl SessionOptionValue {
 }
 
 /// Sets options on `session`, each by itself, and says which ones were refused.
-/// `database_exists` knows the databases.
+/// `find_database` gives a database its exact name.
 pub fn set_options(
     session: &mut Session,
     request: &SetSessionOptionsRequest,
-    database_exists: impl Fn(&str) -> bool,
+    find_database: impl Fn(&str) -> Option<String>,
 ) -> SetSessionOptionsResult {
     let mut errors = HashMap::new();
     for (name, value) in &request.session_options {
-        if let Err(reason) = set_option(session, name, value, &database_exists) {
+        if let Err(reason) = set_option(session, name, value, &find_database) {
             errors.insert(name.clone(), OptionError { value: reason as i32 });
         }
     }
@@ -127,7 +127,7 @@ fn set_option(
     session: &mut Session,
     name: &str,
     value: &SessionOptionValue,
-    database_exists: &impl Fn(&str) -> bool,
+    find_database: &impl Fn(&str) -> Option<String>,
 ) -> Result<(), OptionErrorValue> {
     let text = value.to_text();
     match (name, text) {
@@ -139,20 +139,25 @@ fn set_option(
             session.database = super::DEFAULT_DATABASE.to_owned();
             Ok(())
         }
-        (SCHEMA_OPTION, Some(database)) if database_exists(&database) => {
-            session.database = database;
+        (SCHEMA_OPTION, Some(database)) => {
+            session.database = find_database(&database).ok_or(OptionErrorValue::InvalidValue)?;
             Ok(())
         }
-        (SCHEMA_OPTION, Some(_)) => Err(OptionErrorValue::InvalidValue),
+        // Settings are kept as SET keeps them: in small letters, without those that change nothing.
         (name, None) if settings::is_known(name) => {
-            session.settings.remove(name);
+            session.settings.remove(&name.to_ascii_lowercase());
             Ok(())
         }
         (name, Some(value)) if settings::is_known(name) => {
+            let name = name.to_ascii_lowercase();
+            let refused = |_: Error| OptionErrorValue::InvalidValue;
+            let mut alone = settings::StatementSettings::default();
+            alone.set(&name, &value).map_err(refused)?;
             let mut changed: BTreeMap<String, String> = session.settings.clone();
-            changed.insert(name.to_owned(), value);
-            settings::parse_settings(&changed)
-                .map_err(|_: Error| OptionErrorValue::InvalidValue)?;
+            if alone.notices.is_empty() {
+                changed.insert(name, value);
+            }
+            settings::parse_settings(&changed).map_err(refused)?;
             session.settings = changed;
             Ok(())
         }
@@ -168,7 +173,7 @@ mod tests {
     fn each_option_is_set_or_refused_by_itself() {
         let mut session = Session::new("id".into(), "ann".into(), 0);
         let options = [
-            ("schema", SessionOptionValue::text("sales")),
+            ("schema", SessionOptionValue::text("Sales")),
             ("catalog", SessionOptionValue::text("other")),
             ("no_such_setting", SessionOptionValue::text("1")),
             ("insert_block_rows_max", SessionOptionValue::text("many")),
@@ -179,7 +184,9 @@ mod tests {
         ];
         let session_options = options.map(|(name, value)| (name.to_owned(), value)).into();
         let request = SetSessionOptionsRequest { session_options };
-        let result = set_options(&mut session, &request, |name| name == "sales");
+        let result = set_options(&mut session, &request, |name| {
+            name.eq_ignore_ascii_case("sales").then(|| "sales".to_owned())
+        });
         let error = |name: &str| result.errors.get(name).map(|error| error.value);
         assert_eq!(error("schema"), None);
         assert_eq!(error("catalog"), Some(OptionErrorValue::InvalidValue as i32));

@@ -4,7 +4,9 @@
 #![allow(clippy::unwrap_used)]
 
 mod inserts;
+mod metadata;
 mod queries;
+mod sessions;
 mod users;
 
 use std::net::SocketAddr;
