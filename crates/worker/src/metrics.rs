@@ -89,12 +89,11 @@ impl Gauges {
             gauge!(MERGES_RUNNING).set(self.merges.running().len() as f64);
             gauge!(MEMORY).set(self.memory.used_bytes() as f64);
             gauge!(MEMORY_LIMIT).set(self.memory_bytes_max as f64);
-            if let Some(cache) = self.volumes.iter().find_map(|volume| volume.read_cache()) {
-                let figures = cache.figures();
-                gauge!(CACHE).set(figures.bytes as f64);
-                counter!(CACHE_HITS).absolute(figures.hit_bytes);
-                counter!(CACHE_FETCHED).absolute(figures.fetched_bytes);
-            }
+            let cache = self.volumes.iter().find_map(|volume| volume.read_cache());
+            let figures = cache.map(|cache| cache.figures()).unwrap_or_default();
+            gauge!(CACHE).set(figures.bytes as f64);
+            counter!(CACHE_HITS).absolute(figures.hit_bytes);
+            counter!(CACHE_FETCHED).absolute(figures.fetched_bytes);
             for (volume, room) in self.volumes.iter().filter_map(|of| Some((of, of.room()?))) {
                 let disk = volume.disk_name().to_owned();
                 gauge!(DISK_USED, "disk" => disk.clone()).set(room.used_bytes() as f64);

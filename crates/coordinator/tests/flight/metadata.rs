@@ -214,7 +214,8 @@ async fn tables_are_filtered() {
         let rows = rows_of(client, info).await;
         let mut names = column(&rows, "table_name");
         let mut wanted: Vec<String> = wanted.iter().map(|name| (*name).to_owned()).collect();
-        (names.sort(), wanted.sort());
+        names.sort();
+        wanted.sort();
         assert_eq!(names, wanted, "{command:?}");
     }
 }

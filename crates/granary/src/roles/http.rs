@@ -41,10 +41,12 @@ impl HttpServer {
         let failed = |error: std::io::Error| listen_error("http_listen", listen, &error);
         let runtime = cores::control_runtime()?;
         let tasks = TaskOwner::on(runtime.handle().clone());
+        // From here on it ends in good order, also when the port is taken.
+        let mut server = HttpServer { address: listen, runtime: Some(runtime) };
         let bound = tasks.spawn(TcpListener::bind(listen)).await.ok().flatten();
         let bound = bound.ok_or_else(|| Error::internal("the HTTP thread has ended"))?;
         let listener = bound.map_err(failed)?;
-        let address = listener.local_addr().map_err(failed)?;
+        server.address = listener.local_addr().map_err(failed)?;
         let routes = Router::new()
             .route("/healthz", get(|| async { "ok\n" }))
             .route("/readyz", get(ready).with_state(health.clone()))
@@ -54,7 +56,7 @@ impl HttpServer {
                 tracing::error!("the HTTP port failed: {error}");
             }
         });
-        Ok(HttpServer { address, runtime: Some(runtime) })
+        Ok(server)
     }
 }
 
