@@ -36,6 +36,7 @@ use crate::views::create_view;
 
 pub(crate) use balance::balance;
 pub(crate) use partitions::partitions_of;
+pub(crate) use replace_table::{check_unused, take_place};
 pub use show::{describe_query, show};
 
 /// What a statement without rows brought about.

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use granary_catalog::{CommandBody, Snapshot, Table};
-use granary_common::{Error, ErrorKind, Result};
+use granary_common::{Error, ErrorKind, Result, TableId};
 use granary_sql::{CreateTable, Named, Notice, TableName, resolve_name};
 
 use super::create_table::create_new;
@@ -38,16 +38,22 @@ pub(super) async fn replace(
     let snapshot = core.with.catalog.read_latest().await?;
     let new = table_of(&snapshot, request, &own)?
         .ok_or_else(|| Error::conflict("the new table was dropped before it had its name"))?;
-    let exchange = CommandBody::ExchangeTables { first: new.id, second: old.id };
+    take_place(core, new.id, old.id).await?;
+    Ok(rows)
+}
+
+/// Gives the table `new` the name of `old`, which is dropped; when that fails, `new` is.
+pub(crate) async fn take_place(core: &Coordinator, new: TableId, old: TableId) -> Result<()> {
+    let exchange = CommandBody::ExchangeTables { first: new, second: old };
     if let Err(error) = core.with.catalog.execute(exchange).await {
         // When nobody knows whether the names were exchanged, the new table may have the name already.
         if error.kind() != ErrorKind::DeadlineExceeded {
-            core.with.catalog.execute(CommandBody::DropTable { table: new.id }).await?;
+            core.with.catalog.execute(CommandBody::DropTable { table: new }).await?;
         }
         return Err(error);
     }
-    core.with.catalog.execute(CommandBody::DropTable { table: old.id }).await?;
-    Ok(rows)
+    core.with.catalog.execute(CommandBody::DropTable { table: old }).await?;
+    Ok(())
 }
 
 /// The table of exactly this name, if there is one.
@@ -69,7 +75,7 @@ fn table_of(
 }
 
 /// A materialized view keeps to the table that it reads or fills, not to a name.
-fn check_unused(snapshot: &Snapshot, table: &Table) -> Result<()> {
+pub(crate) fn check_unused(snapshot: &Snapshot, table: &Table) -> Result<()> {
     let reads = snapshot.materialized_views_of(table.id).next();
     let fills = || snapshot.views.values().find(|view| view.kind.target() == Some(table.id));
     match reads.or_else(fills) {

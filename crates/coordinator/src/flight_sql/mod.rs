@@ -14,6 +14,7 @@ mod actions;
 mod encode;
 mod handshake;
 mod ingest;
+mod ingest_table;
 mod metadata;
 mod outer;
 mod prepared;

@@ -139,12 +139,12 @@ impl BatchDecoder {
 
     /// Decodes one message; schemas and dictionaries give no batch.
     pub fn decode(&mut self, metadata: &[u8], body: Bytes) -> Result<Option<RecordBatch>> {
-        let message = parse_message(metadata)?;
-        check_body(&message, &body, self.message_bytes_max)?;
-        // Everything known is checked above; what the library still panics on is corrupt input.
-        let decoded = catch_unwind(AssertUnwindSafe(|| self.decode_checked(&message, body)));
         let after = self.rows;
         let place = |error: Error| error.context(format!("Arrow data after row {after}"));
+        let message = parse_message(metadata).map_err(place)?;
+        check_body(&message, &body, self.message_bytes_max).map_err(place)?;
+        // Everything known is checked above; what the library still panics on is corrupt input.
+        let decoded = catch_unwind(AssertUnwindSafe(|| self.decode_checked(&message, body)));
         match decoded {
             Ok(decoded) => decoded.map_err(place),
             Err(_) => Err(place(Error::invalid("the message is corrupt"))),

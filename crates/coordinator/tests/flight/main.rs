@@ -3,6 +3,7 @@
 // A failure anywhere in a test's set-up is the test's failure.
 #![allow(clippy::unwrap_used)]
 
+mod bad_ingests;
 mod inserts;
 mod metadata;
 mod queries;
@@ -107,6 +108,14 @@ impl Cluster {
         coordinator(&self.catalog, &self.engine, &self.worker, &self.tasks).await
     }
 
+    /// A third one, which takes no message above `bytes_max`.
+    async fn with_messages_of(&self, bytes_max: usize) -> CoordinatorNode {
+        let mut config = CoordinatorConfig::new(loopback());
+        config.limits.message_bytes_max = bytes_max;
+        let (catalog, engine) = (&self.catalog, &self.engine);
+        coordinator_of(config, catalog, engine, &self.worker, &self.tasks).await
+    }
+
     async fn connect(&self) -> Client {
         connect(&self.node).await
     }
@@ -138,6 +147,17 @@ async fn coordinator(
     worker: &WorkerNode,
     tasks: &TaskOwner,
 ) -> CoordinatorNode {
+    let config = CoordinatorConfig::new(loopback());
+    coordinator_of(config, catalog, engine, worker, tasks).await
+}
+
+async fn coordinator_of(
+    config: CoordinatorConfig,
+    catalog: &Arc<dyn Catalog>,
+    engine: &Arc<QueryEngine>,
+    worker: &WorkerNode,
+    tasks: &TaskOwner,
+) -> CoordinatorNode {
     let with = Collaborators {
         catalog: Arc::clone(catalog),
         engine: Arc::clone(engine),
@@ -148,7 +168,6 @@ async fn coordinator(
         random: SystemRandom::shared(),
         tasks: tasks.clone(),
     };
-    let config = CoordinatorConfig::new(loopback());
     CoordinatorNode::start(config, with).await.unwrap()
 }
 
