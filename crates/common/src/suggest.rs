@@ -1,8 +1,19 @@
 //! The name that was probably meant.
 
-/// `; did you mean 'x'?` when a candidate is near `name`, else nothing.
+/// `; did you mean 'x'?` when a candidate is near `name`, else nothing. Candidates that are `name` but
+/// for their case are all named: none of them was meant more than the others.
 pub fn did_you_mean<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
     let lower = name.to_lowercase();
+    let candidates: Vec<&str> = candidates.into_iter().collect();
+    let is_alike = |candidate: &&str| candidate.eq_ignore_ascii_case(name);
+    let mut alike: Vec<&str> = candidates.iter().copied().filter(is_alike).collect();
+    alike.sort_unstable();
+    alike.dedup();
+    if alike.len() > 1 {
+        let alike: Vec<String> = alike.iter().map(|name| format!("'{name}'")).collect();
+        let alike = alike.join(" and ");
+        return format!("; the name is ambiguous: {alike} differ only in case, write one exactly");
+    }
     let nearest = candidates
         .into_iter()
         .map(|candidate| {
@@ -32,11 +43,15 @@ mod tests {
 
     #[test]
     fn only_near_names_are_suggested() {
-        let names = ["l_orderkey", "l_quantity", "id", "bloom_filter"];
+        let names = ["l_orderkey", "l_quantity", "id", "bloom_filter", "Day", "day"];
         for (name, expected) in [
             ("l_ordrekey", "; did you mean 'l_orderkey'?"),
             ("ID", "; did you mean 'id'?"),
             ("nope", ""),
+            (
+                "DAY",
+                "; the name is ambiguous: 'Day' and 'day' differ only in case, write one exactly",
+            ),
             ("bloom", "; did you mean 'bloom_filter'?"),
         ] {
             assert_eq!(did_you_mean(name, names), expected, "{name}");
