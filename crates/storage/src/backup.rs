@@ -112,6 +112,8 @@ mod tests {
             made_of: [(TableId(3), ("d".into(), "t".into()))].into(),
             bases: vec![BackupPlace::Disk { disk: "far".into(), folder: "1".into() }],
             elsewhere: [(PartId(5), 0)].into(),
+            functions: Vec::new(),
+            user_settings: Vec::new(),
         }
     }
 

@@ -6,7 +6,7 @@ use std::fmt;
 use granary_common::{CatalogVersion, PartId, TableId};
 use serde::{Deserialize, Serialize};
 
-use super::{Part, Table, View};
+use super::{Part, SqlFunction, Table, UserSettings, View};
 
 /// Where backups are.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -47,6 +47,12 @@ pub struct Backup {
     /// The parts whose files are at a base, by the part that the files are named by, with the base's
     /// position in `bases`. Their deletions are here all the same.
     pub elsewhere: BTreeMap<PartId, usize>,
+    /// Functions in SQL, which views may call; of a backup that holds whole databases.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub functions: Vec<SqlFunction>,
+    /// Of a backup of everything.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub user_settings: Vec<UserSettings>,
 }
 
 /// A table of a backup.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use granary_catalog::{Backup, BackupTable, Snapshot, View, ViewKind};
+use granary_catalog::{Backup, BackupTable, Snapshot, SqlFunction, UserSettings, View, ViewKind};
 use granary_common::{Error, Result, TableId};
 use granary_sql::{BackupScope, did_you_mean, find_database};
 
@@ -15,6 +15,10 @@ pub(super) struct Choice<'a> {
     pub databases: BTreeSet<&'a str>,
     pub tables: Vec<Chosen<'a, BackupTable>>,
     pub views: Vec<Chosen<'a, View>>,
+    /// With whole databases.
+    pub functions: Vec<&'a SqlFunction>,
+    /// With everything.
+    pub user_settings: Vec<&'a UserSettings>,
 }
 
 /// A table or view with the database and the name that it gets.
@@ -32,6 +36,12 @@ pub(super) fn choose<'a>(
     what: &[BackupScope],
 ) -> Result<Choice<'a>> {
     let mut choice = Choice::default();
+    if what.iter().any(|scope| !matches!(scope, BackupScope::Table { .. })) {
+        choice.functions = backup.functions.iter().collect();
+    }
+    if what.contains(&BackupScope::All) {
+        choice.user_settings = backup.user_settings.iter().collect();
+    }
     for scope in what {
         let is_there = match scope {
             BackupScope::All => {
@@ -130,9 +140,38 @@ impl<'a> Choice<'a> {
         }
     }
 
+    /// The functions that are not there yet.
+    pub fn missing_functions(&self, snapshot: &Snapshot) -> Vec<&'a SqlFunction> {
+        let is_missing = |row: &&&SqlFunction| !snapshot.functions.contains_key(&row.name);
+        self.functions.iter().filter(is_missing).copied().collect()
+    }
+
+    /// The settings of users that have none yet.
+    pub fn missing_settings(&self, snapshot: &Snapshot) -> Vec<&'a UserSettings> {
+        let is_missing = |row: &&&UserSettings| !snapshot.user_settings.contains_key(&row.user);
+        self.user_settings.iter().filter(is_missing).copied().collect()
+    }
+
+    /// Refuses functions that are others here: what calls them would mean something else.
+    fn check_functions(&self, snapshot: &Snapshot) -> Result<()> {
+        let differs = |row: &&&SqlFunction| {
+            let here = snapshot.functions.get(&row.name);
+            here.is_some_and(|here| (&here.parameters, &here.body) != (&row.parameters, &row.body))
+        };
+        match self.functions.iter().find(differs) {
+            None => Ok(()),
+            Some(row) => Err(Error::already_exists(format!(
+                "the function in SQL '{}' is another one here than in the backup; drop it first, or \
+                 restore single tables",
+                row.name
+            ))),
+        }
+    }
+
     /// Refuses names that are taken, databases that are not there, and views that would be without
     /// their tables, before anything is made.
     pub fn check(&self, backup: &Backup, snapshot: &Snapshot) -> Result<()> {
+        self.check_functions(snapshot)?;
         let tables = self.tables.iter().map(|table| (&table.database, &table.name));
         let views = self.views.iter().map(|view| (&view.database, &view.name));
         let mut seen = BTreeSet::new();
@@ -283,6 +322,8 @@ mod tests {
             made_of: names.into_iter().map(named).collect(),
             bases: Vec::new(),
             elsewhere: BTreeMap::new(),
+            functions: Vec::new(),
+            user_settings: Vec::new(),
         }
     }
 

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use granary_catalog::{Backup, BackupPlace};
 use granary_common::units::{display_bytes, display_time_ms};
 use granary_common::{Error, Result};
-use granary_sql::{BackupScope, BackupStatement, Notice, did_you_mean};
+use granary_sql::{BackupStatement, Notice, did_you_mean};
 use granary_storage::backup::{backup, backups};
 use granary_storage::{Volume, VolumeKind};
 
@@ -61,7 +61,6 @@ pub(crate) async fn run(
         false => {
             let saved = save::save(core, request, &statement, &place, handle).await;
             let done = saved.map_err(within)?;
-            notices.extend(without_functions(&statement.what, done.left_functions));
             let said = format!(
                 "backup {} has {}, {} and {} of version {}; copied: {}, {}",
                 done.name,
@@ -78,19 +77,6 @@ pub(crate) async fn run(
     notices.push(Notice::new(said));
     handle.add_rows(rows);
     Ok(Done { rows, notices, ..Done::default() })
-}
-
-/// What is said of functions in SQL, which belong to no database: views that are saved may call them.
-fn without_functions(what: &[BackupScope], functions: usize) -> Option<Notice> {
-    let is_whole = |scope: &BackupScope| !matches!(scope, BackupScope::Table { .. });
-    (functions > 0 && what.iter().any(is_whole)).then(|| {
-        Notice::new(format!(
-            "{} in SQL {} not part of the backup: keep create_query of system.functions, and create \
-             them again where views that call them are restored",
-            counted(functions as u64, "function"),
-            if functions == 1 { "is" } else { "are" }
-        ))
-    })
 }
 
 fn counted(count: u64, what: &str) -> String {
@@ -204,21 +190,6 @@ mod tests {
     fn a_name_that_was_given_is_told_apart_from_the_rest() {
         assert_eq!(given_name("2001-02-03T04-05-06.000-v7-my-night"), Some("my-night"));
         assert_eq!(given_name("2001-02-03T04-05-06.000-v7"), None);
-    }
-
-    #[test]
-    fn what_is_saved_whole_says_that_functions_are_not() {
-        let name = granary_sql::TableName { database: None, name: "t".into() };
-        let table = BackupScope::Table { name, target: None };
-        let said = |what: &[BackupScope], functions| {
-            without_functions(what, functions).map(|notice| notice.to_string())
-        };
-        let all = said(&[table.clone(), BackupScope::All], 2).expect("a notice");
-        assert!(all.starts_with("2 functions in SQL are not part of the backup"), "{all}");
-        let database = said(&[BackupScope::Database("d".into())], 1).expect("a notice");
-        assert!(database.starts_with("1 function in SQL is not part"), "{database}");
-        assert_eq!(said(&[BackupScope::All], 0), None);
-        assert_eq!(said(&[table], 2), None);
     }
 
     #[test]

@@ -7,8 +7,8 @@ use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use granary_catalog::{
-    AlterTable, Backup, BackupTable, Column, ColumnDefault, CommandBody, ExistingView, NewTable,
-    NewView, Outcome, Part, PartLocation, View,
+    AlterTable, Backup, BackupTable, Column, ColumnDefault, CommandBody, ExistingView,
+    FunctionChange, NewTable, NewView, Outcome, Part, PartLocation, SqlFunction, UserChange, View,
 };
 use granary_common::{CatalogVersion, ColumnId, DatabaseId, Error, Result, TableId};
 use granary_sql::{BackupStatement, Notice, TableName, find_database};
@@ -133,9 +133,19 @@ impl Way<'_> {
             let name = table.name.clone();
             catalog.execute(CommandBody::RenameTable { table: id, database, name }).await?;
         }
+        for row in choice.missing_functions(&snapshot) {
+            made.functions.push(row.name.clone());
+            catalog.execute(created_function(row)).await?;
+        }
         for view in &choice.views {
             let created = self.view(view, &ids).await;
             made.views.push(created.map_err(|e| e.context(format!("view '{}'", view.name)))?);
+        }
+        for row in choice.missing_settings(&snapshot) {
+            made.users.push(row.user.clone());
+            let (user, set) = (row.user.clone(), row.settings.clone());
+            let change = UserChange { user, clear: false, reset: Vec::new(), set };
+            catalog.execute(CommandBody::User(change)).await?;
         }
         Ok(rows)
     }
@@ -365,4 +375,10 @@ fn fillable(column: &Column) -> Column {
 
 fn rows_of(parts: &[Part]) -> u64 {
     parts.iter().map(|part| part.rows_at(CatalogVersion(u64::MAX))).sum()
+}
+
+fn created_function(row: &SqlFunction) -> CommandBody {
+    let SqlFunction { name, parameters, body, .. } = row.clone();
+    let existing = ExistingView::IfNotExists;
+    CommandBody::Function(FunctionChange::Create { name, parameters, body, existing })
 }

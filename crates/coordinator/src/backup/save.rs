@@ -39,8 +39,6 @@ pub(super) struct Saved {
     pub rows: u64,
     pub copied_parts: u64,
     pub copied_bytes: u64,
-    /// Functions in SQL that there are, which no backup holds.
-    pub left_functions: usize,
 }
 
 pub(super) async fn save(
@@ -91,7 +89,6 @@ pub(super) async fn save(
         rows,
         copied_parts: copied.parts.load(Ordering::Relaxed),
         copied_bytes: copied.bytes.load(Ordering::Relaxed),
-        left_functions: snapshot.functions.len(),
     })
 }
 
@@ -209,6 +206,14 @@ fn contents(snapshot: &Snapshot, current: &str, what: &[BackupScope]) -> Result<
         databases: databases.iter().filter_map(name).collect(),
         bases: Vec::new(),
         elsewhere: BTreeMap::new(),
+        functions: match what.iter().any(|scope| !matches!(scope, BackupScope::Table { .. })) {
+            true => snapshot.functions.values().map(|row| (**row).clone()).collect(),
+            false => Vec::new(),
+        },
+        user_settings: match what.contains(&BackupScope::All) {
+            true => snapshot.user_settings.values().map(|row| (**row).clone()).collect(),
+            false => Vec::new(),
+        },
     })
 }
 

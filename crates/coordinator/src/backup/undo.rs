@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use granary_catalog::{CommandBody, Snapshot};
+use granary_catalog::{CommandBody, FunctionChange, Snapshot, UserChange};
 use granary_common::{ErrorKind, TableId};
 
 use crate::core::Coordinator;
@@ -14,13 +14,17 @@ pub(super) struct Made {
     pub databases: Vec<String>,
     pub tables: Vec<TableId>,
     pub views: Vec<TableId>,
+    /// By their names.
+    pub functions: Vec<String>,
+    /// Users that got settings.
+    pub users: Vec<String>,
 }
 
 impl Made {
     /// Nothing yet.
     pub fn new(core: &Arc<Coordinator>) -> Made {
-        let (databases, tables, views) = Default::default();
-        Made { core: Arc::clone(core), databases, tables, views }
+        let (databases, tables, views, functions, users) = Default::default();
+        Made { core: Arc::clone(core), databases, tables, views, functions, users }
     }
 
     /// Everything stays.
@@ -38,7 +42,9 @@ impl Made {
         let views = self.views.drain(..).rev().map(Step::View);
         let tables = self.tables.drain(..).map(Step::Table);
         let databases = self.databases.drain(..).map(Step::Database);
-        views.chain(tables).chain(databases).collect()
+        let functions = self.functions.drain(..).map(Step::Function);
+        let users = self.users.drain(..).map(Step::User);
+        views.chain(functions).chain(users).chain(tables).chain(databases).collect()
     }
 }
 
@@ -57,6 +63,8 @@ enum Step {
     View(TableId),
     Table(TableId),
     Database(String),
+    Function(String),
+    User(String),
 }
 
 /// What cannot be dropped can be dropped by its name.
@@ -66,6 +74,13 @@ async fn drop_all(core: Arc<Coordinator>, steps: Vec<Step>) {
             // It takes its own table along.
             Step::View(view) => CommandBody::DropView { view },
             Step::Table(table) => CommandBody::DropTable { table },
+            Step::Function(name) => {
+                CommandBody::Function(FunctionChange::Drop { name, if_exists: true })
+            }
+            Step::User(user) => {
+                let (reset, set) = Default::default();
+                CommandBody::User(UserChange { user, clear: true, reset, set })
+            }
             Step::Database(name) => match is_empty(&core.with.catalog.snapshot(), &name) {
                 true => CommandBody::DropDatabase { name, if_exists: true },
                 false => continue,

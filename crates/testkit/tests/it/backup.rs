@@ -216,16 +216,25 @@ async fn damaged(client: &mut SqlClient, kept: &Path) -> TestResult {
 
 /// Everything, in a cluster that has nothing yet.
 async fn elsewhere(client: &mut SqlClient, kept: &Path) -> TestResult {
+    client.update("CREATE FUNCTION doubled AS (x) -> x * 2").await?;
+    client.update("CREATE VIEW of_function AS SELECT doubled(21) AS v").await?;
+    client.update("ALTER USER ann SETTINGS max_threads = 3").await?;
     client.update("BACKUP ALL TO Disk('kept', '6') SETTINGS backup_name = 'night'").await?;
     let before = seen(client).await?;
     let other = TestCluster::start(Mode::Embedded).await?;
     let mut other = other.client(0).await?;
     let place = kept.join("6");
     let place = place.display();
-    other
-        .update(&format!("RESTORE ALL FROM File('{place}') SETTINGS backup_name = 'night'"))
-        .await?;
+    let restore = format!("RESTORE ALL FROM File('{place}') SETTINGS backup_name = 'night'");
+    // What is called like a function of the backup and is another one would change its views.
+    other.update("CREATE FUNCTION doubled AS (x) -> x + x + 1").await?;
+    refused(&mut other, &restore, "'doubled' is another one here").await?;
+    other.update("DROP FUNCTION doubled").await?;
+    other.update(&restore).await?;
     assert!(seen(&mut other).await? == before);
+    assert_eq!(other.value("SELECT v FROM of_function").await?, "42");
+    let settings = "SELECT concat(user, ' ', name, ' ', value) FROM system.user_settings";
+    assert_eq!(other.value(settings).await?, "ann max_threads 3");
     // Ids of parts mean something in one cluster only.
     refused(&mut other, &format!("BACKUP ALL TO '{place}'"), "of another cluster").await
 }
