@@ -72,27 +72,16 @@ pub(crate) async fn cancel(core: &Coordinator, wish: &Cancellation) -> Result<bo
     if here == Here::Ran {
         return Ok(true);
     }
-    let peers = core.other_coordinators();
-    let body = core.sealer()?.seal(Purpose::Cancellation, wish)?;
-    let mut answers = stream::iter(peers)
-        .map(|peer| {
-            let body = body.clone();
-            async move {
-                let answer = ask(core, &peer, body).await;
-                (peer, answer)
-            }
-        })
-        .buffer_unordered(ASKED_MAX);
     let mut silent = Vec::new();
-    while let Some((peer, answer)) = answers.next().await {
-        match answer {
-            Ok(true) => return Ok(true),
-            Ok(false) => {}
-            Err(error) => {
-                tracing::warn!(%peer, %error, "a coordinator was not told of a cancellation");
-                silent.push(peer);
-            }
-        }
+    let known = core.other_coordinators();
+    if ask_all(core, wish, known.clone(), &mut silent).await? {
+        return Ok(true);
+    }
+    // One that came since the last heartbeat may run it.
+    let mut newest = core.newest_other_coordinators(PEER_LIMIT).await;
+    newest.retain(|peer| !known.contains(peer));
+    if ask_all(core, wish, newest, &mut silent).await? {
+        return Ok(true);
     }
     if silent.is_empty() {
         return Ok(here == Here::Waited);
@@ -105,6 +94,36 @@ pub(crate) async fn cancel(core: &Coordinator, wish: &Cancellation) -> Result<bo
         silent.join(", "),
         PEER_LIMIT.as_secs()
     )))
+}
+
+/// Asks coordinators until one of them had the statement; those that do not answer are `silent`.
+async fn ask_all(
+    core: &Coordinator,
+    wish: &Cancellation,
+    peers: Vec<String>,
+    silent: &mut Vec<String>,
+) -> Result<bool> {
+    let body = core.sealer()?.seal(Purpose::Cancellation, wish)?;
+    let mut answers = stream::iter(peers)
+        .map(|peer| {
+            let body = body.clone();
+            async move {
+                let answer = ask(core, &peer, body).await;
+                (peer, answer)
+            }
+        })
+        .buffer_unordered(ASKED_MAX);
+    while let Some((peer, answer)) = answers.next().await {
+        match answer {
+            Ok(true) => return Ok(true),
+            Ok(false) => {}
+            Err(error) => {
+                tracing::warn!(%peer, %error, "a coordinator was not told of a cancellation");
+                silent.push(peer);
+            }
+        }
+    }
+    Ok(false)
 }
 
 /// Answers another coordinator with the result of its action. Kind `InvalidInput` for a wish that no

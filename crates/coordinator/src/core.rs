@@ -10,7 +10,7 @@ use granary_catalog::{Catalog, CommandBody, Outcome, Snapshot};
 use granary_common::{Clock, Error, ErrorKind, Random, Result, TaskOwner};
 use granary_execution::{FunctionSet, WorkerDirectory};
 use granary_planner::QueryEngine;
-use parking_lot::Mutex;
+use tokio::sync::watch;
 
 use crate::auth::Authenticator;
 use crate::config::CoordinatorConfig;
@@ -52,7 +52,7 @@ pub struct Coordinator {
     /// When the lease runs out, on the monotonic clock; 0 before the first heartbeat.
     lease_until_ms: AtomicU64,
     /// Addresses of the other coordinators, as the last heartbeat's answer had them.
-    other_coordinators: Mutex<Vec<String>>,
+    other_coordinators: watch::Sender<Vec<String>>,
     /// Counts blocks, for tables whose blocks rotate over their buckets.
     pub(crate) rotation: AtomicU64,
 }
@@ -87,7 +87,7 @@ impl Coordinator {
             sealer: OnceLock::new(),
             is_draining: AtomicBool::new(false),
             lease_until_ms: AtomicU64::new(0),
-            other_coordinators: Mutex::default(),
+            other_coordinators: watch::Sender::default(),
             rotation: AtomicU64::new(random.next_u64() >> 32),
             config,
             with,
@@ -129,12 +129,24 @@ impl Coordinator {
 
     /// Addresses of the cluster's other coordinators, as of the last heartbeat.
     pub fn other_coordinators(&self) -> Vec<String> {
-        self.other_coordinators.lock().clone()
+        self.other_coordinators.borrow().clone()
+    }
+
+    /// The same as of a heartbeat from now on, which is not waited for longer than `limit`.
+    pub async fn newest_other_coordinators(&self, limit: Duration) -> Vec<String> {
+        let mut newest = self.other_coordinators.subscribe();
+        self.pins.want_beat();
+        tokio::select! {
+            // The sender lives as long as this does.
+            _ = newest.changed() => {}
+            () = self.with.clock.sleep(limit) => {}
+        }
+        self.other_coordinators()
     }
 
     /// Takes over what the answer to a heartbeat says of them.
     pub fn learn_other_coordinators(&self, addresses: Vec<String>) {
-        *self.other_coordinators.lock() = addresses;
+        self.other_coordinators.send_replace(addresses);
     }
 
     /// Whether pins are protected. Before the first heartbeat nothing says that they are not.

@@ -8,12 +8,15 @@ use arrow_flight::decode::FlightRecordBatchStream;
 use arrow_flight::error::FlightError;
 use arrow_flight::sql::client::FlightSqlServiceClient;
 use futures::TryStreamExt;
+use tonic::Code;
 use tonic::transport::{Channel, Endpoint};
 
-use crate::format;
+use crate::{TestResult, format};
 
 /// What a statement may take: more is a failure of its test, not a wait without end.
 const STATEMENT_LIMIT: Duration = Duration::from_secs(120);
+/// Times that a statement is run until no other one has come first.
+const ATTEMPTS_MAX: usize = 100;
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 const MESSAGE_BYTES_MAX: usize = 64 << 20;
 
@@ -97,6 +100,19 @@ impl SqlClient {
             Ok(done) => Ok(done?),
             Err(_) => Err(SqlError::Late(STATEMENT_LIMIT)),
         }
+    }
+
+    /// Runs a statement that changes something until no other one has come first.
+    pub async fn persist(&mut self, sql: &str) -> TestResult {
+        let mut last = String::new();
+        for _ in 0..ATTEMPTS_MAX {
+            match self.update(sql).await {
+                Ok(_) => return Ok(()),
+                Err(error) if error.code() == Some(Code::Aborted) => last = error.to_string(),
+                Err(error) => return Err(format!("{sql}: {error}").into()),
+            }
+        }
+        Err(format!("{sql}: {last}").into())
     }
 
     /// The rows behind every endpoint of `info`, in order.

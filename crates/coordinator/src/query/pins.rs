@@ -51,6 +51,11 @@ impl Pins {
         self.beats.wanted.notified().await;
     }
 
+    /// Does not let the next heartbeat wait.
+    pub fn want_beat(&self) {
+        self.beats.wanted.notify_one();
+    }
+
     /// Waits until the last heartbeat protects `version`, which is pinned; every later one does, too.
     pub async fn reported(&self, version: CatalogVersion) {
         let mut lowest = self.beats.lowest.subscribe();

@@ -25,7 +25,6 @@ const WORK: Duration = Duration::from_secs(24);
 /// Rows that stay, so many that no buffer holds a result.
 const BASE_ROWS: u64 = 400_000;
 const BATCH_ROWS: u64 = 500;
-const ATTEMPTS_MAX: usize = 50;
 /// Rows that only pass through, so that something expires: no figure counts them.
 const PASSING: &str = "INSERT INTO t (id, batch, v, note, due) \
                        SELECT number * 13, -1, 1, 'passing', now() + 2 FROM numbers(2000)";
@@ -69,19 +68,6 @@ impl Shared {
     }
 }
 
-/// Runs a statement until no other one has come first.
-async fn change(client: &mut SqlClient, sql: &str) -> TestResult {
-    let mut last = String::new();
-    for _ in 0..ATTEMPTS_MAX {
-        match client.update(sql).await {
-            Ok(_) => return Ok(()),
-            Err(error) if error.code() == Some(Code::Aborted) => last = error.to_string(),
-            Err(error) => return Err(format!("{sql}: {error}").into()),
-        }
-    }
-    Err(format!("{sql}: {last}").into())
-}
-
 /// Notes what the table is now.
 async fn mark(client: &mut SqlClient, model: &mut Model) -> TestResult {
     let at_ms = SystemClock.monotonic_ms();
@@ -119,7 +105,7 @@ async fn write(shared: &Shared, mut client: SqlClient) -> TestResult {
                     )
                 }
             };
-            change(&mut client, &sql).await?;
+            client.persist(&sql).await?;
             mark(&mut client, &mut model).await?;
         }
         tokio::time::sleep(Duration::from_millis(120)).await;
@@ -147,7 +133,7 @@ async fn disturb(shared: &Shared, mut client: SqlClient) -> TestResult {
         if !shared.goes_on() {
             break;
         }
-        change(&mut client, sql).await?;
+        client.persist(sql).await?;
         tokio::time::sleep(Duration::from_millis(300)).await;
     }
     Ok(())

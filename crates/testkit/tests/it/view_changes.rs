@@ -4,27 +4,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use futures::future::try_join_all;
 use granary_testkit::{Mode, SqlClient, TestCluster, TestResult};
-use tonic::Code;
 
 const WRITERS: u64 = 3;
 const ROWS: u64 = 50;
 const VIEWS: u64 = 8;
 /// Inserts that each view lives for.
 const INSERTS_PER_VIEW: u64 = 6;
-const ATTEMPTS_MAX: usize = 100;
-
-/// Runs `sql` until nobody else was faster.
-async fn persist(client: &mut SqlClient, sql: &str) -> TestResult {
-    let mut last = String::new();
-    for _ in 0..ATTEMPTS_MAX {
-        match client.update(sql).await {
-            Ok(_) => return Ok(()),
-            Err(error) if error.code() == Some(Code::Aborted) => last = error.to_string(),
-            Err(error) => return Err(format!("{sql}: {error}").into()),
-        }
-    }
-    Err(format!("{sql}: {last}").into())
-}
 
 /// Inserts batches of [`ROWS`] rows, each with a number of its own, until it is told to stop.
 async fn write(
@@ -37,7 +22,7 @@ async fn write(
     while writing.load(Ordering::SeqCst) {
         let batch = batches * WRITERS + writer;
         let sql = format!("INSERT INTO source SELECT {batch}, number FROM numbers({ROWS})");
-        persist(&mut client, &sql).await?;
+        client.persist(&sql).await?;
         inserted.fetch_add(1, Ordering::SeqCst);
         batches += 1;
     }
@@ -62,13 +47,13 @@ async fn come_and_go(client: &mut SqlClient, view: u64, inserted: &AtomicU64) ->
         ),
     ];
     for sql in &statements {
-        persist(client, sql).await?;
+        client.persist(sql).await?;
     }
     let since = inserted.load(Ordering::SeqCst);
     while inserted.load(Ordering::SeqCst) < since + INSERTS_PER_VIEW {
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
-    persist(client, &format!("DROP VIEW view{view}")).await
+    client.persist(&format!("DROP VIEW view{view}")).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

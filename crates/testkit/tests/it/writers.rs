@@ -11,7 +11,6 @@ use futures::future::try_join_all;
 use granary_common::random::SeededRandom;
 use granary_common::{Random, SystemClock};
 use granary_testkit::{Mode, SqlClient, TestCluster, TestResult};
-use tonic::Code;
 
 const CLIENTS: u64 = 50;
 const INSERTS_PER_CLIENT: u64 = 20;
@@ -22,7 +21,6 @@ const SEED: u64 = 20_261_128;
 const KEYS: u64 = 5;
 const UPSERTS_PER_WRITER: u64 = 25;
 const WRITERS: usize = 6;
-const ATTEMPTS_MAX: usize = 50;
 
 async fn number(client: &mut SqlClient, sql: &str) -> TestResult<u64> {
     Ok(client.value(sql).await?.parse()?)
@@ -85,19 +83,6 @@ async fn small_inserts(cluster: &TestCluster, table: &str, coordinators: usize) 
     Ok(parts)
 }
 
-/// Inserts until it is done; others may be faster again and again.
-async fn upsert(client: &mut SqlClient, sql: &str) -> TestResult {
-    let mut last = String::new();
-    for _ in 0..ATTEMPTS_MAX {
-        match client.update(sql).await {
-            Ok(_) => return Ok(()),
-            Err(error) if error.code() == Some(Code::Aborted) => last = error.to_string(),
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Err(format!("{sql}: {last}").into())
-}
-
 /// What one writer wrote last for each key.
 type LastWrites = BTreeMap<u64, u64>;
 
@@ -111,7 +96,7 @@ async fn upserts(mut client: SqlClient, writer: u64) -> TestResult<LastWrites> {
         let value = writer * 1_000 + turn;
         let rows: Vec<String> = keys.iter().map(|key| format!("({key}, {value})")).collect();
         let sql = format!("INSERT INTO latest VALUES {}", rows.join(", "));
-        upsert(&mut client, &sql).await?;
+        client.persist(&sql).await?;
         last.extend(keys.into_iter().map(|key| (key, value)));
     }
     Ok(last)
