@@ -42,6 +42,9 @@ pub(super) const BLOCK_BYTES: u64 = MIB;
 const CHECKSUM_BYTES: usize = 4;
 /// Objects whose sizes are remembered.
 const OBJECTS_MAX: u64 = 100_000;
+/// Left of the disk beside what is kept free for rows, at most, so that the metadata and spilled queries
+/// on the same disk do not run into what the cache has taken.
+const SPARED_BYTES_MAX: u64 = 256 * MIB;
 /// What is dropped at once when the disk has no room.
 const GIVEN_UP_BYTES: u64 = 64 * MIB;
 
@@ -185,7 +188,11 @@ impl ReadCache {
     /// Keeps a block that was fetched, unless there is no room. Nobody depends on it.
     async fn put(&self, key: BlockKey, content: &Bytes) {
         self.fetched_bytes.fetch_add(content.len() as u64, Ordering::Relaxed);
-        if self.room().is_some_and(|room| !room.fits(content.len() as u64)) {
+        let is_too_much = |room: &Room| {
+            let spared = (room.total_bytes / 20).min(SPARED_BYTES_MAX);
+            !room.fits(content.len() as u64 + spared)
+        };
+        if self.room().is_some_and(|room| is_too_much(&room)) {
             self.give_way(GIVEN_UP_BYTES);
             return;
         }
