@@ -31,7 +31,7 @@ use crate::cancel::{Cancellation, What, cancel};
 use crate::core::Coordinator;
 use crate::query::StatementRequest;
 use crate::refresh::system_view;
-use crate::session::{Session, is_known, parse_settings};
+use crate::session::{Session, StatementSettings, is_known, parse_settings};
 use crate::views::create_view;
 
 pub(crate) use balance::balance;
@@ -272,13 +272,11 @@ fn set(
             core.reset_setting(&mut session, &name);
             continue;
         }
-        let mut check = parse_settings(&Default::default())?;
-        check.set(&name, &value)?;
-        match check.notices.is_empty() {
-            true => drop(session.settings.insert(name, value)),
-            // Without effect, so there is nothing to remember.
-            false => done.notices.append(&mut check.notices),
+        let notices = StatementSettings::check(&name, &value)?;
+        if notices.is_empty() {
+            session.settings.insert(name, value);
         }
+        done.notices.extend(notices);
     }
     parse_settings(&session.settings)?;
     done.session = Some(session);

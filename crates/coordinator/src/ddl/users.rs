@@ -6,7 +6,7 @@ use granary_sql::AlterUser;
 
 use super::{Done, execute};
 use crate::core::Coordinator;
-use crate::session::{TOKEN_SETTING, known_settings, parse_settings};
+use crate::session::{StatementSettings, TOKEN_SETTING, known_settings, parse_settings};
 
 /// Kind `InvalidInput` names the setting that does not exist or a value that does not fit.
 pub(super) async fn alter(core: &Coordinator, alter: AlterUser, done: &mut Done) -> Result<()> {
@@ -21,13 +21,11 @@ pub(super) async fn alter(core: &Coordinator, alter: AlterUser, done: &mut Done)
                 "{TOKEN_SETTING} belongs to one insert; a user cannot have it for all of them"
             )));
         }
-        let mut check = parse_settings(&Default::default())?;
-        check.set(&name, &value)?;
-        match check.notices.is_empty() {
-            true => drop(change.set.insert(name, value)),
-            // Without effect, so there is nothing to keep.
-            false => done.notices.append(&mut check.notices),
+        let notices = StatementSettings::check(&name, &value)?;
+        if notices.is_empty() {
+            change.set.insert(name, value);
         }
+        done.notices.extend(notices);
     }
     parse_settings(&change.set)?;
     let snapshot = core.with.catalog.read_latest().await?;

@@ -151,10 +151,9 @@ fn set_option(
         (name, Some(value)) if settings::is_known(name) => {
             let name = name.to_ascii_lowercase();
             let refused = |_: Error| OptionErrorValue::InvalidValue;
-            let mut alone = settings::StatementSettings::default();
-            alone.set(&name, &value).map_err(refused)?;
+            let notices = settings::StatementSettings::check(&name, &value).map_err(refused)?;
             let mut changed: BTreeMap<String, String> = session.settings.clone();
-            if alone.notices.is_empty() {
+            if notices.is_empty() {
                 changed.insert(name, value);
             }
             settings::parse_settings(&changed).map_err(refused)?;

@@ -66,7 +66,7 @@ impl StatementSettings {
             BLOCK_ROWS => self.insert.block_rows_max = bounded(1 << 10, 1 << 24)?,
             BLOCK_BYTES => self.insert.block_bytes_max = bounded(1 << 20, 1 << 30)?,
             COALESCE => self.insert.coalesce_ms = bounded(0, 1000)?,
-            TOKEN => self.insert.token = value.to_owned(),
+            TOKEN_SETTING => self.insert.token = value.to_owned(),
             PARTIAL => self.insert.partial_update = bounded(0, 1)? == 1,
             parameter if parameter.starts_with(PARAMETER) => {
                 let name = parameter.trim_start_matches(PARAMETER).to_owned();
@@ -91,6 +91,14 @@ impl StatementSettings {
         Ok(())
     }
 
+    /// Checks one setting by itself; the notices say that it has no effect, so that there is nothing to
+    /// remember. Kind as of [`Self::set`].
+    pub fn check(name: &str, value: &str) -> Result<Vec<Notice>> {
+        let mut alone = Self::default();
+        alone.set(name, value)?;
+        Ok(alone.notices)
+    }
+
     /// Sets what a statement brings along, `SETTINGS name = value`. Kinds as of [`Self::set`].
     pub fn set_all(&mut self, settings: &[(String, String)]) -> Result<()> {
         settings.iter().try_for_each(|(name, value)| self.set(name, value))
@@ -102,7 +110,7 @@ impl StatementSettings {
         texts.insert(BLOCK_ROWS.to_owned(), self.insert.block_rows_max.to_string());
         texts.insert(BLOCK_BYTES.to_owned(), self.insert.block_bytes_max.to_string());
         texts.insert(COALESCE.to_owned(), self.insert.coalesce_ms.to_string());
-        texts.insert(TOKEN.to_owned(), self.insert.token.clone());
+        texts.insert(TOKEN_SETTING.to_owned(), self.insert.token.clone());
         texts.insert(PARTIAL.to_owned(), u8::from(self.insert.partial_update).to_string());
         texts.insert(STALE.to_owned(), u8::from(self.allow_stale_reads).to_string());
         Ok(texts)
@@ -116,7 +124,6 @@ const PARAMETER: &str = "param_";
 const BLOCK_ROWS: &str = "insert_block_rows_max";
 const BLOCK_BYTES: &str = "insert_block_bytes_max";
 const COALESCE: &str = "insert_coalesce_ms";
-const TOKEN: &str = TOKEN_SETTING;
 const PARTIAL: &str = "partial_update";
 const STALE: &str = "allow_stale_reads";
 

@@ -57,15 +57,14 @@ pub(super) struct PartitionConditions {
 }
 
 impl PartitionConditions {
-    /// Those of `filters`, whose columns are named as queries name them; `None` when there are none.
+    /// Those of `filters`, for which [`may_decide`] holds; `None` when there are none.
     pub fn of(
         session: &dyn Session,
         table: &Table,
         schema: &PartSchema,
-        filters: &[Expr],
+        filters: &[&Expr],
     ) -> Option<PartitionConditions> {
-        let decided = filters.iter().filter(|filter| may_decide(table, schema, filter));
-        let terms: Vec<&Expr> = decided.flat_map(split_conjunction).collect();
+        let terms: Vec<&Expr> = filters.iter().copied().flat_map(split_conjunction).collect();
         if terms.is_empty() {
             return None;
         }

@@ -168,7 +168,7 @@ impl PartTable {
     /// What `filters` ask of partitions.
     fn conditions(&self, session: &dyn Session, filters: &[Expr]) -> Option<PartitionConditions> {
         let choosing = filters.iter().filter(|filter| self.may_choose_partitions(filter));
-        let choosing: Vec<Expr> = choosing.cloned().collect();
+        let choosing: Vec<&Expr> = choosing.collect();
         PartitionConditions::of(session, &self.state.table, &self.part_schema, &choosing)
     }
 
