@@ -66,6 +66,7 @@ pub fn dependency_violations(
     for file in sources {
         violations.extend(name_violations(file));
     }
+    violations.extend(super::locks::lock_violations(repository)?);
     Ok(violations)
 }
 

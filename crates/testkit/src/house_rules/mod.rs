@@ -3,6 +3,7 @@
 
 mod dependencies;
 mod limits;
+mod locks;
 mod source;
 mod words;
 
