@@ -9,7 +9,7 @@ use crate::placement::place_buckets;
 
 /// What the leader knows at one moment.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct View<'a> {
+pub struct View<'a> {
     pub snapshot: &'a Snapshot,
     pub leases: &'a LeaseView,
     /// Monotonic.
@@ -30,7 +30,7 @@ pub(crate) struct View<'a> {
 ///
 /// A new leader waits one lease before it declares anyone dead or moves the horizon: until then
 /// it cannot tell who renewed with its predecessor.
-pub(crate) fn decide(view: &View<'_>) -> Vec<CommandBody> {
+pub fn decide(view: &View<'_>) -> Vec<CommandBody> {
     if view.snapshot.cluster.is_none() {
         return Vec::new();
     }

@@ -13,7 +13,7 @@ const LOADS_MAX: usize = 256;
 
 /// One holder's newest heartbeat.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Lease {
+pub struct Lease {
     pub address: String,
     /// The lowest version that the holder may read until its next heartbeat.
     pub pinned: CatalogVersion,
@@ -26,7 +26,7 @@ pub(crate) struct Lease {
 
 /// The leases that one leader has seen in one term.
 #[derive(Debug, Default)]
-pub(crate) struct Leases(Mutex<Inner>);
+pub struct Leases(Mutex<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
@@ -38,7 +38,7 @@ struct Inner {
 
 /// What the controller decides from.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct LeaseView {
+pub struct LeaseView {
     /// Since when this node leads, by its monotonic clock.
     pub since_ms: u64,
     pub held: HashMap<LeaseHolder, Lease>,

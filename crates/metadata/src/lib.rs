@@ -39,3 +39,9 @@ mod weights;
 
 pub use config::{MetadataConfig, Retention, Timing};
 pub use node::MetadataNode;
+
+/// What the leader decides from what it knows, for whoever drives it in another way: a simulation.
+pub mod decisions {
+    pub use crate::controller::{View, decide};
+    pub use crate::leases::{Lease, LeaseView, Leases};
+}

@@ -35,3 +35,12 @@ pub use merge::MergeSettings;
 pub use node::{WorkerConfig, WorkerNode};
 pub use scrub::ScrubSettings;
 pub use volumes::{Reserves, SHARED_VOLUME};
+
+/// What a worker decides from the catalog, and how it registers and gives ids, for whoever drives it in
+/// another way: a simulation.
+pub mod decisions {
+    pub use crate::part_ids::LeasedPartIds;
+    pub use crate::registration::Registration;
+    pub use crate::replicate::{Arrivals, Arriving, Plan, Shipper, Wanted, plan};
+    pub use crate::sweep::named;
+}

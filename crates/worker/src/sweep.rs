@@ -130,7 +130,7 @@ impl Sweeper {
 /// The parts whose files a worker's own volumes hold as the catalog has it, with the table in their
 /// path; those of inserts that are under way included. A part may show the files of another one;
 /// those are kept as long as either is there.
-fn named(snapshot: &Snapshot, worker: WorkerId) -> BTreeMap<PartId, TableId> {
+pub fn named(snapshot: &Snapshot, worker: WorkerId) -> BTreeMap<PartId, TableId> {
     let parts = snapshot.tables.values().flat_map(|state| state.parts.values());
     let staged = snapshot.staged.values().flat_map(|insert| insert.parts.iter());
     let parts = parts.map(|part| &**part).chain(staged);

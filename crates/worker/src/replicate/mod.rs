@@ -23,5 +23,6 @@ pub use heal::Healer;
 pub use pace::Pace;
 #[cfg(test)]
 pub(crate) use plan::tests as plan_tests;
+pub use plan::{Plan, Wanted, plan};
 pub use receive::Receiver;
 pub use ship::Shipper;

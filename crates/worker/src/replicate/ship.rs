@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use granary_catalog::remote::wire::within;
 use granary_catalog::replication::CopyTargets;
 use granary_catalog::{DeletionContent, NewPart, PartLocation};
 use granary_common::{Clock, Error, Result, TableId, WorkerId};
@@ -123,7 +124,7 @@ impl Shipper {
         let limit = COPY_LIMIT + Duration::from_secs(bytes / COPY_BYTES_PER_S);
         let copying = async { self.workers.api(to)?.copy_parts(spec.clone()).await };
         let late = || Error::unavailable(format!("no answer in {} s", limit.as_secs()));
-        let copied = tokio::time::timeout(limit, copying).await.unwrap_or_else(|_| Err(late()));
+        let copied = within(&*self.clock, limit, copying).await.unwrap_or_else(|| Err(late()));
         match copied {
             Ok(()) => true,
             Err(error) => {

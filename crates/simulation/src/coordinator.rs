@@ -1,0 +1,361 @@
+//! A coordinator: the insert protocol, deletions and reads at one version.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use granary_catalog::protocol::PROTOCOL_VERSION;
+use granary_catalog::replication::{CopyTargets, leave_behind};
+use granary_catalog::{
+    Bucket, BucketWrite, Catalog, CommandBody, CommitWrite, DeletionContent, Heartbeat,
+    LeaseHolder, NewDeletions, NewPart, Outcome, Part, PartLocation, Snapshot, TableState,
+    TableWrite, codec,
+};
+use granary_common::{CatalogVersion, Error, ErrorKind, Result, TableId};
+use parking_lot::Mutex;
+
+use crate::catalog::SimulatedCatalog;
+use crate::cluster::{Cluster, host_of};
+use crate::executor;
+use crate::net::Host;
+use crate::upkeep::{deleted_at, known};
+use crate::worker::{answered, read_part};
+
+const BEAT: Duration = Duration::from_millis(800);
+const RETRY: Duration = Duration::from_millis(250);
+const ATTEMPTS: usize = 12;
+/// Reads of one part before a query gives up.
+const READ_ATTEMPTS: usize = 6;
+
+/// The two tables: rows, and what a view makes of each of them.
+pub const TABLES: [&str; 2] = ["rows", "view"];
+
+/// A coordinator in one life of its host.
+pub struct Coordinator {
+    host: Host,
+    cluster: Arc<Cluster>,
+    pub catalog: Arc<SimulatedCatalog>,
+    identity: String,
+    turn: AtomicU64,
+    pins: Mutex<BTreeMap<CatalogVersion, usize>>,
+    /// Until when its lease certainly holds.
+    lease_until_ms: AtomicU64,
+}
+
+impl fmt::Debug for Coordinator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Coordinator").field("host", &self.host).finish_non_exhaustive()
+    }
+}
+
+/// What a query saw.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    pub version: CatalogVersion,
+    /// The rows of both tables, sorted.
+    pub rows: [Vec<u64>; 2],
+}
+
+/// The answer to a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Done {
+    pub version: CatalogVersion,
+    pub duplicate: bool,
+}
+
+impl Coordinator {
+    /// Starts the coordinator of a host.
+    pub fn start(cluster: &Arc<Cluster>, number: u64) {
+        let host = Host::Coordinator(number);
+        let life = cluster.net.start(host);
+        let coordinator = Arc::new(Coordinator {
+            host,
+            cluster: Arc::clone(cluster),
+            catalog: SimulatedCatalog::follow(cluster, host),
+            identity: format!("c{number} in life {life}"),
+            turn: AtomicU64::new(number),
+            pins: Mutex::default(),
+            lease_until_ms: AtomicU64::new(0),
+        });
+        cluster.put_coordinator(number, Arc::clone(&coordinator));
+        drop(cluster.net.spawn(host, async move { coordinator.beat().await }));
+    }
+
+    async fn beat(&self) {
+        loop {
+            self.cluster.net.breathe(self.host).await;
+            let sent_ms = self.cluster.now_ms();
+            // Read first: a query that pins in between pins this version or a newer one.
+            let at_hand = self.catalog.snapshot().version;
+            let pinned = self.pins.lock().keys().next().copied();
+            let lowest = pinned.map_or(at_hand, |pinned| pinned.min(at_hand));
+            let heartbeat = Heartbeat {
+                holder: LeaseHolder::Coordinator { identity: self.identity.clone() },
+                address: self.identity.clone(),
+                lowest_pinned: Some(lowest),
+                protocol: PROTOCOL_VERSION,
+                loads: Vec::new(),
+            };
+            let pause = match self.catalog.heartbeat(heartbeat).await {
+                Ok(reply) => {
+                    self.lease_until_ms.store(sent_ms + reply.lease_ms, Ordering::SeqCst);
+                    BEAT
+                }
+                Err(_) => RETRY,
+            };
+            executor::sleep(pause).await;
+        }
+    }
+
+    fn holds_lease(&self) -> bool {
+        self.cluster.now_ms() < self.lease_until_ms.load(Ordering::SeqCst)
+    }
+
+    /// Inserts rows into the table and the view, all of them at one version.
+    pub async fn insert(&self, token: &str, rows: &[u64]) -> Result<Done> {
+        let mut snapshot = self.catalog.snapshot();
+        let mut why = Error::unavailable("not tried");
+        for _ in 0..ATTEMPTS {
+            if let Some(done) = earlier(&snapshot, token) {
+                return Ok(done);
+            }
+            match self.write(&snapshot, rows).await {
+                Ok(writes) => match self.commit(token, rows, writes).await {
+                    Err(error) if error.kind() == ErrorKind::Conflict => why = error,
+                    done => return done,
+                },
+                Err(error) => why = error,
+            }
+            executor::sleep(RETRY).await;
+            snapshot = self.catalog.read_latest().await?;
+        }
+        Err(why)
+    }
+
+    /// The parts of one block, for both tables.
+    async fn write(&self, snapshot: &Snapshot, rows: &[u64]) -> Result<Vec<TableWrite>> {
+        let mut writes = Vec::new();
+        for name in TABLES {
+            let state = table(snapshot, name)?;
+            let turn = self.turn.fetch_add(1, Ordering::SeqCst) as usize;
+            let place = turn % state.buckets.len().max(1);
+            let bucket = state.buckets.values().nth(place);
+            let bucket = bucket.ok_or_else(|| Error::unavailable("no bucket"))?;
+            let part = self.write_at_leader(snapshot, state, bucket, rows).await?;
+            let copies = match &part.location {
+                PartLocation::Local { copies, .. } => copies.clone(),
+                PartLocation::Shared { .. } => Vec::new(),
+            };
+            let in_sync_version = leave_behind(&*self.catalog, bucket, &copies).await?;
+            let write = BucketWrite {
+                in_sync_version,
+                synced: copies,
+                parts: vec![part],
+                ..nothing(bucket)
+            };
+            writes.push(table_write(state, vec![write]));
+        }
+        Ok(writes)
+    }
+
+    async fn write_at_leader(
+        &self,
+        snapshot: &Snapshot,
+        state: &TableState,
+        bucket: &Bucket,
+        rows: &[u64],
+    ) -> Result<NewPart> {
+        let away = || Error::unavailable("the leader is unknown");
+        let number = host_of(snapshot, bucket.leader).ok_or_else(away)?;
+        let targets = CopyTargets::of(snapshot, state, bucket);
+        let (there, table, rows) = (Arc::clone(&self.cluster), state.table.id, rows.to_vec());
+        let serve = move || async move {
+            match there.worker(number) {
+                Some(worker) => worker.write(table, rows, &targets).await,
+                None => Err(Error::unavailable("the worker has not registered yet")),
+            }
+        };
+        answered(self.cluster.net.call(self.host, Host::Worker(number), serve).await)
+    }
+
+    /// Runs the commit until its outcome is known.
+    async fn commit(&self, token: &str, rows: &[u64], writes: Vec<TableWrite>) -> Result<Done> {
+        let commit = CommitWrite {
+            tables: writes,
+            staged: None,
+            token: token.to_owned(),
+            digest: format!("{rows:?}"),
+            rows: rows.len() as u64,
+            others: Vec::new(),
+            origin: Default::default(),
+        };
+        let mut why = Error::deadline("not tried");
+        for _ in 0..ATTEMPTS {
+            match self.catalog.execute(CommandBody::CommitWrite(commit.clone())).await {
+                Ok((_, Outcome::Inserted(receipt))) => {
+                    return Ok(Done { version: receipt.version, duplicate: receipt.duplicate });
+                }
+                Ok((_, other)) => return Err(Error::internal(format!("{other:?}"))),
+                Err(error) if error.kind() == ErrorKind::DeadlineExceeded => why = error,
+                Err(error) => return Err(error),
+            }
+            executor::sleep(RETRY).await;
+        }
+        Err(why)
+    }
+
+    /// Deletes rows from the first table, all of them at one version.
+    pub async fn delete(&self, token: &str, rows: &BTreeSet<u64>) -> Result<Done> {
+        let mut why = Error::unavailable("not tried");
+        for _ in 0..ATTEMPTS {
+            let snapshot = self.catalog.read_latest().await?;
+            if let Some(done) = earlier(&snapshot, token) {
+                return Ok(done);
+            }
+            match self.removals(&snapshot, rows).await {
+                Ok(write) => match self.commit(token, &[], vec![write]).await {
+                    Err(error) if error.kind().is_retryable() => why = error,
+                    done => return done,
+                },
+                Err(error) => why = error,
+            }
+            executor::sleep(RETRY).await;
+        }
+        Err(why)
+    }
+
+    async fn removals(&self, snapshot: &Snapshot, rows: &BTreeSet<u64>) -> Result<TableWrite> {
+        let state = table(snapshot, TABLES[0])?;
+        let mut by_bucket: BTreeMap<_, Vec<NewDeletions>> = BTreeMap::new();
+        for part in state.visible_parts(snapshot.version) {
+            let mut deleted = deleted_at(part, snapshot.version)?;
+            let before = deleted.len();
+            let held = self.read(snapshot, part).await?;
+            deleted.extend(held.into_iter().filter(|row| rows.contains(row)));
+            if deleted.len() > before {
+                let new = NewDeletions {
+                    known: known(part),
+                    rows: deleted.len() as u64,
+                    content: DeletionContent::Inline(codec::encode(&deleted)?),
+                    synced: Vec::new(),
+                };
+                by_bucket.entry(part.bucket).or_default().push(new);
+            }
+        }
+        let writes = by_bucket.into_iter().filter_map(|(index, deletions)| {
+            let bucket = state.buckets.get(&index)?;
+            Some(BucketWrite { deletions, ..nothing(bucket) })
+        });
+        Ok(table_write(state, writes.collect()))
+    }
+
+    /// All rows of a part, from whoever has it.
+    async fn read(&self, snapshot: &Snapshot, part: &Part) -> Result<Vec<u64>> {
+        let first = self.cluster.net.pick(0..8) as usize;
+        let (mut why, mut is_away) = (Error::unavailable("nobody has it"), false);
+        for turn in 0..READ_ATTEMPTS {
+            // Copies may have moved since the version that is read.
+            let newest = self.catalog.snapshot();
+            let state = newest.tables.get(&part.table);
+            let now = state.and_then(|state| state.parts.get(&part.id));
+            let location = now.map_or(&part.location, |part| &part.location);
+            let PartLocation::Local { copies, .. } = location else { break };
+            let Some(number) = host_of(snapshot, copies[(first + turn) % copies.len()]) else {
+                is_away = true;
+                continue;
+            };
+            match read_part(&self.cluster, self.host, number, part.id).await {
+                Ok(rows) => return Ok(rows),
+                Err(error) => {
+                    is_away |= error.kind() == ErrorKind::Unavailable;
+                    why = error;
+                }
+            }
+        }
+        Err(if is_away { Error::unavailable(why.message()) } else { why })
+    }
+
+    /// Reads both tables at one version, which holds everything acknowledged before.
+    ///
+    /// Kind `Unavailable` when it has to be asked again; `NotFound` and `Corruption` when a part that
+    /// its version shows is not there, or not whole.
+    pub async fn query(&self) -> Result<Seen> {
+        let snapshot = self.catalog.read_latest().await?;
+        let version = snapshot.version;
+        if !self.holds_lease() {
+            return Err(Error::unavailable("this coordinator has no lease"));
+        }
+        *self.pins.lock().entry(version).or_default() += 1;
+        let seen = self.read_all(&snapshot).await;
+        let mut pins = self.pins.lock();
+        if let Some(count) = pins.get_mut(&version) {
+            *count -= 1;
+            if *count == 0 {
+                pins.remove(&version);
+            }
+        }
+        drop(pins);
+        match self.holds_lease() {
+            true => seen,
+            false => Err(Error::unavailable("the lease ran out; what was read is not protected")),
+        }
+    }
+
+    async fn read_all(&self, snapshot: &Snapshot) -> Result<Seen> {
+        let mut rows = [Vec::new(), Vec::new()];
+        for (place, name) in TABLES.iter().enumerate() {
+            let state = table(snapshot, name)?;
+            for part in state.visible_parts(snapshot.version) {
+                let deleted = deleted_at(part, snapshot.version)?;
+                let held = self.read(snapshot, part).await?;
+                rows[place].extend(held.into_iter().filter(|row| !deleted.contains(row)));
+            }
+            rows[place].sort_unstable();
+        }
+        Ok(Seen { version: snapshot.version, rows })
+    }
+}
+
+/// A table by its name. Kind `Unavailable` while it is not known here.
+pub fn table<'a>(snapshot: &'a Snapshot, name: &str) -> Result<&'a TableState> {
+    let mut tables = snapshot.tables.values();
+    let found = tables.find(|state| state.table.name == name);
+    found.ok_or_else(|| Error::unavailable("the tables are not there yet"))
+}
+
+fn earlier(snapshot: &Snapshot, token: &str) -> Option<Done> {
+    let state = table(snapshot, TABLES[0]).ok()?;
+    let earlier = state.tokens.get(token)?;
+    Some(Done { version: earlier.version, duplicate: true })
+}
+
+/// A write that does nothing to a bucket, under its leadership as it is known.
+fn nothing(bucket: &Bucket) -> BucketWrite {
+    BucketWrite {
+        bucket: bucket.index,
+        epoch: bucket.epoch,
+        in_sync_version: bucket.in_sync_version,
+        synced: bucket.in_sync.clone(),
+        parts: Vec::new(),
+        deletions: Vec::new(),
+        removed: Vec::new(),
+        upsert_version: None,
+    }
+}
+
+fn table_write(state: &TableState, buckets: Vec<BucketWrite>) -> TableWrite {
+    TableWrite {
+        table: id(state),
+        schema_version: state.table.schema_version,
+        view_set_version: state.table.view_set_version,
+        data_version: state.table.data_version,
+        buckets,
+        overwrite: None,
+    }
+}
+
+fn id(state: &TableState) -> TableId {
+    state.table.id
+}

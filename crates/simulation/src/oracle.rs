@@ -1,0 +1,163 @@
+//! What must be true of every answer.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use granary_common::CatalogVersion;
+
+use crate::coordinator::{Done, Seen};
+
+/// What has become of an insert.
+#[derive(Clone, Debug, Default)]
+struct Insert {
+    rows: Vec<u64>,
+    acknowledged: Option<CatalogVersion>,
+    deletion: Deletion,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Deletion {
+    #[default]
+    No,
+    /// Asked for; it may have happened or not.
+    Perhaps,
+    Done,
+}
+
+/// What was sent and acknowledged, and what was wrong.
+#[derive(Debug, Default)]
+pub struct Oracle {
+    inserts: BTreeMap<String, Insert>,
+    /// The newest version that anybody was told.
+    newest: CatalogVersion,
+    /// What queries saw, by version.
+    seen: BTreeMap<CatalogVersion, Seen>,
+    pub wrong: Vec<String>,
+    pub acknowledged: u64,
+    pub deleted: u64,
+    pub queries: u64,
+}
+
+/// What was certain when a query began.
+#[derive(Clone, Debug, Default)]
+pub struct Certain {
+    newest: CatalogVersion,
+    there: BTreeSet<String>,
+    gone: BTreeSet<String>,
+}
+
+impl Oracle {
+    /// An insert is sent for the first time.
+    pub fn send(&mut self, token: &str, rows: &[u64]) {
+        self.inserts.entry(token.to_owned()).or_default().rows = rows.to_vec();
+    }
+
+    /// An insert is acknowledged, perhaps once more.
+    pub fn acknowledge(&mut self, token: &str, done: Done) {
+        self.newest = self.newest.max(done.version);
+        let Some(insert) = self.inserts.get_mut(token) else { return };
+        match insert.acknowledged {
+            None => {
+                insert.acknowledged = Some(done.version);
+                self.acknowledged += 1;
+            }
+            Some(first) if first == done.version && done.duplicate => {}
+            Some(first) => self.wrong.push(format!(
+                "insert {token} was acknowledged at version {first} and then as {done:?}"
+            )),
+        }
+    }
+
+    /// An insert to delete: one that is acknowledged and there.
+    pub fn deletable(&self, turn: u64) -> Option<(String, BTreeSet<u64>)> {
+        let there = self
+            .inserts
+            .iter()
+            .filter(|(_, insert)| insert.acknowledged.is_some() && insert.deletion == Deletion::No);
+        let there: Vec<_> = there.collect();
+        let (token, insert) = there.get(turn as usize % there.len().max(1))?;
+        Some(((*token).clone(), insert.rows.iter().copied().collect()))
+    }
+
+    /// A deletion is sent.
+    pub fn begin_deletion(&mut self, token: &str) {
+        if let Some(insert) = self.inserts.get_mut(token) {
+            insert.deletion = Deletion::Perhaps;
+        }
+    }
+
+    /// A deletion is acknowledged.
+    pub fn end_deletion(&mut self, token: &str, done: Done) {
+        self.newest = self.newest.max(done.version);
+        if let Some(insert) = self.inserts.get_mut(token) {
+            insert.deletion = Deletion::Done;
+            self.deleted += 1;
+        }
+    }
+
+    /// What a query that begins now must see.
+    pub fn certain(&self) -> Certain {
+        let tokens = |wanted: fn(&Insert) -> bool| {
+            let found = self.inserts.iter().filter(|(_, insert)| wanted(insert));
+            found.map(|(token, _)| token.clone()).collect()
+        };
+        Certain {
+            newest: self.newest,
+            there: tokens(|insert| insert.acknowledged.is_some()),
+            gone: tokens(|insert| insert.deletion == Deletion::Done),
+        }
+    }
+
+    /// Checks what a query saw that began when `certain` was.
+    pub fn check(&mut self, certain: &Certain, seen: Seen) {
+        self.queries += 1;
+        let mut wrong = Vec::new();
+        if seen.version < certain.newest {
+            let newest = certain.newest;
+            wrong.push(format!("a query read version {} after {newest} was told", seen.version));
+        }
+        let counts = [count(&seen.rows[0]), count(&seen.rows[1])];
+        for (place, counts) in counts.iter().enumerate() {
+            for (row, times) in counts.iter().filter(|(_, times)| **times != 1) {
+                wrong
+                    .push(format!("table {place} has row {row} {times} times at {}", seen.version));
+            }
+        }
+        for (token, insert) in &self.inserts {
+            let held = |place: usize| {
+                insert.rows.iter().filter(|row| counts[place].contains_key(row)).count()
+            };
+            let (rows, view) = (held(0), held(1));
+            let all = insert.rows.len();
+            let is_known = certain.there.contains(token);
+            let at = seen.version;
+            if view != all && (is_known || view != 0) {
+                wrong.push(format!("the view has {view} of {all} rows of {token} at {at}"));
+            }
+            let expected = match insert.deletion {
+                Deletion::Done if certain.gone.contains(token) => rows == 0,
+                Deletion::No => rows == view,
+                _ => rows == 0 || rows == view,
+            };
+            if !expected {
+                wrong
+                    .push(format!("{rows} of {all} rows of {token} are there at {at}: {insert:?}"));
+            }
+        }
+        match self.seen.get(&seen.version) {
+            Some(before) if *before != seen => {
+                wrong.push(format!("two queries differ at version {}", seen.version));
+            }
+            Some(_) => {}
+            None => drop(self.seen.insert(seen.version, seen)),
+        }
+        self.wrong.extend(wrong);
+    }
+}
+
+fn count(rows: &[u64]) -> BTreeMap<u64, u64> {
+    let mut counts = BTreeMap::new();
+    for row in rows {
+        *counts.entry(*row).or_insert(0) += 1;
+    }
+    counts
+}

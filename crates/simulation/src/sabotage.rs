@@ -1,0 +1,52 @@
+//! Ways to break the code on purpose: a simulation that does not find them is worth nothing.
+
+use granary_catalog::{BucketWrite, Command, CommandBody, PartLocation, Snapshot, TableState};
+use granary_common::CatalogVersion;
+
+/// What is broken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sabotage {
+    /// Workers say that a part is synced when it is not.
+    UnsyncedParts,
+    /// Members of the metadata group say that entries of the log are synced when they are not.
+    UnsyncedLog,
+    /// A commit under an old epoch is taken, as if those in sync now had its parts.
+    OldEpochs,
+    /// The tokens of inserts are not kept.
+    LostTokens,
+}
+
+impl Sabotage {
+    /// Every way.
+    pub const ALL: [Sabotage; 4] =
+        [Sabotage::UnsyncedParts, Sabotage::UnsyncedLog, Sabotage::OldEpochs, Sabotage::LostTokens];
+
+    /// Makes of a command what a catalog without the check would make of it.
+    pub(crate) fn spoil(self, command: &mut Command, version: CatalogVersion, state: &Snapshot) {
+        let CommandBody::CommitWrite(commit) = &mut command.body else { return };
+        match self {
+            Sabotage::UnsyncedParts | Sabotage::UnsyncedLog => {}
+            Sabotage::LostTokens => commit.token = format!("{} at {version}", commit.token),
+            Sabotage::OldEpochs => {
+                for write in &mut commit.tables {
+                    let Some(table) = state.tables.get(&write.table) else { continue };
+                    write.buckets.iter_mut().for_each(|bucket| believe(bucket, table));
+                }
+            }
+        }
+    }
+}
+
+/// Makes a write look as if the bucket's leader of now had done it.
+fn believe(write: &mut BucketWrite, table: &TableState) {
+    let Some(now) = table.buckets.get(&write.bucket) else { return };
+    (write.epoch, write.in_sync_version) = (now.epoch, now.in_sync_version);
+    write.synced.clone_from(&now.in_sync);
+    for part in &mut write.parts {
+        if let PartLocation::Local { copies, .. } = &mut part.location {
+            let others = now.in_sync.iter().copied();
+            let missing: Vec<_> = others.filter(|worker| !copies.contains(worker)).collect();
+            copies.extend(missing);
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! Seeds of every run of the tests; `scripts/simulate` takes more.
+
+use granary_simulation::{Plan, Report, Sabotage, run};
+
+/// Seeds that are run each time.
+const SEEDS: std::ops::Range<u64> = 0..50;
+/// Seeds within which each sabotage must be found.
+const SEEDS_TO_FIND: u64 = 100;
+
+fn check(report: &Report) {
+    let Report { seed, wrong, .. } = report;
+    assert!(wrong.is_empty(), "seed {seed}: {wrong:#?}\nscripts/simulate --seed {seed} tells all");
+    assert!(report.inserts > 0 && report.queries > 0 && report.faults > 0, "{report:?}");
+}
+
+#[test]
+fn nothing_is_lost_under_any_seed() {
+    let reports: Vec<Report> = SEEDS.map(|seed| run(Plan::of(seed))).collect();
+    reports.iter().for_each(check);
+    let merges: u64 = reports.iter().map(|report| report.merges).sum();
+    let deletions: u64 = reports.iter().map(|report| report.deletions).sum();
+    assert!(merges > 100 && deletions > 100, "{merges} merges, {deletions} deletions");
+}
+
+#[test]
+fn a_seed_replays_identically() {
+    for seed in [3, 17] {
+        assert_eq!(run(Plan::of(seed)), run(Plan::of(seed)));
+    }
+}
+
+#[test]
+fn what_is_broken_on_purpose_is_found() {
+    for sabotage in Sabotage::ALL {
+        let found = (0..SEEDS_TO_FIND)
+            .map(|seed| run(Plan { sabotage: Some(sabotage), ..Plan::of(seed) }))
+            .find(|report| !report.wrong.is_empty());
+        let found =
+            found.unwrap_or_else(|| panic!("{sabotage:?} was not found by {SEEDS_TO_FIND} seeds"));
+        println!("{sabotage:?}, seed {}: {}", found.seed, found.wrong[0]);
+    }
+}
+
+/// Run by `scripts/simulate`.
+#[test]
+#[ignore = "as long as it is told"]
+fn long() {
+    let number = |name: &str| -> Option<u64> { std::env::var(name).ok()?.parse().ok() };
+    let first = number("GRANARY_SEED");
+    let seeds = number("GRANARY_SIMULATE_SEEDS").unwrap_or(1);
+    let mut failed = Vec::new();
+    for seed in first.unwrap_or(1_000)..first.unwrap_or(1_000) + seeds {
+        let report = run(Plan { is_told: seeds == 1, ..Plan::of(seed) });
+        let Report { inserts, deletions, queries, merges, faults, ms, story, wrong, .. } = &report;
+        println!(
+            "seed {seed}: {inserts} inserts, {deletions} deletions, {queries} queries, {merges} \
+             merges, {faults} faults in {ms} ms, story {story:016x}, {} wrong",
+            wrong.len()
+        );
+        wrong.iter().for_each(|wrong| println!("  {wrong}"));
+        if !wrong.is_empty() {
+            failed.push(seed);
+        }
+    }
+    assert!(failed.is_empty(), "seeds that failed: {failed:?}");
+}
