@@ -1,5 +1,6 @@
 //! What a part needs to know of its table: columns by id, the sort key and the partition.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, LazyLock};
 
 use arrow::datatypes::{Schema, SchemaRef};
@@ -96,6 +97,20 @@ impl PartSchema {
             partition: table.partition_by.iter().map(|key| key.column).collect(),
             granularity: table.index_granularity().max(1),
         }
+    }
+
+    /// The shape of these columns alone, in the table's order. It has the sort key only when they do.
+    pub fn only(&self, columns: &BTreeSet<ColumnId>) -> PartSchema {
+        let has = |key: &[ColumnId]| key.iter().all(|id| columns.contains(id));
+        let mut only = self.clone();
+        only.columns.retain(|column| columns.contains(&column.id));
+        if !has(&only.sort_key) {
+            (only.sort_key, only.primary_key_len) = (Vec::new(), 0);
+        }
+        if !has(&only.partition) {
+            only.partition = Vec::new();
+        }
+        only
     }
 
     /// The logical Arrow schema: every column under its name, in order.

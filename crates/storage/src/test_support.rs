@@ -27,7 +27,7 @@ impl PartIds for Counter {
     }
 }
 
-/// A table of columns with ids from 0 and these types, named `a`, `b`, ...
+/// A table of columns with ids from 0 and these types, named `a`, `b`, ..., `z`, `c26`, ...
 pub fn table(
     types: &[&str],
     sort_key: &[u32],
@@ -35,7 +35,10 @@ pub fn table(
     granularity: usize,
 ) -> PartSchema {
     let column = |(id, text): (usize, &&str)| {
-        let name = char::from(b'a' + id as u8).to_string();
+        let name = match id {
+            0..26 => char::from(b'a' + id as u8).to_string(),
+            _ => format!("c{id}"),
+        };
         let column_type = text.parse::<ColumnType>().expect("a type");
         PartColumn::new(ColumnId(id as u32), name, column_type)
     };

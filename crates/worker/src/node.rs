@@ -123,6 +123,7 @@ impl Parts {
             shipper: Arc::clone(&copies.shipper),
             evaluator: Arc::clone(&evaluator),
             clock: Arc::clone(clock),
+            memory_bytes: config.merges.memory_bytes_of_one(),
         };
         let merges = Arc::new(Merges::new(
             joined.id,

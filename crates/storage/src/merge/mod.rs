@@ -5,10 +5,19 @@
 //!     └─ positions ──────────────┴──────────┴───────┴──► row map: where every row went
 //! ```
 //!
-//! Memory is bounded by the inputs times a few batches, whatever the size of the parts.
+//! Memory is bounded by the inputs times a few batches, whatever the size of the parts. Of wide tables
+//! only the columns that decide on the rows go this way; the others follow them in groups, so that the
+//! batches have few columns:
+//!
+//! ```text
+//! deciding columns ─► as above ─► order: which row of which input every output row is
+//! scans of a group's columns ─► rows taken in that order ─► part writer, the same file
+//! ```
 
 mod collapse;
+mod columns;
 mod deduplicate;
+mod gather;
 mod hidden;
 mod input;
 mod k_way;
@@ -16,11 +25,13 @@ mod positions;
 mod progress;
 mod ranges;
 mod row_map;
+mod row_order;
 mod rule;
 mod run;
 mod states;
 #[cfg(test)]
 mod tests;
+mod traced;
 
 pub(crate) use collapse::Sourced;
 pub use collapse::{CollapseMode, Collapser};

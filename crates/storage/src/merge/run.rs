@@ -1,23 +1,27 @@
 //! A whole merge.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 
 use arrow::array::RecordBatch;
 use futures::channel::oneshot;
-use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
+use futures::stream::{self, StreamExt};
 use granary_catalog::{NewPart, PartLocation, PartitionValue};
 use granary_common::{ColumnId, Error, Result};
 
 use super::collapse::{CollapseMode, Collapser, Sourced};
+use super::columns::groups;
 use super::deduplicate::Deduplicator;
-use super::input::open_sorted;
+use super::input::Inputs;
 use super::k_way::{KWayMerge, MergedBatch};
 use super::positions::Positions;
 use super::progress::MergeProgress;
 use super::row_map::{RowMap, RowMapBuilder};
+use super::row_order::{RowOrder, RowOrderBuilder};
 use super::rule::CollapseRule;
 use super::states::StateMerger;
+use super::traced::{SOURCE_COLUMN, Tracing, traced, traced_schema};
 use crate::part::format::Effort;
 use crate::projection::Projections;
 use crate::read::{PartRef, PartStore};
@@ -25,7 +29,7 @@ use crate::schema::PartSchema;
 use crate::skip::SkipIndexes;
 use crate::ttl::{MergeTtl, TtlMark, TtlStage};
 use crate::volume::Volume;
-use crate::write::sorted::{NewPartSpec, write_sorted};
+use crate::write::sorted::{NewPartSpec, SortedColumns, write_sorted};
 use crate::write::{Begun, PartIds};
 
 /// What to merge into one part.
@@ -49,6 +53,10 @@ pub struct MergeSpec {
     pub skip: Option<SkipIndexes>,
     /// The projections that it gets, made of its rows.
     pub projections: Option<Projections>,
+    /// Bytes of memory that the merge is to get along with, about. Where columns need more together,
+    /// they are merged in groups: the columns that decide on the rows, with all that is computed, then
+    /// the others. The first group and a single column take what they need.
+    pub memory_bytes: u64,
 }
 
 /// What a merge made.
@@ -63,10 +71,11 @@ pub struct Merged {
 /// order, collapsed by the rule; every file and folder synced before it returns. Nothing refers to
 /// the part until it is committed.
 ///
-/// Must run on a tokio runtime. Memory is bounded by the inputs times a few batches. Dropping the
-/// future stops it; what it wrote is left to the sweep, and what a merge wrote that fails is deleted as
-/// far as that can be done. Kinds: those of [`PartStore::open`] and
-/// [`crate::write_block`], and `InvalidInput` for rows that the rule does not admit.
+/// Must run on a tokio runtime. Memory is bounded by the inputs times a few batches of the columns that
+/// go together, see [`MergeSpec::memory_bytes`]. Dropping the future stops it; what it wrote is left to
+/// the sweep, and what a merge wrote that fails is deleted as far as that can be done. Kinds: those of
+/// [`PartStore::open`] and [`crate::write_block`], and `InvalidInput` for rows that the rule does not
+/// admit.
 pub async fn merge_parts(
     store: &PartStore,
     volume: &Volume,
@@ -76,47 +85,21 @@ pub async fn merge_parts(
     progress: Arc<MergeProgress>,
 ) -> Result<Merged> {
     volume.check_room(spec.inputs.iter().map(|part| part.bytes).sum())?;
-    let schema = Arc::clone(&spec.schema);
-    let columns: Vec<ColumnId> = schema.columns.iter().map(|column| column.id).collect();
-    let mut inputs = Vec::with_capacity(spec.inputs.len());
-    let mut positions = Vec::with_capacity(spec.inputs.len());
-    let mut map = RowMapBuilder::new(spec.inputs.len());
-    let mut rows_total = 0;
-    for (input, part) in spec.inputs.iter().enumerate() {
-        let (batches, of) = open_sorted(store, &spec.schema, part, &columns, None).await?;
-        of.deleted().for_each(|rows| map.deleted(input, rows));
-        rows_total += of.rows();
-        positions.push(of);
-        let row_bytes = part.bytes as f64 / part.rows.max(1) as f64;
-        inputs.push(metered(batches, row_bytes, Arc::clone(&progress)));
-    }
-    progress.rows_total.store(rows_total, Ordering::Relaxed);
-    let place = |id: &ColumnId| schema.position(*id);
-    let key = schema.sort_key.iter().map(place).collect::<Result<Vec<_>>>()?;
-    let deduplicate = match &spec.deduplicate_by {
-        None => None,
-        Some(by) => {
-            let columns = by.iter().map(place).collect::<Result<Vec<_>>>()?;
-            Some(Deduplicator::new(columns, key.clone()))
-        }
-    };
-    let is_dense = spec.effort == Effort::Dense;
-    let ttl = spec.ttl.as_ref().map(|ttl| TtlStage::new(ttl, &schema, is_dense)).transpose()?;
-    let marks = Arc::new(OnceLock::new());
-    let (arrow, sort_key) = (schema.arrow_schema(), schema.sort_key.clone());
-    let collapser = Collapser::new(arrow, columns, sort_key, spec.rule, states, spec.mode)?;
-    let (done, mapped) = oneshot::channel();
-    let pipeline = Pipeline {
-        merge: KWayMerge::new(inputs, key),
-        positions,
-        collapser: Some(collapser),
-        ttl,
+    let inputs = Arc::new(Inputs::open(store, &spec, &progress).await?);
+    let mut groups = groups(&spec, inputs.parts())?.into_iter();
+    let first = groups.next().unwrap_or_default();
+    let (marks, order, (done, mapped)) = (Arc::default(), Arc::default(), oneshot::channel());
+    let ends = Ends {
         marks: Arc::clone(&marks),
-        deduplicate,
-        map,
-        progress: Arc::clone(&progress),
+        order: (groups.len() > 0).then(|| Arc::clone(&order)),
         done,
     };
+    let (pipeline, rows_total) = Pipeline::of(&spec, &first, &inputs, states, &progress, ends)?;
+    progress.rows_total.store(rows_total, Ordering::Relaxed);
+    let batches = stream::try_unfold(pipeline, Pipeline::next).boxed();
+    let mut columns = vec![SortedColumns { schema: Arc::new(spec.schema.only(&first)), batches }];
+    columns.extend(groups.map(|group| inputs.gathered(group, &order)));
+    let schema = Arc::clone(&spec.schema);
     let new_part = NewPartSpec {
         id: ids.next().await?,
         partition: spec.partition,
@@ -127,8 +110,9 @@ pub async fn merge_parts(
         skip: spec.skip,
         projections: spec.projections,
     };
-    let batches = stream::try_unfold(pipeline, Pipeline::next).boxed();
-    let part = written_or_deleted(volume, &schema, new_part, batches).await?;
+    let part = written_or_deleted(volume, &schema, new_part, columns).await?;
+    // Rows that nobody asked for at the end of an input were not read for each group.
+    progress.rows_read.store(rows_total, Ordering::Relaxed);
     let ended = |_| Error::internal("the merge wrote a part but did not come to its end");
     Ok(Merged { part, rows: mapped.await.map_err(ended)?.finish()? })
 }
@@ -137,51 +121,92 @@ async fn written_or_deleted(
     volume: &Volume,
     schema: &Arc<PartSchema>,
     new_part: NewPartSpec,
-    batches: BoxStream<'static, Result<RecordBatch>>,
+    columns: Vec<SortedColumns>,
 ) -> Result<Option<NewPart>> {
     let begun = Begun::default();
     begun.note(new_part.id);
-    let written = write_sorted(volume, schema, new_part, batches).await;
+    let written = write_sorted(volume, schema, new_part, columns).await;
     if written.is_err() {
         begun.delete(volume, schema.table).await;
     }
     written
 }
 
-/// Counts what is read, and waits where the merge is to be slower.
-fn metered(
-    batches: BoxStream<'static, Result<RecordBatch>>,
-    row_bytes: f64,
-    progress: Arc<MergeProgress>,
-) -> BoxStream<'static, Result<RecordBatch>> {
-    let metered = batches.and_then(move |batch| {
-        let progress = Arc::clone(&progress);
-        async move {
-            let rows = batch.num_rows();
-            progress.read(rows as u64, (rows as f64 * row_bytes) as u64).await;
-            Ok(batch)
-        }
-    });
-    metered.boxed()
-}
-
-/// Everything between the scans and the writer.
+/// Everything between the scans and the writer of the columns that decide on the rows.
 struct Pipeline {
     merge: KWayMerge,
     positions: Vec<Positions>,
     /// `None` after the last rows.
     collapser: Option<Collapser>,
     ttl: Option<TtlStage>,
-    /// Gets the marks after the last rows.
-    marks: Arc<OnceLock<Vec<TtlMark>>>,
     deduplicate: Option<Deduplicator>,
     map: RowMapBuilder,
+    /// Where other columns follow.
+    tracing: Option<Tracing>,
     progress: Arc<MergeProgress>,
-    /// Gets the map after the last rows.
+    marks: Arc<OnceLock<Vec<TtlMark>>>,
+    done: oneshot::Sender<RowMapBuilder>,
+}
+
+/// Who is told what after the last rows.
+struct Ends {
+    marks: Arc<OnceLock<Vec<TtlMark>>>,
+    /// Where other columns follow.
+    order: Option<Arc<OnceLock<Arc<RowOrder>>>>,
     done: oneshot::Sender<RowMapBuilder>,
 }
 
 impl Pipeline {
+    /// The pipeline of `columns`, and the rows of the inputs that are not deleted.
+    fn of(
+        spec: &MergeSpec,
+        columns: &BTreeSet<ColumnId>,
+        inputs: &Inputs,
+        states: Arc<dyn StateMerger>,
+        progress: &Arc<MergeProgress>,
+        ends: Ends,
+    ) -> Result<(Pipeline, u64)> {
+        let schema = spec.schema.only(columns);
+        let positions = inputs.positions();
+        let mut map = RowMapBuilder::new(positions.len());
+        for (input, of) in positions.iter().enumerate() {
+            of.deleted().for_each(|rows| map.deleted(input, rows));
+        }
+        let mut scans = inputs.scans(columns);
+        let mut ids: Vec<ColumnId> = schema.columns.iter().map(|column| column.id).collect();
+        let mut fields = schema.arrow_schema();
+        let tracing = ends.order.map(|order| {
+            fields = traced_schema(&fields);
+            ids.push(SOURCE_COLUMN);
+            let all = std::mem::take(&mut scans).into_iter().enumerate();
+            scans = all.map(|(input, scan)| traced(scan, input, Arc::clone(&fields))).collect();
+            Tracing { builder: RowOrderBuilder::new(positions.len()), order }
+        });
+        let places = |ids: &[ColumnId]| {
+            ids.iter().map(|id| schema.position(*id)).collect::<Result<Vec<_>>>()
+        };
+        let key = places(&schema.sort_key)?;
+        let by = spec.deduplicate_by.as_deref().map(places).transpose()?;
+        let is_dense = spec.effort == Effort::Dense;
+        let ttl = spec.ttl.as_ref().map(|ttl| TtlStage::new(ttl, &schema, is_dense)).transpose()?;
+        let (sort_key, rule) = (schema.sort_key.clone(), spec.rule.clone());
+        let collapser = Collapser::new(fields, ids, sort_key, rule, states, spec.mode)?;
+        let rows_total = positions.iter().map(Positions::rows).sum();
+        let pipeline = Pipeline {
+            merge: KWayMerge::new(scans, key.clone()),
+            positions,
+            collapser: Some(collapser),
+            ttl,
+            deduplicate: by.map(|by| Deduplicator::new(by, key)),
+            map,
+            tracing,
+            progress: Arc::clone(progress),
+            marks: ends.marks,
+            done: ends.done,
+        };
+        Ok((pipeline, rows_total))
+    }
+
     async fn next(mut self) -> Result<Option<(RecordBatch, Pipeline)>> {
         while let Some(mut collapser) = self.collapser.take() {
             // Other tasks of the thread run between batches.
@@ -201,15 +226,20 @@ impl Pipeline {
                 None => rows,
             };
             rows.sources.iter().for_each(|source| self.map.kept(*source));
-            let written = rows.rows.num_rows();
+            let rows = match &mut self.tracing {
+                Some(tracing) => tracing.without(rows.rows)?,
+                None => rows.rows,
+            };
+            let written = rows.num_rows();
             self.progress.rows_written.fetch_add(written as u64, Ordering::Relaxed);
             if written > 0 {
                 if let Some(ttl) = &mut self.ttl {
-                    ttl.observe(&rows.rows)?;
+                    ttl.observe(&rows)?;
                 }
-                return Ok(Some((rows.rows, self)));
+                return Ok(Some((rows, self)));
             }
         }
+        self.tracing.take().into_iter().for_each(Tracing::finish);
         // Set once, since the stream ends once.
         let _ = self.marks.set(self.ttl.iter().flat_map(TtlStage::marks).collect());
         // The merge is gone when nobody receives it.

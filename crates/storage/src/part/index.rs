@@ -49,6 +49,23 @@ impl PartIndex {
         Ok(builder.finish())
     }
 
+    /// The index of a part with the columns of `self`, of which is the key, and those of `others`, in
+    /// the order of `schema.columns`. Kind `Internal` when these are not the same rows.
+    pub fn beside(mut self, others: Vec<PartIndex>, schema: &PartSchema) -> Result<PartIndex> {
+        for other in others {
+            if other.rows != self.rows {
+                return Err(Error::internal(format!(
+                    "some columns of a part have {} rows and others {}",
+                    self.rows, other.rows
+                )));
+            }
+            self.columns.extend(other.columns);
+        }
+        let place = |column: &ColumnIndex| schema.position(column.column).unwrap_or(usize::MAX);
+        self.columns.sort_by_cached_key(place);
+        Ok(self)
+    }
+
     /// How many granules there are.
     pub fn granules(&self) -> usize {
         self.rows.div_ceil(self.granularity.max(1)) as usize

@@ -9,7 +9,7 @@ use arrow::record_batch::RecordBatch;
 use granary_catalog::{
     ColumnType, Fold, NewPart, PartitionValue, ProjectedKey, ProjectedValue, RowExpression, Scalar,
 };
-use granary_common::{Error, PartId};
+use granary_common::{ColumnId, Error, PartId};
 
 use super::*;
 use crate::merge::{CollapseMode, CollapseRule, MergeProgress, MergeSpec, NoStates, merge_parts};
@@ -288,6 +288,7 @@ async fn inserts_merges_and_moves_keep_them() {
         effort: Effort::Full,
         skip: None,
         projections,
+        memory_bytes: u64::MAX,
     };
     let inputs: Vec<PartRef> = parts.iter().map(|part| part_ref(&schema, part)).collect();
     for projections in [Some(all()), None] {
@@ -307,6 +308,65 @@ async fn inserts_merges_and_moves_keep_them() {
             false => assert!(merged.projections.is_empty()),
         }
     }
+}
+
+/// Merged a column at a time, rows are the same, and so are projections of some of the columns.
+#[tokio::test(flavor = "multi_thread")]
+async fn merges_in_groups_make_the_same_projections() {
+    let volume = memory();
+    let types = ["Int64", "Nullable(String)", "Nullable(Int64)", "Int64", "String"];
+    let schema = table(&types, &[0], &[], 16);
+    let (store, ids) = (store(&volume), Counter::default());
+    let mut projections = vec![grouped(), total()];
+    // The library that binds expressions says what they read.
+    for projection in &mut projections {
+        projection.keys.iter_mut().for_each(|key| key.expression.columns = vec![ColumnId(1)]);
+        projection.values.iter_mut().for_each(|value| value.aggregate.columns = vec![ColumnId(2)]);
+    }
+    let more = |row: &Row| [row.clone(), vec![row[0].clone(), Scalar::Text("x".into())]].concat();
+    let data: Vec<Row> = data(400, 23).iter().map(more).collect();
+    let mut inputs = Vec::new();
+    for rows in data.chunks(150) {
+        let (location, options) = (volume.part_location(), WriteOptions::default());
+        let rows = block(&schema, rows);
+        let part = write_block(&volume, location, &schema, &ids, rows, &options).await;
+        inputs.push(part_ref(&schema, &part.expect("writes")[0]));
+    }
+    let mut found = Vec::new();
+    for memory_bytes in [u64::MAX, 0] {
+        let evaluator = Arc::new(Named);
+        let spec = MergeSpec {
+            schema: Arc::new(schema.clone()),
+            rule: CollapseRule::None,
+            mode: CollapseMode::Merge,
+            inputs: inputs.clone(),
+            location: volume.part_location(),
+            partition: PartitionValue::default(),
+            deduplicate_by: None,
+            ttl: None,
+            effort: Effort::Full,
+            skip: None,
+            projections: Some(Projections { projections: projections.clone(), evaluator }),
+            memory_bytes,
+        };
+        let (states, progress) = (Arc::new(NoStates), Arc::<MergeProgress>::default());
+        let merged = merge_parts(&store, &volume, &ids, spec, states, progress).await;
+        let part = merged.expect("merges").part.expect("a part");
+        assert_eq!(part.projections.len(), projections.len());
+        for (projection, listed) in projections.iter().zip(&part.projections) {
+            let of_projection = PartRef {
+                projection: Some(listed.fingerprint),
+                rows: listed.rows,
+                bytes: listed.bytes,
+                ..part_ref(&schema, &part)
+            };
+            let open = store.open(&of_projection).await.expect("opens");
+            let shape = schema_of(schema.table, projection, schema.granularity);
+            found.push(rows(&scanned(&open, &shape, whole(&shape)).await.expect("reads")));
+        }
+    }
+    assert_eq!(found[..2], found[2..]);
+    assert_eq!(refolded(&found[2], 1), expected(&data, Some(1)));
 }
 
 #[test]

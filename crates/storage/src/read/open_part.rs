@@ -1,12 +1,13 @@
 //! A part that can be scanned.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use arrow::record_batch::RecordBatch;
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
-use granary_common::{Error, ErrorKind, Result};
+use granary_common::{ColumnId, Error, ErrorKind, Result};
 
 use super::check::check_files;
 use super::damage::Named;
@@ -62,6 +63,24 @@ impl OpenPart {
         schema: Arc<PartSchema>,
         scan: PartScan,
     ) -> BoxStream<'static, Result<RecordBatch>> {
+        self.scan_of(&schema, scan, false)
+    }
+
+    /// [`OpenPart::scan`] for columns that nobody reads soon again: nothing of them is kept.
+    pub(crate) fn scan_once(
+        &self,
+        schema: &PartSchema,
+        scan: PartScan,
+    ) -> BoxStream<'static, Result<RecordBatch>> {
+        self.scan_of(schema, scan, true)
+    }
+
+    fn scan_of(
+        &self,
+        schema: &PartSchema,
+        scan: PartScan,
+        is_once: bool,
+    ) -> BoxStream<'static, Result<RecordBatch>> {
         let named = self.named.clone();
         let named = move |error: Error| match error.kind() {
             ErrorKind::Corruption => named.error(error.context(format!("file {DATA_FILE}"))),
@@ -69,7 +88,7 @@ impl OpenPart {
         };
         // A decoder that is given damaged bytes may panic; the query must only fail.
         let undecodable = || Error::corruption("it cannot be decoded");
-        let starting = AssertUnwindSafe(|| self.start_scan(&schema, scan));
+        let starting = AssertUnwindSafe(|| self.start_scan(schema, scan, is_once));
         match std::panic::catch_unwind(starting).unwrap_or_else(|_| Err(undecodable())) {
             Ok(batches) => AssertUnwindSafe(batches)
                 .catch_unwind()
@@ -84,6 +103,7 @@ impl OpenPart {
         &self,
         schema: &PartSchema,
         scan: PartScan,
+        is_once: bool,
     ) -> Result<BoxStream<'static, Result<RecordBatch>>> {
         let output = schema.project(&scan.columns)?;
         let filter = match scan.filter {
@@ -107,6 +127,7 @@ impl OpenPart {
             rows: scan.rows,
             deletions: self.deletions.clone(),
             lazy: scan.limit.is_some(),
+            is_once,
         };
         let mut batches = self.files.data.scan(&stored, request)?;
         if read != scan.columns {
@@ -149,6 +170,12 @@ impl OpenPart {
     /// Rows of the part, deleted ones included.
     pub fn rows(&self) -> u64 {
         self.files.descriptor.rows
+    }
+
+    /// Bytes of the file by column. Kind `Corruption` for a file that cannot be read.
+    pub(crate) fn encoded_bytes(&self) -> Result<BTreeMap<ColumnId, u64>> {
+        let named = |error| self.named.error(error);
+        self.files.data.encoded_bytes(&self.files.descriptor.schema).map_err(named)
     }
 
     /// The rows that scans leave out.

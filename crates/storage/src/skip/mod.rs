@@ -21,10 +21,11 @@ mod words;
 use std::sync::Arc;
 
 use granary_catalog::{BoundIndex, codec};
-use granary_common::Result;
+use granary_common::{ColumnId, Result};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::schema::PartColumn;
 use crate::ttl::RowEvaluator;
 
 pub use build::{SkipBuilder, build_index};
@@ -39,6 +40,16 @@ const PREFIX: &str = "skip-";
 pub struct SkipIndexes {
     pub indexes: Vec<BoundIndex>,
     pub evaluator: Arc<dyn RowEvaluator>,
+}
+
+impl SkipIndexes {
+    /// Those that read no other columns than `columns`; the rest stays.
+    pub(crate) fn take_over(&mut self, columns: &[PartColumn]) -> SkipIndexes {
+        let has = |id: &ColumnId| columns.iter().any(|column| column.id == *id);
+        let over = |index: &mut BoundIndex| index.expression.columns.iter().all(has);
+        let indexes = self.indexes.extract_if(.., over).collect();
+        SkipIndexes { indexes, evaluator: Arc::clone(&self.evaluator) }
+    }
 }
 
 /// What a scan asks of an index.

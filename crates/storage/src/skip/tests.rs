@@ -7,10 +7,14 @@ use arrow::datatypes::Schema;
 use arrow::record_batch::RecordBatch;
 use granary_catalog::{BoundIndex, IndexKind, RowExpression, Scalar};
 use granary_common::{ColumnId, Error, Result};
+use object_store::ObjectStoreExt;
 use proptest::prelude::*;
 
 use super::*;
 use crate::filter::CompareOp;
+use crate::merge::{CollapseMode, CollapseRule, MergeProgress, MergeSpec, NoStates, merge_parts};
+use crate::part::file_path;
+use crate::part::format::Effort;
 use crate::schema::PartSchema;
 use crate::test_support::{Counter, block, memory, part_ref, store, table, write};
 use crate::ttl::{GroupFolder, RowComputation};
@@ -240,6 +244,68 @@ async fn parts_have_their_indexes_and_get_them_later() {
     let later = store.skip_file(&without, &name).await.expect("reads").expect("is there");
     assert_eq!(later.ranges(&term), file.ranges(&term));
     assert!(!build_index(&store, &schema, &without, &set, &Columns).await.expect("is there"));
+}
+
+/// Merged a column at a time, rows are the same, and so are indexes of one column and of several.
+#[tokio::test(flavor = "multi_thread")]
+async fn merges_in_groups_make_the_same_indexes() {
+    let volume = memory();
+    let types = ["Int64", "Nullable(Int64)", "String", "Int64", "String"];
+    let schema = table(&types, &[0], &[], 4);
+    let (ids, store) = (Counter::default(), store(&volume));
+    let mut inputs = Vec::new();
+    for part in 0..3_i64 {
+        let row = |row: i64| {
+            let number = row * 3 + part;
+            let text = Scalar::Text(format!("{}", number % 7));
+            let (key, other) = (Scalar::Int(number), Scalar::Int(number / 5));
+            vec![key, other.clone(), text.clone(), other, text]
+        };
+        let rows = block(&schema, &(0..30).map(row).collect::<Vec<_>>());
+        let (location, options) = (volume.part_location(), WriteOptions::default());
+        let written = write_block(&volume, location, &schema, &ids, rows, &options).await;
+        inputs.push(part_ref(&schema, &written.expect("written")[0]));
+    }
+    let mut of_both = index(2, IndexKind::Set { values_max: 0 }, 2);
+    of_both.expression.columns.push(ColumnId(3));
+    let indexes = vec![
+        index(1, IndexKind::Bloom { false_per_million: 10_000 }, 1),
+        of_both,
+        index(3, IndexKind::MinMax, 3),
+        index(4, IndexKind::Words, 1),
+        index(4, IndexKind::Set { values_max: 3 }, 1),
+    ];
+    let mut files: Vec<Vec<_>> = Vec::new();
+    for memory_bytes in [u64::MAX, 0] {
+        let evaluator = Arc::new(Columns);
+        let spec = MergeSpec {
+            schema: Arc::new(schema.clone()),
+            rule: CollapseRule::None,
+            mode: CollapseMode::Merge,
+            inputs: inputs.clone(),
+            location: volume.part_location(),
+            partition: Default::default(),
+            deduplicate_by: None,
+            ttl: None,
+            effort: Effort::Full,
+            skip: Some(SkipIndexes { indexes: indexes.clone(), evaluator }),
+            projections: None,
+            memory_bytes,
+        };
+        let (states, progress) = (Arc::new(NoStates), Arc::<MergeProgress>::default());
+        let merged = merge_parts(&store, &volume, &ids, spec, states, progress).await;
+        let part = part_ref(&schema, &merged.expect("merges").part.expect("a part"));
+        let mut of_part = Vec::new();
+        for index in &indexes {
+            let name = file_name(index).expect("a name");
+            let path = volume.path(&file_path(part.table, part.id, &name));
+            let read = volume.store.get(&path).await.expect("is there");
+            of_part.push(read.bytes().await.expect("reads"));
+        }
+        store.open(&part).await.expect("opens").verify().await.expect("checksums");
+        files.push(of_part);
+    }
+    assert_eq!(files[0], files[1]);
 }
 
 /// Indexes over arrays know the words of what is in them.

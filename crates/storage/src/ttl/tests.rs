@@ -174,7 +174,20 @@ impl Bench {
             effort,
             skip: None,
             projections: None,
+            memory_bytes: 0,
         };
+        // All columns at once, or one at a time: there is no difference.
+        let at_once = self.run(MergeSpec { memory_bytes: u64::MAX, ..spec.clone() }).await;
+        let merged = self.run(spec).await;
+        assert_eq!(merged.rows, at_once.rows);
+        if let (Some(part), Some(expected)) = (&merged.part, &at_once.part) {
+            assert_eq!(self.rows(part).await, self.rows(expected).await);
+            assert_eq!(self.life(part, rules).await, self.life(expected, rules).await);
+        }
+        merged
+    }
+
+    async fn run(&self, spec: MergeSpec) -> Merged {
         let progress = Arc::new(MergeProgress::default());
         let states = Arc::new(NoStates);
         let merged =

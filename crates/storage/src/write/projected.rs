@@ -15,7 +15,7 @@ use futures::stream::{self, BoxStream, StreamExt};
 use granary_common::{PartId, Result, TableId};
 
 use super::part::put;
-use super::sorted::{Beside, DataWrite, write_data};
+use super::sorted::{DataWrite, write_data};
 use crate::part::descriptor::FileEntry;
 use crate::part::format::{Effort, compute};
 use crate::projection::{
@@ -89,9 +89,9 @@ impl Projected {
         progress: Arc<AtomicU64>,
     ) -> Result<Option<WrittenProjection>> {
         let Projected { fingerprint, schema, runs } = self;
-        let (file, beside) = (data_file(fingerprint), Beside::default());
+        let file = data_file(fingerprint);
         let write = DataWrite { volume, owner: (table, part), file: &file, effort, progress };
-        let Some((data, summary)) = write_data(write, &schema, runs, beside).await? else {
+        let Some((data, summary)) = write_data(write, &schema, runs).await? else {
             return Ok(None);
         };
         let index = summary.index.finish();

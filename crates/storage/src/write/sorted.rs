@@ -1,19 +1,22 @@
 //! A part out of sorted rows that come in batches.
 //!
 //! ```text
-//! batches ─► whole granules ─┬─► index, key range, skip indexes, projections
+//! columns ─► whole granules ─┬─► index, key range, skip indexes, projections
 //!                            └─► encode ─► upload in pieces
 //! ```
+//!
+//! Columns come all at once, or in groups, one after the other.
 
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 
 use arrow::compute::concat_batches;
 use arrow::record_batch::RecordBatch;
+use bytes::Bytes;
 use futures::channel::oneshot;
 use futures::future::try_join_all;
 use futures::stream::{self, BoxStream, StreamExt};
-use granary_catalog::{NewPart, PartLocation, PartitionValue};
+use granary_catalog::{KeyRange, NewPart, PartLocation, PartitionValue};
 use granary_common::{Error, PartId, Result, TableId};
 
 use super::part::{KeyRangeBuilder, Written, describe};
@@ -21,8 +24,8 @@ use super::projected::{self, Feed};
 use super::upload::Upload;
 use crate::part::DATA_FILE;
 use crate::part::descriptor::FileEntry;
-use crate::part::format::{Effort, compute, encode_stream};
-use crate::part::index::IndexBuilder;
+use crate::part::format::{ColumnGroup, Effort, compute, encode_groups};
+use crate::part::index::{IndexBuilder, PartIndex};
 use crate::projection::Projections;
 use crate::schema::PartSchema;
 use crate::skip::{SkipBuilder, SkipIndexes};
@@ -48,30 +51,38 @@ pub struct NewPartSpec {
     pub projections: Option<Projections>,
 }
 
-/// Writes sorted `batches` (columns in the order of `schema.columns`, floats canonical) as one part
-/// without holding all of its rows; every file and folder is synced before it returns. No rows make
-/// no part and no file. A part of a write that fails or is dropped is left to the sweep. Kinds as for
+/// Some columns of sorted rows.
+pub struct SortedColumns {
+    /// Describes the columns; the first group has the sort key.
+    pub schema: Arc<PartSchema>,
+    /// In the order of `schema.columns`, floats canonical; every group has the same rows.
+    pub batches: BoxStream<'static, Result<RecordBatch>>,
+}
+
+/// Writes sorted rows, whose columns come in `groups`, as one part without holding all of its rows;
+/// every file and folder is synced before it returns. A group is first asked for rows when the one
+/// before it has no more. Projections are made of the columns of the first. No rows make no part and no
+/// file. A part of a write that fails or is dropped is left to the sweep. Kinds as for
 /// [`super::write_block`], and those of the batches.
 pub async fn write_sorted(
     volume: &Volume,
     schema: &Arc<PartSchema>,
     spec: NewPartSpec,
-    batches: BoxStream<'static, Result<RecordBatch>>,
+    groups: Vec<SortedColumns>,
 ) -> Result<Option<NewPart>> {
     let NewPartSpec { id, partition, location, effort, bytes_written, ttl, skip, projections } =
         spec;
-    let skip = skip.as_ref().map(|skip| SkipBuilder::new(skip, schema)).transpose()?;
-    let projecting = projected::begin(projections.as_ref(), schema)?;
+    let first = groups.first().map_or(schema, |first| &first.schema);
+    let projecting = projected::begin(projections.as_ref(), first)?;
     let (feeds, projected): (Vec<Feed>, Vec<_>) = projecting.into_iter().map(Feed::new).unzip();
     let owner = (schema.table, id);
     let progress = || Arc::clone(&bytes_written);
     let projected = projected.into_iter().map(|one| one.write(volume, owner, effort, progress()));
     let write = DataWrite { volume, owner, file: DATA_FILE, effort, progress: progress() };
-    let data = write_data(write, schema, batches, Beside { skip, feeds });
+    let data = write_groups(write, schema, observed(groups, skip, feeds)?);
     let (data, projections) = futures::try_join!(data, try_join_all(projected))?;
-    let Some((data, summary)) = data else { return Ok(None) };
-    let (index, key_range) = (summary.index.finish(), summary.key_range.finish());
-    let skip = summary.beside.skip.map(SkipBuilder::finish).transpose()?.unwrap_or_default();
+    let Some((data, summaries)) = data else { return Ok(None) };
+    let Told { index, key_range, skip } = told(summaries, schema)?;
     if index.rows > u64::from(u32::MAX) {
         return Err(Error::exhausted(format!(
             "a part would have {} rows, and a part has at most {}",
@@ -85,6 +96,47 @@ pub async fn write_sorted(
     describe(volume, location, schema, written).await.map(Some)
 }
 
+/// Each skip index takes the rows of the first group that has all of its columns, `feeds` those of the
+/// first. Kind `Internal` for an index that no group has the columns of.
+fn observed(
+    groups: Vec<SortedColumns>,
+    mut skip: Option<SkipIndexes>,
+    feeds: Vec<Feed>,
+) -> Result<Vec<Observed>> {
+    let mut feeds = Some(feeds);
+    let observe = |SortedColumns { schema, batches }| {
+        let own = skip.as_mut().map(|skip| skip.take_over(&schema.columns));
+        let skip = own.map(|own| SkipBuilder::new(&own, &schema)).transpose()?;
+        let beside = Beside { skip, feeds: feeds.take().unwrap_or_default() };
+        Ok(Observed { schema, batches, beside })
+    };
+    let observed = groups.into_iter().map(observe).collect::<Result<Vec<_>>>()?;
+    match skip.is_none_or(|skip| skip.indexes.is_empty()) {
+        true => Ok(observed),
+        false => Err(Error::internal("columns of a skip index are written apart")),
+    }
+}
+
+/// What all groups told of the rows.
+struct Told {
+    index: PartIndex,
+    key_range: Option<KeyRange>,
+    skip: Vec<(String, Bytes)>,
+}
+
+fn told(summaries: Vec<Summary>, schema: &PartSchema) -> Result<Told> {
+    let mut summaries = summaries.into_iter();
+    let first = summaries.next().ok_or_else(|| Error::internal("a part without columns"))?;
+    let (index, key_range) = (first.index.finish(), first.key_range.finish());
+    let mut skip = first.beside.finish()?;
+    let mut others = Vec::with_capacity(summaries.len());
+    for summary in summaries {
+        others.push(summary.index.finish());
+        skip.extend(summary.beside.finish()?);
+    }
+    Ok(Told { index: index.beside(others, schema)?, key_range, skip })
+}
+
 /// Where and how a file with columns is written.
 pub struct DataWrite<'a> {
     pub volume: &'a Volume,
@@ -94,33 +146,60 @@ pub struct DataWrite<'a> {
     pub progress: Arc<AtomicU64>,
 }
 
+/// Columns that are written, and what else takes their rows.
+struct Observed {
+    schema: Arc<PartSchema>,
+    batches: BoxStream<'static, Result<RecordBatch>>,
+    beside: Beside,
+}
+
 /// Writes `batches` as one file with columns, and tells what it learnt of them; no file without
 /// rows.
 pub async fn write_data(
     write: DataWrite<'_>,
     schema: &Arc<PartSchema>,
     batches: BoxStream<'static, Result<RecordBatch>>,
-    beside: Beside,
 ) -> Result<Option<(FileEntry, Summary)>> {
+    let (schema, beside) = (Arc::clone(schema), Beside::default());
+    let all = Observed { schema: Arc::clone(&schema), batches, beside };
+    let written = write_groups(write, &schema, vec![all]).await?;
+    Ok(written.and_then(|(data, mut summaries)| Some((data, summaries.pop()?))))
+}
+
+async fn write_groups(
+    write: DataWrite<'_>,
+    schema: &PartSchema,
+    groups: Vec<Observed>,
+) -> Result<Option<(FileEntry, Vec<Summary>)>> {
     let DataWrite { volume, owner: (table, part), file, effort, progress } = write;
-    let (summary, summarised) = oneshot::channel();
-    let chunks = Chunks::new(Arc::clone(schema), batches, beside, summary);
-    let mut chunks = stream::try_unfold(chunks, Chunks::next).boxed();
-    let Some(first) = chunks.next().await else { return Ok(None) };
-    let chunks = stream::once(std::future::ready(first)).chain(chunks).boxed();
+    let (mut columns, mut summarised) = (Vec::new(), Vec::new());
+    for Observed { schema, batches, beside } in groups {
+        let (summary, of_group) = oneshot::channel();
+        let chunks = Chunks::new(Arc::clone(&schema), batches, beside, summary);
+        let batches = stream::try_unfold(chunks, Chunks::next).boxed();
+        columns.push(ColumnGroup { schema, batches });
+        summarised.push(of_group);
+    }
+    let Some(first) = columns.first_mut() else { return Ok(None) };
+    let Some(chunk) = first.batches.next().await else { return Ok(None) };
+    let rest = std::mem::replace(&mut first.batches, stream::empty().boxed());
+    first.batches = stream::once(std::future::ready(chunk)).chain(rest).boxed();
     let mut upload = Upload::new(volume, table, part, file, progress);
-    encode_stream(schema, chunks, &mut upload, effort).await?;
-    let ended = |_| Error::internal("the rows were encoded but not to their end");
-    let summary = summarised.await.map_err(ended)?;
-    Ok(Some((upload.finish().await?, summary)))
+    encode_groups(schema, columns, &mut upload, effort).await?;
+    let mut summaries = Vec::with_capacity(summarised.len());
+    for of_group in summarised {
+        let ended = |_| Error::internal("the rows were encoded but not to their end");
+        summaries.push(of_group.await.map_err(ended)?);
+    }
+    Ok(Some((upload.finish().await?, summaries)))
 }
 
 /// What takes the rows of a part besides its columns.
 #[derive(Default)]
-pub struct Beside {
-    pub skip: Option<SkipBuilder>,
+struct Beside {
+    skip: Option<SkipBuilder>,
     /// Empty after the last rows.
-    pub feeds: Vec<Feed>,
+    feeds: Vec<Feed>,
 }
 
 impl Beside {
@@ -130,13 +209,18 @@ impl Beside {
         }
         self.feeds.iter_mut().try_for_each(|feed| feed.push(rows))
     }
+
+    /// The files of skip indexes, with their names.
+    fn finish(self) -> Result<Vec<(String, Bytes)>> {
+        Ok(self.skip.map(SkipBuilder::finish).transpose()?.unwrap_or_default())
+    }
 }
 
 /// What is learnt of rows while they pass.
 pub struct Summary {
     pub index: IndexBuilder,
-    pub key_range: KeyRangeBuilder,
-    pub beside: Beside,
+    key_range: KeyRangeBuilder,
+    beside: Beside,
 }
 
 /// Cuts batches into whole granules.

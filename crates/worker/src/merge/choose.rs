@@ -91,10 +91,10 @@ fn urgency(lane: &LaneParts, pick: &Pick) -> Urgency {
     }
 }
 
-/// Parts that one of `merges` merges at a time may read within `memory_bytes`.
-pub fn parts_for_memory(memory_bytes: u64, merges: usize) -> usize {
-    let one = memory_bytes / merges.max(1) as u64;
-    let parts = one.saturating_sub(OUTPUT_BYTES) / INPUT_BYTES;
+/// Parts that a merge may read within `memory_bytes` of its own. Where their columns need more together,
+/// it takes them in groups.
+pub fn parts_for_memory(memory_bytes: u64) -> usize {
+    let parts = memory_bytes.saturating_sub(OUTPUT_BYTES) / INPUT_BYTES;
     parts.clamp(2, 64) as usize
 }
 
@@ -161,10 +161,8 @@ mod tests {
 
     #[test]
     fn memory_bounds_the_parts_of_a_merge() {
-        for (mib, merges, expected) in
-            [(0, 1, 2), (64, 1, 2), (128, 1, 8), (256, 2, 8), (256, 1, 24), (4096, 1, 64)]
-        {
-            assert_eq!(parts_for_memory(mib << 20, merges), expected, "{mib} MiB, {merges}");
+        for (mib, expected) in [(0, 2), (64, 2), (128, 8), (256, 24), (4096, 64)] {
+            assert_eq!(parts_for_memory(mib << 20), expected, "{mib} MiB");
         }
     }
 

@@ -73,6 +73,13 @@ pub struct MergeSettings {
     pub tiers: Arc<Tiers>,
 }
 
+impl MergeSettings {
+    /// Bytes of memory of one merge, about.
+    pub fn memory_bytes_of_one(&self) -> u64 {
+        self.memory_bytes_max / self.merges_max.max(1) as u64
+    }
+}
+
 impl Default for MergeSettings {
     fn default() -> Self {
         Self {
@@ -227,8 +234,8 @@ impl Merges {
     }
 
     fn limits(&self) -> PickLimits {
-        let MergeSettings { merges_max, memory_bytes_max, merge_bytes_max, .. } = self.settings;
-        let merge_parts_max = parts_for_memory(memory_bytes_max, merges_max);
+        let merge_bytes_max = self.settings.merge_bytes_max;
+        let merge_parts_max = parts_for_memory(self.settings.memory_bytes_of_one());
         PickLimits { merge_bytes_max, merge_parts_max, ..PickLimits::default() }
     }
 

@@ -42,6 +42,8 @@ pub struct StoredParts {
     pub shipper: Arc<Shipper>,
     pub evaluator: Arc<dyn RowEvaluator>,
     pub clock: Arc<dyn Clock>,
+    /// Bytes of memory of one merge, about.
+    pub memory_bytes: u64,
 }
 
 impl StoredParts {
@@ -115,6 +117,7 @@ impl Merger for StoredParts {
                 job.table.options.bound_projections().collect(),
                 &self.evaluator,
             ),
+            memory_bytes: self.memory_bytes,
         };
         let (states, progress) = (Arc::clone(&self.states), Arc::clone(progress));
         let Merged { part, rows } =

@@ -137,6 +137,7 @@ impl Bench {
             shipper: Arc::clone(&shipper),
             evaluator: Arc::new(NoExpressions),
             clock: SystemClock::shared(),
+            memory_bytes: MergeSettings::default().memory_bytes_of_one(),
         };
         let merges = Arc::new(Merges::new(
             worker,

@@ -1,5 +1,7 @@
+mod memory;
 mod model;
 mod parts;
+mod wide;
 
 use std::sync::Arc;
 

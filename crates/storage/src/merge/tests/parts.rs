@@ -15,25 +15,25 @@ use crate::test_support::{Counter, folder, memory, part_ref, scanned, store, who
 use crate::volume::Volume;
 use crate::write::{WriteOptions, write_block};
 
-struct Bench {
-    volume: Arc<Volume>,
-    store: PartStore,
-    schema: PartSchema,
+pub(super) struct Bench {
+    pub volume: Arc<Volume>,
+    pub store: PartStore,
+    pub schema: PartSchema,
     ids: Counter,
 }
 
 /// A part and the rows that it was made of, in insert order.
 #[derive(Clone)]
-struct Made {
+pub(super) struct Made {
     part: Option<NewPart>,
 }
 
 impl Bench {
-    fn new(volume: Arc<Volume>, schema: PartSchema) -> Bench {
+    pub fn new(volume: Arc<Volume>, schema: PartSchema) -> Bench {
         Bench { store: store(&volume), volume, schema, ids: Counter::default() }
     }
 
-    async fn insert(&self, rows: &[Row]) -> Made {
+    pub async fn insert(&self, rows: &[Row]) -> Made {
         let block = block(&self.schema, rows);
         let location = self.volume.part_location();
         let options = WriteOptions::default();
@@ -42,7 +42,7 @@ impl Bench {
         Made { part: written.unwrap().pop() }
     }
 
-    fn spec(&self, inputs: &[Made], rule: &CollapseRule, mode: CollapseMode) -> MergeSpec {
+    pub fn spec(&self, inputs: &[Made], rule: &CollapseRule, mode: CollapseMode) -> MergeSpec {
         let parts = inputs.iter().filter_map(|made| made.part.as_ref());
         MergeSpec {
             schema: Arc::new(self.schema.clone()),
@@ -56,10 +56,11 @@ impl Bench {
             effort: Effort::Full,
             skip: None,
             projections: None,
+            memory_bytes: u64::MAX,
         }
     }
 
-    async fn run(&self, spec: MergeSpec) -> granary_common::Result<Merged> {
+    pub async fn run(&self, spec: MergeSpec) -> granary_common::Result<Merged> {
         let progress = Arc::new(MergeProgress::default());
         let merged = merge_parts(
             &self.store,
@@ -106,7 +107,7 @@ impl Bench {
     }
 }
 
-fn run<T>(work: impl Future<Output = T>) -> T {
+pub(super) fn run<T>(work: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -315,14 +316,19 @@ fn large_parts_are_written_in_pieces() {
     });
 }
 
-/// Waits for ever once it has let some batches pass.
-#[derive(Debug, Default)]
-struct Stopping(std::sync::atomic::AtomicU64);
+/// Waits for ever once it has let so many batches pass.
+#[derive(Debug)]
+struct Stopping {
+    passed: std::sync::atomic::AtomicU64,
+    max: u64,
+    reached: tokio::sync::Notify,
+}
 
 #[async_trait::async_trait]
 impl Throttle for Stopping {
     async fn admit(&self, _: u64) {
-        if self.0.fetch_add(1, Ordering::SeqCst) > 12 {
+        if self.passed.fetch_add(1, Ordering::SeqCst) >= self.max {
+            self.reached.notify_one();
             std::future::pending::<()>().await;
         }
     }
@@ -332,28 +338,40 @@ impl Throttle for Stopping {
 fn dropped_merges_leave_nothing_visible() {
     run(async {
         let temporary = tempfile::tempdir().unwrap();
-        let bench =
-            Bench::new(folder(temporary.path()), table(&["Int64", "String"], &[0], &[], 512));
-        let text = |row: i64| Scalar::Text(format!("{:x}", (row as u128 + 7).pow(5)).repeat(20));
-        let rows: Vec<Row> = (0..100_000).map(|row| vec![Scalar::Int(row), text(row)]).collect();
-        let parts = [bench.insert(&rows).await, bench.insert(&rows).await];
-        let progress = Arc::new(MergeProgress::new(Arc::new(Stopping::default())));
-        let spec = bench.spec(&parts, &CollapseRule::None, CollapseMode::Merge);
-        let merge = merge_parts(
-            &bench.store,
-            &bench.volume,
-            &bench.ids,
-            spec,
-            Arc::new(NoStates),
-            Arc::clone(&progress),
+        let bench = Bench::new(
+            folder(temporary.path()),
+            table(&["Int64", "String", "String"], &[0], &[], 512),
         );
-        let stopped = tokio::time::timeout(std::time::Duration::from_secs(2), merge.boxed()).await;
-        assert!(stopped.is_err(), "it waits");
-        assert!(progress.fraction() > 0.0 && progress.fraction() < 1.0);
-        let folders = std::fs::read_dir(temporary.path().join("parts/7")).unwrap();
-        assert_eq!(folders.count(), 2, "only the inputs");
-        let unfinished = std::fs::read_dir(temporary.path().join(".tmp")).unwrap();
-        assert_eq!(unfinished.count(), 0);
+        let text = |row: i64| Scalar::Text(format!("{:x}", (row as u128 + 7).pow(5)).repeat(20));
+        let rows: Vec<Row> =
+            (0..100_000).map(|row| vec![Scalar::Int(row), text(row), text(row)]).collect();
+        let parts = [bench.insert(&rows).await, bench.insert(&rows).await];
+        // All columns at once; and while the texts follow the keys, of which there are 26 batches.
+        for (memory_bytes, max) in [(u64::MAX, 12), (0, 35)] {
+            let (passed, reached) = Default::default();
+            let stopping = Arc::new(Stopping { passed, max, reached });
+            let progress = Arc::new(MergeProgress::new(Arc::clone(&stopping) as Arc<dyn Throttle>));
+            let spec = bench.spec(&parts, &CollapseRule::None, CollapseMode::Merge);
+            let merge = merge_parts(
+                &bench.store,
+                &bench.volume,
+                &bench.ids,
+                MergeSpec { memory_bytes, ..spec },
+                Arc::new(NoStates),
+                Arc::clone(&progress),
+            );
+            tokio::select! {
+                merged = merge.boxed() => panic!("it did not wait: {merged:?}"),
+                () = stopping.reached.notified() => {}
+            }
+            assert!(progress.fraction() > 0.0 && progress.fraction() < 1.0);
+            let written = progress.rows_written.load(Ordering::Relaxed);
+            assert_eq!(written == 200_000, memory_bytes == 0, "{written} rows");
+            let folders = std::fs::read_dir(temporary.path().join("parts/7")).unwrap();
+            assert_eq!(folders.count(), 2, "only the inputs");
+            let unfinished = std::fs::read_dir(temporary.path().join(".tmp")).unwrap();
+            assert_eq!(unfinished.count(), 0);
+        }
     });
 }
 

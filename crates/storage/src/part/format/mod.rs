@@ -8,6 +8,7 @@
 mod checked;
 mod codecs;
 mod expression;
+mod groups;
 mod intervals;
 mod layout;
 mod literal;
@@ -27,7 +28,9 @@ use vortex::io::session::RuntimeSessionExt;
 use vortex::session::VortexSession;
 
 pub use read::{DataFile, DataScan};
-pub use write::{ByteSink, Effort, encode, encode_stream};
+#[cfg(test)]
+pub use write::encode_stream;
+pub use write::{ByteSink, ColumnGroup, Effort, encode, encode_groups};
 
 /// Encodings, layouts and functions that files are read and written with. Work runs on the tokio
 /// runtime of whoever asks for it.

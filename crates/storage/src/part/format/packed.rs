@@ -140,6 +140,7 @@ mod tests {
             rows: None,
             deletions: None,
             lazy: false,
+            is_once: false,
             output: schema.arrow_schema(),
         };
         let batches: Vec<RecordBatch> =

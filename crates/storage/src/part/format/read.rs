@@ -1,5 +1,6 @@
 //! Batches out of a file.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path as FilePath;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use object_store::path::Path;
 use roaring::RoaringTreemap;
 use vortex::array::{ArrayRef, VortexSessionExecute};
 use vortex::arrow::ArrowSessionExt;
+use vortex::dtype::FieldPath;
 use vortex::error::VortexResult;
 use vortex::file::{OpenOptionsSessionExt, VortexFile};
 use vortex::io::VortexReadAt;
@@ -26,11 +28,11 @@ use vortex::scan::selection::Selection;
 use super::checked::CheckedReadAt;
 use super::expression::{predicate, projection};
 use super::intervals::{from_stored, stored_fields};
-use super::{SESSION, read_error};
+use super::{SESSION, read_error, stored_name};
 use crate::deletions::Deletions;
 use crate::filter::Filter;
 use crate::part::descriptor::FileEntry;
-use crate::schema::PartSchema;
+use crate::schema::{PartColumn, PartSchema};
 
 /// Blocks of rows that one scan decodes ahead of its consumer, so that their reads overlap.
 const BLOCKS_AHEAD: usize = 4;
@@ -56,6 +58,8 @@ pub struct DataScan {
     pub deletions: Option<Arc<Deletions>>,
     /// Whether the consumer may stop early, so that nothing is read long before it is asked for.
     pub lazy: bool,
+    /// Whether nothing of what is read is kept for later scans of the file, such as dictionaries.
+    pub is_once: bool,
     /// The types of `columns` and their names.
     pub output: SchemaRef,
 }
@@ -103,6 +107,16 @@ impl DataFile {
         self.file.footer().approx_byte_size().unwrap_or(64 << 10) as u64
     }
 
+    /// Bytes of the file by column of `schema`, which describes the stored columns.
+    pub fn encoded_bytes(&self, schema: &PartSchema) -> Result<BTreeMap<ColumnId, u64>> {
+        let sizes = self.file.footer().compressed_field_sizes().map_err(read_error)?;
+        let size = |column: &PartColumn| {
+            let bytes = sizes.get(&FieldPath::from_name(stored_name(column.id)));
+            (column.id, bytes.unwrap_or(0))
+        };
+        Ok(schema.columns.iter().map(size).collect())
+    }
+
     /// Reads the rows of `scan`. `schema` describes the stored columns. Decoding runs where the
     /// stream is polled.
     pub fn scan(
@@ -123,8 +137,11 @@ impl DataFile {
         };
         let output = Arc::clone(&scan.output);
         let target = Field::new("", DataType::Struct(stored_fields(&output)), false);
-        let mut builder = self
-            .file
+        let file = match scan.is_once {
+            true => &self.file.clone().with_segment_source(self.file.segment_source()),
+            false => &self.file,
+        };
+        let mut builder = file
             .scan()
             .map_err(read_error)?
             .with_projection(columns.optimize_recursive().map_err(read_error)?)

@@ -13,13 +13,14 @@ use vortex::array::ArrayRef;
 use vortex::array::stream::ArrayStreamAdapter;
 use vortex::arrow::ArrowSessionExt;
 use vortex::compressor::BtrBlocksCompressorBuilder;
-use vortex::dtype::FieldPath;
+use vortex::dtype::{DType, FieldPath};
 use vortex::error::VortexResult;
 use vortex::file::WriteOptionsSessionExt;
 use vortex::io::{IoBuf, VortexWrite};
 use vortex_btrblocks::schemes::string::{FSSTScheme, StringDictScheme};
 use vortex_btrblocks::{CompressionSessionExt, Scheme, SchemeExt};
 
+use super::groups::{ArrayGroup, Grouped};
 use super::layout::{self, Encodings};
 use super::texts::{QUICK_TEXTS, QUICK_TEXTS_TRIAL};
 use super::{SESSION, codecs, intervals, stored_name, write_error};
@@ -76,47 +77,58 @@ pub async fn encode(schema: &PartSchema, rows: RecordBatch) -> Result<Bytes> {
     // Made large enough at once for most rows: growing would copy all of it several times.
     let mut bytes = Vec::with_capacity(rows.get_array_memory_size() / ENCODED_SHARE);
     let rows = stream::once(async move { Ok(rows) }).boxed();
-    encode_stream(schema, rows, &mut bytes, Effort::Light).await?;
+    let group = ColumnGroup { schema: Arc::new(schema.clone()), batches: rows };
+    encode_groups(schema, vec![group], &mut bytes, Effort::Light).await?;
     Ok(Bytes::from(bytes))
 }
 
-/// [`encode`] for rows that come in batches, into a sink. Holds some blocks of rows of each column
-/// at a time, not all rows. Dropping the future stops it.
+/// Some columns of a file, with their rows in batches.
+pub struct ColumnGroup {
+    /// Describes the columns.
+    pub schema: Arc<PartSchema>,
+    /// In the order of `schema.columns`; every group of a file has the same number of rows.
+    pub batches: BoxStream<'static, Result<RecordBatch>>,
+}
+
+/// [`encode`] for rows that come in batches, into a sink.
+#[cfg(test)]
 pub async fn encode_stream(
     schema: &PartSchema,
     batches: BoxStream<'static, Result<RecordBatch>>,
     sink: &mut impl ByteSink,
     effort: Effort,
 ) -> Result<()> {
-    let stored = stored_schema(schema);
-    let empty = RecordBatch::new_empty(Arc::new(stored.clone()));
-    let dtype = to_vortex(empty, &stored).map_err(write_error)?.dtype().clone();
+    let group = ColumnGroup { schema: Arc::new(schema.clone()), batches };
+    encode_groups(schema, vec![group], sink, effort).await
+}
+
+/// [`encode`] for rows that come in batches and columns that come in groups, into a sink. Holds some
+/// blocks of rows of each column of one group at a time; the next group is first asked for rows when
+/// the one before it has no more. Every column of `schema` is in one group. Dropping the future stops
+/// it.
+pub async fn encode_groups(
+    schema: &PartSchema,
+    groups: Vec<ColumnGroup>,
+    sink: &mut impl ByteSink,
+    effort: Effort,
+) -> Result<()> {
     // The library knows only its own errors; the first of ours is kept beside it.
     let failed = Arc::new(OnceLock::new());
-    let failed_reading = Arc::clone(&failed);
-    let arrays = batches.map(move |batch| match batch {
-        Ok(batch) => to_vortex(batch, &stored),
-        Err(error) => {
-            // A later failure does not matter.
-            let _ = failed_reading.set(error);
-            Err(io::Error::other("the rows could not be read").into())
-        }
-    });
-    let encodings = match effort {
-        Effort::Light => light_encodings(),
-        Effort::Full => Encodings {
-            packs_texts: true,
-            ..Encodings::of(BtrBlocksCompressorBuilder::from_session(&SESSION))
-        },
-        Effort::Dense => {
-            Encodings::of(BtrBlocksCompressorBuilder::from_session(&SESSION).with_compact())
-        }
-    };
+    let dtype = dtype_of(schema).map_err(write_error)?;
+    let groups = groups.into_iter().map(|group| arrays(group, &failed));
+    let mut groups = groups.collect::<VortexResult<Vec<_>>>().map_err(write_error)?;
     let own = schema.columns.iter().filter_map(|column| {
         let writer = codecs::strategy(&column.codecs, schema.granularity)?;
         Some((FieldPath::from_name(stored_name(column.id)), writer))
     });
-    let strategy = layout::strategy(encodings, schema.granularity, own);
+    let mut strategy = layout::strategy(encodings(effort), schema.granularity, own);
+    let arrays = match groups.len() {
+        1 => groups.remove(0).arrays,
+        _ => {
+            strategy = Arc::new(Grouped::new(strategy, groups));
+            stream::empty().boxed()
+        }
+    };
     let mut sink = FileSink { sink, failed: Arc::clone(&failed) };
     let written = SESSION
         .write_options()
@@ -127,6 +139,40 @@ pub async fn encode_stream(
     match (written, failed.get()) {
         (_, Some(error)) => Err(error.clone()),
         (written, None) => written.map(|_| ()).map_err(write_error),
+    }
+}
+
+/// The group as the library wants it; an error of ours goes to `failed`.
+fn arrays(group: ColumnGroup, failed: &Arc<OnceLock<Error>>) -> VortexResult<ArrayGroup> {
+    let (dtype, stored) = (dtype_of(&group.schema)?, stored_schema(&group.schema));
+    let failed = Arc::clone(failed);
+    let arrays = group.batches.map(move |batch| match batch {
+        Ok(batch) => to_vortex(batch, &stored),
+        Err(error) => {
+            // A later failure does not matter.
+            let _ = failed.set(error);
+            Err(io::Error::other("the rows could not be read").into())
+        }
+    });
+    Ok(ArrayGroup { dtype, arrays: arrays.boxed() })
+}
+
+fn dtype_of(schema: &PartSchema) -> VortexResult<DType> {
+    let stored = stored_schema(schema);
+    let empty = RecordBatch::new_empty(Arc::new(stored.clone()));
+    Ok(to_vortex(empty, &stored)?.dtype().clone())
+}
+
+fn encodings(effort: Effort) -> Encodings {
+    match effort {
+        Effort::Light => light_encodings(),
+        Effort::Full => Encodings {
+            packs_texts: true,
+            ..Encodings::of(BtrBlocksCompressorBuilder::from_session(&SESSION))
+        },
+        Effort::Dense => {
+            Encodings::of(BtrBlocksCompressorBuilder::from_session(&SESSION).with_compact())
+        }
     }
 }
 
