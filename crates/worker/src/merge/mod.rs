@@ -16,6 +16,8 @@ mod lanes;
 mod lives;
 mod optimize;
 mod rewrite;
+#[cfg(test)]
+mod simulation;
 mod stored;
 #[cfg(test)]
 mod tests;
