@@ -1,6 +1,6 @@
 //! What each engine means, on plain rows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The engines that are compared with a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -8,6 +8,7 @@ pub enum EngineUnderTest {
     Plain,
     Replacing,
     Summing,
+    Aggregating,
     Collapsing,
     VersionedCollapsing,
     Coalescing,
@@ -16,10 +17,11 @@ pub enum EngineUnderTest {
 
 impl EngineUnderTest {
     /// All of them.
-    pub const ALL: [EngineUnderTest; 7] = [
+    pub const ALL: [EngineUnderTest; 8] = [
         EngineUnderTest::Plain,
         EngineUnderTest::Replacing,
         EngineUnderTest::Summing,
+        EngineUnderTest::Aggregating,
         EngineUnderTest::Collapsing,
         EngineUnderTest::VersionedCollapsing,
         EngineUnderTest::Coalescing,
@@ -32,6 +34,7 @@ impl EngineUnderTest {
             EngineUnderTest::Plain => "plain",
             EngineUnderTest::Replacing => "replacing",
             EngineUnderTest::Summing => "summing",
+            EngineUnderTest::Aggregating => "aggregating",
             EngineUnderTest::Collapsing => "collapsing",
             EngineUnderTest::VersionedCollapsing => "versioned_collapsing",
             EngineUnderTest::Coalescing => "coalescing",
@@ -45,6 +48,7 @@ impl EngineUnderTest {
             EngineUnderTest::Plain => ("MergeTree", "ORDER BY k DISTRIBUTED BY (k)"),
             EngineUnderTest::Replacing => ("ReplacingMergeTree(version)", "ORDER BY k"),
             EngineUnderTest::Summing => ("SummingMergeTree(v)", "ORDER BY k"),
+            EngineUnderTest::Aggregating => ("AggregatingMergeTree", "ORDER BY k"),
             EngineUnderTest::Collapsing => ("CollapsingMergeTree(sign)", "ORDER BY k"),
             EngineUnderTest::VersionedCollapsing => {
                 ("VersionedCollapsingMergeTree(sign, version)", "ORDER BY k")
@@ -54,27 +58,74 @@ impl EngineUnderTest {
         };
         // Only sums need a number in every row.
         let value = if self == EngineUnderTest::Summing { "Int64" } else { "Nullable(Int64)" };
+        let columns = match self {
+            EngineUnderTest::Aggregating => AGGREGATED.to_owned(),
+            _ => format!("version UInt64, sign Int8, v {value}"),
+        };
         format!(
-            "CREATE TABLE {} (k Int64, version UInt64, sign Int8, v {value}) ENGINE = {engine} {rest} \
+            "CREATE TABLE {} (k Int64, {columns}) ENGINE = {engine} {rest} \
              SETTINGS index_granularity = 2",
             self.table()
         )
     }
 
-    /// [`EngineUnderTest::query`] by several threads, each with ranges of a few keys.
-    pub fn query_in_ranges(self) -> String {
-        format!("{} SETTINGS max_threads = 64, final_range_rows_min = 4", self.query())
+    /// The statement that inserts rows; for states each key is there once.
+    pub fn insert(self, rows: &[Row]) -> String {
+        let table = self.table();
+        let is_aggregating = self == EngineUnderTest::Aggregating;
+        let text = |row: &Row| {
+            let v = row.v.map_or("NULL".to_owned(), |v| v.to_string());
+            let number = if is_aggregating { format!(", {}", row.number) } else { String::new() };
+            format!("({}, {}, {}, {v}{number})", row.k, row.version, row.sign)
+        };
+        let values = rows.iter().map(text).collect::<Vec<_>>().join(", ");
+        match is_aggregating {
+            true => format!(
+                "INSERT INTO {table} (k, version, sign, v, total, seen, latest) SELECT k, \
+                 max(version), sum(sign), max(v), sumState(number), uniqExactState(number), \
+                 argMaxState(number, version) FROM values('k Int64, version UInt64, sign Int64, \
+                 v Nullable(Int64), number Int64', {values}) GROUP BY k"
+            ),
+            false => format!("INSERT INTO {table} (k, version, sign, v) VALUES {values}"),
+        }
     }
 
-    /// What shows the rows that count, in an order of their own.
-    pub fn query(self) -> String {
-        let collapsed = match self {
-            EngineUnderTest::Plain | EngineUnderTest::UniqueKey => "",
-            _ => " FINAL",
-        };
-        format!("SELECT k, v FROM {}{collapsed} ORDER BY k, v NULLS LAST", self.table())
+    /// What shows the rows that count, in an order of their own: as it comes, by several threads, each
+    /// with ranges of a few keys, and folded by the query where the engine's rows can be.
+    pub fn queries(self) -> Vec<String> {
+        let query = self.query();
+        let mut queries =
+            vec![format!("{query} SETTINGS max_threads = 64, final_range_rows_min = 4"), query];
+        if self == EngineUnderTest::Aggregating {
+            queries.push(format!(
+                "SELECT k, max(v), max(version), sum(sign), sumMerge(total), uniqExactMerge(seen), \
+                 argMaxMerge(latest) FROM {} GROUP BY k ORDER BY k",
+                self.table()
+            ));
+        }
+        queries
+    }
+
+    fn query(self) -> String {
+        let table = self.table();
+        match self {
+            EngineUnderTest::Plain | EngineUnderTest::UniqueKey => {
+                format!("SELECT k, v FROM {table} ORDER BY k, v NULLS LAST")
+            }
+            EngineUnderTest::Aggregating => format!(
+                "SELECT k, v, version, sign, finalizeAggregation(total), finalizeAggregation(seen), \
+                 finalizeAggregation(latest) FROM {table} FINAL ORDER BY k"
+            ),
+            _ => format!("SELECT k, v FROM {table} FINAL ORDER BY k, v NULLS LAST"),
+        }
     }
 }
+
+/// The columns of the aggregating table beside its key.
+const AGGREGATED: &str = "version SimpleAggregateFunction(max, UInt64), \
+    sign SimpleAggregateFunction(sum, Int64), v SimpleAggregateFunction(max, Nullable(Int64)), \
+    total AggregateFunction(sum, Int64), seen AggregateFunction(uniqExact, Int64), \
+    latest AggregateFunction(argMax, Int64, UInt64)";
 
 /// A row as it is inserted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +134,8 @@ pub struct Row {
     pub version: u64,
     pub sign: i8,
     pub v: Option<i64>,
+    /// What states are made of; updates leave it as it is.
+    pub number: i64,
 }
 
 /// The rows of a table in the order in which they were inserted.
@@ -114,7 +167,7 @@ impl Model {
         {
             new.push(Row { sign: -1, ..*state });
         }
-        new.push(Row { k, version, sign: 1, v });
+        new.push(Row { k, version, sign: 1, v, number: v.unwrap_or(0) });
         self.rows.extend(&new);
         new
     }
@@ -131,6 +184,7 @@ impl Model {
             self.engine,
             EngineUnderTest::Plain
                 | EngineUnderTest::Replacing
+                | EngineUnderTest::Aggregating
                 | EngineUnderTest::Coalescing
                 | EngineUnderTest::UniqueKey
         ) {
@@ -141,8 +195,11 @@ impl Model {
         true
     }
 
-    /// The lines that [`EngineUnderTest::query`] gives.
+    /// The lines that each of [`EngineUnderTest::queries`] gives.
     pub fn lines(&self) -> Vec<String> {
+        if self.engine == EngineUnderTest::Aggregating {
+            return self.by_key().iter().map(|(k, rows)| aggregated(*k, rows)).collect();
+        }
         let mut shown: Vec<(i64, Option<i64>)> = match self.engine {
             EngineUnderTest::Plain => self.rows.iter().map(|row| (row.k, row.v)).collect(),
             _ => {
@@ -150,7 +207,6 @@ impl Model {
             }
         };
         shown.sort_by_key(|(k, v)| (*k, v.is_none(), *v));
-        let text = |v: Option<i64>| v.map_or("NULL".to_owned(), |v| v.to_string());
         shown.into_iter().map(|(k, v)| format!("{k}\t{}", text(v))).collect()
     }
 
@@ -176,9 +232,25 @@ impl Model {
             EngineUnderTest::Coalescing => Some((k, rows.iter().rev().find_map(|row| row.v))),
             // The last row is the state that nothing has cancelled yet.
             EngineUnderTest::Plain
+            | EngineUnderTest::Aggregating
             | EngineUnderTest::Collapsing
             | EngineUnderTest::VersionedCollapsing
             | EngineUnderTest::UniqueKey => Some((k, last.v)),
         }
     }
+}
+
+fn text(v: Option<i64>) -> String {
+    v.map_or("NULL".to_owned(), |v| v.to_string())
+}
+
+/// All aggregates of the rows of a key, which come in the order of their versions.
+fn aggregated(k: i64, rows: &[Row]) -> String {
+    let v = rows.iter().filter_map(|row| row.v).max();
+    let version = rows.iter().map(|row| row.version).max().unwrap_or(0);
+    let count = rows.len();
+    let total: i64 = rows.iter().map(|row| row.number).sum();
+    let seen: BTreeSet<i64> = rows.iter().map(|row| row.number).collect();
+    let latest = rows.last().map_or(0, |row| row.number);
+    format!("{k}\t{}\t{version}\t{count}\t{total}\t{}\t{latest}", text(v), seen.len())
 }

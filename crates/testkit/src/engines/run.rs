@@ -45,7 +45,7 @@ pub async fn run(cluster: &mut TestCluster, engine: EngineUnderTest, plan: Plan)
             one_step(&mut clients[at], engine, &mut model, &random).await?
         };
         let wanted = model.lines();
-        for query in [engine.query(), engine.query_in_ranges()] {
+        for query in engine.queries() {
             let got = clients[at].lines(&query).await?;
             if got != wanted {
                 return Err(format!(
@@ -84,14 +84,14 @@ async fn one_step(
         4 | 5 if model.update(key, 1_000 + key) => {
             format!("UPDATE {table} SET v = {} WHERE k = {key}", 1_000 + key)
         }
-        _ => insert(table, model, random),
+        _ => insert(engine, model, random),
     };
     client.update(&sql).await.map_err(|error| format!("{sql}: {error}"))?;
     Ok(sql)
 }
 
 /// An insert of a few rows; a key at most once, since some engines take the last of a statement.
-fn insert(table: &str, model: &mut Model, random: &SeededRandom) -> String {
+fn insert(engine: EngineUnderTest, model: &mut Model, random: &SeededRandom) -> String {
     let rows = 1 + below(random, ROWS_MAX);
     let first = below(random, KEYS);
     let mut values: Vec<Row> = Vec::new();
@@ -100,12 +100,7 @@ fn insert(table: &str, model: &mut Model, random: &SeededRandom) -> String {
         let value = below(random, 12) as i64;
         values.extend(model.insert(key, (value > 1).then_some(value - 6)));
     }
-    let text = |row: &Row| {
-        let v = row.v.map_or("NULL".to_owned(), |v| v.to_string());
-        format!("({}, {}, {}, {v})", row.k, row.version, row.sign)
-    };
-    let values: Vec<String> = values.iter().map(text).collect();
-    format!("INSERT INTO {table} (k, version, sign, v) VALUES {}", values.join(", "))
+    engine.insert(&values)
 }
 
 async fn kill_one(cluster: &mut TestCluster, random: &SeededRandom) -> TestResult {
