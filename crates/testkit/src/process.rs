@@ -66,6 +66,13 @@ pub fn cpu_ms(pid: u32) -> TestResult<u64> {
     Ok((ticks(11)? + ticks(12)?) * 1000 / TICKS_PER_S)
 }
 
+/// Bytes that a process has read by system calls, from files or elsewhere.
+pub fn read_bytes(pid: u32) -> TestResult<u64> {
+    let io = std::fs::read_to_string(format!("/proc/{pid}/io"))?;
+    let read = io.lines().find_map(|line| line.strip_prefix("rchar:")).ok_or("no such field")?;
+    Ok(read.trim().parse()?)
+}
+
 /// Memory that a process has resident, in bytes.
 pub fn resident_bytes(pid: u32) -> TestResult<u64> {
     status_bytes(pid, "VmRSS:")
