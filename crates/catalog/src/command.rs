@@ -229,7 +229,7 @@ pub struct AlterTable {
     /// Never below an id that some column has or had.
     pub next_column_id: ColumnId,
     pub engine: TableEngine,
-    /// The same keys, with the names that their columns have now.
+    /// The same keys, with the names that their columns have now, and behind them what is appended.
     pub order_by: Vec<KeyExpression>,
     pub partition_by: Vec<KeyExpression>,
     pub settings: BTreeMap<String, String>,
@@ -239,6 +239,13 @@ pub struct AlterTable {
     /// Whether the change is only right while the table has no parts.
     #[serde(default)]
     pub requires_no_parts: bool,
+    /// How many columns, which the command adds, are appended to `order_by`. Since protocol 6.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub appended_keys: usize,
+}
+
+fn is_none(count: &usize) -> bool {
+    *count == 0
 }
 
 /// A part as its writer describes it.

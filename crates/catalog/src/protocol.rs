@@ -19,7 +19,7 @@ use crate::model::{IndexKind, TableOptions, WriteOrigin};
 use crate::snapshot::Snapshot;
 
 /// What this build speaks. Higher by one in each release that needs it.
-pub const PROTOCOL_VERSION: u32 = 5;
+pub const PROTOCOL_VERSION: u32 = 6;
 /// What builds speak that say nothing of it.
 pub const FIRST_PROTOCOL: u32 = 1;
 
@@ -71,7 +71,10 @@ pub fn needed(command: &CommandBody) -> u32 {
         CommandBody::Function(_) => 4,
         CommandBody::User(_) => 5,
         CommandBody::CreateTable { table, .. } => needed_by(&table.options),
-        CommandBody::AlterTable(alter) => needed_by(&alter.options),
+        CommandBody::AlterTable(alter) => match alter.appended_keys {
+            0 => needed_by(&alter.options),
+            _ => 6,
+        },
         CommandBody::CommitWrite(commit) => match &commit.origin {
             WriteOrigin::Populate { .. } => 3,
             _ => FIRST_PROTOCOL,

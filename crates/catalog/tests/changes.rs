@@ -133,11 +133,51 @@ fn a_merge_under_an_earlier_ttl_is_refused() {
         comment: None,
         options: TableOptions { ttl_version: 1, ..now.options.clone() },
         requires_no_parts: false,
+        appended_keys: 0,
     };
     bench.done(CommandBody::AlterTable(Box::new(altered)));
     bench.refused(CommandBody::MergeParts(merge.clone()), granary_common::ErrorKind::Conflict);
     bench.done(CommandBody::MergeParts(MergeParts { ttl_version: 1, ..merge }));
     assert_eq!(bench.visible(table), [9]);
+}
+
+#[test]
+fn only_new_columns_are_appended_to_the_sorting_key() {
+    let mut bench = Bench::with_workers(1);
+    let table = bench.table("t", 1);
+    bench.inserted(bench.commit(table, "a", &[1]));
+    let altered = |bench: &Bench, appended: &[u32], said: usize| {
+        let now = bench.state.tables[&table].table.clone();
+        let mut columns = now.columns.clone();
+        columns.push(Column::new(now.next_column_id, "new", ColumnType::Int8));
+        let key = |id: &u32| KeyExpression { text: "new".into(), column: ColumnId(*id) };
+        CommandBody::AlterTable(Box::new(AlterTable {
+            table,
+            schema_version: now.schema_version,
+            view_set_version: now.view_set_version,
+            columns,
+            next_column_id: ColumnId(now.next_column_id.0 + 1),
+            engine: now.engine.clone(),
+            order_by: now.order_by.iter().cloned().chain(appended.iter().map(key)).collect(),
+            partition_by: now.partition_by.clone(),
+            settings: now.settings.clone(),
+            comment: None,
+            options: now.options.clone(),
+            requires_no_parts: false,
+            appended_keys: said,
+        }))
+    };
+    let next = bench.state.tables[&table].table.next_column_id.0;
+    for (appended, said) in [(vec![next], 0), (vec![0], 1), (vec![], 1), (vec![next], 2)] {
+        let refused = altered(&bench, &appended, said);
+        bench.refused(refused, granary_common::ErrorKind::Internal);
+    }
+    let before = bench.state.tables[&table].table.clone();
+    bench.done(altered(&bench, &[next], 1));
+    let after = &bench.state.tables[&table].table;
+    assert_eq!(after.order_by.len(), before.order_by.len() + 1);
+    assert_eq!(after.primary_key_len, before.primary_key_len);
+    assert_eq!(bench.visible(table), [1]);
 }
 
 #[test]

@@ -62,6 +62,7 @@ fn add_column(bench: &Bench, table: TableId, name: &str) -> AlterTable {
         comment: None,
         options: now.options.clone(),
         requires_no_parts: false,
+        appended_keys: 0,
     }
 }
 

@@ -266,6 +266,7 @@ fn alter(bench: &Bench, table: TableId, with: fn(&mut AlterTable)) -> CommandBod
         comment: None,
         options: row.options.clone(),
         requires_no_parts: false,
+        appended_keys: 0,
     };
     with(&mut alter);
     CommandBody::AlterTable(Box::new(alter))

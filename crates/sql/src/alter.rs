@@ -8,6 +8,7 @@
 
 mod columns;
 mod options;
+mod order_by;
 mod texts;
 mod usage;
 mod widening;
@@ -65,12 +66,16 @@ pub fn alter_table(
         columns: Columns::to_alter(table),
         table,
         source,
+        added: Vec::new(),
         pending: Vec::new(),
         requires_no_parts: false,
         notices: Vec::new(),
     };
     draft.forget_leftovers();
-    for action in &alter.actions {
+    // A sorting key names columns that the statement adds, wherever it says so.
+    let is_key = |action: &&AlterAction| matches!(action, AlterAction::ModifyOrderBy(_));
+    let (keys, others): (Vec<_>, Vec<_>) = alter.actions.iter().partition(is_key);
+    for action in others.into_iter().chain(keys) {
         draft.apply(action)?;
     }
     draft.finish()
@@ -83,6 +88,8 @@ struct Draft<'a> {
     columns: Columns,
     table: &'a Table,
     source: AlterSource<'a>,
+    /// Columns that the statement adds.
+    added: Vec<ColumnId>,
     /// Hidden columns to prepare.
     pending: Vec<Column>,
     requires_no_parts: bool,
@@ -100,6 +107,7 @@ impl Draft<'_> {
                 self.rename_column(from, to, *if_exists)
             }
             AlterAction::ModifyColumn(modify) => self.modify_column(modify),
+            AlterAction::ModifyOrderBy(written) => self.modify_order_by(written),
             other => self.change_options(other),
         }
     }
@@ -147,8 +155,10 @@ impl Draft<'_> {
             options.rules = rules;
             options.ttl_version += 1;
         }
+        let appended_keys = rest.next.order_by.len().saturating_sub(rest.table.order_by.len());
         let command = Command {
             columns,
+            appended_keys,
             next_column_id,
             requires_no_parts: rest.requires_no_parts,
             // The versions that the change was computed from.
@@ -174,5 +184,6 @@ fn command(table: &Table) -> Command {
         comment: table.comment.clone(),
         options: table.options.clone(),
         requires_no_parts: false,
+        appended_keys: 0,
     }
 }

@@ -19,7 +19,7 @@ use crate::{CreateTable, DialectSettings, Notice};
 use columns::Columns;
 use distribution::Meeting;
 use keys::Keys;
-pub(crate) use keys::check_deterministic;
+pub(crate) use keys::{check_deterministic, check_type as check_key_type};
 
 /// Where a CREATE TABLE looks things up.
 #[derive(Clone, Copy, Debug)]

@@ -34,13 +34,13 @@ pub(super) fn alter(draft: &mut Draft, alter: &AlterTable) -> Result<Outcome> {
         schema_version: now.schema_version + 1,
         ..Table::clone(now)
     };
-    check(now, &next)?;
+    check(now, &next, alter.appended_keys)?;
     history::define(draft, next)?;
     Ok(Outcome::Done)
 }
 
 /// What holds for every change, whoever computed it.
-fn check(now: &Table, next: &Table) -> Result<()> {
+fn check(now: &Table, next: &Table, appended_keys: usize) -> Result<()> {
     let broken = |what: &str| Err(Error::internal(format!("ALTER TABLE '{}': {what}", now.name)));
     let ids: BTreeSet<ColumnId> = next.columns.iter().map(|column| column.id).collect();
     if ids.len() != next.columns.len() {
@@ -58,7 +58,11 @@ fn check(now: &Table, next: &Table) -> Result<()> {
     let columns = |keys: &[crate::model::KeyExpression]| -> Vec<ColumnId> {
         keys.iter().map(|key| key.column).collect()
     };
-    if columns(&now.order_by) != columns(&next.order_by)
+    // Every row that is there has the same value in a new column, so that parts stay sorted.
+    let (order, mut kept) = (columns(&now.order_by), columns(&next.order_by));
+    let appended = kept.split_off(kept.len().saturating_sub(appended_keys));
+    if order != kept
+        || !appended.iter().all(is_new)
         || columns(&now.partition_by) != columns(&next.partition_by)
     {
         return broken("the keys change");

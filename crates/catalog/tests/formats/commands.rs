@@ -68,6 +68,7 @@ fn alter_table() -> AlterTable {
             ..TableOptions::default()
         },
         requires_no_parts: true,
+        appended_keys: 0,
     }
 }
 

@@ -240,6 +240,7 @@ impl Way<'_> {
             comment: now.comment.clone(),
             options: now.options.clone(),
             requires_no_parts: false,
+            appended_keys: 0,
         };
         catalog.execute(CommandBody::AlterTable(Box::new(change))).await.map(drop)
     }

@@ -1,7 +1,7 @@
 //! Columns that come, go, or become others.
 
 use granary_catalog::{Column, ColumnRole, ColumnType, EarlierColumn};
-use granary_common::{Error, Result, did_you_mean};
+use granary_common::{ColumnId, Error, Result, did_you_mean};
 use sqlparser::ast::{ColumnDef, ColumnOption, ColumnOptionDef, Ident};
 
 use super::Draft;
@@ -72,6 +72,7 @@ impl Draft<'_> {
                 Err(_) => column = self.with_values(column, default.text())?,
             }
         }
+        self.added.push(column.id);
         self.put(column, place)
     }
 
@@ -142,12 +143,12 @@ impl Draft<'_> {
         self.check_new_name(to)?;
         self.check_no_view(&column, "rename")?;
         self.rename_in_texts(&column.name, to)?;
-        self.change(&column, |found| found.name = to.to_owned());
+        self.change(column.id, |found| found.name = to.to_owned());
         Ok(())
     }
 
-    fn change(&mut self, column: &Column, change: impl FnOnce(&mut Column)) {
-        if let Some(found) = self.columns.as_mut().iter_mut().find(|other| other.id == column.id) {
+    pub(super) fn change(&mut self, column: ColumnId, change: impl FnOnce(&mut Column)) {
+        if let Some(found) = self.columns.as_mut().iter_mut().find(|other| other.id == column) {
             change(found);
         }
     }
@@ -179,7 +180,7 @@ impl Draft<'_> {
             new.column_type = wanted;
             new = self.retyped(&old, new)?;
         }
-        self.change(&old, |found| *found = new.clone());
+        self.change(old.id, |found| *found = new.clone());
         if let Some(place) = &modify.place {
             self.columns.as_mut().retain(|other| other.id != new.id);
             self.put(new, Some(place))?;

@@ -276,7 +276,7 @@ impl Columns {
     }
 
     /// The hidden column that holds the values of the expression `text`, when a key has it.
-    pub(super) fn of_expression(&self, text: &str) -> Option<&Column> {
+    pub(crate) fn of_expression(&self, text: &str) -> Option<&Column> {
         let is_it = |column: &&Column| match &column.role {
             ColumnRole::KeyExpression(expression) => expression == text,
             ColumnRole::Ordinary => false,

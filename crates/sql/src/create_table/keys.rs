@@ -173,7 +173,7 @@ fn bind_key(
     }
 }
 
-pub(super) fn check_type(text: &str, column_type: &ColumnType) -> Result<()> {
+pub(crate) fn check_type(text: &str, column_type: &ColumnType) -> Result<()> {
     match column_type.base() {
         ColumnType::Array(_)
         | ColumnType::Map(..)

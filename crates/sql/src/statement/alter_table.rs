@@ -7,9 +7,10 @@ use sqlparser::parser::Parser;
 use sqlparser::tokenizer::Token;
 
 use super::alter::{FIXED_BUCKETS, in_partition};
+use super::alter_settings::{modify_settings, reset_settings};
 use super::elements::{IndexClause, ProjectionClause, index, projection};
 use super::parse::{Parsed, is_next_word};
-use super::{PartitionClause, TableName, TtlClause, setting_text};
+use super::{PartitionClause, TableName, TtlClause};
 use crate::Notice;
 
 /// `ALTER TABLE t action, action, ...`
@@ -79,6 +80,8 @@ pub enum AlterAction {
     ModifySettings(Vec<(String, String)>),
     ResetSettings(Vec<String>),
     ModifyComment(String),
+    /// The whole sorting key, the expressions that it has already first.
+    ModifyOrderBy(Vec<Expr>),
     /// `None` takes the rules away.
     ModifyTtl(Option<Vec<TtlClause>>),
     /// Applies the rules to what is there now.
@@ -161,6 +164,7 @@ fn action(parser: &mut Parser<'_>) -> Parsed<Option<AlterAction>> {
         ["RESET", "SETTING"] => reset_settings,
         ["MODIFY", "COMMENT"] => modify_comment,
         ["MODIFY", "TTL"] => modify_ttl,
+        ["MODIFY", "ORDER"] => modify_order_by,
         ["REMOVE", "TTL"] => remove_ttl,
         ["MATERIALIZE", "TTL"] => materialize_ttl,
         ["CLEAR", "COLUMN"] => {
@@ -353,41 +357,17 @@ fn drop_projection(parser: &mut Parser<'_>) -> Parsed<AlterAction> {
     Ok(AlterAction::DropProjection { name: name(parser)?, if_exists })
 }
 
-/// `name = value, ...`, up to what is no further pair.
-fn modify_settings(parser: &mut Parser<'_>) -> Parsed<AlterAction> {
-    let mut settings = Vec::new();
-    loop {
-        let name = name(parser)?;
-        parser.expect_token(&Token::Eq)?;
-        let value: Expr = parser.parse_expr()?;
-        settings.push((name, setting_text(&value)));
-        let more = parser.peek_token_ref().token == Token::Comma
-            && parser.peek_nth_token(2).token == Token::Eq;
-        if !more {
-            return Ok(AlterAction::ModifySettings(settings));
-        }
-        parser.next_token();
-    }
-}
-
-fn reset_settings(parser: &mut Parser<'_>) -> Parsed<AlterAction> {
-    let mut names = vec![name(parser)?];
-    // Another action begins with two words.
-    while parser.peek_token_ref().token == Token::Comma
-        && !matches!(parser.peek_nth_token(2).token, Token::Word(_))
-    {
-        parser.next_token();
-        names.push(name(parser)?);
-    }
-    Ok(AlterAction::ResetSettings(names))
-}
-
 fn modify_comment(parser: &mut Parser<'_>) -> Parsed<AlterAction> {
     Ok(AlterAction::ModifyComment(parser.parse_literal_string()?))
 }
 
 fn modify_ttl(parser: &mut Parser<'_>) -> Parsed<AlterAction> {
     Ok(AlterAction::ModifyTtl(Some(super::ttl::rules(parser)?)))
+}
+
+fn modify_order_by(parser: &mut Parser<'_>) -> Parsed<AlterAction> {
+    parser.expect_keyword(Keyword::BY)?;
+    Ok(AlterAction::ModifyOrderBy(super::clauses::key(parser)?))
 }
 
 fn remove_ttl(_: &mut Parser<'_>) -> Parsed<AlterAction> {

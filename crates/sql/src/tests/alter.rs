@@ -118,9 +118,46 @@ async fn what_does_not_go() {
         ("MATERIALIZE PROJECTION p", "unknown projection 'p'"),
         ("MODIFY SETTING nonsense = 1", "unknown setting"),
         ("RESET SETTING index_granularity", "not set"),
+        ("MODIFY ORDER BY (id, toDate(at), amount)", "column 'amount' is there already"),
+        ("MODIFY ORDER BY id, ADD COLUMN x Int8", "'toDate(at)' is missing"),
+        ("ADD COLUMN x Int8, MODIFY ORDER BY (id, x)", "'x' stands where 'toDate(at)' is"),
+        ("ADD COLUMN x Int8, MODIFY ORDER BY (toDate(at), id, x)", "stands where 'id' is"),
+        ("ADD COLUMN x Int8, MODIFY ORDER BY (id, toDate(at), x + 1)", "is an expression"),
+        ("ADD COLUMN x Int8, MODIFY ORDER BY (id, toDate(at), x, x)", "more than once"),
+        ("ADD COLUMN x Int8, MODIFY ORDER BY (id, toDate(at), y)", "unknown column 'y'"),
+        ("ADD COLUMN x Array(Int8), MODIFY ORDER BY (id, toDate(at), x)", "has no order"),
+        ("ADD COLUMN x Int8 DEFAULT id, MODIFY ORDER BY (id, toDate(at), x)", "another value"),
+        ("ADD COLUMN x Int8 ALIAS 1, MODIFY ORDER BY (id, toDate(at), x)", "another value"),
+        (
+            "MODIFY COLUMN amount Int64, MODIFY ORDER BY (id, toDate(at), amount)",
+            "is there already",
+        ),
     ] {
         let sql = format!("ALTER TABLE t {actions}");
         let error = altered(&sql, true).await.expect_err(actions).to_string();
         assert!(error.contains(expected), "{actions}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn the_sorting_key_grows_by_new_columns() {
+    for (actions, expected) in [
+        ("MODIFY ORDER BY (id, toDate(at))", "id, toDate(at)"),
+        ("ADD COLUMN x Int8 FIRST, MODIFY ORDER BY (id, toDate(at), x)", "id, toDate(at), x"),
+        (
+            "MODIFY ORDER BY (id, toDate(at), y, x), ADD COLUMN x Int8 DEFAULT 3, ADD COLUMN y Int8",
+            "id, toDate(at), y, x",
+        ),
+    ] {
+        let altered = altered(&format!("ALTER TABLE t {actions}"), true).await.unwrap();
+        assert!(altered.preparation.is_none(), "{actions}");
+        let command = altered.command;
+        let keys: Vec<&str> = command.order_by.iter().map(|key| key.text.as_str()).collect();
+        assert_eq!(keys.join(", "), expected, "{actions}");
+        assert_eq!(command.appended_keys, keys.len() - 2, "{actions}");
+        let named = |key: &&granary_catalog::KeyExpression| {
+            command.columns.iter().any(|column| column.id == key.column && column.name == key.text)
+        };
+        assert_eq!(command.order_by.iter().filter(named).count(), keys.len(), "{actions}");
     }
 }
