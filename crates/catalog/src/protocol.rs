@@ -15,7 +15,7 @@
 use granary_common::{Error, Result};
 
 use crate::command::{ClusterChange, CommandBody};
-use crate::model::{IndexKind, TableOptions, WriteOrigin};
+use crate::model::{IndexKind, TableOptions, TtlAction, TtlRule, WriteOrigin};
 use crate::snapshot::Snapshot;
 
 /// What this build speaks. Higher by one in each release that needs it.
@@ -116,6 +116,10 @@ pub fn needed(command: &CommandBody) -> u32 {
 
 /// The version that what is said of a table came with.
 fn needed_by(options: &TableOptions) -> u32 {
+    let names_codecs = |rule: &TtlRule| matches!(rule.action, TtlAction::RecompressWith(_));
+    if options.rules.iter().any(names_codecs) {
+        return 6;
+    }
     let mut bound = options.indexes.iter().filter_map(|index| index.bound.as_ref());
     match bound.any(|bound| bound.kind == IndexKind::Words) {
         true => 3,

@@ -140,12 +140,13 @@ impl Binder<'_> {
                 if !text.to_ascii_uppercase().starts_with("CODEC(") {
                     return Err(Error::invalid(format!("RECOMPRESS takes CODEC(...), not {text}")));
                 }
-                ColumnCodec::parse(&text).map_err(|error| error.context("RECOMPRESS"))?;
-                TtlAction::Recompress
+                let codecs = ColumnCodec::parse(&text);
+                TtlAction::RecompressWith(codecs.map_err(|error| error.context("RECOMPRESS"))?)
             }
             TtlClauseAction::MoveTo(place) => TtlAction::Move(place.clone()),
         };
-        if condition.is_some() && matches!(action, TtlAction::Recompress | TtlAction::Move(_)) {
+        let is_of_parts = action.recompresses() || matches!(action, TtlAction::Move(_));
+        if condition.is_some() && is_of_parts {
             return Err(Error::invalid("WHERE is for rules that delete rows or group them"));
         }
         Ok(TtlRule { expiry: self.expiry(&clause.expiry)?, condition, action })

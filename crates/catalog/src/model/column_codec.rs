@@ -4,7 +4,7 @@ use granary_common::{Error, Result};
 use serde::{Deserialize, Serialize};
 
 /// One codec of a column. Parts have encodings of their own, which these choose among.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum ColumnCodec {
     /// Nothing is compressed.
     Plain,

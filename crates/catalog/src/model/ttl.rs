@@ -3,6 +3,8 @@
 use granary_common::ColumnId;
 use serde::{Deserialize, Serialize};
 
+use super::ColumnCodec;
+
 /// An expression over the columns of a row, bound by a coordinator. Whoever evaluates it never sees
 /// its text.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -41,10 +43,21 @@ pub enum TtlAction {
     Reset { column: ColumnId, default: Option<RowExpression> },
     /// Rows of equal `keys`, which lead the sort order, become one.
     GroupBy(RollUp),
-    /// A part of which every row is due is written again with the densest encodings.
+    /// A part of which every row is due is written again with the densest encodings: what
+    /// RECOMPRESS meant in rules that were bound before protocol 6.
     Recompress,
     /// A part of which every row is due moves there.
     Move(TtlPlace),
+    /// A part of which every row is due is written again: columns without a CODEC of their own with
+    /// these, or as the writer chooses when there are none. Since protocol 6.
+    RecompressWith(Vec<ColumnCodec>),
+}
+
+impl TtlAction {
+    /// Whether it is about how parts are encoded.
+    pub fn recompresses(&self) -> bool {
+        matches!(self, TtlAction::Recompress | TtlAction::RecompressWith(_))
+    }
 }
 
 /// How rows become one.

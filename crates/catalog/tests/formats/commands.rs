@@ -109,6 +109,10 @@ fn commands() -> Vec<(&'static str, CommandBody)> {
         ("exchange_tables", CommandBody::ExchangeTables { first: table, second: TableId(8) }),
         ("truncate_table", CommandBody::TruncateTable { table }),
         ("alter_table", CommandBody::AlterTable(Box::new(alter_table()))),
+        (
+            "alter_table_order_by",
+            CommandBody::AlterTable(Box::new(AlterTable { appended_keys: 2, ..alter_table() })),
+        ),
         ("register_worker", support::register("fedcba")),
         (
             "set_worker_state",

@@ -370,6 +370,11 @@ fn projections_of_every_kind() {
 fn rules_of_a_ttl() {
     let options = TableOptions { rules: rules(), ttl_version: 3, ..TableOptions::default() };
     check("table_options_ttl", &options);
+    let codecs = vec![ColumnCodec::Delta, ColumnCodec::Zstd { level: 9 }];
+    let actions = [TtlAction::RecompressWith(codecs), TtlAction::RecompressWith(Vec::new())];
+    let rules = actions.map(|action| TtlRule { action, ..rules().swap_remove(0) });
+    let options = TableOptions { rules: rules.to_vec(), ..TableOptions::default() };
+    check("table_options_recompress", &options);
 }
 
 #[test]

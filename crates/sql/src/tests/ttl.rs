@@ -1,6 +1,6 @@
 //! TTL: what is kept of its rules, and which are refused.
 
-use granary_catalog::{TtlAction, TtlPlace, TtlRule};
+use granary_catalog::{ColumnCodec, TtlAction, TtlPlace, TtlRule};
 use granary_common::ColumnId;
 
 use super::support::Memory;
@@ -17,6 +17,7 @@ async fn rules(clauses: &str) -> (Vec<TtlRule>, String) {
 
 #[tokio::test]
 async fn rules_are_bound_and_shown() {
+    let recompressed = |level| TtlAction::RecompressWith(vec![ColumnCodec::Zstd { level }]);
     for (clauses, shown, actions) in [
         ("TTL at + INTERVAL 1 DAY", "TTL at + INTERVAL 1 DAY DELETE", vec![TtlAction::Delete]),
         (
@@ -30,7 +31,7 @@ async fn rules_are_bound_and_shown() {
         (
             "TTL at + toIntervalMonth(1) DELETE WHERE v > 5, at RECOMPRESS CODEC(ZSTD(17))",
             "TTL at + toIntervalMonth(1) DELETE WHERE v > 5, at RECOMPRESS CODEC(ZSTD(17))",
-            vec![TtlAction::Delete, TtlAction::Recompress],
+            vec![TtlAction::Delete, recompressed(17)],
         ),
     ] {
         let (rules, text) = rules(clauses).await;

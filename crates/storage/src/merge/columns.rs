@@ -108,7 +108,10 @@ fn columns_of_rule(rule: &TtlRule) -> Option<Vec<ColumnId>> {
             columns.extend(default.iter().flat_map(of));
         }
         TtlAction::GroupBy(_) => return None,
-        TtlAction::Delete | TtlAction::Recompress | TtlAction::Move(_) => {}
+        TtlAction::Delete
+        | TtlAction::Recompress
+        | TtlAction::RecompressWith(_)
+        | TtlAction::Move(_) => {}
     }
     Some(columns)
 }

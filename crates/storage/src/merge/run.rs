@@ -187,8 +187,7 @@ impl Pipeline {
         };
         let key = places(&schema.sort_key)?;
         let by = spec.deduplicate_by.as_deref().map(places).transpose()?;
-        let is_dense = spec.effort == Effort::Dense;
-        let ttl = spec.ttl.as_ref().map(|ttl| TtlStage::new(ttl, &schema, is_dense)).transpose()?;
+        let ttl = spec.ttl.as_ref().map(|ttl| TtlStage::new(ttl, &schema)).transpose()?;
         let (sort_key, rule) = (schema.sort_key.clone(), spec.rule.clone());
         let collapser = Collapser::new(fields, ids, sort_key, rule, states, spec.mode)?;
         let rows_total = positions.iter().map(Positions::rows).sum();

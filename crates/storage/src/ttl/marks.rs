@@ -1,10 +1,13 @@
 //! When a part has rows that are due: what its merge wrote down, or what a scan found.
 
 use arrow::array::{BooleanArray, Int64Array};
-use granary_catalog::{TtlAction, TtlPlace, TtlRule, codec};
+use granary_catalog::{ColumnCodec, TtlAction, TtlPlace, TtlRule, codec};
 use granary_common::Result;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
+
+use crate::part::format::Effort;
+use crate::schema::PartSchema;
 
 /// What is known of one rule and one part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,6 +64,35 @@ impl MarkBuilder {
     }
 }
 
+/// How a part is encoded whose time has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Recompression {
+    /// As densely as the format can.
+    Densest,
+    /// Columns without a CODEC of their own with these; without any, as the writer chooses.
+    With(Vec<ColumnCodec>),
+}
+
+impl Recompression {
+    /// How much work encoding may be.
+    pub fn effort(&self) -> Effort {
+        match self {
+            Recompression::Densest => Effort::Dense,
+            Recompression::With(_) => Effort::Full,
+        }
+    }
+
+    /// `schema` with the codecs that its columns are written with.
+    pub fn applied(&self, mut schema: PartSchema) -> PartSchema {
+        if let Recompression::With(codecs) = self {
+            for column in schema.columns.iter_mut().filter(|column| column.codecs.is_empty()) {
+                column.codecs.clone_from(codecs);
+            }
+        }
+        schema
+    }
+}
+
 /// When something becomes of a part: seconds since the epoch, `None` for never.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PartLife {
@@ -68,8 +100,8 @@ pub struct PartLife {
     pub due_s: Option<i64>,
     /// No row is left from then on.
     pub gone_s: Option<i64>,
-    /// It is to be encoded again from then on.
-    pub recompress_s: Option<i64>,
+    /// How it is to be encoded again from when on.
+    pub recompressions: Vec<(i64, Recompression)>,
     /// Where it is to be from when on, in the order of the rules.
     pub moves: Vec<(i64, TtlPlace)>,
 }
@@ -92,10 +124,15 @@ impl PartLife {
                 TtlAction::Reset { .. } | TtlAction::GroupBy(_) => {
                     life.due_s = earlier(life.due_s, mark.due_s);
                 }
-                TtlAction::Recompress if mark.due_s.is_some() => {
-                    life.recompress_s = earlier(life.recompress_s, mark.last_s);
+                TtlAction::Recompress | TtlAction::RecompressWith(_) if mark.due_s.is_none() => {}
+                TtlAction::Recompress => {
+                    let densest = |last_s| (last_s, Recompression::Densest);
+                    life.recompressions.extend(mark.last_s.map(densest));
                 }
-                TtlAction::Recompress => {}
+                TtlAction::RecompressWith(codecs) => {
+                    let named = |last_s| (last_s, Recompression::With(codecs.clone()));
+                    life.recompressions.extend(mark.last_s.map(named));
+                }
                 TtlAction::Move(place) => {
                     life.moves.extend(mark.last_s.map(|last_s| (last_s, place.clone())));
                 }
@@ -114,9 +151,10 @@ impl PartLife {
         self.gone_s.is_some_and(|gone_s| gone_s <= now_s)
     }
 
-    /// Whether it is to be encoded again at `now_s`.
-    pub fn is_to_recompress(&self, now_s: i64) -> bool {
-        self.recompress_s.is_some_and(|at_s| at_s <= now_s)
+    /// How it is to be encoded again at `now_s`: of several ways the one whose time came last.
+    pub fn recompression(&self, now_s: i64) -> Option<&Recompression> {
+        let due = self.recompressions.iter().filter(|(at_s, _)| *at_s <= now_s);
+        due.max_by_key(|(at_s, _)| *at_s).map(|(_, how)| how)
     }
 
     /// Where it is to be at `now_s`: of several places the one whose time came last.

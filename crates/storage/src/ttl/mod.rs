@@ -21,7 +21,7 @@ use std::sync::Arc;
 use granary_catalog::TtlRule;
 
 pub use evaluate::{GroupFolder, NoExpressions, RowComputation, RowEvaluator, row_schema};
-pub use marks::{PartLife, TtlMark, fingerprint};
+pub use marks::{PartLife, Recompression, TtlMark, fingerprint};
 pub use measure::marks_of;
 pub(crate) use stage::TtlStage;
 
@@ -31,5 +31,7 @@ pub struct MergeTtl {
     pub rules: Vec<TtlRule>,
     /// Rows that are due by then are treated: seconds since the epoch.
     pub now_s: i64,
+    /// Whether the merge encodes as RECOMPRESS asks.
+    pub recompresses: bool,
     pub evaluator: Arc<dyn RowEvaluator>,
 }

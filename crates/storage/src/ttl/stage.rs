@@ -76,19 +76,10 @@ pub(crate) struct TtlStage {
 }
 
 impl TtlStage {
-    /// For batches in the order of `schema.columns`; `recompresses` says that the merge encodes as
-    /// RECOMPRESS asks.
-    pub fn new(ttl: &MergeTtl, schema: &PartSchema, recompresses: bool) -> Result<TtlStage> {
+    /// For batches in the order of `schema.columns`.
+    pub fn new(ttl: &MergeTtl, schema: &PartSchema) -> Result<TtlStage> {
         let mut rules =
             ttl.rules.iter().map(|rule| at_work(rule, ttl, schema)).collect::<Result<Vec<_>>>()?;
-        if recompresses {
-            let of_parts = ttl.rules.iter().zip(&mut rules);
-            for (rule, at_work) in of_parts {
-                if rule.action == TtlAction::Recompress {
-                    at_work.mark = MarkBuilder::new(rule, Some(i64::MAX))?;
-                }
-            }
-        }
         rules.sort_by_key(|rule| match rule.treatment {
             Treatment::Delete => 0,
             Treatment::Reset { .. } => 1,
@@ -185,7 +176,11 @@ fn at_work(rule: &TtlRule, ttl: &MergeTtl, schema: &PartSchema) -> Result<Rule> 
             let stage = RollUpStage::new(roll_up, &*ttl.evaluator, schema)?;
             (Treatment::RollUp(Box::new(stage)), Some(ttl.now_s))
         }
-        TtlAction::Recompress | TtlAction::Move(_) => (Treatment::Nothing, None),
+        // A rule whose time comes later is still to do.
+        TtlAction::Recompress | TtlAction::RecompressWith(_) => {
+            (Treatment::Nothing, ttl.recompresses.then_some(ttl.now_s))
+        }
+        TtlAction::Move(_) => (Treatment::Nothing, None),
     };
     Ok(Rule { when, treatment, mark: MarkBuilder::new(rule, treated_s)? })
 }

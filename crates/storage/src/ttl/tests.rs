@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, AsArray, BooleanArray, Int64Array};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema};
 use arrow::record_batch::RecordBatch;
+use granary_catalog::ColumnCodec::{Delta, Lz4, Plain, T64, Zstd};
 use granary_catalog::{NewPart, PartitionValue, RollUp, RowExpression, Scalar, TtlAction, TtlRule};
 use granary_common::{ColumnId, Error, Result};
 
@@ -152,26 +153,32 @@ impl Bench {
     }
 
     async fn merge(&self, parts: &[&NewPart], rules: &[TtlRule], now_s: i64) -> Merged {
-        self.merge_at(parts, rules, now_s, Effort::Full).await
+        self.merge_as(parts, rules, now_s, None).await
     }
 
-    async fn merge_at(
+    async fn merge_as(
         &self,
         parts: &[&NewPart],
         rules: &[TtlRule],
         now_s: i64,
-        effort: Effort,
+        how: Option<&Recompression>,
     ) -> Merged {
+        let schema = self.schema.clone();
         let spec = MergeSpec {
-            schema: Arc::new(self.schema.clone()),
+            schema: Arc::new(how.map_or(schema.clone(), |how| how.applied(schema))),
             rule: CollapseRule::None,
             mode: CollapseMode::Merge,
             inputs: parts.iter().map(|part| part_ref(&self.schema, part)).collect(),
             location: self.volume.part_location(),
             partition: PartitionValue::default(),
             deduplicate_by: None,
-            ttl: Some(MergeTtl { rules: rules.to_vec(), now_s, evaluator: Arc::new(Readable) }),
-            effort,
+            ttl: Some(MergeTtl {
+                rules: rules.to_vec(),
+                now_s,
+                recompresses: how.is_some(),
+                evaluator: Arc::new(Readable),
+            }),
+            effort: how.map_or(Effort::Full, Recompression::effort),
             skip: None,
             projections: None,
             memory_bytes: 0,
@@ -321,17 +328,84 @@ async fn long_keys_are_rolled_up_whole() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn parts_are_encoded_more_densely_once() {
+async fn parts_are_encoded_again_once() {
+    for (action, how) in [
+        (TtlAction::Recompress, Recompression::Densest),
+        (TtlAction::RecompressWith(vec![Plain]), Recompression::With(vec![Plain])),
+    ] {
+        let bench = Bench::new();
+        let part = bench.insert(&[[1, 10, 5], [2, 20, 6]]).await;
+        let rules = [rule(action, None)];
+        assert_eq!(bench.life(&part, &rules).await.recompression(19), None);
+        assert_eq!(bench.life(&part, &rules).await.recompression(20), Some(&how));
+        let merged = bench.merge(&[&part], &rules, 20).await.part.expect("rows");
+        assert_eq!(bench.life(&merged, &rules).await.recompression(20), Some(&how));
+        let done = bench.merge_as(&[&merged], &rules, 20, Some(&how)).await.part.expect("rows");
+        assert_eq!(bench.life(&done, &rules).await.recompression(i64::MAX), None);
+        assert_eq!(bench.rows(&done).await, [[1, 10, 5], [2, 20, 6]]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_recompression_has_its_time() {
     let bench = Bench::new();
+    let rules = [
+        rule(TtlAction::RecompressWith(vec![Lz4]), None),
+        TtlRule {
+            expiry: expression("c1+100", &[1]),
+            ..rule(TtlAction::RecompressWith(vec![Zstd { level: 19 }]), None)
+        },
+    ];
+    let (first, second) =
+        (Recompression::With(vec![Lz4]), Recompression::With(vec![Zstd { level: 19 }]));
     let part = bench.insert(&[[1, 10, 5], [2, 20, 6]]).await;
-    let rules = [rule(TtlAction::Recompress, None)];
-    assert!(!bench.life(&part, &rules).await.is_to_recompress(19));
-    assert!(bench.life(&part, &rules).await.is_to_recompress(20));
-    let merged = bench.merge(&[&part], &rules, 20).await.part.expect("rows");
-    assert!(bench.life(&merged, &rules).await.is_to_recompress(20));
-    let dense = bench.merge_at(&[&merged], &rules, 20, Effort::Dense).await.part.expect("rows");
-    assert!(!bench.life(&dense, &rules).await.is_to_recompress(i64::MAX));
-    assert_eq!(bench.rows(&dense).await, [[1, 10, 5], [2, 20, 6]]);
+    let life = bench.life(&part, &rules).await;
+    assert_eq!((life.recompression(20), life.recompression(119)), (Some(&first), Some(&first)));
+    // What is due later stands for what was due before.
+    assert_eq!(life.recompression(120), Some(&second));
+    let once = bench.merge_as(&[&part], &rules, 25, Some(&first)).await.part.expect("rows");
+    let life = bench.life(&once, &rules).await;
+    assert_eq!((life.recompression(119), life.recompression(120)), (None, Some(&second)));
+    let twice = bench.merge_as(&[&once], &rules, 120, Some(&second)).await.part.expect("rows");
+    assert_eq!(bench.life(&twice, &rules).await.recompression(i64::MAX), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn recompression_applies_the_codec_that_is_named() {
+    // Steps of one size, a time and mixed bits.
+    let row = |at: i64| [at * 1_000, 10, (at * 7_919 % 100_003) << 20];
+    let data: Vec<[i64; 3]> = (0..20_000).map(row).collect();
+    let mut bench = Bench::new();
+    bench.schema.granularity = 8192;
+    let mut sizes = std::collections::BTreeMap::new();
+    for (name, how) in [
+        ("none", Recompression::With(vec![Plain])),
+        ("delta", Recompression::With(vec![Delta])),
+        ("t64", Recompression::With(vec![T64])),
+        ("zstd", Recompression::With(vec![Zstd { level: 19 }])),
+        ("default", Recompression::With(vec![])),
+    ] {
+        let part = bench.insert(&data).await;
+        let rules = [rule(TtlAction::Recompress, None)];
+        let merged = bench.merge_as(&[&part], &rules, 20, Some(&how)).await.part.expect("rows");
+        assert_eq!(bench.rows(&merged).await, data, "{name}");
+        sizes.insert(name, merged.bytes);
+    }
+    // A column with a CODEC of its own keeps it.
+    bench.schema.columns[0].codecs = vec![Plain];
+    let part = bench.insert(&data).await;
+    let how = Recompression::With(vec![T64]);
+    let merged = bench.merge_as(&[&part], &[], 20, Some(&how)).await.part.expect("rows");
+    sizes.insert("own", merged.bytes);
+    println!("{sizes:?}");
+    let size = |name| sizes[name] as f64;
+    let column = (8 * data.len()) as f64;
+    // Only the time, which is always the same, takes nothing.
+    assert!(size("none") > 2. * column, "nothing is compressed: {sizes:?}");
+    assert!(size("delta") < 0.7 * size("none") && size("delta") < size("t64"), "{sizes:?}");
+    assert!(size("t64") < 0.7 * size("none"), "{sizes:?}");
+    assert!(size("zstd") < size("t64") && size("default") < size("t64"), "{sizes:?}");
+    assert!(size("own") > column + 100. && size("own") < 0.9 * size("none"), "{sizes:?}");
 }
 
 #[test]

@@ -21,7 +21,7 @@ use granary_common::{
     CatalogVersion, Clock, ColumnId, Error, ErrorKind, PartId, Result, TableId, WorkerId,
 };
 use granary_storage::merge::MergeProgress;
-use granary_storage::ttl::PartLife;
+use granary_storage::ttl::{PartLife, Recompression};
 use parking_lot::Mutex;
 
 use super::book::Lane;
@@ -44,8 +44,8 @@ pub struct Job {
     pub version: CatalogVersion,
     /// Whether every row is due by a TTL that deletes rows, so that nothing need be read.
     pub is_expired: bool,
-    /// Whether the rows are encoded as RECOMPRESS asks.
-    pub is_recompressed: bool,
+    /// How the rows are encoded, where RECOMPRESS says it.
+    pub recompression: Option<Recompression>,
     /// Whether rows that the engine marks as deleted go as well.
     pub is_cleanup: bool,
     pub deduplicate_by: Option<Vec<ColumnId>>,
@@ -71,7 +71,7 @@ impl Job {
             inputs,
             version: snapshot.version,
             is_expired: false,
-            is_recompressed: false,
+            recompression: None,
             is_cleanup: false,
             deduplicate_by: None,
             copies: CopyTargets::of(snapshot, state, bucket),

@@ -60,7 +60,7 @@ impl Look<'_> {
             Due::All
         } else if life.is_due(self.now_s) && !only_whole {
             Due::Some
-        } else if life.is_to_recompress(self.now_s) {
+        } else if life.recompression(self.now_s).is_some() {
             Due::Recompress
         } else if place.is_some_and(|to| self.tiers.destination(&state.table, to, part).is_some()) {
             Due::Move

@@ -346,12 +346,14 @@ impl Merges {
             }
             _ => None,
         };
-        Some(Job {
-            is_expired: start.reason == Reason::Expired,
-            is_recompressed: start.reason == Reason::Recompress,
-            target,
-            ..job
-        })
+        let recompression = match (start.reason, job.inputs.as_slice()) {
+            (Reason::Recompress, [part]) => {
+                let life = self.lives.known(state, part.id)?;
+                Some(life.recompression(self.now_s())?.clone())
+            }
+            _ => None,
+        };
+        Some(Job { is_expired: start.reason == Reason::Expired, recompression, target, ..job })
     }
 
     /// Where a part moves so that it is at `place`; `None` when it is there, or nowhere.

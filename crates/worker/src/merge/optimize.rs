@@ -9,6 +9,7 @@ use granary_catalog::{Part, Snapshot, TableState};
 use granary_common::{CatalogVersion, Error, Result};
 use granary_execution::{OptimizeSpec, Optimized, Relocation};
 use granary_storage::merge_pick::{Candidate, pick_wanted};
+use granary_storage::ttl::Recompression;
 
 use super::Merges;
 use super::book::Lane;
@@ -187,12 +188,14 @@ impl Merges {
             };
             let Step::Merge { inputs, is_last } = step else { return Ok(None) };
             let Some(job) = Job::of(&snapshot, state, lane, inputs) else { return Ok(None) };
+            let recompression = self.recompression(spec, state, &job).await?;
             let is_whole = spec.is_final && is_last;
             let job = Job {
                 table: match &spec.cleared {
                     Some(cleared) => Arc::new(without(&job.table, cleared)),
                     None => job.table,
                 },
+                recompression,
                 is_cleanup: is_whole && spec.is_cleanup,
                 deduplicate_by: spec.deduplicate_by.clone().filter(|_| is_whole),
                 ..job
@@ -226,6 +229,18 @@ impl Merges {
         Ok(life.is_due(self.now_s()))
     }
 
+    /// How MATERIALIZE TTL encodes the one part of `job`.
+    async fn recompression(
+        &self,
+        spec: &OptimizeSpec,
+        state: &TableState,
+        job: &Job,
+    ) -> Result<Option<Recompression>> {
+        let (true, [part]) = (spec.is_ttl, job.inputs.as_slice()) else { return Ok(None) };
+        let life = self.lives.of(state, part, job.version, &*self.committer.merger).await?;
+        Ok(life.recompression(self.now_s()).cloned())
+    }
+
     /// The next part of those at `upto` that is not yet where it is to be.
     fn move_of(
         &self,
@@ -247,7 +262,8 @@ impl Merges {
         Some(Job { target: Some(target), ..job })
     }
 
-    /// The next part of those at `upto` with rows that are due; it is written again by itself.
+    /// The next part of those at `upto` with rows that are due, or that is to be encoded again; it is
+    /// written again by itself.
     async fn ttl_step(
         &self,
         state: &TableState,
@@ -256,7 +272,8 @@ impl Merges {
         version: CatalogVersion,
     ) -> Result<Step> {
         for part in parts.into_iter().filter(|part| part.added <= upto) {
-            if self.is_due(state, &part, version).await? {
+            let life = self.lives.of(state, &part, version, &*self.committer.merger).await?;
+            if life.is_due(self.now_s()) || life.recompression(self.now_s()).is_some() {
                 return Ok(Step::Merge { inputs: vec![part], is_last: false });
             }
         }

@@ -15,7 +15,7 @@ use granary_storage::merge::{
     merge_parts,
 };
 use granary_storage::skip::build_index;
-use granary_storage::ttl::{MergeTtl, PartLife, RowEvaluator, marks_of};
+use granary_storage::ttl::{MergeTtl, PartLife, Recompression, RowEvaluator, marks_of};
 use granary_storage::{
     Deletions, Effort, PartRef, PartSchema, PartStore, Projections, SkipIndexes, Volume,
     delete_part, deletion_file, relocate_part, write_deletions,
@@ -78,6 +78,7 @@ impl StoredParts {
         (!rules.is_empty()).then(|| MergeTtl {
             rules: rules.clone(),
             now_s: (self.clock.now_ms() / 1000) as i64,
+            recompresses: job.recompression.is_some(),
             evaluator: Arc::clone(&self.evaluator),
         })
     }
@@ -103,7 +104,10 @@ impl Merger for StoredParts {
             return self.moved(job, volume, hold, progress).await;
         }
         let spec = MergeSpec {
-            schema: Arc::new(PartSchema::of(&job.table)),
+            schema: Arc::new(match &job.recompression {
+                Some(how) => how.applied(PartSchema::of(&job.table)),
+                None => PartSchema::of(&job.table),
+            }),
             rule: CollapseRule::of(&job.table),
             mode: if job.is_cleanup { CollapseMode::Final } else { CollapseMode::Merge },
             inputs: job.inputs.iter().map(|part| PartRef::at(part, job.version)).collect(),
@@ -111,7 +115,7 @@ impl Merger for StoredParts {
             partition: job.lane.partition.clone(),
             deduplicate_by: job.deduplicate_by.clone(),
             ttl: self.ttl(job),
-            effort: if job.is_recompressed { Effort::Dense } else { Effort::Full },
+            effort: job.recompression.as_ref().map_or(Effort::Full, Recompression::effort),
             skip: skip_indexes(bound_indexes(&job.table), &self.evaluator),
             projections: made_projections(
                 job.table.options.bound_projections().collect(),
