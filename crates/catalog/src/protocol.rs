@@ -71,10 +71,13 @@ pub fn needed(command: &CommandBody) -> u32 {
         CommandBody::Function(_) => 4,
         CommandBody::User(_) => 5,
         CommandBody::CreateTable { table, .. } => needed_by(&table.options),
-        CommandBody::AlterTable(alter) => match alter.appended_keys {
-            0 => needed_by(&alter.options),
-            _ => 6,
-        },
+        CommandBody::AlterTable(alter) => {
+            let is_computed = alter.columns.iter().any(|column| column.computed.is_some());
+            match alter.appended_keys == 0 && !is_computed {
+                true => needed_by(&alter.options),
+                false => 6,
+            }
+        }
         CommandBody::CommitWrite(commit) => match &commit.origin {
             WriteOrigin::Populate { .. } => 3,
             _ => FIRST_PROTOCOL,

@@ -1,12 +1,15 @@
 //! ALTER TABLE to the catalog's command: what the table is from now on.
 //!
 //! Rows that are there already are not touched. A new column has one value in them, which the
-//! catalog keeps; a new type that holds every value of the old one casts them as they are read.
-//! What is neither needs a value for each row: such a column is first added hidden, computed like a
-//! key expression ([`AlteredTable::preparation`]); the table is then rewritten, and the hidden
-//! column becomes the one that was asked for.
+//! catalog keeps, or one that is computed from others of the row as it is read; a new type that holds
+//! every value of the old one casts them. What is none of these needs a value for each row: such a
+//! column is first added hidden, computed like a key expression ([`AlteredTable::preparation`]); the
+//! table is then rewritten, and the hidden column becomes the one that was asked for. A column that
+//! may no longer be NULL is added so as well, so that new rows are checked; the rows that are there
+//! are only looked at.
 
 mod columns;
+mod computed;
 mod options;
 mod order_by;
 mod texts;
@@ -44,11 +47,23 @@ pub struct AlterSource<'a> {
 #[derive(Clone, Debug)]
 pub struct AlteredTable {
     pub command: Command,
-    /// What has to happen before, when rows need values of their own: the command that adds hidden
-    /// columns, and their ids. Then the table is rewritten, and the statement computed again with
-    /// these as [`AlterSource::prepared`].
-    pub preparation: Option<(Command, Vec<ColumnId>)>,
+    /// What has to happen before, when rows need values of their own or have to be looked at.
+    pub preparation: Option<Preparation>,
     pub notices: Vec<Notice>,
+}
+
+/// What comes before a change of a table. Then the statement is computed again with these columns as
+/// [`AlterSource::prepared`].
+#[derive(Clone, Debug)]
+pub struct Preparation {
+    /// Adds hidden columns.
+    pub command: Command,
+    /// Their ids.
+    pub columns: Vec<ColumnId>,
+    /// Whether every row is written again, which computes them.
+    pub rewrites: bool,
+    /// Otherwise: the columns of which no row may be NULL, and the condition that says so in SQL.
+    pub checks: Vec<(String, String)>,
 }
 
 /// Computes the change of `table`.
@@ -68,6 +83,7 @@ pub fn alter_table(
         source,
         added: Vec::new(),
         pending: Vec::new(),
+        unwritten: Vec::new(),
         requires_no_parts: false,
         notices: Vec::new(),
     };
@@ -92,6 +108,9 @@ struct Draft<'a> {
     added: Vec<ColumnId>,
     /// Hidden columns to prepare.
     pending: Vec<Column>,
+    /// Those among them that the rows that are there have under another id, unless they are NULL:
+    /// the column's name and the condition for that.
+    unwritten: Vec<(String, String)>,
     requires_no_parts: bool,
     notices: Vec<Notice>,
 }
@@ -127,14 +146,18 @@ impl Draft<'_> {
         let preparation = match self.pending.is_empty() {
             true => None,
             false => {
-                let ids = self.pending.iter().map(|column| column.id).collect();
-                let mut first = command(self.table);
-                first.next_column_id = self.columns.next_column_id();
-                first
+                let mut command = command(self.table);
+                command.next_column_id = self.columns.next_column_id();
+                command
                     .columns
                     .retain(|column| column.is_visible() || key_columns.contains(&column.id));
-                first.columns.extend(self.pending.iter().cloned());
-                Some((first, ids))
+                command.columns.extend(self.pending.iter().cloned());
+                Some(Preparation {
+                    command,
+                    columns: self.pending.iter().map(|column| column.id).collect(),
+                    rewrites: self.pending.len() > self.unwritten.len(),
+                    checks: self.unwritten.clone(),
+                })
             }
         };
         let next_column_id = self.columns.next_column_id();

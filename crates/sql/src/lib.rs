@@ -32,7 +32,7 @@ pub mod types;
 pub mod view;
 mod walk;
 
-pub use alter::{AlterSource, AlteredTable, alter_table};
+pub use alter::{AlterSource, AlteredTable, Preparation, alter_table};
 pub use bind::{
     OutsideCall, OutsideTables, ParameterViews, SessionSettings, SessionTables, SessionUser,
     SessionViewCalls, bind_insert_source, bind_query, check_function, parameter_types, past_point,

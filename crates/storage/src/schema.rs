@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, LazyLock};
 
 use arrow::datatypes::{Schema, SchemaRef};
-use granary_catalog::{Column, ColumnCodec, ColumnType, EarlierColumn, Scalar, Table};
+use granary_catalog::{
+    AddedExpression, Column, ColumnCodec, ColumnType, EarlierColumn, Scalar, Table,
+};
 use granary_common::{ColumnId, Error, Result, TableId};
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +22,9 @@ pub struct PartColumn {
     /// What rows of parts hold that have none of these; `None`: NULL, or the type's zero value.
     #[serde(default)]
     pub added: Option<Scalar>,
+    /// How their values are computed, where these differ from row to row.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub computed: Option<Box<AddedExpression>>,
     /// The encodings that its values are written with; empty: as the writer chooses.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub codecs: Vec<ColumnCodec>,
@@ -34,6 +39,7 @@ impl PartColumn {
             column_type,
             earlier: Vec::new(),
             added: None,
+            computed: None,
             codecs: Vec::new(),
         }
     }
@@ -44,6 +50,7 @@ impl PartColumn {
         PartColumn {
             earlier: column.earlier.clone(),
             added: column.added.clone(),
+            computed: column.computed.clone(),
             // Codecs of tables of an earlier build were not checked: an unknown one says nothing.
             codecs: codecs.unwrap_or_default(),
             ..PartColumn::new(column.id, &column.name, column.column_type.clone())

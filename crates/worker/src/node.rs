@@ -109,12 +109,14 @@ impl Parts {
         joined: &Joined,
     ) -> Result<(Parts, Background)> {
         let (quarantine, damage) = Quarantine::new(joined.id, Arc::clone(catalog));
-        let store = open_store(config, folder, joined.id)?.with_damage_watch(quarantine.clone());
+        let evaluator: Arc<dyn RowEvaluator> = Arc::new(RowExpressions::new(functions));
+        let store = open_store(config, folder, joined.id)?
+            .with_damage_watch(quarantine.clone())
+            .with_evaluator(Arc::clone(&evaluator));
         let store = Arc::new(store);
         let ids = LeasedPartIds::new(Arc::clone(catalog), joined.id, joined.incarnation);
         let ids = Arc::new(ids);
         let active = ActiveWork::default();
-        let evaluator: Arc<dyn RowEvaluator> = Arc::new(RowExpressions::new(functions));
         let copies = Copies::of(joined.id, catalog, clock, &store);
         let merger = StoredParts {
             store: Arc::clone(&store),

@@ -125,7 +125,8 @@ fn check_alike(source: &Table, target: &Table) -> Result<()> {
     let columns = |table: &Table| -> Vec<_> {
         let column = |c: &Column| {
             // Parts that lack a column, or have an earlier form of it, must read the same.
-            (c.id, c.name.clone(), c.column_type.clone(), c.earlier.clone(), c.added.clone())
+            let then = (c.earlier.clone(), c.added.clone(), c.computed.clone());
+            (c.id, c.name.clone(), c.column_type.clone(), then)
         };
         table.columns.iter().map(column).collect()
     };

@@ -115,6 +115,18 @@ pub struct EarlierColumn {
     pub until: u64,
 }
 
+/// How rows that are older than a column have values of their own in it. Where a part lacks the
+/// column, they are computed as they are read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AddedExpression {
+    pub expression: RowExpression,
+    /// The columns that it reads, as they were when the column was added: whatever becomes of them
+    /// later, parts that lack the column have these.
+    pub inputs: Vec<Column>,
+    /// The table's first `schema_version` with the column.
+    pub since: u64,
+}
+
 /// Why a column exists.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ColumnRole {
@@ -142,6 +154,9 @@ pub struct Column {
     /// What rows hold that are older than the column; `None`: NULL, or the type's zero value.
     #[serde(default)]
     pub added: Option<Scalar>,
+    /// The same for values that differ from row to row. Since protocol 6.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub computed: Option<Box<AddedExpression>>,
     /// `CODEC(...)` as written; see [`super::ColumnCodec`].
     #[serde(default)]
     pub codec: Option<String>,
@@ -162,6 +177,7 @@ impl Column {
             comment: None,
             earlier: Vec::new(),
             added: None,
+            computed: None,
             codec: None,
             ttl: None,
         }

@@ -72,6 +72,16 @@ fn alter_table() -> AlterTable {
     }
 }
 
+/// A column whose values in older rows follow from another one.
+fn alter_table_computed() -> AlterTable {
+    let mut alter = alter_table();
+    let input = Column { added: Some(Scalar::Int(7)), ..alter.columns[0].clone() };
+    let expression = RowExpression { plan: vec![9, 200], columns: vec![input.id] };
+    let computed = AddedExpression { expression, inputs: vec![input], since: 4 };
+    alter.columns[1].computed = Some(Box::new(computed));
+    alter
+}
+
 fn commands() -> Vec<(&'static str, CommandBody)> {
     let table = TableId(7);
     let (worker, incarnation) = (WorkerId(1), 6);
@@ -113,6 +123,7 @@ fn commands() -> Vec<(&'static str, CommandBody)> {
             "alter_table_order_by",
             CommandBody::AlterTable(Box::new(AlterTable { appended_keys: 2, ..alter_table() })),
         ),
+        ("alter_table_computed", CommandBody::AlterTable(Box::new(alter_table_computed()))),
         ("register_worker", support::register("fedcba")),
         (
             "set_worker_state",

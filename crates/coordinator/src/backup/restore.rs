@@ -11,6 +11,7 @@ use granary_catalog::{
     FunctionChange, NewTable, NewView, Outcome, Part, PartLocation, SqlFunction, UserChange, View,
 };
 use granary_common::{CatalogVersion, ColumnId, DatabaseId, Error, Result, TableId};
+use granary_execution::RowExpressions;
 use granary_sql::{BackupStatement, Notice, TableName, find_database};
 use granary_storage::{PartRef, PartScan, PartSchema, PartStore, PartStoreOptions, Volumes};
 
@@ -82,7 +83,9 @@ async fn open_store(core: &Coordinator, place: &Place, backup: &Backup) -> Resul
         let opened = opened.map_err(|error| error.context(format!("base_backup {base}")))?;
         volumes.push(opened.0);
     }
-    Ok(Arc::new(PartStore::new(Volumes::new(volumes), PartStoreOptions::default())))
+    let store = PartStore::new(Volumes::new(volumes), PartStoreOptions::default());
+    let evaluator = RowExpressions::new(&*core.with.functions);
+    Ok(Arc::new(store.with_evaluator(Arc::new(evaluator))))
 }
 
 fn base_name(at: usize) -> String {
@@ -371,7 +374,7 @@ fn fillable(column: &Column) -> Column {
         Some(ColumnDefault::Materialized(text)) => Some(ColumnDefault::Expression(text.clone())),
         other => other.clone(),
     };
-    Column { default, earlier: Vec::new(), added: None, ..column.clone() }
+    Column { default, earlier: Vec::new(), added: None, computed: None, ..column.clone() }
 }
 
 fn rows_of(parts: &[Part]) -> u64 {

@@ -2,19 +2,21 @@
 //!
 //! One command of the catalog, at once, whatever the table holds. Only a change that gives every row
 //! a value of its own takes longer: a hidden column is added first, the table is rewritten with it,
-//! and then it becomes the one that was asked for. Nobody sees anything in between, and a
+//! and then it becomes the one that was asked for. Where only NULLs are in the way, the rows that are
+//! there are read instead, and nothing is written. Nobody sees anything in between, and a
 //! coordinator that fails on the way leaves a hidden column that the next ALTER TABLE takes away.
 
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef};
 use arrow::datatypes::DataType;
+use futures::TryStreamExt;
 use granary_catalog::{CommandBody, Part, Partitions, Scalar, Snapshot, Table, View};
 use granary_common::{ColumnId, Error, ErrorKind, Result};
 use granary_execution::Cleared;
 use granary_sql::{
-    AlterAction, AlterSource, AlterTable, AlteredTable, Notice, Rebuilt, Statement, TableName,
-    TableSource, Update, alter_table, resolve_table,
+    AlterAction, AlterSource, AlterTable, AlteredTable, Notice, Preparation, Rebuilt, Statement,
+    TableName, TableSource, Update, alter_table, resolve_table,
 };
 use granary_storage::volume::tiers::DEFAULT_POLICY;
 use granary_storage::{scalar_at, to_arrow_scalar};
@@ -24,8 +26,8 @@ use super::partitions_of;
 use super::tiers::{check_policy, unknown_places};
 use crate::core::Coordinator;
 use crate::mutate::mutate;
-use crate::query::StatementRequest;
-use crate::session::parse_settings;
+use crate::query::{self, StatementRequest};
+use crate::session::{Session, parse_settings};
 
 /// Changes a table, or the one behind a name. Kind `Conflict`: others changed it at the same time
 /// again and again, nothing happened.
@@ -54,10 +56,10 @@ pub(super) async fn alter(
                 let command = CommandBody::AlterTable(Box::new(command));
                 core.with.catalog.execute(command).await.map(|_| None)
             }
-            Some((first, columns)) => {
+            Some(preparation) => {
                 check_none_detached(&snapshot, &table)?;
-                let command = CommandBody::AlterTable(Box::new(first));
-                core.with.catalog.execute(command).await.map(|_| Some(columns))
+                let command = CommandBody::AlterTable(Box::new(preparation.command.clone()));
+                core.with.catalog.execute(command).await.map(|_| Some(preparation))
             }
         };
         match outcome {
@@ -66,12 +68,16 @@ pub(super) async fn alter(
                 notices.extend(places);
                 return materialize(core, request, alter).await;
             }
-            Ok(Some(columns)) => {
-                if let Err(error) = rewrite(core, request, &snapshot, &table).await {
+            Ok(Some(preparation)) => {
+                let done = match preparation.rewrites {
+                    true => rewrite(core, request, &snapshot, &table).await,
+                    false => check_rows(core, request, &snapshot, &table, &preparation).await,
+                };
+                if let Err(error) = done {
                     give_up(core, request, alter).await;
                     return Err(error);
                 }
-                prepared = columns;
+                prepared = preparation.columns;
                 backoff = core.backoff();
             }
             Err(error) if error.kind() == ErrorKind::Conflict && backoff.wait().await => {
@@ -193,6 +199,46 @@ fn check_none_detached(snapshot: &Snapshot, table: &Table) -> Result<()> {
         ))),
         false => Ok(()),
     }
+}
+
+/// Looks whether some row of the table is NULL where it may no longer be. Rows that come meanwhile are
+/// checked as they come, since the preparation.
+async fn check_rows(
+    core: &Arc<Coordinator>,
+    request: &StatementRequest,
+    snapshot: &Snapshot,
+    table: &Table,
+    preparation: &Preparation,
+) -> Result<()> {
+    let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
+    let database = snapshot.databases.get(&table.database);
+    let database = database.map_or_else(String::new, |it| format!("{}.", quoted(&it.name)));
+    let version = core.with.catalog.read_latest().await?.version;
+    for (name, condition) in &preparation.checks {
+        let from = format!("{database}{}", quoted(&table.name));
+        let mut rows = query::execute(
+            core,
+            StatementRequest {
+                id: core.queries.draw_id(),
+                sql: format!("SELECT 1 FROM {from} WHERE {condition} LIMIT 1"),
+                // Settings might leave rows out.
+                session: Session { settings: Default::default(), ..request.session.clone() },
+                parameters: Default::default(),
+                version: Some(version),
+            },
+        )
+        .await?;
+        while let Some(batch) = rows.try_next().await? {
+            if batch.num_rows() > 0 {
+                return Err(Error::invalid(format!(
+                    "column '{name}' of table '{}' holds NULL, which it could not any more; update or \
+                     delete these rows first",
+                    table.name
+                )));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Writes every row of the table again, which computes its hidden columns.

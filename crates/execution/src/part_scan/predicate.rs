@@ -173,8 +173,8 @@ fn plain_column<'a>(
     expression: &Arc<dyn PhysicalExpr>,
 ) -> Option<&'a PartColumn> {
     let column = schema.columns.get(expression.downcast_ref::<Column>()?.index())?;
-    // Values that are cast as they are read are compared afterwards.
-    column.earlier.is_empty().then_some(column)
+    // Values that are cast or computed as they are read are compared afterwards.
+    (column.earlier.is_empty() && column.computed.is_none()).then_some(column)
 }
 
 /// The column, if its stored values compare like its values in plans do.

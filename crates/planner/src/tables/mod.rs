@@ -9,6 +9,7 @@ mod patterns;
 mod provider;
 pub mod prune;
 mod runs;
+mod shape;
 pub mod statistics;
 
 use std::collections::BTreeMap;

@@ -35,6 +35,7 @@ use super::partition_conditions::{PartitionConditions, may_decide};
 use super::partitions::with_implied;
 use super::prune::may_match;
 use super::runs::runs;
+use super::shape::part_schema;
 use super::statistics::StatisticsCache;
 use crate::topology::Topology;
 
@@ -230,19 +231,6 @@ impl PartTable {
         };
         Layout::Bucketed { groups }
     }
-}
-
-/// The shape of the table's parts, without earlier forms of columns that no part has any more.
-fn part_schema(state: &TableState, version: CatalogVersion) -> PartSchema {
-    let mut schema = PartSchema::of(&state.table);
-    if schema.columns.iter().all(|column| column.earlier.is_empty()) {
-        return schema;
-    }
-    let oldest = state.visible_parts(version).map(|part| part.schema_version).min();
-    for column in &mut schema.columns {
-        column.earlier.retain(|earlier| oldest.is_some_and(|oldest| oldest < earlier.until));
-    }
-    schema
 }
 
 /// As many as threads can use; at least two of a scan that is cut into tasks, so that whatever needs

@@ -1,10 +1,11 @@
 //! Columns that come, go, or become others.
 
-use granary_catalog::{Column, ColumnRole, ColumnType, EarlierColumn};
+use granary_catalog::{Column, ColumnRole, ColumnType, EarlierColumn, Scalar};
 use granary_common::{ColumnId, Error, Result, did_you_mean};
-use sqlparser::ast::{ColumnDef, ColumnOption, ColumnOptionDef, Ident};
+use sqlparser::ast::{ColumnDef, ColumnOption, ColumnOptionDef, Expr, Ident};
 
 use super::Draft;
+use super::computed::computed;
 use super::usage::with_column;
 use super::widening::is_widening;
 use crate::bind::bind_expression;
@@ -69,11 +70,30 @@ impl Draft<'_> {
             };
             match value {
                 Ok(value) => column.added = Some(value),
-                Err(_) => column = self.with_values(column, default.text())?,
+                Err(_) => column = self.with_default(column, &expression, is_constant)?,
             }
         }
         self.added.push(column.id);
         self.put(column, place)
+    }
+
+    /// The column with what its default gives in every row that is there: computed as rows are read
+    /// where that is always the same, else written.
+    fn with_default(
+        &mut self,
+        mut column: Column,
+        default: &Expr,
+        is_constant: bool,
+    ) -> Result<Column> {
+        if self.source.has_parts {
+            let since = self.table.schema_version + 1;
+            let of = (self.columns.all(), self.source.table.state);
+            column.computed = computed(&column, default, is_constant, of, since)?.map(Box::new);
+            if column.computed.is_some() {
+                return Ok(column);
+            }
+        }
+        self.with_values(column, &default.to_string())
     }
 
     /// The column with a value of its own in every row that is there, which `text` gives.
@@ -225,19 +245,55 @@ impl Draft<'_> {
                 until: self.table.schema_version + 1,
             };
             new.earlier.insert(0, now);
-            let held = match &old.added {
-                Some(value) => (self.source.to_array)(value, &from.arrow())?,
-                None => zero_value(from),
-            };
-            let held = conform_value(&held, &new)?;
-            new.added = Some((self.source.to_scalar)(&held, 0)?);
+            // Values that are computed are cast like those that are stored.
+            if old.computed.is_none() {
+                let held = match &old.added {
+                    Some(value) => (self.source.to_array)(value, &from.arrow())?,
+                    None => zero_value(from),
+                };
+                let held = conform_value(&held, &new)?;
+                new.added = Some((self.source.to_scalar)(&held, 0)?);
+            }
         } else {
-            new.earlier = Vec::new();
-            new.added = None;
             let text = format!("CAST({} AS {to})", identifier(&old.name));
-            new = self.with_values(new, &text)?;
+            let plain = Column { earlier: Vec::new(), added: None, computed: None, ..new.clone() };
+            // Whether only NULLs are no values of the new type.
+            let only_nulls = is_widening(from, &to.clone().into_nullable());
+            let wanted = plain.id;
+            new = self.with_values(plain, &text)?;
+            // Its name before the statement.
+            let before = self.table.column(old.id).map(|column| column.name.clone());
+            if let Some(before) = before.filter(|_| only_nulls && self.source.has_parts) {
+                match new.id == wanted {
+                    true => {
+                        let condition = format!("{} IS NULL", identifier(&before));
+                        self.unwritten.push((before, condition));
+                    }
+                    // Rows that are there hold none, as was found out, and new ones are checked.
+                    false => new = self.without_nulls(old, new)?,
+                }
+            }
         }
         self.next.engine.kind = with_column(&self.next.engine.kind, old.id, new.id);
+        Ok(new)
+    }
+
+    /// The column under the id of `new`, of which older parts have the values under that of `old`.
+    fn without_nulls(&mut self, old: &Column, mut new: Column) -> Result<Column> {
+        let now = EarlierColumn {
+            id: old.id,
+            column_type: old.column_type.clone(),
+            // Parts that were written since the preparation have the new column.
+            until: self.table.schema_version + 1,
+        };
+        new.earlier = old.earlier.clone();
+        new.earlier.insert(0, now);
+        new.computed.clone_from(&old.computed);
+        if let Some(value) = old.added.as_ref().filter(|value| !matches!(value, Scalar::Null)) {
+            let held = (self.source.to_array)(value, &old.column_type.arrow())?;
+            let held = conform_value(&held, &new)?;
+            new.added = Some((self.source.to_scalar)(&held, 0)?);
+        }
         Ok(new)
     }
 

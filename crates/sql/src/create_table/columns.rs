@@ -30,6 +30,7 @@ impl Columns {
             // The new table has no parts from before.
             earlier: Vec::new(),
             added: None,
+            computed: None,
             ..column.clone()
         };
         let columns: Vec<Column> = table.visible_columns().enumerate().map(renumbered).collect();

@@ -89,15 +89,41 @@ async fn a_new_type_is_a_new_id_and_a_new_name_is_new_everywhere() {
 #[tokio::test]
 async fn values_of_their_own_are_prepared_when_there_are_rows() {
     for sql in [
-        "ALTER TABLE t ADD COLUMN day Date DEFAULT toDate(at)",
-        "ALTER TABLE t ADD COLUMN twice Int64 MATERIALIZED amount * 2",
+        "ALTER TABLE t ADD COLUMN chance Float64 DEFAULT rand()",
+        "ALTER TABLE t ADD COLUMN ticket UUID MATERIALIZED generateUUIDv4()",
         "ALTER TABLE t MODIFY COLUMN amount Int16",
+        "ALTER TABLE t MODIFY COLUMN amount Int16, ADD COLUMN day Date DEFAULT toDate(at)",
     ] {
-        let (first, ids) = altered(sql, true).await.unwrap().preparation.expect(sql);
-        let hidden = first.columns.iter().find(|column| column.id == ids[0]).expect(sql);
+        let preparation = altered(sql, true).await.unwrap().preparation.expect(sql);
+        assert!(preparation.rewrites && preparation.columns.len() == 1, "{sql}");
+        let mut columns = preparation.command.columns.iter();
+        let hidden = columns.find(|column| column.id == preparation.columns[0]).expect(sql);
         assert!(matches!(hidden.role, ColumnRole::KeyExpression(_)), "{sql}");
         let at_once = altered(sql, false).await.unwrap();
         assert!(at_once.preparation.is_none() && at_once.command.requires_no_parts, "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn what_follows_from_a_row_is_computed_when_it_is_read() {
+    for (actions, read) in [
+        ("ADD COLUMN x Date DEFAULT toDate(at)", vec!["at"]),
+        ("ADD COLUMN x Int64 MATERIALIZED amount * 2", vec!["amount"]),
+        ("ADD COLUMN x Int64 ALIAS amount + id", vec!["id", "amount"]),
+        (
+            "ADD COLUMN y Int8 DEFAULT 3, ADD COLUMN x String DEFAULT concat(note, toString(y))",
+            vec!["note", "y"],
+        ),
+        ("RENAME COLUMN note TO text, ADD COLUMN x String DEFAULT lower(text)", vec!["text"]),
+    ] {
+        let altered = altered(&format!("ALTER TABLE t {actions}"), true).await.unwrap();
+        assert!(altered.preparation.is_none(), "{actions}");
+        assert!(!altered.command.requires_no_parts, "{actions}");
+        let column = altered.command.columns.iter().find(|column| column.name == "x").unwrap();
+        let computed = column.computed.as_ref().expect(actions);
+        let names: Vec<&str> = computed.inputs.iter().map(|input| input.name.as_str()).collect();
+        assert_eq!((names, column.added.as_ref()), (read, None), "{actions}");
+        assert_eq!(computed.since, 2, "{actions}");
     }
 }
 

@@ -1,13 +1,15 @@
 //! Columns that a table has at the query's version and a part lacks.
 //!
 //! A column that was added after the part was written has one value in all of its rows: the one that
-//! the table says, else NULL or the type's zero value. A column whose type changed since is in the
-//! part under an earlier id, and its values are cast as they are read.
+//! the table says, else NULL or the type's zero value; or its values are computed from others of the
+//! part as they are read. A column whose type changed since is in the part under an earlier id, and its
+//! values are cast.
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatchOptions, StringArray, UInt64Array};
-use arrow::compute::{CastOptions, cast_with_options, ilike, like};
+use arrow::array::{Array, ArrayRef, RecordBatchOptions, StringArray, UInt64Array};
+use arrow::compute::kernels::zip::zip;
+use arrow::compute::{CastOptions, cast_with_options, ilike, is_null, like};
 use arrow::datatypes::{Field, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use arrow::util::display::FormatOptions;
@@ -18,16 +20,19 @@ use granary_common::{ColumnId, Error, PartId, Result};
 use super::constant::{constant, repeated};
 use crate::filter::{CompareOp, Filter};
 use crate::schema::{PART_COLUMN, PART_OFFSET_COLUMN, PartColumn, PartSchema};
+use crate::ttl::{RowComputation, RowEvaluator, row_schema};
 
 /// The columns of the part with the types that the table has now, and those that the table's
-/// columns are cast from.
+/// columns are cast or computed from.
 pub fn stored_schema(table: &PartSchema, part: &PartSchema) -> PartSchema {
     let is_stored = |id: ColumnId| part.columns.iter().any(|column| column.id == id);
     let mut stored = table.clone();
     stored.columns.retain(|column| is_stored(column.id));
-    for column in &table.columns {
-        if let Some(earlier) = stored_as(column, part).filter(|id| *id != column.id) {
-            stored.columns.extend(part.columns.iter().find(|found| found.id == earlier).cloned());
+    let is_plain = |column: &&PartColumn| column.earlier.is_empty() && column.computed.is_none();
+    let others = table.columns.iter().filter(|column| !is_plain(column));
+    for id in others.flat_map(|column| sources(column, part)) {
+        if stored.columns.iter().all(|column| column.id != id) {
+            stored.columns.extend(part.columns.iter().find(|found| found.id == id).cloned());
         }
     }
     stored
@@ -40,18 +45,34 @@ fn stored_as(column: &PartColumn, part: &PartSchema) -> Option<ColumnId> {
     ids.next()
 }
 
-/// What to read of the part for the columns `wanted` of the table.
+/// The columns of the part that values of `column` come from.
+fn sources(column: &PartColumn, part: &PartSchema) -> Vec<ColumnId> {
+    match (stored_as(column, part), &column.computed) {
+        (Some(stored), _) => vec![stored],
+        (None, None) => Vec::new(),
+        (None, Some(computed)) => {
+            let of = |input| sources(&PartColumn::of(input), part);
+            computed.inputs.iter().flat_map(of).collect()
+        }
+    }
+}
+
+/// What to read of the part for the columns `wanted` of the table, each once.
 pub fn columns_to_read(
     table: &PartSchema,
     part: &PartSchema,
     wanted: &[ColumnId],
 ) -> Result<Vec<ColumnId>> {
-    let mut read = Vec::with_capacity(wanted.len());
+    let mut read: Vec<ColumnId> = Vec::with_capacity(wanted.len());
+    let mut add = |id| match read.contains(&id) {
+        true => {}
+        false => read.push(id),
+    };
     for id in wanted {
         match *id {
-            PART_OFFSET_COLUMN => read.push(*id),
+            PART_OFFSET_COLUMN => add(*id),
             PART_COLUMN => {}
-            _ => read.extend(stored_as(table.column(*id)?, part)),
+            _ => sources(table.column(*id)?, part).into_iter().for_each(&mut add),
         }
     }
     Ok(read)
@@ -155,10 +176,10 @@ impl Resolver<'_> {
             return Ok(Some(Scalar::UInt(self.id.0)));
         }
         let column = self.table.column(column)?;
-        if stored_as(column, self.part).is_some() {
+        if stored_as(column, self.part).is_some() || column.computed.is_some() {
             // Planners leave such filters to the engine.
             return Err(Error::unsupported(format!(
-                "a filter on the column '{}', whose values are cast",
+                "a filter on the column '{}', whose values are cast or computed",
                 column.name
             )));
         }
@@ -207,47 +228,107 @@ enum Source {
     Read(usize),
     /// The same value in every row.
     Same(PartColumn),
+    /// Computed from others.
+    Computed(Box<Computed>),
     /// The part's id.
     Part,
 }
 
-/// Makes batches with the columns `wanted` of the schema `output` from batches with the columns
-/// `read`, see [`columns_to_read`]; the others are the same in every row of the part `id`.
-pub fn fill(
-    batches: BoxStream<'static, Result<RecordBatch>>,
-    (table, part): (&PartSchema, &PartSchema),
-    read: &[ColumnId],
-    wanted: &[ColumnId],
+/// A column whose values follow from others of the row.
+struct Computed {
+    computation: Arc<dyn RowComputation>,
+    inputs: Vec<Source>,
+    /// Of the inputs.
+    schema: SchemaRef,
+    column: PartColumn,
+}
+
+/// What a scan of a part of the shape `part` gives for columns of `table`.
+pub struct Missing<'a> {
+    pub table: &'a PartSchema,
+    pub part: &'a PartSchema,
+    /// What is read of the part, see [`columns_to_read`].
+    pub read: &'a [ColumnId],
+    pub evaluator: &'a dyn RowEvaluator,
+}
+
+impl Missing<'_> {
+    /// Makes batches with the columns `wanted` of the schema `output` from batches with those that
+    /// are read of the part `id`.
+    pub fn fill(
+        &self,
+        batches: BoxStream<'static, Result<RecordBatch>>,
+        wanted: &[ColumnId],
+        output: SchemaRef,
+        id: PartId,
+    ) -> Result<BoxStream<'static, Result<RecordBatch>>> {
+        let source = |column: &ColumnId| match *column {
+            PART_COLUMN => Ok(Source::Part),
+            PART_OFFSET_COLUMN => {
+                let place = self.place(PART_OFFSET_COLUMN).map(Source::Read);
+                place.ok_or_else(|| Error::internal("positions are not read"))
+            }
+            column => self.source(self.table.column(column)?),
+        };
+        let sources = wanted.iter().map(source).collect::<Result<Vec<_>>>()?;
+        let filled = batches.map(move |batch| filled(&sources, &batch?, Arc::clone(&output), id));
+        Ok(filled.boxed())
+    }
+
+    fn place(&self, column: ColumnId) -> Option<usize> {
+        self.read.iter().position(|read| *read == column)
+    }
+
+    fn source(&self, column: &PartColumn) -> Result<Source> {
+        if let Some(place) = stored_as(column, self.part).and_then(|stored| self.place(stored)) {
+            return Ok(Source::Read(place));
+        }
+        let Some(computed) = &column.computed else { return Ok(Source::Same(column.clone())) };
+        let inputs: Vec<PartColumn> = computed.inputs.iter().map(PartColumn::of).collect();
+        let schema = row_schema(&inputs);
+        let computation = self.evaluator.compile(&computed.expression, &schema)?;
+        let sources = inputs.iter().map(|input| self.source(input)).collect::<Result<Vec<_>>>()?;
+        let (schema, column) = (Arc::new(schema), column.clone());
+        Ok(Source::Computed(Box::new(Computed { computation, inputs: sources, schema, column })))
+    }
+}
+
+fn filled(
+    sources: &[Source],
+    batch: &RecordBatch,
     output: SchemaRef,
     id: PartId,
-) -> Result<BoxStream<'static, Result<RecordBatch>>> {
-    let source = |column: &ColumnId| {
-        let stored = match *column {
-            PART_COLUMN => return Ok(Source::Part),
-            PART_OFFSET_COLUMN => Some(PART_OFFSET_COLUMN),
-            id => stored_as(table.column(id)?, part),
-        };
-        Ok(match stored.and_then(|stored| read.iter().position(|read| *read == stored)) {
-            Some(place) => Source::Read(place),
-            None => Source::Same(table.column(*column)?.clone()),
-        })
+) -> Result<RecordBatch> {
+    let rows = batch.num_rows();
+    let column = |(source, field): (&Source, &Arc<Field>)| match source {
+        Source::Read(place) => as_type(batch.column(*place), field),
+        Source::Part => Ok(Arc::new(UInt64Array::from_value(id.0, rows)) as ArrayRef),
+        Source::Same(column) => repeated(column, field.data_type(), rows),
+        Source::Computed(computed) => computed.values(batch, field, id),
     };
-    let sources = wanted.iter().map(source).collect::<Result<Vec<_>>>()?;
-    let filled = batches.map(move |batch| {
-        let batch = batch?;
-        let rows = batch.num_rows();
-        let column = |(source, field): (&Source, &Arc<Field>)| match source {
-            Source::Read(place) => as_type(batch.column(*place), field),
-            Source::Part => Ok(Arc::new(UInt64Array::from_value(id.0, rows)) as ArrayRef),
-            Source::Same(column) => repeated(column, field.data_type(), rows),
-        };
-        let columns =
-            sources.iter().zip(output.fields()).map(column).collect::<Result<Vec<_>>>()?;
-        let options = RecordBatchOptions::new().with_row_count(Some(rows));
-        RecordBatch::try_new_with_options(Arc::clone(&output), columns, &options)
-            .map_err(|error| Error::internal(error.to_string()))
-    });
-    Ok(filled.boxed())
+    let columns = sources.iter().zip(output.fields()).map(column).collect::<Result<Vec<_>>>()?;
+    let options = RecordBatchOptions::new().with_row_count(Some(rows));
+    RecordBatch::try_new_with_options(output, columns, &options)
+        .map_err(|error| Error::internal(error.to_string()))
+}
+
+impl Computed {
+    fn values(&self, batch: &RecordBatch, field: &Field, id: PartId) -> Result<ArrayRef> {
+        let rows = filled(&self.inputs, batch, Arc::clone(&self.schema), id)?;
+        let computed = self.computation.evaluate(&rows).and_then(|it| as_type(&it, field));
+        let values = computed.map_err(|error| {
+            let name = &self.column.name;
+            error.context(format!("column '{name}', which is computed for rows older than it"))
+        })?;
+        if field.is_nullable() || values.null_count() == 0 {
+            return Ok(values);
+        }
+        // What cannot be NULL is the type's zero value, as where nothing is said of older rows.
+        let plain = PartColumn { added: None, computed: None, ..self.column.clone() };
+        let zeros = repeated(&plain, field.data_type(), values.len())?;
+        let missing = is_null(&values).and_then(|missing| zip(&missing, &zeros, &values));
+        missing.map_err(|error| Error::internal(error.to_string()))
+    }
 }
 
 /// The values in the type that the column has now; only changes that lose nothing leave parts as
@@ -264,7 +345,7 @@ fn as_type(values: &ArrayRef, field: &Field) -> Result<ArrayRef> {
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::{Array, Int32Array};
+    use arrow::array::Int32Array;
     use granary_catalog::ColumnType;
 
     use super::*;

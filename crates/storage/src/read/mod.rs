@@ -3,6 +3,8 @@
 mod check;
 #[cfg(test)]
 mod columns_tests;
+#[cfg(test)]
+mod computed_tests;
 mod constant;
 mod damage;
 #[cfg(test)]

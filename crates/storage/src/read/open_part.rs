@@ -11,6 +11,7 @@ use granary_common::{ColumnId, Error, ErrorKind, Result};
 
 use super::check::check_files;
 use super::damage::Named;
+use super::missing::Missing;
 use super::part_files::PartFiles;
 use super::{PartScan, Pruned, missing, prune};
 use crate::deletions::Deletions;
@@ -22,17 +23,19 @@ use crate::part::format::DataScan;
 use crate::part::index::PartIndex;
 use crate::part::statistics::ColumnStatistics;
 use crate::schema::PartSchema;
+use crate::ttl::RowEvaluator;
 
 /// A part whose descriptor, index and footer are in memory, with the rows that are deleted in it.
 pub struct OpenPart {
     named: Named,
     files: Arc<PartFiles>,
     deletions: Option<Arc<Deletions>>,
+    evaluator: Arc<dyn RowEvaluator>,
 }
 
 impl fmt::Debug for OpenPart {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let OpenPart { named, files, deletions } = self;
+        let OpenPart { named, files, deletions, .. } = self;
         let id = named.part.part;
         let (rows, volume) = (files.descriptor.rows, &files.volume.name);
         let deleted = deletions.as_ref().map_or(0, |deletions| deletions.len());
@@ -45,14 +48,15 @@ impl OpenPart {
         named: Named,
         files: Arc<PartFiles>,
         deletions: Option<Arc<Deletions>>,
+        evaluator: Arc<dyn RowEvaluator>,
     ) -> OpenPart {
-        OpenPart { named, files, deletions }
+        OpenPart { named, files, deletions, evaluator }
     }
 
     /// Reads the rows of `scan` that are not deleted, as batches of
     /// `schema.project(&scan.columns)`. `schema` is the
     /// table's at the query's version: columns that it has and the part lacks read as NULL, or as
-    /// the value that the table says, see [`crate::PartColumn`].
+    /// what the table says, see [`crate::PartColumn`].
     ///
     /// Must be polled on a tokio runtime; decoding runs where the stream is polled, so parallel
     /// scans of one part take ranges of rows each (see [`Pruned::split`]). Dropping the stream
@@ -131,15 +135,9 @@ impl OpenPart {
         };
         let mut batches = self.files.data.scan(&stored, request)?;
         if read != scan.columns {
-            let schemas = (schema, part);
-            batches = missing::fill(
-                batches,
-                schemas,
-                &read,
-                &scan.columns,
-                output,
-                self.named.part.part,
-            )?;
+            let evaluator = &*self.evaluator;
+            let missing = Missing { table: schema, part, read: &read, evaluator };
+            batches = missing.fill(batches, &scan.columns, output, self.named.part.part)?;
         }
         if let Some(limit) = scan.limit {
             batches = limited(batches, limit);

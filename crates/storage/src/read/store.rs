@@ -16,6 +16,7 @@ use crate::merge::{HiddenKey, HiddenRows, Throttle};
 use crate::part::file_path;
 use crate::schema::PartSchema;
 use crate::skip::SkipFile;
+use crate::ttl::{NoExpressions, RowEvaluator};
 use crate::volume::{Volume, Volumes, store_error};
 
 /// Bounds of what a store keeps in memory.
@@ -58,6 +59,7 @@ pub struct PartStore {
     /// Skip indexes likewise; `None` for one that is not there.
     skip_files: Cache<(PartId, String), Option<Arc<SkipFile>>>,
     watch: Option<Arc<dyn DamageWatch>>,
+    evaluator: Arc<dyn RowEvaluator>,
     reads: Reads,
 }
 
@@ -92,8 +94,14 @@ impl PartStore {
                 u32::try_from(bytes).unwrap_or(u32::MAX)
             })
             .build();
+        let evaluator = Arc::new(NoExpressions);
         let reads = Reads::default();
-        PartStore { volumes, open, deletions, hidden, skip_files, watch: None, reads }
+        PartStore { volumes, open, deletions, hidden, skip_files, watch: None, evaluator, reads }
+    }
+
+    /// Computes columns that parts lack with `evaluator`, see [`crate::PartColumn`].
+    pub fn with_evaluator(self, evaluator: Arc<dyn RowEvaluator>) -> PartStore {
+        PartStore { evaluator, ..self }
     }
 
     /// Tells `watch` of damaged files that reads meet from now on.
@@ -129,7 +137,7 @@ impl PartStore {
     /// newer build wrote it.
     pub async fn open(&self, part: &PartRef) -> Result<Arc<OpenPart>> {
         let (files, deletions) = futures::try_join!(self.files(part), self.deletions(part))?;
-        Ok(Arc::new(OpenPart::new(self.named(part), files, deletions)))
+        Ok(Arc::new(self.opened(part, files, deletions)))
     }
 
     /// Opens a part of which `hidden` rows are left out, and no others.
@@ -139,7 +147,16 @@ impl PartStore {
         hidden: Arc<Deletions>,
     ) -> Result<Arc<OpenPart>> {
         let hidden = Some(hidden).filter(|hidden| !hidden.is_empty());
-        Ok(Arc::new(OpenPart::new(self.named(part), self.files(part).await?, hidden)))
+        Ok(Arc::new(self.opened(part, self.files(part).await?, hidden)))
+    }
+
+    fn opened(
+        &self,
+        part: &PartRef,
+        files: Arc<PartFiles>,
+        deletions: Option<Arc<Deletions>>,
+    ) -> OpenPart {
+        OpenPart::new(self.named(part), files, deletions, Arc::clone(&self.evaluator))
     }
 
     /// What FINAL leaves out of `parts`, if it is known already.

@@ -111,9 +111,12 @@ pub async fn describe(
     let of_projections = of_projections.into_iter().flatten();
     let mut projection_bytes = 0;
     files.extend(of_projections.inspect(|file| projection_bytes += file.bytes));
+    let mut stored = PartSchema::clone(schema);
+    // The part has all of its columns.
+    stored.columns.iter_mut().for_each(|column| column.computed = None);
     let descriptor = Descriptor {
         part: id,
-        schema: PartSchema::clone(schema),
+        schema: stored,
         partition: partition.clone(),
         rows,
         key_range: key_range.clone(),
