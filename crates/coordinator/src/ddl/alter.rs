@@ -66,7 +66,7 @@ pub(super) async fn alter(
             Ok(None) => {
                 notices.extend(more);
                 notices.extend(places);
-                return materialize(core, request, alter).await;
+                return materialize(core, request, alter, notices).await;
             }
             Ok(Some(preparation)) => {
                 let done = match preparation.rewrites {
@@ -93,6 +93,7 @@ async fn materialize(
     core: &Arc<Coordinator>,
     request: &StatementRequest,
     alter: &AlterTable,
+    notices: &mut Vec<Notice>,
 ) -> Result<()> {
     for action in &alter.actions {
         let (AlterAction::MaterializeTtl(partition)
@@ -113,7 +114,7 @@ async fn materialize(
         };
         match action {
             AlterAction::Rebuild { what: Rebuilt::Index, name, .. } => {
-                materialize_index(core, &table, partitions, name).await?;
+                materialize_index(core, &table, partitions, name, notices).await?;
             }
             AlterAction::Rebuild { what: Rebuilt::Projection, name, .. } => {
                 materialize_projection(core, &table, partitions, name).await?;

@@ -1,11 +1,12 @@
 //! OPTIMIZE TABLE and SYSTEM STOP | START MERGES.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures::stream::{self, StreamExt};
 use granary_catalog::{
-    CommandBody, Distribution, EngineKind, Partitions, Snapshot, Table, TableState,
+    CommandBody, Distribution, EngineKind, PartLocation, Partitions, Snapshot, Table, TableState,
+    WorkerState,
 };
 use granary_common::{BucketIndex, ColumnId, Error, Result, TableId, WorkerId};
 use granary_execution::{Cleared, OptimizeSpec, Optimized};
@@ -73,16 +74,59 @@ pub(super) async fn materialize_ttl(
     merged_by_leaders(core, spec).await.map(drop)
 }
 
-/// MATERIALIZE INDEX: every part that is there by now has the index when this returns.
+/// MATERIALIZE INDEX: every part that is there by now has the index when this returns, at the leader
+/// of its bucket and at every other live holder that answers; the notices name those that do not.
 pub(super) async fn materialize_index(
     core: &Arc<Coordinator>,
     table: &Table,
     partitions: Partitions,
     name: &str,
+    notices: &mut Vec<Notice>,
 ) -> Result<()> {
     let index = Some(name.to_owned());
     let spec = OptimizeSpec { index, ..OptimizeSpec::of(table.id, partitions) };
-    merged_by_leaders(core, spec).await.map(drop)
+    merged_by_leaders(core, spec.clone()).await?;
+    let snapshot = core.with.catalog.read_latest().await?;
+    let Some(state) = snapshot.tables.get(&table.id) else { return Ok(()) };
+    let asked = followers(&snapshot, state).into_iter().map(|(worker, buckets)| {
+        let spec = OptimizeSpec { buckets: buckets.into_iter().collect(), ..spec.clone() };
+        async move {
+            let outcome = match core.with.workers.api(worker) {
+                Ok(api) => api.optimize(spec).await,
+                Err(error) => Err(error),
+            };
+            (worker, outcome)
+        }
+    });
+    let answers = stream::iter(asked).buffer_unordered(core.config.limits.bucket_writes_max);
+    for (worker, outcome) in answers.collect::<Vec<_>>().await {
+        if let Err(error) = outcome {
+            notices.push(Notice::new(format!(
+                "worker {worker} did not make index '{name}' at its copies and reads more until it \
+                 has; run the statement again later ({error})"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// The workers that hold parts of buckets which others lead, with these buckets.
+fn followers(snapshot: &Snapshot, state: &TableState) -> BTreeMap<WorkerId, BTreeSet<BucketIndex>> {
+    let mut followers: BTreeMap<WorkerId, BTreeSet<BucketIndex>> = BTreeMap::new();
+    for part in state.visible_parts(snapshot.version) {
+        let Some(bucket) = state.buckets.get(&part.bucket) else { continue };
+        let holders = match &part.location {
+            PartLocation::Local { copies, .. } => copies,
+            PartLocation::Shared { .. } => &bucket.replicas,
+        };
+        for holder in holders.iter().filter(|holder| **holder != bucket.leader) {
+            let row = snapshot.workers.get(holder);
+            if row.is_some_and(|row| row.state != WorkerState::Dead) {
+                followers.entry(*holder).or_default().insert(part.bucket);
+            }
+        }
+    }
+    followers
 }
 
 /// MATERIALIZE PROJECTION: every part that is there by now has the projection when this returns.

@@ -264,6 +264,8 @@ pub async fn build_index(
     evaluator: &dyn RowEvaluator,
 ) -> Result<bool> {
     let name = file_name(index)?;
+    // Of a shared volume, another worker may have made it.
+    store.forget_skip_file(part, &name).await;
     if store.skip_file(part, &name).await?.is_some() {
         return Ok(false);
     }

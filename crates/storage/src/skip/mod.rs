@@ -7,10 +7,12 @@
 //! ```
 //!
 //! A file is named by what the index is, not by what it is called. A part never changes, so a file
-//! is right for ever; a part without it is read whole.
+//! is right for ever; a part without it is read whole. One that is made later is made at each copy of
+//! the part, and copies that are made after it fetch it ([`copy_index_files`]).
 
 mod bloom;
 mod build;
+mod copy;
 mod dictionary;
 mod file;
 mod term;
@@ -29,6 +31,7 @@ use crate::schema::PartColumn;
 use crate::ttl::RowEvaluator;
 
 pub use build::{SkipBuilder, build_index};
+pub use copy::copy_index_files;
 pub use file::SkipFile;
 pub use term::SkipTerm;
 

@@ -45,7 +45,7 @@ use lives::Lives;
 use stored::MakesRoom;
 
 pub use job::Merger;
-pub use stored::{StoredParts, made_projections, skip_indexes};
+pub use stored::{StoredParts, bound_indexes, made_projections, skip_indexes};
 
 use crate::replicate::Pace;
 

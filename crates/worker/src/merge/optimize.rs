@@ -45,6 +45,9 @@ impl Merges {
     async fn optimize_lanes(&self, spec: &OptimizeSpec) -> Result<Optimized> {
         let snapshot = self.committer.catalog.read_latest().await?;
         let state = table(&snapshot, spec)?;
+        if let Some(name) = &spec.index {
+            return self.index_copies(spec, name, &snapshot, state).await;
+        }
         for index in &spec.buckets {
             let leader = state.buckets.get(index).map(|bucket| bucket.leader);
             if leader != Some(self.worker) {
@@ -77,9 +80,6 @@ impl Merges {
         lane: Lane,
         upto: CatalogVersion,
     ) -> Result<Optimized> {
-        if let Some(name) = &spec.index {
-            return self.index_lane(spec, name, &lane, upto).await;
-        }
         let mut done = Optimized::default();
         let mut overtaken = 0;
         loop {
@@ -114,30 +114,42 @@ impl Merges {
         }
     }
 
-    /// Gives the index to every part of the lane that lacks it. Parts that merges replace meanwhile
-    /// have it from them.
-    async fn index_lane(
+    /// Gives the index to every part of the buckets that lacks it here, also where another worker leads:
+    /// each copy has files of its own. Parts that merges replace meanwhile have it from them.
+    async fn index_copies(
         &self,
         spec: &OptimizeSpec,
         name: &str,
-        lane: &Lane,
-        upto: CatalogVersion,
+        snapshot: &Snapshot,
+        state: &TableState,
     ) -> Result<Optimized> {
-        let snapshot = self.committer.catalog.read_latest().await?;
-        let state = table(&snapshot, spec)?;
         let index = state.table.options.indexes.iter().find(|index| index.name == name);
-        let mut done = Optimized::default();
-        let Some(bound) = index.and_then(|index| index.bound.as_ref()) else { return Ok(done) };
-        let parts = led(&snapshot, state, self.worker).remove(lane).unwrap_or_default();
-        for part in parts.into_iter().filter(|part| part.added <= upto) {
+        let Some(bound) = index.and_then(|index| index.bound.as_ref()) else {
+            return Ok(Optimized::default());
+        };
+        let is_meant = |part: &&Arc<Part>| {
+            spec.buckets.contains(&part.bucket)
+                && spec.partitions.contains(&part.partition)
+                && holds(&part.location, self.worker)
+        };
+        let parts = state.visible_parts(snapshot.version).filter(is_meant).cloned();
+        let built = parts.map(|part: Arc<Part>| async move {
             let turn = self.turns.acquire().await;
             let _turn = turn.map_err(|_| Error::unavailable("the worker has stopped"))?;
             let merger = &self.committer.merger;
-            if merger.build_index(&state.table, &part, snapshot.version, bound).await? {
-                done.add(Optimized { merges: 0, parts: 1, bytes: part.bytes });
-            }
-        }
-        Ok(done)
+            let is_new = merger.build_index(&state.table, &part, snapshot.version, bound).await?;
+            Ok::<_, Error>(is_new.then_some(part.bytes))
+        });
+        let built: Vec<_> = built.collect();
+        let built = stream::iter(built).buffer_unordered(self.settings.merges_max.max(1));
+        built
+            .try_fold(Optimized::default(), |mut sum, bytes| async move {
+                bytes
+                    .into_iter()
+                    .for_each(|bytes| sum.add(Optimized { merges: 0, parts: 1, bytes }));
+                Ok(sum)
+            })
+            .await
     }
 
     /// The next merge of a lane with a turn to run it, once nobody else works on its parts.

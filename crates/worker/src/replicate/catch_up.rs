@@ -8,10 +8,12 @@ use futures::stream::{self, StreamExt};
 use granary_catalog::{Catalog, CommandBody, CopiesChange, CopyChange, KnownPart};
 use granary_common::{Clock, ErrorKind, Result, TableId, WorkerId};
 use granary_storage::PartRef;
+use granary_storage::skip::file_name;
 use tokio_util::sync::CancellationToken;
 
 use super::plan::{Wanted, plan};
 use super::{Arriving, Pace, Receiver};
+use crate::merge::bound_indexes;
 
 /// Between two looks at the catalog at least.
 const ROUND_MIN: Duration = Duration::from_millis(300);
@@ -101,7 +103,13 @@ impl CatchUp {
 
     async fn fetch_one<'a>(&self, wanted: &'a Wanted) -> Option<(&'a Wanted, Arriving)> {
         match self.receiver.copy(&wanted.copy, &wanted.sources, &self.pace).await {
-            Ok(arriving) => Some((wanted, arriving)),
+            Ok(arriving) => {
+                // Without them more is read, and nothing else.
+                if let Err(error) = self.fetch_indexes(wanted).await {
+                    tracing::warn!(part = %wanted.known.part, %error, "an index was not copied");
+                }
+                Some((wanted, arriving))
+            }
             Err(error) => {
                 tracing::warn!(part = %wanted.known.part, %error, "a copy could not be fetched");
                 if error.kind() == ErrorKind::Corruption {
@@ -110,6 +118,19 @@ impl CatchUp {
                 None
             }
         }
+    }
+
+    /// Fetches indexes that were made after the part.
+    async fn fetch_indexes(&self, wanted: &Wanted) -> Result<()> {
+        let snapshot = self.catalog.snapshot();
+        let Some(state) = snapshot.tables.get(&wanted.table) else { return Ok(()) };
+        let indexes = bound_indexes(&state.table);
+        let Some(part) = state.parts.get(&wanted.known.part).filter(|_| !indexes.is_empty()) else {
+            return Ok(());
+        };
+        let names = indexes.iter().map(file_name).collect::<Result<Vec<_>>>()?;
+        let part = PartRef::at(part, snapshot.version);
+        self.receiver.copy_indexes(&part, &wanted.copy, &wanted.sources, &names).await
     }
 
     /// Has the sources of bytes that were not what was written check their copies: those that are

@@ -10,7 +10,8 @@ use futures::stream::{self, BoxStream, StreamExt};
 use granary_common::{Error, PartId, Result, TableId, WorkerId};
 use granary_execution::{FileRead, WorkerDirectory};
 use granary_storage::merge::Throttle;
-use granary_storage::{FileSource, PartCopy, PartStore, Volume, copy_part};
+use granary_storage::skip::copy_index_files;
+use granary_storage::{FileSource, PartCopy, PartRef, PartStore, Volume, copy_part};
 
 use super::{Arrivals, Arriving};
 use crate::metrics::count_copied;
@@ -37,12 +38,7 @@ impl Receiver {
         throttle: &dyn Throttle,
     ) -> Result<Arriving> {
         let arriving = self.arrivals.arrive(wanted.files.1)?;
-        let source = Peers {
-            workers: &*self.workers,
-            files: wanted.files,
-            sources,
-            turn: AtomicUsize::new(0),
-        };
+        let source = self.peers(wanted, sources);
         let volume = self.volume(wanted.disk.as_deref())?;
         copy_part(volume, wanted, &source, throttle).await?;
         // What is open is of files that were damaged and have been replaced.
@@ -50,6 +46,26 @@ impl Receiver {
             self.store.reopen(wanted.files.1).await;
         }
         Ok(arriving)
+    }
+
+    /// Fetches what `sources` have of the indexes in the files `names` of a part that was copied.
+    pub async fn copy_indexes(
+        &self,
+        part: &PartRef,
+        wanted: &PartCopy,
+        sources: &[WorkerId],
+        names: &[String],
+    ) -> Result<()> {
+        let source = self.peers(wanted, sources);
+        let volume = self.volume(wanted.disk.as_deref())?;
+        for name in copy_index_files(volume, wanted.files, names, &source).await? {
+            self.store.forget_skip_file(part, &name).await;
+        }
+        Ok(())
+    }
+
+    fn peers<'a>(&'a self, wanted: &PartCopy, sources: &'a [WorkerId]) -> Peers<'a> {
+        Peers { workers: &*self.workers, files: wanted.files, sources, turn: AtomicUsize::new(0) }
     }
 
     /// The worker's disk of this name, or its data folder. Kind `Unavailable` when it has none.
