@@ -10,7 +10,9 @@ use granary_common::{
     TestClock,
 };
 use granary_execution::OptimizeSpec;
+use granary_storage::TierVolume;
 use granary_storage::ttl::PartLife;
+use granary_storage::volume::tiers::disk_of;
 
 use super::job::{CarryOver, Made};
 use super::*;
@@ -26,6 +28,8 @@ struct Counting {
     carries: bool,
     /// When parts of so many rows are due, and, if that is before the epoch, gone as well.
     due_s: BTreeMap<u64, i64>,
+    /// Where parts of so many rows are to be from when on.
+    moves: BTreeMap<u64, Vec<(i64, TtlPlace)>>,
 }
 
 #[derive(Debug)]
@@ -68,7 +72,9 @@ impl Merger for Counting {
 
     async fn life(&self, _: &Table, part: &Part, _: CatalogVersion) -> Result<PartLife> {
         let due_s = self.due_s.get(&part.rows).copied();
-        Ok(PartLife { due_s, gone_s: due_s.filter(|due_s| *due_s < 0), ..PartLife::default() })
+        let gone_s = due_s.filter(|due_s| *due_s < 0);
+        let moves = self.moves.get(&part.rows).cloned().unwrap_or_default();
+        Ok(PartLife { due_s, gone_s, moves, ..PartLife::default() })
     }
 
     async fn build_index(
@@ -92,6 +98,8 @@ struct Bench {
     worker: WorkerId,
     next_part: u64,
     due_s: BTreeMap<u64, i64>,
+    moves: BTreeMap<u64, Vec<(i64, TtlPlace)>>,
+    tiers: Arc<Tiers>,
     clock: Arc<dyn Clock>,
 }
 
@@ -122,8 +130,9 @@ impl Bench {
             Outcome::TableCreated(table) => table,
             other => panic!("{other:?}"),
         };
-        let (due_s, clock) = (BTreeMap::new(), SystemClock::shared());
-        Bench { catalog, table, worker, next_part, due_s, clock }
+        let (due_s, moves) = Default::default();
+        let (tiers, clock) = (Arc::default(), SystemClock::shared());
+        Bench { catalog, table, worker, next_part, due_s, moves, tiers, clock }
     }
 
     fn merges(&self, carries: bool, meanwhile: Vec<CommandBody>) -> (Arc<Merges>, Arc<Counting>) {
@@ -135,10 +144,11 @@ impl Bench {
             meanwhile: Mutex::new(meanwhile),
             carries,
             due_s: self.due_s.clone(),
+            moves: self.moves.clone(),
         });
         let merges = Merges::new(
             self.worker,
-            MergeSettings::default(),
+            MergeSettings { tiers: Arc::clone(&self.tiers), ..MergeSettings::default() },
             catalog,
             Arc::clone(&self.clock),
             Arc::clone(&merger) as Arc<dyn Merger>,
@@ -379,6 +389,69 @@ async fn parts_go_when_their_time_comes() {
     clock.advance(Duration::from_secs(2));
     // Neighbours that are due are treated together.
     settled(&[1, 0]).await;
+    merges.leave();
+    assert!(tasks.stop(Duration::from_secs(5)).await);
+}
+
+#[tokio::test]
+async fn parts_move_when_their_time_comes() {
+    let mut table = aging_table();
+    let places = [TtlPlace::Disk("hdd".into()), TtlPlace::Volume("cold".into())];
+    let moving = places.clone().map(TtlAction::Move);
+    let rule = table.options.rules.remove(0);
+    table.options.rules = moving.map(|action| TtlRule { action, ..rule.clone() }).to_vec();
+    table.settings.insert("storage_policy".into(), "tiered".into());
+    let mut bench = Bench::start_with(table).await;
+    let volume =
+        |name: &str, disk: &str| TierVolume { volume: name.into(), disks: vec![disk.into()] };
+    let disks = ["hdd", "far"].map(|name| (name.to_owned(), format!("/nowhere/{name}")));
+    let tiered = vec![volume("hot", "default"), volume("warm", "hdd"), volume("cold", "far")];
+    let policies = BTreeMap::from([("tiered".to_owned(), tiered)]);
+    bench.tiers = Arc::new(Tiers::new(BTreeMap::from(disks), policies).unwrap());
+    let clock = TestClock::at(99_000);
+    bench.clock = Arc::clone(&clock) as Arc<dyn Clock>;
+    // Parts of 7 rows move twice, those of 8 are late for the first place, those of 9 stay.
+    let [disk, cold] = places;
+    bench.moves = BTreeMap::from([
+        (7, vec![(100, disk.clone()), (200, cold.clone())]),
+        (8, vec![(150, disk), (200, cold)]),
+    ]);
+    for rows in [7, 8, 9] {
+        bench.insert_of(1, rows).await;
+    }
+    let (merges, _) = bench.merges(true, Vec::new());
+    let tasks = TaskOwner::current();
+    tasks.spawn(Arc::clone(&merges).run(tasks.clone()));
+    // Merges of neighbours are none of it: parts are told apart by their rows.
+    let disks = || -> BTreeMap<u64, String> {
+        bench.parts().iter().map(|part| (part.rows, disk_of(part).to_owned())).collect()
+    };
+    let expected = |of_7: &str, of_8: &str| {
+        BTreeMap::from(
+            [(7, of_7), (8, of_8), (9, "default")].map(|(rows, on)| (rows, on.to_owned())),
+        )
+    };
+    for (jump_s, of_7, of_8) in [
+        (0, "default", "default"),
+        (2, "hdd", "default"),
+        (30, "hdd", "default"),
+        (30, "hdd", "hdd"),
+        (60, "far", "far"),
+    ] {
+        clock.advance(Duration::from_secs(jump_s));
+        let mut stays = 0;
+        for _ in 0..400 {
+            clock.advance(Duration::from_millis(10));
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            stays = if disks() == expected(of_7, of_8) { stays + 1 } else { 0 };
+            if stays == 20 {
+                break;
+            }
+        }
+        assert_eq!(disks(), expected(of_7, of_8), "after {jump_s} s more");
+    }
+    // A part that moved is the one that it was.
+    assert!(bench.parts().iter().all(|part| part.level == 0));
     merges.leave();
     assert!(tasks.stop(Duration::from_secs(5)).await);
 }
