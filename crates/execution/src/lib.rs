@@ -35,15 +35,16 @@ pub use memory::{MemoryLimits, NodeMemory};
 pub use outside_scan::{OutsideScanExec, OutsideSpec};
 pub use part_scan::PartScanExec;
 pub use part_scan::codec::OperatorCodec;
-pub use part_scan::facts::{Placement, ScanFacts};
+pub use part_scan::facts::{CountsParts, PartChoice, Placement, ScanFacts};
 pub use part_scan::layout::{KeyRanges, Layout, ScanSpec, ScannedPart, chunked};
 pub use part_scan::read::{PartAccess, PartRead, read_held};
+pub use part_scan::skips::{IndexUse, index_uses};
 pub use part_scan::statistics::{ColumnSummaries, ColumnSummary};
 pub use row_expression::RowExpressions;
 pub use runtime_filter::{Announced, BuiltPart, FilterHub, KeySummary, RuntimeFilterExec};
 pub use table_reading::TableReading;
 pub use worker_api::{
     CatalogDirectory, Cleared, CopySpec, DiskReport, FileRead, OptimizeSpec, Optimized, Relocation,
-    RemotePartScan, RemoteWorker, RunningMerge, ScrubReport, WorkerApi, WorkerDirectory,
-    WorkerReport, WriteSpec, WrittenDeletions,
+    RemotePartRead, RemotePartScan, RemoteWorker, RunningMerge, ScrubReport, WorkerApi,
+    WorkerDirectory, WorkerReport, WriteSpec, WrittenDeletions,
 };

@@ -118,13 +118,17 @@ fn change_variants(
     plan: &Arc<dyn ExecutionPlan>,
     change: &dyn Fn(&PartScanExec) -> Changed,
 ) -> Changed {
-    let Some(leaf) = plan.downcast_ref::<DistributedLeafExec>() else { return Ok(None) };
+    let Some(leaf) = plan.downcast_ref::<DistributedLeafExec>() else {
+        return Ok(None);
+    };
     let changed = leaf.variants().iter().map(|variant| match variant.downcast_ref() {
         Some(scan) => change(scan),
         None => Ok(None),
     });
     let changed: Option<Vec<_>> = changed.collect::<EngineResult<_>>()?;
-    let Some(changed) = changed else { return Ok(None) };
+    let Some(changed) = changed else {
+        return Ok(None);
+    };
     let leaf = DistributedLeafExec::try_new(Arc::clone(leaf.original()), changed)?;
     Ok(Some(Arc::new(leaf)))
 }
@@ -151,6 +155,22 @@ fn is_distributable(plan: &Arc<dyn ExecutionPlan>) -> bool {
 /// The per-task forms of a leaf that was scaled up.
 pub fn variants(plan: &Arc<dyn ExecutionPlan>) -> Option<Vec<Arc<dyn ExecutionPlan>>> {
     plan.downcast_ref::<DistributedLeafExec>().map(|leaf| leaf.variants().to_vec())
+}
+
+/// The scans of parts in a plan, each as it was before it was dealt out to tasks.
+pub fn scans(plan: &Arc<dyn ExecutionPlan>) -> Vec<Arc<dyn ExecutionPlan>> {
+    let mut found: Vec<Arc<dyn ExecutionPlan>> = Vec::new();
+    let walked = plan.apply(|node| {
+        let leaf = node.downcast_ref::<DistributedLeafExec>();
+        let scan = leaf.map_or(node, |leaf| leaf.original());
+        if scan.is::<PartScanExec>() {
+            found.push(Arc::clone(scan));
+            return Ok(TreeNodeRecursion::Jump);
+        }
+        Ok(TreeNodeRecursion::Continue)
+    });
+    // The walk itself cannot fail.
+    walked.map(|_| found).unwrap_or_default()
 }
 
 /// Hands over a plan that is already made to the planner that cuts it.

@@ -20,13 +20,13 @@ use granary_execution::error::from_datafusion;
 use granary_execution::functions::register_all;
 use granary_execution::memory::fit_reservations;
 use granary_execution::{
-    FilterHub, FragmentChannels, FragmentSettings, FunctionSet, KeyRanges, MemoryLimits,
-    NodeMemory, PartAccess, WorkerDirectory,
+    CountsParts, FilterHub, FragmentChannels, FragmentSettings, FunctionSet, IndexUse, KeyRanges,
+    MemoryLimits, NodeMemory, PartAccess, PartScanExec, WorkerDirectory, index_uses,
 };
 use granary_storage::PartStore;
 
 use crate::distribution::{
-    cut, display, display_executed, distribute, measure, told_on_one_node, variants,
+    cut, display, display_executed, distribute, measure, scans, told_on_one_node, variants,
 };
 use crate::projections::{UsesProjections, use_projections, use_reordered};
 use crate::rules::{AvoidExchanges, NullableSubqueries, logical_rules, physical_rules};
@@ -193,6 +193,30 @@ impl QueryEngine {
         display(plan)
     }
 
+    /// Plans `plan`; the plan as text, and what each index leaves of each table, as far as that is
+    /// known before it runs.
+    pub async fn explain_with_indexes(
+        &self,
+        plan: &LogicalPlan,
+        state: &mut SessionState,
+    ) -> Result<String> {
+        state.config_mut().set_extension(Arc::new(CountsParts));
+        let plan = self.physical_plan(state, plan).await?;
+        let mut text = self.explain(&plan).trim_end().to_owned();
+        for scan in scans(&plan) {
+            if let Some(scan) = scan.downcast_ref::<PartScanExec>() {
+                match index_uses(scan, &self.access).await {
+                    Ok(uses) => text.push_str(&display_uses(&scan.spec().name, &uses)),
+                    Err(error) => {
+                        let table = &scan.spec().name;
+                        let _ = write!(text, "\nindexes of {table}: not known ({error})");
+                    }
+                }
+            }
+        }
+        Ok(text)
+    }
+
     /// Plans and runs `plan`, drops its rows, and gives the plan with what each operator did and the
     /// bytes that were exchanged between workers.
     pub async fn explain_analyze(
@@ -225,6 +249,22 @@ impl QueryEngine {
     pub fn memory_used_bytes(&self) -> u64 {
         self.memory.used_bytes()
     }
+}
+
+/// What indexes leave of a table, a line for each.
+fn display_uses(table: &str, uses: &[IndexUse]) -> String {
+    let mut text = match uses.is_empty() {
+        true => String::new(),
+        false => format!("\nindexes of {table}:"),
+    };
+    for IndexUse { index, parts, granules } in uses {
+        let parts = parts.map(|(before, after)| format!(" parts {after} of {before}"));
+        let granules = granules.map(|(before, after)| format!(" granules {after} of {before}"));
+        let known: Vec<String> = parts.into_iter().chain(granules).collect();
+        // Writing to a string cannot fail.
+        let _ = write!(text, "\n  {index}:{}", known.join(","));
+    }
+    text
 }
 
 /// What operators run in. Plans hold the functions that they call, so the session's more than a

@@ -11,8 +11,8 @@ use granary_catalog::{BucketLoad, NewPart, PartLocation, Snapshot};
 use granary_common::{Error, ErrorKind, Result, WorkerId};
 use granary_execution::{
     ActiveWork, BuiltPart, CopySpec, DiskReport, FileRead, FilterHub, KeySummary, OptimizeSpec,
-    Optimized, RemotePartScan, RunningMerge, WorkerApi, WorkerReport, WriteSpec, WrittenDeletions,
-    read_held,
+    Optimized, PartRead, RemotePartRead, RemotePartScan, RunningMerge, WorkerApi, WorkerReport,
+    WriteSpec, WrittenDeletions, read_held,
 };
 use granary_storage::merge::{Throttle, Unthrottled};
 use granary_storage::ttl::RowEvaluator;
@@ -192,18 +192,18 @@ impl WorkerApi for LocalWorker {
         self.copying.shipper.replicate(spec.schema.table, parts, &spec.copies).await
     }
 
-    async fn scan_part(
-        &self,
-        scan: RemotePartScan,
-    ) -> Result<BoxStream<'static, Result<RecordBatch>>> {
+    async fn scan_part(&self, scan: RemotePartScan) -> Result<RemotePartRead> {
         let active = self.active.begin();
-        let RemotePartScan { schema, part, scan } = scan;
-        let read = read_held(&self.store, schema, &part, scan).await?;
-        let batches = read.batches.map(move |batch| {
+        let RemotePartScan { schema, part, scan, only_skips } = scan;
+        let PartRead { batches, skipped, .. } = read_held(&self.store, schema, &part, scan).await?;
+        if only_skips {
+            return Ok(RemotePartRead { batches: stream::empty().boxed(), skipped });
+        }
+        let batches = batches.map(move |batch| {
             let _active = &active;
             batch
         });
-        Ok(batches.boxed())
+        Ok(RemotePartRead { batches: batches.boxed(), skipped })
     }
 
     async fn part_statistics(&self, parts: Vec<PartRef>) -> Result<Vec<Vec<ColumnStatistics>>> {

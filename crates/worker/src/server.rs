@@ -117,7 +117,9 @@ fn ipc_chunks(
 ) -> BoxStream<'static, Result<Bytes>> {
     let state = Some((encoder, batches));
     let encoded = stream::try_unfold(state, async |state| {
-        let Some((mut encoder, mut batches)) = state else { return Ok(None) };
+        let Some((mut encoder, mut batches)) = state else {
+            return Ok(None);
+        };
         match batches.try_next().await? {
             Some(batch) => {
                 let chunks = encoder.encode(&batch)?;
@@ -155,13 +157,16 @@ impl Worker for WorkerService {
         let opened = async {
             let scan: RemotePartScan = codec::decode(&request.into_inner().scan)?;
             let encoder = IpcEncoder::new(&scan.schema.project(&scan.scan.columns)?)?;
-            Ok::<_, Error>(ipc_chunks(encoder, self.local.scan_part(scan).await?))
+            let read = self.local.scan_part(scan).await?;
+            let skipped = codec::encode(&read.skipped)?.into();
+            Ok::<_, Error>((ipc_chunks(encoder, read.batches), skipped))
         };
-        let chunks = opened.await.map_err(|error| to_status(&error))?;
+        let (chunks, skipped) = opened.await.map_err(|error| to_status(&error))?;
+        let first = ScanPartResponse { arrow_ipc: Bytes::new(), skipped };
         let responses = chunks
-            .map_ok(|arrow_ipc| ScanPartResponse { arrow_ipc })
+            .map_ok(|arrow_ipc| ScanPartResponse { arrow_ipc, skipped: Bytes::new() })
             .map_err(|error| to_status(&error));
-        Ok(Response::new(responses.boxed()))
+        Ok(Response::new(stream::iter([Ok(first)]).chain(responses).boxed()))
     }
 
     async fn part_statistics(

@@ -150,7 +150,7 @@ async fn explain(
     let engine = &core.with.engine;
     let text = match analyze {
         true => engine.explain_analyze(plan, state).await?,
-        false => engine.explain(&engine.physical_plan(state, plan).await?),
+        false => engine.explain_with_indexes(plan, state).await?,
     };
     Ok(match verbose {
         true => format!("logical plan:\n{}\nphysical plan:\n{text}", plan.display_indent()),
@@ -223,7 +223,9 @@ impl Flow {
     /// The next batch; the source is back in its place afterwards unless the query has ended.
     async fn next(&mut self) -> Result<Option<RecordBatch>> {
         let handle = &self.handle;
-        let Some(mut source) = self.source.lock().take() else { return Err(handle.reason()) };
+        let Some(mut source) = self.source.lock().take() else {
+            return Err(handle.reason());
+        };
         if let Some(first) = self.first.take() {
             return self.put_back(source).map(|()| Some(first));
         }

@@ -13,7 +13,24 @@ pub struct ScanFacts {
     pub summaries: ColumnSummaries,
     /// `None` when buckets say nothing about rows.
     pub placement: Option<Placement>,
+    /// How the parts were chosen, where somebody asked.
+    pub choice: Option<PartChoice>,
 }
+
+/// How many parts a scan was left with. Asked for as an extension of the session, [`CountsParts`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PartChoice {
+    /// That the table has at the version that is read.
+    pub total: usize,
+    /// Whose partition may have rows that pass.
+    pub by_partition: usize,
+    /// Whose range of the primary key may have some as well.
+    pub by_key: usize,
+}
+
+/// Says that parts are counted as they are chosen.
+#[derive(Clone, Copy, Debug)]
+pub struct CountsParts;
 
 /// Where a hash-distributed table's rows lie.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,7 +44,9 @@ pub struct Placement {
 impl Placement {
     /// The placement of `state`'s rows; `None` when its buckets say nothing about its rows.
     pub fn of(state: &TableState) -> Option<Placement> {
-        let Distribution::Hash(hashed) = &state.table.distribution else { return None };
+        let Distribution::Hash(hashed) = &state.table.distribution else {
+            return None;
+        };
         let leaders = state.buckets.values().map(|bucket| bucket.leader).collect();
         Some(Placement { hashed: hashed.clone(), leaders })
     }

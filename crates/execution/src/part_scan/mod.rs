@@ -8,6 +8,7 @@ pub mod layout;
 mod operator;
 pub mod predicate;
 pub mod read;
+pub mod skips;
 pub mod statistics;
 mod stream;
 
@@ -136,7 +137,9 @@ impl PartScanExec {
         let is_it = |term: &Arc<dyn PhysicalExpr>| term.expression_id() == Some(expression_id);
         let (told, residual): (Vec<_>, Vec<_>) =
             self.residual.iter().cloned().partition(|term| is_it(term));
-        let Some(filter) = told.first() else { return Ok(None) };
+        let Some(filter) = told.first() else {
+            return Ok(None);
+        };
         let mut awaited = self.awaited.clone();
         let keys = filter.children().into_iter().cloned().collect();
         awaited.push(AwaitedFilter { id, keys, is_near });
@@ -196,8 +199,12 @@ fn sort_expressions(spec: &ScanSpec, columns: &[ColumnId]) -> Vec<PhysicalSortEx
     let options = SortOptions { descending: false, nulls_first: false };
     let mut expressions = Vec::new();
     for id in &spec.schema.sort_key {
-        let Some(index) = columns.iter().position(|column| column == id) else { break };
-        let Ok(column) = spec.schema.column(*id) else { break };
+        let Some(index) = columns.iter().position(|column| column == id) else {
+            break;
+        };
+        let Ok(column) = spec.schema.column(*id) else {
+            break;
+        };
         if !predicate::compares_as_stored(&column.column_type)
             || matches!(column.column_type.base(), ColumnType::Array(_))
         {

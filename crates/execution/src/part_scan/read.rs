@@ -9,13 +9,14 @@ use futures::stream::{self, BoxStream};
 use futures::{FutureExt, StreamExt};
 use granary_common::{Error, ErrorKind, Result, WorkerId};
 use granary_storage::{Deletions, OpenPart, PartRef, PartScan, PartSchema, PartStore, SkipHint};
+use serde::{Deserialize, Serialize};
 
 use arrow::record_batch::RecordBatch;
 
 use super::hedge::first_answer;
 use super::layout::ScannedPart;
 use crate::runtime_filter::FilterHub;
-use crate::worker_api::{RemotePartScan, WorkerDirectory};
+use crate::worker_api::{RemotePartRead, RemotePartScan, WorkerDirectory};
 
 /// A holder that has sent no row for so long is not waited for alone. Long enough that holders which are
 /// only busy do not get more to do.
@@ -43,16 +44,33 @@ impl PartAccess {
 }
 
 /// What the index let a reader skip.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Skipped {
     pub granules_total: u64,
+    /// Left by the primary key and what is known of each granule's values.
+    pub granules_by_key: u64,
+    /// Left by the skip indexes as well.
     pub granules_selected: u64,
     /// What each skip index did, in the order of the hints.
     pub by_index: Vec<SkippedByIndex>,
 }
 
+impl Skipped {
+    /// Adds what was skipped of another part, with the same hints.
+    pub fn add(&mut self, other: &Skipped) {
+        self.granules_total += other.granules_total;
+        self.granules_by_key += other.granules_by_key;
+        self.granules_selected += other.granules_selected;
+        self.by_index.resize(self.by_index.len().max(other.by_index.len()), Default::default());
+        for (sum, more) in self.by_index.iter_mut().zip(&other.by_index) {
+            sum.granules_total += more.granules_total;
+            sum.granules_left += more.granules_left;
+        }
+    }
+}
+
 /// What a skip index let a reader skip.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SkippedByIndex {
     pub granules_total: u64,
     pub granules_left: u64,
@@ -105,6 +123,7 @@ async fn read_open(
         let by_index = ask_indexes(store, part, &hints, &mut ranges, granularity).await?;
         skipped = Skipped {
             granules_total: pruned.granules_total,
+            granules_by_key: pruned.granules_selected,
             granules_selected: granules(&ranges, granularity).min(pruned.granules_selected),
             by_index,
         };
@@ -177,24 +196,45 @@ pub async fn read(
             read => return read,
         }
     }
-    let remote = RemotePartScan { schema, part: part.part.clone(), scan };
+    let remote = RemotePartScan { schema, part: part.part.clone(), scan, only_skips: false };
     let mut sources = Vec::with_capacity(part.holders.len());
     for holder in &part.holders {
         sources.push(begun(access, *holder, &remote).boxed());
     }
-    let batches = first_answer(sources, HOLDER_PATIENCE, is_elsewhere, failure).await?;
-    Ok(PartRead { batches, remote: true, skipped: Skipped::default() })
+    first_answer(sources, HOLDER_PATIENCE, is_elsewhere, failure).await
 }
 
-/// The batches that a holder sends, once the first of them is here.
-async fn begun(
-    access: &PartAccess,
-    holder: WorkerId,
-    remote: &RemotePartScan,
-) -> Result<BoxStream<'static, Result<RecordBatch>>> {
-    let mut batches = access.workers.api(holder)?.scan_part(remote.clone()).await?;
+/// What a holder sends, once the first batch is here.
+async fn begun(access: &PartAccess, holder: WorkerId, remote: &RemotePartScan) -> Result<PartRead> {
+    let RemotePartRead { mut batches, skipped } =
+        access.workers.api(holder)?.scan_part(remote.clone()).await?;
     let first = batches.next().await.transpose()?;
-    Ok(stream::iter(first.map(Ok)).chain(batches).boxed())
+    let batches = stream::iter(first.map(Ok)).chain(batches).boxed();
+    Ok(PartRead { batches, remote: true, skipped })
+}
+
+/// What indexes let a reader of a part skip, wherever it is; nothing is read but them.
+pub async fn skips(
+    access: &PartAccess,
+    schema: Arc<PartSchema>,
+    part: &ScannedPart,
+    scan: PartScan,
+) -> Result<Skipped> {
+    if let Some(store) = &access.store
+        && store.may_read(&part.part)
+    {
+        return Ok(read_held(store, schema, &part.part, scan).await?.skipped);
+    }
+    let remote = RemotePartScan { schema, part: part.part.clone(), scan, only_skips: true };
+    let mut failure = Error::unavailable(format!("no worker holds part {}", part.part.id));
+    for holder in &part.holders {
+        let asked = async { access.workers.api(*holder)?.scan_part(remote.clone()).await };
+        match asked.await {
+            Ok(read) => return Ok(read.skipped),
+            Err(error) => failure = error,
+        }
+    }
+    Err(failure)
 }
 
 /// Whether another copy may be better.

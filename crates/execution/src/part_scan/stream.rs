@@ -62,14 +62,16 @@ struct IndexCounters {
 impl IndexCounters {
     fn add(&self, found: &[SkippedByIndex]) {
         let found = found.get(self.hints.clone()).unwrap_or_default();
-        let (Some(first), Some(last)) = (found.first(), found.last()) else { return };
+        let (Some(first), Some(last)) = (found.first(), found.last()) else {
+            return;
+        };
         self.total.add(first.granules_total as usize);
         self.left.add(last.granules_left as usize);
     }
 }
 
 /// The places of hints that follow each other and ask the same index.
-fn by_index(hints: &[SkipHint]) -> impl Iterator<Item = (&str, Range<usize>)> {
+pub fn by_index(hints: &[SkipHint]) -> impl Iterator<Item = (&str, Range<usize>)> {
     let runs = hints.chunk_by(|one, next| one.name == next.name);
     runs.scan(0, |begin, run| {
         let places = *begin..*begin + run.len();
@@ -318,7 +320,9 @@ pub fn map_columns(
     position: impl Fn(usize) -> Option<usize>,
 ) -> Result<Arc<dyn PhysicalExpr>, DataFusionError> {
     let mapped = Arc::clone(expression).transform_up(|node| {
-        let Some(column) = node.downcast_ref::<Column>() else { return Ok(Transformed::no(node)) };
+        let Some(column) = node.downcast_ref::<Column>() else {
+            return Ok(Transformed::no(node));
+        };
         let index = position(column.index()).ok_or_else(|| {
             DataFusionError::Internal(format!("a predicate reads {column}, which is not there"))
         })?;
@@ -357,13 +361,17 @@ pub fn of_unit(
 /// The first `fetch` rows.
 pub fn limited(batches: Batches, fetch: Option<usize>) -> Batches {
     let batches = batches.try_filter(|batch| std::future::ready(batch.num_rows() > 0));
-    let Some(fetch) = fetch else { return batches.boxed() };
+    let Some(fetch) = fetch else {
+        return batches.boxed();
+    };
     let state = (batches.boxed(), fetch);
     let taken = stream::try_unfold(state, async |(mut batches, left)| {
         if left == 0 {
             return Ok(None);
         }
-        let Some(batch) = batches.try_next().await? else { return Ok(None) };
+        let Some(batch) = batches.try_next().await? else {
+            return Ok(None);
+        };
         let rows = batch.num_rows().min(left);
         Ok::<_, DataFusionError>(Some((batch.slice(0, rows), (batches, left - rows))))
     });

@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use url::Url;
 
+use crate::part_scan::read::Skipped;
 use crate::runtime_filter::{BuiltPart, KeySummary};
 
 pub use directory::{CatalogDirectory, worker_url};
@@ -60,6 +61,15 @@ pub struct RemotePartScan {
     pub part: PartRef,
     /// Columns, filter, rows, order and limit.
     pub scan: PartScan,
+    /// Whether nothing is wanted but what the indexes let a reader skip.
+    #[serde(default)]
+    pub only_skips: bool,
+}
+
+/// What a worker reads of a part for somebody else.
+pub struct RemotePartRead {
+    pub batches: BoxStream<'static, Result<RecordBatch>>,
+    pub skipped: Skipped,
 }
 
 /// A worker.
@@ -75,10 +85,7 @@ pub trait WorkerApi: Debug + Send + Sync {
     async fn write_block(&self, spec: WriteSpec, block: RecordBatch) -> Result<Vec<NewPart>>;
 
     /// Reads one part. Dropping the stream stops the reading.
-    async fn scan_part(
-        &self,
-        scan: RemotePartScan,
-    ) -> Result<BoxStream<'static, Result<RecordBatch>>>;
+    async fn scan_part(&self, scan: RemotePartScan) -> Result<RemotePartRead>;
 
     /// Column statistics of parts that the worker holds, part by part in the order given.
     async fn part_statistics(&self, parts: Vec<PartRef>) -> Result<Vec<Vec<ColumnStatistics>>>;

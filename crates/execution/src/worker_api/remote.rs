@@ -24,10 +24,11 @@ use tonic::transport::{Channel, Endpoint};
 use url::Url;
 
 use super::{
-    CopySpec, FileRead, IpcDecoder, IpcEncoder, OptimizeSpec, Optimized, RemotePartScan,
-    RunningMerge, WorkerApi, WorkerReport, WriteSpec, WrittenDeletions,
+    CopySpec, FileRead, IpcDecoder, IpcEncoder, OptimizeSpec, Optimized, RemotePartRead,
+    RemotePartScan, RunningMerge, WorkerApi, WorkerReport, WriteSpec, WrittenDeletions,
 };
 use crate::error::from_peer_status;
+use crate::part_scan::read::Skipped;
 use crate::runtime_filter::{BuiltPart, KeySummary};
 
 /// The header of every internal request: the cluster that the caller belongs to.
@@ -117,10 +118,7 @@ impl WorkerApi for RemoteWorker {
         codec::decode(&response.into_inner().parts)
     }
 
-    async fn scan_part(
-        &self,
-        scan: RemotePartScan,
-    ) -> Result<BoxStream<'static, Result<RecordBatch>>> {
+    async fn scan_part(&self, scan: RemotePartScan) -> Result<RemotePartRead> {
         let scan = codec::encode(&scan)?;
         let mut client = self.client.clone();
         let response = client
@@ -130,7 +128,15 @@ impl WorkerApi for RemoteWorker {
         let this = self.clone();
         let chunks =
             response.into_inner().map_err(move |status| this.failed("reading a part", &status));
-        Ok(batches(chunks.boxed()))
+        let mut chunks = chunks.boxed();
+        let first = chunks.try_next().await?;
+        // A worker of an older build says nothing of it.
+        let skipped = match first.as_ref().filter(|first| !first.skipped.is_empty()) {
+            Some(first) => codec::decode(&first.skipped)?,
+            None => Skipped::default(),
+        };
+        let chunks = stream::iter(first.map(Ok)).chain(chunks).boxed();
+        Ok(RemotePartRead { batches: batches(chunks), skipped })
     }
 
     async fn part_statistics(&self, parts: Vec<PartRef>) -> Result<Vec<Vec<ColumnStatistics>>> {
@@ -232,7 +238,9 @@ fn batches(
 ) -> BoxStream<'static, Result<RecordBatch>> {
     let state = Some((chunks, IpcDecoder::default()));
     let decoded = stream::try_unfold(state, async |state| {
-        let Some((mut chunks, mut decoder)) = state else { return Ok(None) };
+        let Some((mut chunks, mut decoder)) = state else {
+            return Ok(None);
+        };
         match chunks.try_next().await? {
             Some(chunk) => {
                 let batches = decoder.decode(chunk.arrow_ipc)?;

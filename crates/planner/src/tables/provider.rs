@@ -1,5 +1,6 @@
 //! One table at one snapshot.
 
+mod choice;
 mod projected;
 
 use std::collections::BTreeMap;
@@ -300,9 +301,10 @@ impl TableProvider for PartTable {
         let table = &self.state.table;
         let choosing =
             filter.clone().map(|filter| with_implied(session, table, &self.part_schema, filter));
+        let choice = self.choice(session, choosing.as_ref(), filters);
         let parts = self.scanned_parts(choosing.as_ref(), self.conditions(session, filters));
         let summaries = self.statistics.of_parts(&self.part_schema, &parts).await;
-        let facts = ScanFacts { summaries, placement: Placement::of(&self.state) };
+        let facts = ScanFacts { summaries, placement: Placement::of(&self.state), choice };
         let mut spec = ScanSpec {
             name: self.name.clone(),
             schema: Arc::clone(&self.part_schema),

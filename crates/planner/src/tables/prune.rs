@@ -21,13 +21,28 @@ pub fn may_match(schema: &PartSchema, part: &Part, filter: &Filter) -> bool {
     may_pass(filter, &bounds(schema, part))
 }
 
+/// The same from the part's partition alone.
+pub fn partition_may_match(schema: &PartSchema, part: &Part, filter: &Filter) -> bool {
+    may_pass(filter, &bounds_of_partition(schema, part).collect())
+}
+
+fn bounds_of_partition<'a>(
+    schema: &'a PartSchema,
+    part: &'a Part,
+) -> impl Iterator<Item = (ColumnId, Bounds)> + 'a {
+    let values = schema.partition.iter().zip(&part.partition.0);
+    values.map(|(column, value)| (*column, Bounds { min: value.clone(), max: Some(value.clone()) }))
+}
+
 fn bounds(schema: &PartSchema, part: &Part) -> BTreeMap<ColumnId, Bounds> {
     let id = Scalar::UInt(part.id.0);
     let id = Bounds { min: id.clone(), max: Some(id) };
     let mut known = BTreeMap::from([(PART_COLUMN, id)]);
     if let Some(range) = &part.key_range {
         for (place, column) in schema.primary_key().iter().enumerate() {
-            let Some(min) = range.min.get(place) else { break };
+            let Some(min) = range.min.get(place) else {
+                break;
+            };
             let max = range.max.as_ref().and_then(|max| max.get(place));
             known.insert(*column, Bounds { min: min.clone(), max: max.cloned() });
             // Later columns are ordered only among equal values of this one.
@@ -36,9 +51,7 @@ fn bounds(schema: &PartSchema, part: &Part) -> BTreeMap<ColumnId, Bounds> {
             }
         }
     }
-    for (column, value) in schema.partition.iter().zip(&part.partition.0) {
-        known.insert(*column, Bounds { min: value.clone(), max: Some(value.clone()) });
-    }
+    known.extend(bounds_of_partition(schema, part));
     known
 }
 
