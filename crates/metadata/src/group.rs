@@ -28,6 +28,7 @@ use crate::feed::Feed;
 use crate::leases::Leases;
 use crate::peers::Peers;
 use crate::raft::{Proposal, Raft, Reply};
+use crate::resumed::Resumed;
 use crate::space::Space;
 
 /// Pause before the group is asked again while it has no leader.
@@ -43,6 +44,8 @@ const COMMAND_BYTES_MAX: usize = 16 << 20;
 #[derive(Clone)]
 pub(crate) struct Group {
     pub node: NodeId,
+    /// Set when it led as it stopped.
+    pub resumed: Option<Resumed>,
     pub raft: Raft,
     pub feed: Arc<Feed>,
     pub peers: Arc<Peers>,
@@ -173,7 +176,9 @@ impl Group {
         let confirm = within(&*self.clock, READ_LIMIT, self.raft.get_read_log_id());
         match confirm.await {
             Some(Ok((position, _))) => {
-                Attempt::Done(Ok(CatalogVersion(position.map_or(0, |id| id.index))))
+                let position = position.map_or(0, |id| id.index);
+                let position = Resumed::read_position(self.resumed, position, self.leads());
+                Attempt::Done(Ok(CatalogVersion(position)))
             }
             Some(Err(RaftError::APIError(CheckIsLeaderError::ForwardToLeader(leader)))) => {
                 Attempt::Elsewhere(leader)

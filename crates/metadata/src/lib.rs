@@ -29,6 +29,7 @@ mod node;
 mod peers;
 mod placement;
 mod raft;
+mod resumed;
 mod service;
 mod space;
 mod store;
@@ -44,4 +45,5 @@ pub use node::MetadataNode;
 pub mod decisions {
     pub use crate::controller::{View, decide};
     pub use crate::leases::{Lease, LeaseView, Leases};
+    pub use crate::resumed::Resumed;
 }

@@ -214,11 +214,13 @@ async fn start_on(
     let network = Network { peers: Arc::clone(&peers), tasks: tasks.clone() };
     let log = LogStore::new(Arc::clone(&store.disk));
     refuse_other_cluster(&config, &peers, &feed.cluster_id(), log.is_new()?, &*clock).await?;
+    let resumed = log.resumed(config.node_id.0)?;
     let raft = Raft::new(config.node_id.0, Arc::new(raft_config(&config)?), network, log, machine);
     let raft =
         raft.await.map_err(|error| Error::internal(format!("cannot start Raft: {error}")))?;
     let group = Group {
         node: config.node_id,
+        resumed,
         raft,
         feed,
         peers,

@@ -247,6 +247,7 @@ impl Clients {
             comment: Some(format!("after {}", snapshot.version)),
             options: now.options.clone(),
             requires_no_parts: false,
+            appended_keys: 0,
         };
         self.cluster.note(format!("comment on {}", TABLES[place]));
         self.catalog.execute(CommandBody::AlterTable(Box::new(alter))).await.map(drop)

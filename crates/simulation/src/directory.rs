@@ -10,8 +10,9 @@ use futures::stream::BoxStream;
 use granary_catalog::{Catalog, NewPart, WorkerState};
 use granary_common::{Error, Result, WorkerId};
 use granary_execution::{
-    BuiltPart, CopySpec, FileRead, KeySummary, OptimizeSpec, Optimized, RemotePartScan,
-    RunningMerge, WorkerApi, WorkerDirectory, WorkerReport, WriteSpec, WrittenDeletions,
+    BuiltPart, CopySpec, FileRead, KeySummary, OptimizeSpec, Optimized, RemotePartRead,
+    RemotePartScan, RunningMerge, WorkerApi, WorkerDirectory, WorkerReport, WriteSpec,
+    WrittenDeletions,
 };
 use granary_storage::{ColumnStatistics, Deletions, PartRef};
 use url::Url;
@@ -89,10 +90,7 @@ impl WorkerApi for There {
         not_simulated()
     }
 
-    async fn scan_part(
-        &self,
-        _: RemotePartScan,
-    ) -> Result<BoxStream<'static, Result<RecordBatch>>> {
+    async fn scan_part(&self, _: RemotePartScan) -> Result<RemotePartRead> {
         not_simulated()
     }
 

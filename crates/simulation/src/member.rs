@@ -13,7 +13,7 @@ use granary_catalog::{
 };
 use granary_common::{CatalogVersion, Clock, ClusterId, Error, Result};
 use granary_metadata::Retention;
-use granary_metadata::decisions::{Leases, View, decide};
+use granary_metadata::decisions::{Leases, Resumed, View, decide};
 use openraft::error::{CheckIsLeaderError, ClientWriteError, RaftError};
 use openraft::impls::BasicNode;
 use openraft::{Config, SnapshotPolicy};
@@ -44,6 +44,7 @@ const READ_LIMIT: Duration = Duration::from_secs(2);
 /// A member in one life.
 pub struct Member {
     number: u64,
+    resumed: Option<Resumed>,
     pub raft: Raft,
     cluster: Arc<Cluster>,
     clock: Arc<HostClock>,
@@ -77,6 +78,7 @@ impl Member {
         let life = cluster.net.start(host);
         let is_new = life == 1;
         let disk = disk.reopen(life);
+        let resumed = disk.resumed(number);
         let (machine, state) = Machine::open(disk.clone());
         // One value a member, so that only the seed decides who stands for election.
         let election_ms = ELECTION_MS + 160 * number + cluster.net.pick(0..150);
@@ -94,6 +96,7 @@ impl Member {
         let raft = raft.await.expect("an empty or a whole disk");
         let member = Arc::new(Member {
             number,
+            resumed,
             raft,
             cluster: Arc::clone(cluster),
             clock,
@@ -170,7 +173,10 @@ impl Member {
     /// A state that holds everything acknowledged before the call.
     pub async fn read(&self) -> Answer<Arc<Snapshot>> {
         let version = match executor::timeout(READ_LIMIT, self.raft.get_read_log_id()).await {
-            Ok(Ok((position, _))) => CatalogVersion(position.map_or(0, |id| id.index)),
+            Ok(Ok((position, _))) => {
+                let position = position.map_or(0, |id| id.index);
+                CatalogVersion(Resumed::read_position(self.resumed, position, self.leads()))
+            }
             Ok(Err(RaftError::APIError(CheckIsLeaderError::ForwardToLeader(leader)))) => {
                 return Answer::Elsewhere(leader.leader_id);
             }

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use granary_catalog::{Change, Command, Outcome, Row, Snapshot, apply, codec};
 use granary_common::{CatalogVersion, Error, ErrorKind, Result};
+use granary_metadata::decisions::Resumed;
 use openraft::impls::BasicNode;
 use openraft::storage::{LogFlushed, RaftLogStorage, RaftStateMachine};
 use openraft::{
@@ -98,6 +99,16 @@ impl MemberDisk {
         }
         kept.synced = kept.log.keys().next_back().map_or(0, |last| last + 1);
         MemberDisk { life, ..self.clone() }
+    }
+
+    /// Whether the member led when its host died.
+    pub fn resumed(&self, number: u64) -> Option<Resumed> {
+        let kept = self.kept.lock();
+        let last = kept.log.keys().next_back().copied();
+        let last = last.or(kept.purged.map(|id| id.index));
+        let vote = kept.vote?;
+        let leader = vote.leader_id();
+        Resumed::of(number, (leader.term, leader.node_id, vote.committed), last)
     }
 
     /// Waits for the disk; fails when the host has died meanwhile.

@@ -16,6 +16,7 @@ use rocksdb::{DB, Direction, IteratorMode};
 use super::disk::{Disk, Durability, LOG, family, put_meta, read_meta, storage_error};
 use super::entry::{StoredEntry, StoredLogId, StoredVote};
 use crate::raft::TypeConfig;
+use crate::resumed::Resumed;
 
 const VOTE: &str = "vote";
 const PURGED: &str = "purged";
@@ -37,6 +38,13 @@ impl LogStore {
     pub fn is_new(&self) -> Result<bool> {
         let vote: Option<StoredVote> = read_meta(self.disk.db(), VOTE)?;
         Ok(vote.is_none() && self.state()?.last_log_id.is_none())
+    }
+
+    /// Whether `node`, whose log this is, led when it stopped.
+    pub fn resumed(&self, node: u64) -> Result<Option<Resumed>> {
+        let vote: Option<StoredVote> = read_meta(self.disk.db(), VOTE)?;
+        let last = self.state()?.last_log_id.map(|id| id.index);
+        Ok(vote.and_then(|vote| Resumed::of(node, (vote.term, vote.node, vote.committed), last)))
     }
 
     fn last(&self) -> Result<Option<StoredLogId>> {

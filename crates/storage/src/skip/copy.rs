@@ -3,7 +3,7 @@
 
 use bytes::BytesMut;
 use futures::TryStreamExt;
-use granary_common::{ErrorKind, PartId, Result, TableId};
+use granary_common::{Error, ErrorKind, PartId, Result, TableId};
 use object_store::ObjectStoreExt;
 
 use super::SkipFile;
@@ -33,7 +33,7 @@ pub async fn copy_index_files(
             while let Some(piece) = pieces.try_next().await? {
                 whole.extend_from_slice(&piece);
             }
-            Ok(whole.freeze())
+            Ok::<_, Error>(whole.freeze())
         };
         let content = match reading.await {
             Ok(content) => content,
