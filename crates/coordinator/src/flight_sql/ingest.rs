@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow_flight::FlightData;
 use arrow_flight::sql::CommandStatementIngest;
 use arrow_flight::sql::server::PeekableFlightDataStream;
+use futures::FutureExt;
 use futures::stream::{BoxStream, StreamExt};
 use granary_common::{Error, Result};
 use granary_sql::TableName;
@@ -74,7 +75,7 @@ async fn run(
     let (schema, batches) = source.open().await?;
     let id = core.queries.draw_id();
     let options = command.table_definition_options;
-    let made = prepare_table(core, call, &id, &table, options, &schema).await?;
+    let made = prepare_table(core, call, &id, &table, options, &schema).boxed().await?;
     session.settings.remove(TOKEN_OPTION);
     let request = InsertRequest {
         id,

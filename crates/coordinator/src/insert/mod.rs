@@ -27,6 +27,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
+use futures::FutureExt;
 use futures::stream::BoxStream;
 use granary_common::{CatalogVersion, QueryId, Result};
 use granary_sql::{Notice, TableName};
@@ -127,5 +128,8 @@ pub(crate) async fn write_admitted(
     batches: BoxStream<'_, Result<RecordBatch>>,
     handle: &QueryHandle,
 ) -> Result<Inserted> {
-    Writer::begin(core, request, effect, schema).await?.write(batches, handle).await
+    // Of a type of its own: what an insert waits for is too deep for the compiler to look through.
+    let writing =
+        async { Writer::begin(core, request, effect, schema).await?.write(batches, handle).await };
+    writing.boxed().await
 }
