@@ -1,5 +1,6 @@
 //! Changes as data: every change of the catalog is one command and takes effect at one version.
 
+mod buckets;
 mod cluster;
 mod function;
 mod merge;
@@ -22,6 +23,7 @@ use crate::model::{
     WorkerState, WriteOrigin,
 };
 
+pub use buckets::{BucketChange, SplitParts};
 pub use cluster::ClusterChange;
 pub use function::FunctionChange;
 pub use merge::{MergeParts, MergedPart};
@@ -182,6 +184,8 @@ pub enum CommandBody {
     Function(FunctionChange),
     /// What is kept of a user.
     User(UserChange),
+    /// How many buckets a table has, and rows on their way to them.
+    Buckets(BucketChange),
 }
 
 /// A table to create; `apply` gives it its id, its buckets and their workers.

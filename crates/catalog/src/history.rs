@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use granary_common::{CatalogVersion, Error, Result};
 
-use crate::model::{EarlierTable, Part, Table};
+use crate::model::{EarlierTable, Part, Table, TableOptions};
 use crate::snapshot::{Snapshot, TableState};
 
 /// The table's setting that says for how many seconds its earlier versions are kept.
@@ -92,7 +92,16 @@ impl Snapshot {
     pub fn definition_at(&self, state: &TableState, version: CatalogVersion) -> Arc<Table> {
         let changed = state.earlier.range(CatalogVersion(version.0 + 1)..).next();
         match changed {
-            Some((_, earlier)) => Arc::new(earlier.definition.clone()),
+            // Where rows are is not of the past: a part is in the bucket that its row says, and the
+            // table as it is knows them all.
+            Some((_, earlier)) => Arc::new(Table {
+                buckets: state.table.buckets,
+                options: TableOptions {
+                    layout: state.table.options.layout.clone(),
+                    ..earlier.definition.options.clone()
+                },
+                ..earlier.definition.clone()
+            }),
             None => Arc::clone(&state.table),
         }
     }

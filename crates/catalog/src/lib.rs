@@ -17,6 +17,7 @@ pub mod command;
 mod damage;
 pub mod departure;
 pub mod history;
+pub mod layout;
 pub mod memory;
 pub mod model;
 pub mod protocol;
@@ -33,10 +34,11 @@ pub use api::{
 };
 pub use apply::{Transition, apply};
 pub use command::{
-    AlterTable, BucketPlacement, BucketWrite, CloneTable, ClusterChange, Command, CommandBody,
-    CommitWrite, CopiesChange, CopyChange, CopyPartitions, ExistingView, FunctionChange,
-    InsertReceipt, KnownPart, MergeParts, MergedPart, NewDeletions, NewPart, NewTable, NewView,
-    Outcome, PartitionChange, Partitions, TableWrite, TokenEntry, UserChange,
+    AlterTable, BucketChange, BucketPlacement, BucketWrite, CloneTable, ClusterChange, Command,
+    CommandBody, CommitWrite, CopiesChange, CopyChange, CopyPartitions, ExistingView,
+    FunctionChange, InsertReceipt, KnownPart, MergeParts, MergedPart, NewDeletions, NewPart,
+    NewTable, NewView, Outcome, PartitionChange, Partitions, SplitParts, TableWrite, TokenEntry,
+    UserChange,
 };
 pub use history::{Past, PastTable};
 pub use memory::MemoryCatalog;

@@ -70,6 +70,7 @@ pub fn needed(command: &CommandBody) -> u32 {
         },
         CommandBody::Function(_) => 4,
         CommandBody::User(_) => 5,
+        CommandBody::Buckets(_) => 6,
         CommandBody::CreateTable { table, .. } => needed_by(&table.options),
         CommandBody::AlterTable(alter) => {
             let is_computed = alter.columns.iter().any(|column| column.computed.is_some());

@@ -53,15 +53,26 @@ pub struct CopyTargets {
 impl CopyTargets {
     /// Where the leader of `bucket` sends what it writes, as `snapshot` has it.
     pub fn of(snapshot: &Snapshot, state: &TableState, bucket: &Bucket) -> CopyTargets {
-        let is_other = |worker: &WorkerId| *worker != bucket.leader && is_alive(snapshot, *worker);
+        Self::of_writer(snapshot, state, bucket, bucket.leader)
+    }
+
+    /// Where `writer` sends what it writes for `bucket`, whether it is a replica or not.
+    pub fn of_writer(
+        snapshot: &Snapshot,
+        state: &TableState,
+        bucket: &Bucket,
+        writer: WorkerId,
+    ) -> CopyTargets {
+        let is_other = |worker: &WorkerId| *worker != writer && is_alive(snapshot, *worker);
         let mut replicas: Vec<WorkerId> =
             bucket.replicas.iter().copied().filter(is_other).collect();
         replicas.sort_by_key(|worker| !bucket.in_sync.contains(worker));
-        let mut held = vec![bucket.leader];
+        let mut held = vec![writer];
         held.extend(&replicas);
         let turn = bucket.index.0 as usize;
         let others = snapshot.workers.len();
-        let candidates = |worker: &Worker| !bucket.replicas.contains(&worker.id);
+        let candidates =
+            |worker: &Worker| worker.id != writer && !bucket.replicas.contains(&worker.id);
         let settings = &state.table.settings;
         CopyTargets {
             spares: next_replicas(snapshot, &held, others, turn, candidates),

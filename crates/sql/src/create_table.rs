@@ -18,6 +18,7 @@ use crate::ttl::{TtlTable, bind_rules, partition_expressions};
 use crate::{CreateTable, DialectSettings, Notice};
 use columns::Columns;
 use distribution::Meeting;
+pub(crate) use distribution::checked_buckets;
 use keys::Keys;
 pub(crate) use keys::{check_deterministic, check_type as check_key_type};
 

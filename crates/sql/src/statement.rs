@@ -2,6 +2,7 @@
 //! bound later.
 
 mod alter;
+mod alter_buckets;
 mod alter_settings;
 mod alter_table;
 mod backup;

@@ -6,7 +6,7 @@ use granary_common::{ColumnId, Error, Result};
 
 use super::{Draft, history, table};
 use crate::command::{AlterTable, Outcome};
-use crate::model::{Distribution, Table};
+use crate::model::{Distribution, Table, TableOptions};
 
 /// Refuses with kind `Conflict` what was computed from another state of the table: whoever computed
 /// it does so again.
@@ -30,7 +30,7 @@ pub(super) fn alter(draft: &mut Draft, alter: &AlterTable) -> Result<Outcome> {
         partition_by: alter.partition_by.clone(),
         settings: alter.settings.clone(),
         comment: alter.comment.clone(),
-        options: alter.options.clone(),
+        options: TableOptions { layout: now.options.layout.clone(), ..alter.options.clone() },
         schema_version: now.schema_version + 1,
         ..Table::clone(now)
     };

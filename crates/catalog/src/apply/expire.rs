@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
-use granary_common::{CatalogVersion, Result};
+use granary_common::{CatalogVersion, Result, TableId};
 
-use super::{Draft, damage, table};
+use super::{Draft, buckets, damage, table};
 use crate::command::Outcome;
 use crate::history::HistoryStep;
 use crate::model::{InsertToken, TableHistory};
@@ -61,6 +61,14 @@ pub(super) fn advance_horizon(draft: &mut Draft, pinned: CatalogVersion) -> Resu
     }
     for key in keys {
         draft.delete(key);
+    }
+    let splitting = |state: &&crate::snapshot::TableState| {
+        !state.table.options.layout.earlier.is_empty() && state.table.dropped.is_none()
+    };
+    let tables: Vec<TableId> =
+        draft.next.tables.values().filter(splitting).map(|state| state.table.id).collect();
+    for table in tables {
+        buckets::forget_unused(draft, table)?;
     }
     if pinned > cluster.horizon {
         cluster.horizon = pinned;

@@ -9,7 +9,7 @@ use crate::command::{CloneTable, CommandBody, Outcome};
 use crate::history::{Past, excess_definitions};
 use crate::model::{
     Bucket, DeletionContent, DeletionVector, EarlierTable, Moment, Part, Table, TableHistory,
-    ViewKind,
+    TableOptions, ViewKind,
 };
 use crate::row::{Row, RowKey};
 use crate::snapshot::TableState;
@@ -204,7 +204,8 @@ fn restored(draft: &Draft, now: &Table, then: &Table) -> Result<Table> {
             now.name, view.name
         )));
     }
-    let mut options = then.options.clone();
+    let layout = now.options.layout.clone();
+    let mut options = TableOptions { layout, ..then.options.clone() };
     options.ttl_version = now.options.ttl_version + u64::from(!is_same);
     Ok(Table {
         columns: then.columns.clone(),

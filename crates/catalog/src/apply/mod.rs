@@ -2,6 +2,7 @@
 //! deterministic: every member of the metadata group computes the same.
 
 mod alter;
+mod buckets;
 mod cluster;
 mod damage;
 mod database;
@@ -140,5 +141,6 @@ fn dispatch(draft: &mut Draft, body: &CommandBody) -> Result<Outcome> {
         CommandBody::Cluster(change) => cluster::change(draft, change),
         CommandBody::Function(change) => function::change(draft, change),
         CommandBody::User(change) => user::change(draft, change),
+        CommandBody::Buckets(change) => buckets::change(draft, change),
     }
 }

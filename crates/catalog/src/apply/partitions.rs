@@ -63,7 +63,7 @@ pub(super) fn copy(draft: &mut Draft, copy: &CopyPartitions) -> Result<Outcome> 
     let source = &table::find(draft, copy.from)?.table;
     let target = &table::find(draft, copy.to)?.table;
     check_alike(source, target)?;
-    let parts = visible(draft, copy.from, &copy.partitions)?;
+    let parts = renumbered(source, target, visible(draft, copy.from, &copy.partitions)?)?;
     if copy.replace {
         remove(draft, copy.to, &copy.partitions, false)?;
     }
@@ -76,6 +76,21 @@ pub(super) fn copy(draft: &mut Draft, copy: &CopyPartitions) -> Result<Outcome> 
     }
     data_moved(draft, copy.to)?;
     Ok(Outcome::Done)
+}
+
+/// Parts of `source` in the buckets of `target`, of which there are as many.
+fn renumbered(source: &Table, target: &Table, mut parts: Vec<Part>) -> Result<Vec<Part>> {
+    for part in &mut parts {
+        if !source.takes_rows_in(part.bucket) {
+            return Err(Error::unavailable(format!(
+                "rows of table '{}' are still on their way to its buckets; run it again when they \
+                 are not in system.bucket_changes any more",
+                source.name
+            )));
+        }
+        part.bucket = target.bucket_at(part.bucket.0 - source.options.layout.first);
+    }
+    Ok(parts)
 }
 
 /// Makes a part of `table`, under a new id and at the end of the insert order.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use granary_common::{BucketIndex, Epoch, Error, Result, TableId, WorkerId};
 
 use crate::command::NewTable;
-use crate::model::Bucket;
+use crate::model::{Bucket, Table};
 use crate::replication::{next_replicas, replication_factor};
 use crate::snapshot::Snapshot;
 
@@ -22,23 +22,52 @@ pub(super) fn default_buckets(workers: usize) -> u32 {
 ///
 /// Tables of one colocation group get the same workers bucket by bucket.
 pub(super) fn place(state: &Snapshot, id: TableId, table: &NewTable) -> Result<Vec<Bucket>> {
-    let mut load: BTreeMap<WorkerId, usize> = state
-        .workers
-        .values()
-        .filter(|worker| worker.takes_more())
-        .map(|worker| (worker.id, 0))
-        .collect();
-    if load.is_empty() {
-        return Err(Error::unavailable(
-            "no worker is alive to hold the table's buckets; start one and try again",
-        ));
-    }
+    let mut load = takers(state)?;
     let count = table.buckets.unwrap_or_else(|| default_buckets(load.len()));
     let factor = replication_factor(&table.settings, state.workers.len());
     let holders: Vec<Holders> = match colocated(state, table, count)? {
         Some(holders) => holders,
-        None => spread(state, &mut load, count).into_iter().map(|one| (one, vec![one])).collect(),
+        None => alone(spread(state, &mut load, count)),
     };
+    Ok(held(state, id, 0, factor, holders))
+}
+
+/// Places `count` more buckets of a table, with numbers from `first` on.
+pub(super) fn place_again(
+    state: &Snapshot,
+    table: &Table,
+    first: u32,
+    count: u32,
+) -> Result<Vec<Bucket>> {
+    let mut load = takers(state)?;
+    let factor = replication_factor(&table.settings, state.workers.len());
+    let holders = alone(spread(state, &mut load, count));
+    Ok(held(state, table.id, first, factor, holders))
+}
+
+/// The workers that take buckets.
+fn takers(state: &Snapshot) -> Result<BTreeMap<WorkerId, usize>> {
+    let takers = state.workers.values().filter(|worker| worker.takes_more());
+    let takers: BTreeMap<WorkerId, usize> = takers.map(|worker| (worker.id, 0)).collect();
+    match takers.is_empty() {
+        false => Ok(takers),
+        true => Err(Error::unavailable(
+            "no worker is alive to hold the table's buckets; start one and try again",
+        )),
+    }
+}
+
+fn alone(leaders: Vec<WorkerId>) -> Vec<Holders> {
+    leaders.into_iter().map(|one| (one, vec![one])).collect()
+}
+
+fn held(
+    state: &Snapshot,
+    id: TableId,
+    first: u32,
+    factor: usize,
+    holders: Vec<Holders>,
+) -> Vec<Bucket> {
     let bucket = |(index, (leader, mut replicas)): (usize, Holders)| {
         // Whoever leads stays among them, also when fewer are wanted than the group has.
         replicas.sort_by_key(|worker| *worker != leader);
@@ -47,7 +76,7 @@ pub(super) fn place(state: &Snapshot, id: TableId, table: &NewTable) -> Result<V
         replicas.extend(next_replicas(state, &replicas, missing, index, |_| true));
         Bucket {
             table: id,
-            index: BucketIndex(index as u32),
+            index: BucketIndex(first + index as u32),
             leader,
             in_sync: replicas.clone(),
             replicas,
@@ -56,7 +85,7 @@ pub(super) fn place(state: &Snapshot, id: TableId, table: &NewTable) -> Result<V
             upsert_version: 0,
         }
     };
-    Ok(holders.into_iter().enumerate().map(bucket).collect())
+    holders.into_iter().enumerate().map(bucket).collect()
 }
 
 /// The leader of each bucket of the group's tables, with all replicas.
@@ -74,7 +103,8 @@ fn colocated(state: &Snapshot, table: &NewTable, count: u32) -> Result<Option<Ve
             member.table.buckets, member.table.buckets
         )));
     }
-    let holders = member.buckets.values();
+    let takes_rows = |bucket: &&std::sync::Arc<Bucket>| member.table.takes_rows_in(bucket.index);
+    let holders = member.buckets.values().filter(takes_rows);
     Ok(Some(holders.map(|bucket| (bucket.leader, bucket.replicas.clone())).collect()))
 }
 

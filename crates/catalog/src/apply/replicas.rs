@@ -180,6 +180,12 @@ pub(super) fn check_copies(
             part.id
         )));
     }
+    check_least(draft, table, part)
+}
+
+/// A new part must be on as many workers as the table asks for.
+pub(super) fn check_least(draft: &Draft, table: TableId, part: &NewPart) -> Result<()> {
+    let PartLocation::Local { copies, .. } = &part.location else { return Ok(()) };
     let least = min_copies(&table::find(draft, table)?.table.settings);
     match copies.len() >= least {
         true => Ok(()),

@@ -2,7 +2,7 @@ use granary_common::{DatabaseId, Error, Result, TableId};
 
 use super::{Draft, history, placement, view};
 use crate::command::{NewTable, Outcome};
-use crate::model::Table;
+use crate::model::{BucketHistory, Table, TableOptions};
 use crate::row::{Row, RowKey};
 use crate::snapshot::TableState;
 
@@ -44,7 +44,8 @@ pub(super) fn create(draft: &mut Draft, new: &NewTable, if_not_exists: bool) -> 
         dropped: None,
         unique_key: new.unique_key.clone(),
         merges_stopped: false,
-        options: new.options.clone(),
+        // Numbers of buckets of a table that it was made after.
+        options: TableOptions { layout: BucketHistory::default(), ..new.options.clone() },
     }));
     for bucket in buckets {
         draft.put(Row::Bucket(bucket));

@@ -7,6 +7,7 @@ mod column_codec;
 mod damage;
 mod function;
 mod history;
+mod layout;
 mod mutation;
 mod part;
 mod projection;
@@ -27,6 +28,7 @@ pub use column_codec::ColumnCodec;
 pub use damage::{CopyId, Damage};
 pub use function::SqlFunction;
 pub use history::{EarlierTable, Moment, TableHistory};
+pub use layout::{BucketHistory, EarlierBuckets};
 pub use mutation::{MUTATIONS_PER_TABLE_MAX, Mutation, MutationNote, WriteOrigin};
 pub use part::{
     DELETIONS_FILE_PREFIX, DeletionContent, DeletionVector, Part, PartFiles, PartLocation,

@@ -3,7 +3,9 @@ use std::collections::BTreeMap;
 use granary_common::{CatalogVersion, ColumnId, DatabaseId, TableId};
 use serde::{Deserialize, Serialize};
 
-use super::{BoundProjection, Projection, RowExpression, Scalar, SkipIndex, TtlRule};
+use super::{
+    BoundProjection, BucketHistory, Projection, RowExpression, Scalar, SkipIndex, TtlRule,
+};
 use crate::types::ColumnType;
 
 /// A database.
@@ -223,6 +225,9 @@ pub struct TableOptions {
     /// Moves when the rules change, so that no merge takes rows away by rules that are gone.
     #[serde(default)]
     pub ttl_version: u64,
+    /// The numbers of its buckets, and those of before: no clause of a statement.
+    #[serde(default, skip_serializing_if = "BucketHistory::is_first")]
+    pub layout: BucketHistory,
 }
 
 impl TableOptions {

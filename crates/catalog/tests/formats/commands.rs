@@ -282,6 +282,25 @@ fn cluster() -> Vec<(&'static str, CommandBody)> {
     ]
 }
 
+fn buckets() -> Vec<(&'static str, CommandBody)> {
+    let table = TableId(7);
+    let change = BucketChange::Count { table, schema_version: 3, buckets: 8 };
+    let part = table_write().buckets[0].parts[0].clone();
+    let deletions = Some((2, DeletionContent::Inline(vec![1, 2])));
+    let split = SplitParts {
+        table,
+        schema_version: 4,
+        bucket: BucketIndex(3),
+        epoch: Epoch(5),
+        inputs: vec![KnownPart { part: PartId(900), deletions: Some(CatalogVersion(45)) }],
+        outputs: vec![(BucketIndex(7), MergedPart { part, deletions })],
+    };
+    vec![
+        ("change_buckets", CommandBody::Buckets(change)),
+        ("split_parts", CommandBody::Buckets(BucketChange::Split(split))),
+    ]
+}
+
 fn integrity() -> Vec<(&'static str, CommandBody)> {
     let (worker, incarnation) = (WorkerId(1), 6);
     let reason = Some("file index: it is cut".into());
@@ -295,7 +314,7 @@ fn integrity() -> Vec<(&'static str, CommandBody)> {
 
 #[test]
 fn commands_of_every_kind() {
-    let later = replication().into_iter().chain(integrity()).chain(cluster());
+    let later = replication().into_iter().chain(integrity()).chain(cluster()).chain(buckets());
     for (name, body) in commands().into_iter().chain(takeaways()).chain(later) {
         check(&format!("command_{name}"), &Command { time_ms: 1_700_000_000_000, body });
     }

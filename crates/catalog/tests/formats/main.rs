@@ -123,6 +123,23 @@ fn rows() -> Vec<(&'static str, Row)> {
             Row::Cluster(Cluster { merges_stopped: true, protocol: 2, ..cluster() }),
         ),
         (
+            "table_buckets",
+            Row::Table(Table {
+                options: TableOptions {
+                    layout: BucketHistory {
+                        first: 4,
+                        earlier: vec![EarlierBuckets {
+                            first: 1,
+                            buckets: 3,
+                            until: CatalogVersion(77),
+                        }],
+                    },
+                    ..TableOptions::default()
+                },
+                ..table()
+            }),
+        ),
+        (
             "part_changed",
             Row::Part(Part {
                 deletions: vec![

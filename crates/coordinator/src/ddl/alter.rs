@@ -21,6 +21,7 @@ use granary_sql::{
 use granary_storage::volume::tiers::DEFAULT_POLICY;
 use granary_storage::{scalar_at, to_arrow_scalar};
 
+use super::buckets::modify_buckets;
 use super::merges::{clear, materialize_index, materialize_projection, materialize_ttl};
 use super::partitions_of;
 use super::tiers::{check_policy, unknown_places};
@@ -37,6 +38,9 @@ pub(super) async fn alter(
     alter: &AlterTable,
     notices: &mut Vec<Notice>,
 ) -> Result<()> {
+    if let [AlterAction::ModifyBuckets(buckets)] = alter.actions.as_slice() {
+        return modify_buckets(core, request, &alter.table, *buckets, notices).await;
+    }
     let mut prepared: Vec<ColumnId> = Vec::new();
     let mut backoff = core.backoff();
     loop {

@@ -8,6 +8,7 @@
 
 mod alter;
 mod balance;
+mod buckets;
 mod cluster;
 mod create_table;
 mod functions;

@@ -84,8 +84,8 @@ pub(super) fn cut(
 ) -> Result<BTreeMap<BucketIndex, Share>> {
     let whole = |bucket: BucketIndex| Ok(BTreeMap::from([(bucket, Share::Whole)]));
     match &table.distribution {
-        _ if table.buckets <= 1 => whole(BucketIndex(0)),
-        Distribution::Rotation => whole(BucketIndex((turn % u64::from(table.buckets)) as u32)),
+        _ if table.buckets <= 1 => whole(table.bucket_at(0)),
+        Distribution::Rotation => whole(table.bucket_at((turn % u64::from(table.buckets)) as u32)),
         Distribution::Hash(columns) => by_hash(table, batches, columns),
     }
 }
@@ -107,7 +107,8 @@ fn by_hash(
             positions.iter().map(|position| Arc::clone(rows.column(*position))).collect();
         let mut rows_of: BTreeMap<BucketIndex, Vec<u32>> = BTreeMap::new();
         for (row, hash) in hash_columns(&keys)?.into_iter().enumerate() {
-            rows_of.entry(bucket_of(hash, table.buckets)).or_default().push(row as u32);
+            let bucket = table.bucket_at(bucket_of(hash, table.buckets).0);
+            rows_of.entry(bucket).or_default().push(row as u32);
         }
         for (bucket, rows) in rows_of {
             pieces.entry(bucket).or_default().push(Piece { batch, rows: rows.into() });

@@ -17,6 +17,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::block::Block;
 use super::digest::ContentDigest;
 use super::effect::Effect;
+use super::staged::Staged;
 use super::target::Target;
 use super::upsert::check_stageable;
 use super::{InsertRequest, Inserted, group};
@@ -206,7 +207,12 @@ impl<'a> Writer<'a> {
             None => {
                 let transaction = self.core.with.random.next_hex();
                 let core = Arc::clone(self.core);
-                let staged = Staged { core, transaction: transaction.clone(), published: false };
+                let staged = Staged {
+                    core,
+                    transaction: transaction.clone(),
+                    is_begun: false,
+                    published: false,
+                };
                 self.staged = Some(staged);
                 transaction
             }
@@ -221,7 +227,24 @@ impl<'a> Writer<'a> {
                 views: views.to_vec(),
             })
         };
-        self.execute(written, command).await.map(drop)
+        self.execute(written, command).await?;
+        self.begun().await
+    }
+
+    /// Something is staged. It may have been dealt out to other buckets, or have other columns, than the
+    /// table had when the insert began; from now on the table must stay as it is.
+    async fn begun(&mut self) -> Result<()> {
+        let is_first = match &mut self.staged {
+            Some(staged) => !std::mem::replace(&mut staged.is_begun, true),
+            None => false,
+        };
+        if is_first {
+            let target = self.target.refreshed(self.core, self.request, &self.schema).await?;
+            if target.versions() != self.target.versions() {
+                self.target = target;
+            }
+        }
+        Ok(())
     }
 
     /// Commits the last block, with everything that was staged before it.
@@ -299,7 +322,8 @@ impl<'a> Writer<'a> {
         let mut backoff = self.core.backoff();
         loop {
             let target = self.target.refreshed(self.core, self.request, &self.schema).await?;
-            if self.staged.is_some() && target.versions() != self.target.versions() {
+            let is_begun = self.staged.as_ref().is_some_and(|staged| staged.is_begun);
+            if is_begun && target.versions() != self.target.versions() {
                 return Err(Error::conflict(format!(
                     "table '{}' changed while rows were inserted; nothing of them is visible, \
                      send them again",
@@ -355,28 +379,4 @@ impl<'a> Writer<'a> {
 fn pieces(batch: RecordBatch, rows_max: usize) -> impl Iterator<Item = RecordBatch> {
     let rows = batch.num_rows();
     (0..rows).step_by(rows_max.max(1)).map(move |from| batch.slice(from, rows_max.min(rows - from)))
-}
-
-/// Parts that are staged; dropped from the catalog unless they are published, also when the client
-/// goes away in the middle.
-struct Staged {
-    core: Arc<Coordinator>,
-    transaction: String,
-    published: bool,
-}
-
-impl Drop for Staged {
-    fn drop(&mut self) {
-        if self.published {
-            return;
-        }
-        let catalog = Arc::clone(&self.core.with.catalog);
-        let transaction = self.transaction.clone();
-        self.core.with.tasks.spawn(async move {
-            // Failing that, the stage expires by itself.
-            if let Err(error) = catalog.execute(CommandBody::AbortStaged { transaction }).await {
-                tracing::warn!(%error, "a staged insert could not be dropped; it will expire");
-            }
-        });
-    }
 }

@@ -19,6 +19,7 @@ mod group;
 mod rpc;
 mod slowdown;
 mod source;
+mod staged;
 mod target;
 mod upsert;
 pub mod wire;

@@ -52,6 +52,32 @@ pub(super) fn bucket_replicas(view: &View) -> Columns {
         )
 }
 
+/// Tables whose rows are on their way to another number of buckets.
+pub(super) fn bucket_changes(view: &View) -> Columns {
+    let version = view.snapshot.version;
+    let tables = view.tables().into_iter().filter(|(_, state)| state.is_splitting(version));
+    let rows: Vec<(&str, &TableState)> = tables.collect();
+    let sum = |of: fn(&Part) -> u64| {
+        let left = |state: &TableState| state.parts_to_split(version).map(|part| of(part)).sum();
+        rows.iter().map(|(_, state)| left(state)).collect::<Vec<u64>>()
+    };
+    // Several when it changed again before all had moved; the newest counts.
+    let before = |state: &TableState| {
+        let left = state.parts_to_split(version);
+        left.filter_map(|part| state.table.numbering_of(part.bucket)).max().map_or(0, |(_, n)| n)
+    };
+    let since = |state: &TableState| view.snapshot.time_of(state.table.buckets_since());
+    Columns::new()
+        .texts("database", rows.iter().map(|(database, _)| database))
+        .texts("table", rows.iter().map(|(_, state)| &state.table.name))
+        .numbers("buckets_before", rows.iter().map(|(_, state)| u64::from(before(state))))
+        .numbers("buckets", rows.iter().map(|(_, state)| u64::from(state.table.buckets)))
+        .optional_times("changed_at", rows.iter().map(|(_, state)| since(state)))
+        .numbers("parts_left", sum(|_| 1))
+        .numbers("rows_left", sum(|part| part.rows))
+        .numbers("bytes_left", sum(|part| part.bytes))
+}
+
 /// A replica that does not hold everything yet.
 struct Movement<'a> {
     database: &'a str,

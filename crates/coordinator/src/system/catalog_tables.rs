@@ -1,13 +1,14 @@
 //! The catalog's own tables.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use granary_catalog::protocol::{release_of, spoken_by};
 use granary_catalog::{
     Bucket, Column, Distribution, KeyExpression, Part, PartLocation, Table, TableState,
     View as ViewRow, ViewKind, Worker, WorkerState,
 };
-use granary_common::{ColumnId, WorkerId};
+use granary_common::{BucketIndex, ColumnId, WorkerId};
 use granary_sql::{show_create_table, show_create_view};
 use granary_storage::volume::tiers::disk_of;
 
@@ -64,11 +65,19 @@ impl View {
             .collect()
     }
 
+    /// Those that rows are inserted into, and those of before from which rows are still to move.
     pub(super) fn buckets(&self) -> Vec<(&str, &TableState, &Bucket)> {
+        let version = self.snapshot.version;
         self.tables()
             .into_iter()
             .flat_map(|(database, state)| {
-                state.buckets.values().map(move |bucket| (database, state, &**bucket))
+                let left: BTreeSet<BucketIndex> =
+                    state.parts_to_split(version).map(|part| part.bucket).collect();
+                let is_used = move |bucket: &&std::sync::Arc<Bucket>| {
+                    state.table.takes_rows_in(bucket.index) || left.contains(&bucket.index)
+                };
+                let used = state.buckets.values().filter(is_used);
+                used.map(move |bucket| (database, state, &**bucket))
             })
             .collect()
     }

@@ -35,7 +35,8 @@ use columns::Columns;
 /// The schemas beside the users' databases.
 pub const SCHEMAS: [&str; 2] = ["information_schema", "system"];
 
-const SYSTEM_TABLES: [&str; 26] = [
+const SYSTEM_TABLES: [&str; 27] = [
+    "bucket_changes",
     "bucket_replicas",
     "buckets",
     "clusters",
@@ -129,6 +130,7 @@ impl SystemSchema {
             ("system", "data_skipping_indices") => indexes::data_skipping_indices(view),
             ("system", "parts") => catalog_tables::parts(view),
             ("system", "buckets") => bucket_tables::buckets(view),
+            ("system", "bucket_changes") => bucket_tables::bucket_changes(view),
             ("system", "bucket_replicas") => bucket_tables::bucket_replicas(view),
             ("system", "movements") => bucket_tables::movements(view),
             ("system", "workers") => catalog_tables::workers(view),

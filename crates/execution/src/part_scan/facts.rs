@@ -1,7 +1,7 @@
 //! What the planner knows of a scanned table beyond the scan itself. It does not travel to workers.
 
 use granary_catalog::{Distribution, TableState};
-use granary_common::{BucketIndex, ColumnId, WorkerId};
+use granary_common::{BucketIndex, CatalogVersion, ColumnId, WorkerId};
 
 use super::layout::chunked;
 use super::statistics::ColumnSummaries;
@@ -43,11 +43,17 @@ pub struct Placement {
 
 impl Placement {
     /// The placement of `state`'s rows; `None` when its buckets say nothing about its rows.
-    pub fn of(state: &TableState) -> Option<Placement> {
-        let Distribution::Hash(hashed) = &state.table.distribution else {
+    ///
+    /// While rows move to another number of buckets, what counts as a bucket is a class of keys, in all
+    /// that is seen at `version`.
+    pub fn of(state: &TableState, version: CatalogVersion) -> Option<Placement> {
+        let Distribution::Hash(hashed) = &state.table.distribution else { return None };
+        let classes = state.key_classes(version);
+        if classes.is_mixed_up() {
             return None;
-        };
-        let leaders = state.buckets.values().map(|bucket| bucket.leader).collect();
+        }
+        let leader = |index| state.buckets.get(&index).map(|bucket| bucket.leader);
+        let leaders = classes.readers().map(leader).collect::<Option<Vec<WorkerId>>>()?;
         Some(Placement { hashed: hashed.clone(), leaders })
     }
 

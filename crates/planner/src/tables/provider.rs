@@ -199,11 +199,13 @@ impl PartTable {
     ) -> Vec<ScannedPart> {
         let version = self.version;
         let mut parts = self.matching(filter, conditions);
+        let classes = self.state.key_classes(version);
         let runs = match &self.collapse {
             Some(_) => {
                 parts.sort_by_key(|part| (part.inserted, part.id));
                 let PartSchema { sort_key, partition, .. } = &*self.part_schema;
-                runs(&parts, sort_key, partition, Placement::of(&self.state).is_some())
+                let placed = Placement::of(&self.state, version).is_some();
+                runs(&parts, sort_key, partition, placed, |part| classes.of(part.bucket))
             }
             None => BTreeMap::new(),
         };
@@ -212,7 +214,7 @@ impl PartTable {
                 location: self.snapshot.readable_location(part),
                 ..PartRef::at(part, version)
             },
-            bucket: part.bucket,
+            bucket: classes.of(part.bucket),
             holders: self.holders(part),
             run: runs.get(&part.id).copied().unwrap_or(0),
             merged: part.level > 0,
@@ -226,7 +228,7 @@ impl PartTable {
         if self.collapse.is_none() {
             return Layout::Spread { partitions };
         }
-        let groups = match Placement::of(&self.state) {
+        let groups = match Placement::of(&self.state, self.version) {
             Some(placement) => placement.groups(partitions),
             None => vec![spec.buckets().into_iter().collect()],
         };
@@ -304,7 +306,8 @@ impl TableProvider for PartTable {
         let choice = self.choice(session, choosing.as_ref(), filters);
         let parts = self.scanned_parts(choosing.as_ref(), self.conditions(session, filters));
         let summaries = self.statistics.of_parts(&self.part_schema, &parts).await;
-        let facts = ScanFacts { summaries, placement: Placement::of(&self.state), choice };
+        let placement = Placement::of(&self.state, self.version);
+        let facts = ScanFacts { summaries, placement, choice };
         let mut spec = ScanSpec {
             name: self.name.clone(),
             schema: Arc::clone(&self.part_schema),

@@ -8,12 +8,13 @@ use granary_common::{BucketIndex, ColumnId, PartId};
 
 /// The number of each part's run. Parts of one bucket and number may share keys, others do not.
 /// Parts of several partitions do, unless the partition (`partition`, of columns of `sort_key`)
-/// follows from the key. With `buckets_apart` false keys may be in any bucket, and there is one run.
+/// follows from the key. `bucket_of`: what tells keys apart, in place of buckets. With `buckets_apart` false keys may be in any bucket, and there is one run.
 pub fn runs(
     parts: &[&Arc<Part>],
     sort_key: &[ColumnId],
     partition: &[ColumnId],
     buckets_apart: bool,
+    bucket_of: impl Fn(&Part) -> BucketIndex,
 ) -> BTreeMap<PartId, u32> {
     if !buckets_apart {
         return parts.iter().map(|part| (part.id, 0)).collect();
@@ -22,7 +23,7 @@ pub fn runs(
     let mut apart: BTreeMap<(BucketIndex, Option<&PartitionValue>), Vec<&Part>> = BTreeMap::new();
     for part in parts {
         let partition = partitions_apart.then_some(&part.partition);
-        apart.entry((part.bucket, partition)).or_default().push(part);
+        apart.entry((bucket_of(part), partition)).or_default().push(part);
     }
     let mut numbers = BTreeMap::new();
     let mut number = 0;
@@ -96,7 +97,7 @@ mod tests {
         let partition: Vec<ColumnId> = partition.iter().copied().map(ColumnId).collect();
         let parts: Vec<&Arc<Part>> = parts.iter().collect();
         let mut found: BTreeMap<u32, Vec<u64>> = BTreeMap::new();
-        for (part, run) in runs(&parts, &[ColumnId(0)], &partition, true) {
+        for (part, run) in runs(&parts, &[ColumnId(0)], &partition, true, |part| part.bucket) {
             found.entry(run).or_default().push(part.0);
         }
         let found: Vec<Vec<u64>> = found.into_values().collect();

@@ -158,7 +158,8 @@ fn key_column<'c>(key: &Expr, columns: &'c Columns) -> Result<(ColumnId, &'c Col
     }
 }
 
-fn checked_buckets(buckets: u64) -> Result<u32> {
+/// A number of buckets that a table can have.
+pub(crate) fn checked_buckets(buckets: u64) -> Result<u32> {
     match buckets {
         1..=BUCKETS_MAX => Ok(buckets as u32),
         _ => Err(Error::invalid(format!("BUCKETS is 1 to {BUCKETS_MAX}, not {buckets}"))),

@@ -12,10 +12,6 @@ use super::parse::{Failure, Parsed, on_cluster, other};
 use super::{Delete, Statement, TableName, Update};
 use crate::Notice;
 
-/// Why MODIFY BUCKETS is refused, and what to do instead.
-pub(super) const FIXED_BUCKETS: &str = "the number of a table's buckets does not change; create a table \
-     with BUCKETS n, fill it with INSERT INTO ... SELECT, and EXCHANGE TABLES";
-
 /// Partitions of a table as a statement names them.
 #[derive(Clone, Debug, PartialEq)]
 pub enum PartitionClause {

@@ -6,10 +6,11 @@ use sqlparser::keywords::Keyword;
 use sqlparser::parser::Parser;
 use sqlparser::tokenizer::Token;
 
-use super::alter::{FIXED_BUCKETS, in_partition};
+use super::alter::in_partition;
+use super::alter_buckets::{check_alone, modify_buckets};
 use super::alter_settings::{modify_settings, reset_settings};
 use super::elements::{IndexClause, ProjectionClause, index, projection};
-use super::parse::{Parsed, is_next_word};
+use super::parse::{Parsed, if_exists, if_not_exists, is_next_word};
 use super::{PartitionClause, TableName, TtlClause};
 use crate::Notice;
 
@@ -84,6 +85,8 @@ pub enum AlterAction {
     ModifyOrderBy(Vec<Expr>),
     /// `None` takes the rules away.
     ModifyTtl(Option<Vec<TtlClause>>),
+    /// So many buckets from now on; rows of before move to them.
+    ModifyBuckets(u32),
     /// Applies the rules to what is there now.
     MaterializeTtl(Option<PartitionClause>),
 }
@@ -128,7 +131,7 @@ pub(super) fn actions(parser: &mut Parser<'_>) -> Parsed<Option<Vec<AlterAction>
             }
         }
         if !parser.consume_token(&Token::Comma) {
-            return Ok(Some(actions));
+            return check_alone(actions).map(Some);
         }
     }
 }
@@ -159,7 +162,7 @@ fn action(parser: &mut Parser<'_>) -> Parsed<Option<AlterAction>> {
         ["DROP", "PROJECTION"] => drop_projection,
         ["MATERIALIZE", "PROJECTION"] => rebuild_projection,
         ["CLEAR", "PROJECTION"] => clear_projection,
-        ["MODIFY", "BUCKETS"] => return Err(Error::unsupported(FIXED_BUCKETS).into()),
+        ["MODIFY", "BUCKETS"] => modify_buckets,
         ["MODIFY", "SETTING"] => modify_settings,
         ["RESET", "SETTING"] => reset_settings,
         ["MODIFY", "COMMENT"] => modify_comment,
@@ -181,14 +184,6 @@ fn action(parser: &mut Parser<'_>) -> Parsed<Option<AlterAction>> {
     parser.next_token();
     parser.next_token();
     read(parser).map(Some)
-}
-
-fn if_exists(parser: &mut Parser<'_>) -> bool {
-    parser.parse_keywords(&[Keyword::IF, Keyword::EXISTS])
-}
-
-fn if_not_exists(parser: &mut Parser<'_>) -> bool {
-    parser.parse_keywords(&[Keyword::IF, Keyword::NOT, Keyword::EXISTS])
 }
 
 fn name(parser: &mut Parser<'_>) -> Parsed<String> {

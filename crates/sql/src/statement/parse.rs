@@ -302,3 +302,13 @@ pub(super) fn is_next_word(parser: &mut Parser<'_>, text: &str) -> bool {
     }
     found
 }
+
+/// Whether `IF EXISTS` comes next; it is read then.
+pub(super) fn if_exists(parser: &mut Parser<'_>) -> bool {
+    parser.parse_keywords(&[Keyword::IF, Keyword::EXISTS])
+}
+
+/// Whether `IF NOT EXISTS` comes next; it is read then.
+pub(super) fn if_not_exists(parser: &mut Parser<'_>) -> bool {
+    parser.parse_keywords(&[Keyword::IF, Keyword::NOT, Keyword::EXISTS])
+}

@@ -28,6 +28,7 @@ mod row_map;
 mod row_order;
 mod rule;
 mod run;
+mod split;
 mod states;
 #[cfg(test)]
 mod tests;
@@ -42,4 +43,5 @@ pub use row_map::RowMap;
 pub(crate) use row_map::{RowMapBuilder, RowSource};
 pub use rule::{CollapseRule, StateColumn, is_state, is_summable};
 pub use run::{MergeSpec, Merged, merge_parts};
+pub use split::{Dealing, SplitMap, SplitResult, SplitSpec, TURN_ROWS, split_parts};
 pub use states::{NoStates, StateMerger};

@@ -6,6 +6,7 @@ mod backup;
 mod backup_s3;
 mod bad_input;
 mod bad_starts;
+mod buckets;
 mod cancels;
 mod chaos;
 mod commands;

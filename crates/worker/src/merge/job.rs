@@ -25,12 +25,13 @@ use granary_storage::ttl::{PartLife, Recompression};
 use parking_lot::Mutex;
 
 use super::book::Lane;
+use super::split::{SplitJob, SplitMade};
 use crate::metrics::count_merge;
 
 /// Commits of one merge at most; each further one means that rows were deleted meanwhile.
-const COMMITS_MAX: u32 = 32;
+pub(super) const COMMITS_MAX: u32 = 32;
 /// Between two of them, when it is not known what went wrong.
-const COMMIT_PAUSE: Duration = Duration::from_millis(200);
+pub(super) const COMMIT_PAUSE: Duration = Duration::from_millis(200);
 
 /// What to merge, as one snapshot has it.
 #[derive(Clone, Debug)]
@@ -145,6 +146,9 @@ pub trait Merger: Debug + Send + Sync {
     /// Reads the inputs and writes what becomes of them.
     async fn merge(&self, job: &Job, progress: &Arc<MergeProgress>) -> Result<Made>;
 
+    /// Reads the inputs and writes what becomes of them in other buckets.
+    async fn split(&self, job: &SplitJob, progress: &Arc<MergeProgress>) -> Result<SplitMade>;
+
     /// When rows of the part are due by the table's TTL.
     async fn life(&self, table: &Table, part: &Part, version: CatalogVersion) -> Result<PartLife>;
 
@@ -171,7 +175,7 @@ pub enum Ended {
 
 /// What became of a merge's inputs while it ran.
 #[derive(Debug)]
-enum Found {
+pub(super) enum Found {
     /// Our commit is there.
     Committed,
     /// An input is gone, or the bucket is not led as it was.
@@ -274,7 +278,7 @@ impl Committer {
     }
 }
 
-fn newest(part: &Part) -> Option<CatalogVersion> {
+pub(super) fn newest(part: &Part) -> Option<CatalogVersion> {
     part.deletions.last().map(|vector| vector.since)
 }
 
@@ -304,7 +308,7 @@ fn command(
     }
 }
 
-fn look_again(snapshot: &Snapshot, job: &Job, part: Option<&NewPart>) -> Found {
+pub(super) fn look_again(snapshot: &Snapshot, job: &Job, part: Option<&NewPart>) -> Found {
     let Some(state) = snapshot.tables.get(&job.table.id) else { return Found::Overtaken };
     if part.is_some_and(|part| state.parts.contains_key(&part.id)) {
         return Found::Committed;

@@ -14,6 +14,7 @@ use super::book::Lane;
 use super::choose::LaneParts;
 use super::job::Job;
 use super::lives::Lives;
+use super::split::merges_after;
 
 /// After a failure a lane is left alone for so long, doubled with each further one.
 const BACKOFF_MS: u64 = 2_000;
@@ -83,13 +84,20 @@ impl Memory {
         let mut lanes: Vec<LaneParts> = Vec::new();
         for state in snapshot.tables.values().filter(|state| may_merge(snapshot, &state.table)) {
             let limits = limits_of(&state.table, limits);
+            let after = merges_after(state, snapshot.version);
             for (lane, parts) in led(snapshot, state, worker) {
+                // Their parts are split, and merged then.
+                if !state.table.takes_rows_in(lane.bucket) {
+                    continue;
+                }
                 let candidate = |part: &Arc<Part>| {
                     let since_ms = self.seen_ms.get(&part.id).copied().unwrap_or(now_ms);
                     seen_ms.insert(part.id, since_ms);
                     let age_ms = now_ms.saturating_sub(since_ms);
                     // What is not here yet is in nobody's merge until it has been fetched.
-                    let is_busy = busy.contains(&part.id) || !holds(&part.location, worker);
+                    let is_busy = busy.contains(&part.id)
+                        || !holds(&part.location, worker)
+                        || after.is_some_and(|after| part.inserted.0 <= after);
                     let due = look.due(state, part);
                     Candidate { due, ..Candidate::of(part, snapshot.version, age_ms, is_busy) }
                 };
@@ -109,7 +117,8 @@ impl Memory {
         lanes
     }
 
-    fn is_left_alone(&self, lane: &Lane, now_ms: u64) -> bool {
+    /// Whether the lane failed a short while ago.
+    pub fn is_left_alone(&self, lane: &Lane, now_ms: u64) -> bool {
         self.failed.get(lane).is_some_and(|(_, until_ms)| now_ms < *until_ms)
     }
 
@@ -142,7 +151,8 @@ impl Memory {
     }
 }
 
-fn may_merge(snapshot: &Snapshot, table: &Table) -> bool {
+/// Whether merges of the table may run.
+pub fn may_merge(snapshot: &Snapshot, table: &Table) -> bool {
     let all_stopped = snapshot.cluster.as_ref().is_none_or(|cluster| cluster.merges_stopped);
     !all_stopped && !table.merges_stopped && table.dropped.is_none()
 }

@@ -18,16 +18,21 @@ mod optimize;
 mod rewrite;
 #[cfg(test)]
 mod simulation;
+mod split;
+#[cfg(test)]
+mod split_tests;
 mod stored;
+mod stored_split;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use granary_catalog::{Catalog, Part, PartLocation, Snapshot, TableState, TtlPlace};
-use granary_common::{Clock, ErrorKind, TaskOwner, WorkerId};
+use granary_common::{Clock, ErrorKind, PartId, TaskOwner, WorkerId};
 use granary_execution::{ActiveWork, RunningMerge};
 use granary_storage::Tiers;
 use granary_storage::merge::MergeProgress;
@@ -111,6 +116,8 @@ pub struct Merges {
     /// Told when the life of a part became known.
     looked: Notify,
     leaving: CancellationToken,
+    /// Whether the last turn was of a split: merges and splits take turns.
+    has_split: AtomicBool,
 }
 
 /// A merge's place in the book, with how far it is.
@@ -150,6 +157,7 @@ impl Merges {
             lives: Lives::default(),
             looked: Notify::new(),
             leaving: CancellationToken::new(),
+            has_split: AtomicBool::new(false),
         }
     }
 
@@ -246,20 +254,34 @@ impl Merges {
             return;
         }
         let snapshot = self.committer.catalog.snapshot();
-        let now_ms = self.committer.clock.monotonic_ms();
-        let limits = self.limits();
         let mut busy = self.book.busy();
         // They would fail again and again, and keep the rest of their lanes from being merged.
         busy.extend(snapshot.damaged_on(self.worker));
+        let mut has_split = !self.has_split.load(Ordering::Relaxed)
+            && self.start_splits(&snapshot, &busy, tasks, 1);
+        self.start_merges_of(&snapshot, &busy, tasks);
+        // Whatever turns are left.
+        has_split |= self.start_splits(&snapshot, &busy, tasks, usize::MAX);
+        self.has_split.store(has_split, Ordering::Relaxed);
+    }
+
+    fn start_merges_of(
+        self: &Arc<Self>,
+        snapshot: &Snapshot,
+        busy: &HashSet<PartId>,
+        tasks: &TaskOwner,
+    ) {
+        let now_ms = self.committer.clock.monotonic_ms();
+        let limits = self.limits();
         let look = Look {
             worker: self.worker,
-            busy: &busy,
+            busy,
             lives: &self.lives,
             now_ms,
             now_s: self.now_s(),
             tiers: &self.settings.tiers,
         };
-        let lanes = self.memory.lock().lanes(&snapshot, &limits, &look);
+        let lanes = self.memory.lock().lanes(snapshot, &limits, &look);
         let (merges_running, bytes_running) = self.book.load();
         let pool = Pool {
             merges_max: self.settings.merges_max,
@@ -269,7 +291,7 @@ impl Merges {
         };
         for start in choose(lanes, pool) {
             let Ok(turn) = Arc::clone(&self.turns).try_acquire_owned() else { return };
-            if let Some(job) = self.job_of(&snapshot, &start)
+            if let Some(job) = self.job_of(snapshot, &start)
                 && let Some(entered) = self.enter(&job, false)
             {
                 if start.reason == Reason::Due {

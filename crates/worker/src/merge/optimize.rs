@@ -57,6 +57,13 @@ impl Merges {
                 )));
             }
         }
+        if merges_several(spec) && state.is_splitting(snapshot.version) {
+            return Err(Error::unavailable(format!(
+                "rows of table '{}' are on their way to its new buckets; run it again when the table \
+                 is not in system.bucket_changes any more",
+                state.table.name
+            )));
+        }
         let lanes = led(&snapshot, state, self.worker).into_keys().filter(|lane| {
             spec.buckets.contains(&lane.bucket) && spec.partitions.contains(&lane.partition)
         });
@@ -303,6 +310,15 @@ impl Merges {
             }
         }
     }
+}
+
+/// Whether parts are merged with each other, and not each written again by itself.
+fn merges_several(spec: &OptimizeSpec) -> bool {
+    let alone = spec.index.is_some()
+        || spec.projection.is_some()
+        || spec.cleared.is_some()
+        || spec.relocation.is_some();
+    !alone && !spec.is_ttl
 }
 
 fn table<'a>(snapshot: &'a Snapshot, spec: &OptimizeSpec) -> Result<&'a TableState> {

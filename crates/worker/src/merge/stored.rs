@@ -22,6 +22,8 @@ use granary_storage::{
 };
 
 use super::job::{CarryOver, Job, Made, Merger};
+use super::split::{SplitJob, SplitMade};
+use super::stored_split;
 use crate::part_ids::{Hold, LeasedPartIds};
 use crate::replicate::{Pace, Shipper};
 
@@ -134,6 +136,11 @@ impl Merger for StoredParts {
         let (shipper, job) = (Arc::clone(&self.shipper), job.clone());
         let rows = Carried { store, volume, ids, rows, merged, job, shipper, _hold: hold };
         Ok(Made { part, deletions: None, rows: Box::new(rows) })
+    }
+
+    async fn split(&self, job: &SplitJob, progress: &Arc<MergeProgress>) -> Result<SplitMade> {
+        let volume = self.volume(&job.job)?;
+        stored_split::split(self, job, volume, self.ids.hold(), progress).await
     }
 
     async fn life(&self, table: &Table, part: &Part, version: CatalogVersion) -> Result<PartLife> {
@@ -254,17 +261,7 @@ impl CarryOver for Carried {
         inputs: &[Arc<Part>],
         version: CatalogVersion,
     ) -> Result<Option<(u64, DeletionContent)>> {
-        let mut deleted: Vec<(usize, Arc<Deletions>)> = Vec::new();
-        for (place, (now, then)) in inputs.iter().zip(&self.job.inputs).enumerate() {
-            if now.deletions_at(version).map(|vector| vector.since)
-                == then.deletions_at(self.job.version).map(|vector| vector.since)
-            {
-                continue;
-            }
-            if let Some(rows) = self.store.deletions(&PartRef::at(now, version)).await? {
-                deleted.push((place, rows));
-            }
-        }
+        let deleted = newly_deleted(&self.store, &self.job, inputs, version).await?;
         let deleted: Vec<(usize, &Deletions)> =
             deleted.iter().map(|(place, rows)| (*place, rows.as_ref())).collect();
         let Some(translated) = self.rows.translate(&deleted) else { return Ok(None) };
@@ -276,8 +273,34 @@ impl CarryOver for Carried {
     }
 }
 
+/// The deletions of those inputs, by their places, that got other ones since they were read: `inputs` are
+/// they as they are at `version`.
+pub(super) async fn newly_deleted(
+    store: &PartStore,
+    job: &Job,
+    inputs: &[Arc<Part>],
+    version: CatalogVersion,
+) -> Result<Vec<(usize, Arc<Deletions>)>> {
+    let mut deleted = Vec::new();
+    for (place, (now, then)) in inputs.iter().zip(&job.inputs).enumerate() {
+        if now.deletions_at(version).map(|vector| vector.since)
+            == then.deletions_at(job.version).map(|vector| vector.since)
+        {
+            continue;
+        }
+        if let Some(rows) = store.deletions(&PartRef::at(now, version)).await? {
+            deleted.push((place, rows));
+        }
+    }
+    Ok(deleted)
+}
+
 /// Sends deletions of a new part to every copy of it.
-async fn ship_beside(shipper: &Shipper, part: &PartRef, content: &DeletionContent) -> Result<()> {
+pub(super) async fn ship_beside(
+    shipper: &Shipper,
+    part: &PartRef,
+    content: &DeletionContent,
+) -> Result<()> {
     let synced = shipper.ship_deletions(part, content).await;
     if deletion_file(content).is_some() && !is_beside(&part.location, &synced) {
         return Err(Error::unavailable("a copy of the merged part did not take its deletions"));
@@ -286,7 +309,7 @@ async fn ship_beside(shipper: &Shipper, part: &PartRef, content: &DeletionConten
 }
 
 /// A part that the catalog does not know yet.
-fn new_ref(table: &Table, part: &NewPart) -> PartRef {
+pub(super) fn new_ref(table: &Table, part: &NewPart) -> PartRef {
     PartRef {
         id: part.id,
         table: table.id,

@@ -6,8 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use async_trait::async_trait;
 use granary_catalog::*;
 use granary_common::{
-    BucketIndex, CatalogVersion, ColumnId, DatabaseId, Error, PartId, Result, SystemClock, TableId,
-    TestClock,
+    BucketIndex, CatalogVersion, ColumnId, DatabaseId, Result, SystemClock, TableId, TestClock,
 };
 use granary_execution::OptimizeSpec;
 use granary_storage::TierVolume;
@@ -15,14 +14,15 @@ use granary_storage::ttl::PartLife;
 use granary_storage::volume::tiers::disk_of;
 
 use super::job::{CarryOver, Made};
+use super::split::{SplitCarryOver, SplitDeletions, SplitJob, SplitMade};
 use super::*;
 
 /// Makes parts of as many rows as the inputs have; can be told what happens while it works.
 #[derive(Debug)]
-struct Counting {
+pub(super) struct Counting {
     catalog: Arc<dyn Catalog>,
     next: AtomicU64,
-    discarded: AtomicU64,
+    pub discarded: AtomicU64,
     meanwhile: Mutex<Vec<CommandBody>>,
     /// Whether deletions of inputs can be carried over.
     carries: bool,
@@ -44,6 +44,21 @@ impl CarryOver for Carried {
     ) -> Result<Option<(u64, DeletionContent)>> {
         let rows = inputs.iter().map(|part| part.rows - part.rows_at(version)).sum();
         Ok(self.0.then(|| (rows, DeletionContent::Inline(vec![1]))))
+    }
+}
+
+/// Rows that were there when they were read.
+#[derive(Debug)]
+struct SplitRows {
+    bucket: BucketIndex,
+    rows: u64,
+}
+
+#[async_trait]
+impl SplitCarryOver for SplitRows {
+    async fn carry(&self, inputs: &[Arc<Part>], version: CatalogVersion) -> Result<SplitDeletions> {
+        let left: u64 = inputs.iter().map(|part| part.rows_at(version)).sum();
+        Ok([(self.bucket, (self.rows - left, DeletionContent::Inline(vec![1])))].into())
     }
 }
 
@@ -70,6 +85,27 @@ impl Merger for Counting {
         Ok(Made { part: Some(part), deletions: None, rows })
     }
 
+    /// All rows go to the first of the new buckets.
+    async fn split(&self, split: &SplitJob, _: &Arc<MergeProgress>) -> Result<SplitMade> {
+        let job = &split.job;
+        let meanwhile = std::mem::take(&mut *self.meanwhile.lock());
+        for command in meanwhile {
+            self.catalog.execute(command).await?;
+        }
+        let part = NewPart {
+            id: PartId(self.next.fetch_add(1, Ordering::SeqCst)),
+            partition: job.lane.partition.clone(),
+            rows: job.inputs.iter().map(|part| part.rows_at(job.version)).sum(),
+            bytes: job.bytes(),
+            key_range: None,
+            location: job.location(),
+            projections: Vec::new(),
+        };
+        let bucket = job.table.bucket_at(split.targets[0]);
+        let rows = SplitRows { bucket, rows: part.rows };
+        Ok(SplitMade { parts: vec![(bucket, part)], rows: Box::new(rows) })
+    }
+
     async fn life(&self, _: &Table, part: &Part, _: CatalogVersion) -> Result<PartLife> {
         let due_s = self.due_s.get(&part.rows).copied();
         let gone_s = due_s.filter(|due_s| *due_s < 0);
@@ -92,10 +128,10 @@ impl Merger for Counting {
     }
 }
 
-struct Bench {
-    catalog: Arc<MemoryCatalog>,
-    table: TableId,
-    worker: WorkerId,
+pub(super) struct Bench {
+    pub catalog: Arc<MemoryCatalog>,
+    pub table: TableId,
+    pub worker: WorkerId,
     next_part: u64,
     due_s: BTreeMap<u64, i64>,
     moves: BTreeMap<u64, Vec<(i64, TtlPlace)>>,
@@ -104,7 +140,7 @@ struct Bench {
 }
 
 impl Bench {
-    async fn start(kind: EngineKind) -> Bench {
+    pub async fn start(kind: EngineKind) -> Bench {
         Self::start_with(new_table(kind)).await
     }
 
@@ -135,7 +171,11 @@ impl Bench {
         Bench { catalog, table, worker, next_part, due_s, moves, tiers, clock }
     }
 
-    fn merges(&self, carries: bool, meanwhile: Vec<CommandBody>) -> (Arc<Merges>, Arc<Counting>) {
+    pub fn merges(
+        &self,
+        carries: bool,
+        meanwhile: Vec<CommandBody>,
+    ) -> (Arc<Merges>, Arc<Counting>) {
         let catalog: Arc<dyn Catalog> = Arc::clone(&self.catalog) as Arc<dyn Catalog>;
         let merger = Arc::new(Counting {
             catalog: Arc::clone(&catalog),
@@ -193,7 +233,7 @@ impl Bench {
         })
     }
 
-    async fn insert(&mut self, parts: u64) {
+    pub async fn insert(&mut self, parts: u64) {
         self.insert_of(parts, 10).await;
     }
 
@@ -217,7 +257,7 @@ impl Bench {
     }
 
     /// A command that deletes a row of the first part.
-    fn deletion(&self) -> CommandBody {
+    pub fn deletion(&self) -> CommandBody {
         let mut write = self.write();
         let known = KnownPart { part: self.parts()[0].id, deletions: None };
         let content = DeletionContent::Inline(vec![0]);
@@ -225,7 +265,7 @@ impl Bench {
         self.commit("delete".into(), write)
     }
 
-    fn parts(&self) -> Vec<Arc<Part>> {
+    pub fn parts(&self) -> Vec<Arc<Part>> {
         let snapshot = self.catalog.snapshot();
         let mut parts: Vec<Arc<Part>> =
             snapshot.tables[&self.table].visible_parts(snapshot.version).cloned().collect();

@@ -1,6 +1,7 @@
 mod memory;
 mod model;
 mod parts;
+mod split;
 mod wide;
 
 use std::sync::Arc;
