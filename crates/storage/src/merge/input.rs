@@ -126,7 +126,7 @@ impl Inputs {
 }
 
 /// Counts what is read of a `share` of the columns, and waits where the merge is to be slower.
-fn metered(
+pub(super) fn metered(
     batches: BoxStream<'static, Result<RecordBatch>>,
     row_bytes: f64,
     share: f64,

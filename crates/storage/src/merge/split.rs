@@ -24,12 +24,11 @@ use granary_catalog::{NewPart, PartLocation, PartitionValue};
 use granary_common::{ColumnId, Error, Result};
 use roaring::RoaringBitmap;
 
-use super::input::open_sorted;
+use super::input::{metered, open_sorted};
 use super::k_way::KWayMerge;
 use super::positions::Positions;
 use super::progress::MergeProgress;
 use super::row_map::{RowMap, RowMapBuilder};
-use super::run::metered;
 use crate::bucket_hash::{bucket_of, hash_columns};
 use crate::deletions::Deletions;
 use crate::part::format::Effort;
@@ -255,7 +254,7 @@ impl Pass<'_> {
             of.deleted().for_each(|rows| map.deleted(input, rows));
             positions.push(of);
             let row_bytes = part.bytes as f64 / part.rows.max(1) as f64;
-            inputs.push(metered(batches, row_bytes, Arc::clone(self.progress)));
+            inputs.push(metered(batches, row_bytes, 1.0, Arc::clone(self.progress)));
         }
         let place = |id: &ColumnId| schema.position(*id);
         let key = schema.sort_key.iter().map(place).collect::<Result<Vec<_>>>()?;
