@@ -1,6 +1,7 @@
 //! Cutting a plan into stages that run on the workers. The one module of this crate that names
 //! `datafusion_distributed`.
 
+mod deal;
 mod outside;
 mod told;
 
@@ -36,6 +37,7 @@ use http::{HeaderMap, HeaderName};
 use parking_lot::Mutex;
 use url::Url;
 
+use self::deal::{Share, deal};
 use self::outside::{outside_over_tasks, outside_tasks};
 pub use self::told::{Traffic, display, display_executed, measure};
 use crate::rules::filters::{Changed, Cut, tell_scans};
@@ -291,31 +293,20 @@ fn spread_over_tasks(
     Ok(ScaleUpLeafNodeEventResponse::new(Arc::new(leaf)))
 }
 
-/// The task that reads each part: of those that hold it, and else of all, the one with the least to
-/// read so far.
+/// The task that reads each part: of those that hold it, and else of all.
 fn tasks_of_parts(
     parts: &[ScannedPart],
     topology: &Topology,
     tasks: usize,
 ) -> BTreeMap<PartId, usize> {
-    let mut rows = vec![0_u64; tasks];
-    let mut assigned = BTreeMap::new();
-    let mut order: Vec<(&ScannedPart, Vec<usize>)> =
-        parts.iter().map(|part| (part, topology.tasks_of(&part.holders, tasks))).collect();
-    // Those that nobody holds even out what the others leave uneven.
-    order.sort_by_key(|(part, holders)| (holders.is_empty(), std::cmp::Reverse(part.part.rows)));
-    for (part, holders) in order {
-        let lightest = match holders.is_empty() {
-            true => (0..tasks).min_by_key(|task| rows[*task]),
-            false => holders.into_iter().min_by_key(|task| rows[*task]),
-        };
-        let task = lightest.unwrap_or(0);
-        if let Some(rows) = rows.get_mut(task) {
-            *rows += part.part.rows;
-        }
-        assigned.insert(part.part.id, task);
-    }
-    assigned
+    let shares: Vec<Share> = parts
+        .iter()
+        .map(|part| Share {
+            rows: part.part.rows,
+            holders: topology.tasks_of(&part.holders, tasks),
+        })
+        .collect();
+    parts.iter().map(|part| part.part.id).zip(deal(&shares, tasks)).collect()
 }
 
 /// Task i of a stage that reads parts runs on worker i, as [`scale_up`] dealt them; a single task

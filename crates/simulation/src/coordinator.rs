@@ -13,7 +13,7 @@ use granary_catalog::{
     LeaseHolder, NewDeletions, NewPart, Outcome, Part, PartLocation, Snapshot, TableState,
     TableWrite, codec,
 };
-use granary_common::{CatalogVersion, Error, ErrorKind, Result, TableId};
+use granary_common::{CatalogVersion, Error, ErrorKind, Result};
 use parking_lot::Mutex;
 
 use crate::catalog::SimulatedCatalog;
@@ -347,15 +347,11 @@ fn nothing(bucket: &Bucket) -> BucketWrite {
 
 fn table_write(state: &TableState, buckets: Vec<BucketWrite>) -> TableWrite {
     TableWrite {
-        table: id(state),
+        table: state.table.id,
         schema_version: state.table.schema_version,
         view_set_version: state.table.view_set_version,
         data_version: state.table.data_version,
         buckets,
         overwrite: None,
     }
-}
-
-fn id(state: &TableState) -> TableId {
-    state.table.id
 }

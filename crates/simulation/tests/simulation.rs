@@ -43,7 +43,7 @@ fn what_is_broken_on_purpose_is_found() {
 
 /// Run by `scripts/simulate`.
 #[test]
-#[ignore = "as long as it is told"]
+#[ignore = "takes as long as it is told; `scripts/simulate` runs it"]
 fn long() {
     let number = |name: &str| -> Option<u64> { std::env::var(name).ok()?.parse().ok() };
     let first = number("GRANARY_SEED");

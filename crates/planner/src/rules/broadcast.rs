@@ -4,12 +4,11 @@
 
 use std::sync::Arc;
 
-use datafusion::common::stats::Precision;
 use datafusion::common::{JoinType, Result};
+use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::joins::{HashJoinExec, PartitionMode};
-use datafusion::physical_plan::statistics::StatisticsContext;
-use datafusion::physical_plan::{ExecutionPlan, StatisticsArgs};
-use granary_execution::part_scan::statistics::value_bytes;
+
+use super::cardinality::bytes;
 
 /// Bytes of a side that is copied at most: every task holds a table of it.
 const BUILT_BYTES_MAX: u64 = 32 << 20;
@@ -56,18 +55,6 @@ pub fn copied(
     }
     let collecting = join.builder().with_partition_mode(PartitionMode::CollectLeft);
     Ok(Some(collecting.recompute_properties().build_exec()?))
-}
-
-/// About how many bytes come out of `plan`, as far as statistics say.
-fn bytes(plan: &Arc<dyn ExecutionPlan>) -> Result<Option<u64>> {
-    let statistics = StatisticsContext::new().compute(&**plan, &StatisticsArgs::new())?;
-    if let Precision::Exact(bytes) | Precision::Inexact(bytes) = statistics.total_byte_size {
-        return Ok(Some(bytes as u64));
-    }
-    let schema = plan.schema();
-    let row: usize = schema.fields().iter().map(|field| value_bytes(field.data_type())).sum();
-    let rows = statistics.num_rows.get_value();
-    Ok(rows.map(|rows| rows.saturating_mul(row.max(1)) as u64))
 }
 
 #[cfg(test)]

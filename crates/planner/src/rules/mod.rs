@@ -2,6 +2,7 @@
 
 mod ambiguous;
 pub mod broadcast;
+mod cardinality;
 pub mod colocate;
 mod distinct;
 pub mod filters;

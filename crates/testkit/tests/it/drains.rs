@@ -23,8 +23,9 @@ use tonic_health::pb::health_client::HealthClient;
 use super::wait_for;
 
 const ROWS: i64 = 400_000;
-/// Far more than what buffers on the way hold, so that it runs until its client has read it.
-const WIDE: &str = "SELECT id, repeat(name, 120) AS wide FROM t";
+/// A gigabyte: of what each worker sends, far more than the buffers on the way hold, so that it runs on
+/// all of them until its client has read it.
+const WIDE: &str = "SELECT id, repeat(name, 240) AS wide FROM t";
 /// It gives rows as long as its client takes them.
 const ENDLESS_ROWS: &str = "SELECT a.id, b.id AS b_id, a.name FROM t AS a CROSS JOIN t AS b";
 /// It gives its only row after very long.
