@@ -37,7 +37,7 @@ use crate::read::{PartRef, PartStore};
 use crate::schema::PartSchema;
 use crate::skip::SkipIndexes;
 use crate::volume::Volume;
-use crate::write::sorted::{NewPartSpec, write_sorted};
+use crate::write::sorted::{NewPartSpec, SortedColumns, write_sorted};
 use crate::write::{Begun, PartIds};
 
 /// Parts that are written at once; for more, the inputs are read again.
@@ -176,8 +176,10 @@ impl Pass<'_> {
             self.begun.note(new_part.id);
             let target = *target;
             writes.push(async move {
-                let batches = batches.boxed();
-                let written = write_sorted(self.volume, &self.spec.schema, new_part, batches).await;
+                let schema = &self.spec.schema;
+                let columns =
+                    SortedColumns { schema: Arc::clone(schema), batches: batches.boxed() };
+                let written = write_sorted(self.volume, schema, new_part, vec![columns]).await;
                 written.map(|part| part.map(|part| (target, part)))
             });
         }

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use async_trait::async_trait;
 use granary_catalog::*;
 use granary_common::{
-    BucketIndex, CatalogVersion, ColumnId, DatabaseId, Result, SystemClock, TableId, TestClock,
+    BucketIndex, CatalogVersion, ColumnId, DatabaseId, Error, Result, SystemClock, TableId,
+    TestClock,
 };
 use granary_execution::OptimizeSpec;
 use granary_storage::TierVolume;
