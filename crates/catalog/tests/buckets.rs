@@ -192,7 +192,8 @@ fn a_split_that_others_overtook_is_refused() {
     let truncated = |bench: &mut Bench, table: TableId| {
         bench.done(CommandBody::TruncateTable { table });
     };
-    let others: [&dyn Fn(&mut Bench, TableId); 4] = [&deleted, &moved, &again, &truncated];
+    type Meanwhile<'a> = &'a dyn Fn(&mut Bench, TableId);
+    let others: [Meanwhile<'_>; 4] = [&deleted, &moved, &again, &truncated];
     for meanwhile in others {
         let mut bench = Bench::with_workers(2);
         let table = splitting(&mut bench);

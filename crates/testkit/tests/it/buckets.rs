@@ -22,8 +22,8 @@ const STOP_LIMIT: Duration = Duration::from_secs(20);
 /// Statements of a writer that may fail in a row while a worker is away.
 const ATTEMPTS_MAX: u32 = 300;
 
-const TABLES: [&str; 7] =
-    ["events", "keyed", "latest", "leaving", "by_batch", "constant", "in_turn"];
+const TABLES: [&str; 8] =
+    ["events", "keyed", "latest", "leaving", "by_batch", "constant", "in_turn", "past"];
 
 fn statements() -> Vec<String> {
     let table = |name: &str, columns: &str, engine: &str, rest: &str| {
@@ -43,6 +43,7 @@ fn statements() -> Vec<String> {
         table("constant", "id Int64, text String", "MergeTree", key),
         table("partner", "id Int64, text String", "MergeTree", key),
         table("in_turn", "id Int64", "MergeTree", "ORDER BY id DISTRIBUTED BY rand()"),
+        table("past", "id Int64", "MergeTree", key),
         "CREATE MATERIALIZED VIEW counted TO by_batch AS \
          SELECT batch, count() AS n FROM events GROUP BY batch"
             .to_owned(),
@@ -52,6 +53,7 @@ fn statements() -> Vec<String> {
         format!("INSERT INTO constant SELECT number, toString(number) FROM numbers({CONSTANT})"),
         format!("INSERT INTO partner SELECT number, toString(number) FROM numbers({CONSTANT})"),
         format!("INSERT INTO in_turn SELECT number FROM numbers({CONSTANT})"),
+        format!("INSERT INTO past SELECT number FROM numbers({CONSTANT})"),
     ]
 }
 
@@ -274,6 +276,7 @@ async fn check(mode: Mode, kill: bool) -> TestResult {
     let work = Work::start(&cluster, &tasks, mode, kill);
     tokio::time::sleep(QUIET).await;
     change_all(&mut client, 8).await?;
+    client.persist("DELETE FROM past WHERE id % 10 = 0").await?;
     if kill {
         cluster.cluster.workers[0].kill()?;
         tokio::time::sleep(QUIET * 2).await;
@@ -290,9 +293,12 @@ async fn check(mode: Mode, kill: bool) -> TestResult {
         load::check_exactly_once(&mut client, batches).await?;
         ask(&mut client, &progress).await?;
     }
-    // What was there before anything moved is read as it was.
-    let then = format!("SELECT count(*), sum(id) FROM leaving AS OF VERSION {before}");
-    assert_eq!(row(&mut client, &then).await?, [LEAVING, LEAVING * (LEAVING - 1) / 2]);
+    // What was there before anything moved is read as it was, beside what it is.
+    let then = format!(
+        "SELECT count(*), sum(id), (SELECT count(*) FROM past) FROM past AS OF VERSION {before}"
+    );
+    let all = [CONSTANT, CONSTANT * (CONSTANT - 1) / 2, CONSTANT / 10 * 9];
+    assert_eq!(row(&mut client, &then).await?, all);
     tasks.stop(STOP_LIMIT).await;
     Ok(())
 }
