@@ -8,7 +8,8 @@ use granary_common::{BucketIndex, ColumnId, PartId};
 
 /// The number of each part's run. Parts of one bucket and number may share keys, others do not.
 /// Parts of several partitions do, unless the partition (`partition`, of columns of `sort_key`)
-/// follows from the key. `bucket_of`: what tells keys apart, in place of buckets. With `buckets_apart` false keys may be in any bucket, and there is one run.
+/// follows from the key. `bucket_of`: what tells keys apart, in place of buckets. With
+/// `buckets_apart` false keys may be in any bucket, and there is one run.
 pub fn runs(
     parts: &[&Arc<Part>],
     sort_key: &[ColumnId],
