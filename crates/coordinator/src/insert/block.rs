@@ -3,20 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayRef, AsArray, GenericByteViewArray, GenericByteViewBuilder, UInt32Array,
-};
+use arrow::array::{Array, ArrayRef, AsArray, UInt32Array};
 use arrow::compute::{concat, concat_batches, take};
-use arrow::datatypes::{ByteViewType, DataType, SchemaRef};
+use arrow::datatypes::{DataType, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use granary_catalog::{Distribution, Table};
 use granary_common::{BucketIndex, ColumnId, Error, Result};
 use granary_storage::{bucket_of, hash_columns};
-
-/// Bytes of a value that stand in its view.
-const MAX_INLINE_VIEW_LEN: u32 = 12;
-/// Bytes of one buffer of values; its views count in 32 bits.
-const VIEW_BUFFER_BYTES_MAX: u64 = 1 << 30;
 
 /// Rows as the client sent them.
 #[derive(Debug, Default)]
@@ -129,59 +122,23 @@ impl Share {
 
 fn gathered(schema: &SchemaRef, batches: &[RecordBatch], pieces: &[Piece]) -> Result<RecordBatch> {
     let column = |position: usize| -> Result<ArrayRef> {
-        let of = |piece: &Piece| batches[piece.batch].column(position);
-        let views = match schema.field(position).data_type() {
-            DataType::Utf8View => {
-                let pieces = pieces.iter().map(|piece| (of(piece).as_string_view(), &piece.rows));
-                gathered_views(pieces.collect())
-            }
-            DataType::BinaryView => {
-                let pieces = pieces.iter().map(|piece| (of(piece).as_binary_view(), &piece.rows));
-                gathered_views(pieces.collect())
-            }
-            _ => None,
-        };
-        if let Some(views) = views {
-            return Ok(views);
-        }
         // Piece by piece, while a batch is in the processor's cache.
-        let taken = pieces.iter().map(|piece| take(of(piece), &piece.rows, None));
-        let taken = taken.collect::<Result<Vec<_>, _>>().map_err(arrow_failed)?;
+        let of = |piece: &Piece| take(batches[piece.batch].column(position), &piece.rows, None);
+        let taken = pieces.iter().map(of).collect::<Result<Vec<_>, _>>().map_err(arrow_failed)?;
         let taken: Vec<&dyn Array> = taken.iter().map(AsRef::as_ref).collect();
-        concat(&taken).map_err(arrow_failed)
+        Ok(without_others(concat(&taken).map_err(arrow_failed)?))
     };
     let columns = (0..schema.fields().len()).map(column).collect::<Result<Vec<_>>>()?;
     RecordBatch::try_new(Arc::clone(schema), columns).map_err(arrow_failed)
 }
 
-/// The values copied together, since views into the batches would hold on to the rows of other
-/// buckets, which would all be sent along. `None` when no view points anywhere.
-fn gathered_views<T: ByteViewType>(
-    pieces: Vec<(&GenericByteViewArray<T>, &UInt32Array)>,
-) -> Option<ArrayRef> {
-    if pieces.iter().all(|(values, _)| values.data_buffers().is_empty()) {
-        return None;
+/// Views into the batches would hold on to the rows of other buckets, which would all be sent along.
+fn without_others(array: ArrayRef) -> ArrayRef {
+    match array.data_type() {
+        DataType::Utf8View => Arc::new(array.as_string_view().gc()),
+        DataType::BinaryView => Arc::new(array.as_binary_view().gc()),
+        _ => array,
     }
-    // The lower half of a view begins with its value's length.
-    let long_bytes = |(values, rows): &(&GenericByteViewArray<T>, &UInt32Array)| -> u64 {
-        let views = values.views();
-        let lengths = rows.values().iter().map(|row| views[*row as usize] as u32);
-        lengths.filter(|length| *length > MAX_INLINE_VIEW_LEN).map(u64::from).sum()
-    };
-    let bytes = pieces.iter().map(long_bytes).sum::<u64>();
-    let count = pieces.iter().map(|(_, rows)| rows.len()).sum();
-    let buffer_bytes = bytes.clamp(1, VIEW_BUFFER_BYTES_MAX) as u32;
-    let mut gathered =
-        GenericByteViewBuilder::<T>::with_capacity(count).with_fixed_block_size(buffer_bytes);
-    for (values, rows) in pieces {
-        for row in rows.values() {
-            match values.is_null(*row as usize) {
-                true => gathered.append_null(),
-                false => gathered.append_value(values.value(*row as usize)),
-            }
-        }
-    }
-    Some(Arc::new(gathered.finish()))
 }
 
 fn arrow_failed(error: arrow::error::ArrowError) -> Error {
@@ -228,12 +185,5 @@ mod tests {
         };
         let long = expected.column(1).as_string::<i32>().iter().flatten().map(str::len);
         assert_eq!(kept(&gathered), long.filter(|length| *length > 12).sum::<usize>());
-    }
-
-    #[test]
-    fn short_texts_are_taken_like_numbers() {
-        let values = StringViewArray::from(vec![Some("a"), None, Some("")]);
-        let rows = UInt32Array::from(vec![2, 1]);
-        assert!(gathered_views(vec![(&values, &rows)]).is_none());
     }
 }

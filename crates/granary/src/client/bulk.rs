@@ -1,9 +1,7 @@
 //! The BulkInsert call: batches in, one receipt out, a bounded number of messages between.
 
-use std::sync::Arc;
-
-use arrow::array::{Array, ArrayRef, AsArray, GenericByteViewArray, RecordBatch};
-use arrow::datatypes::{ByteViewType, DataType, SchemaRef};
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
 use arrow_ipc::writer::StreamWriter;
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
@@ -84,31 +82,6 @@ struct Producer {
 /// The server has hung up; its answer says why.
 struct HungUp;
 
-/// `batch` with texts that bring no others along: those of a Parquet file are views into whole pages,
-/// and all that is behind them would be sent.
-fn compact(batch: RecordBatch) -> Result<RecordBatch> {
-    let column = |array: &ArrayRef| -> ArrayRef {
-        match array.data_type() {
-            DataType::Utf8View => compact_views(array, array.as_string_view()),
-            DataType::BinaryView => compact_views(array, array.as_binary_view()),
-            _ => Arc::clone(array),
-        }
-    };
-    let columns = batch.columns().iter().map(column).collect();
-    RecordBatch::try_new(batch.schema(), columns)
-        .map_err(|error| Error::internal(format!("compacting rows: {error}")))
-}
-
-fn compact_views<T: ByteViewType>(array: &ArrayRef, values: &GenericByteViewArray<T>) -> ArrayRef {
-    let held: usize = values.data_buffers().iter().map(|buffer| buffer.len()).sum();
-    let used = values.total_buffer_bytes_used();
-    // Values of a dictionary are in its page once, and would be copied for each row.
-    match held > used + used / 8 {
-        true => Arc::new(values.gc()),
-        false => Arc::clone(array),
-    }
-}
-
 impl Producer {
     fn send_all(self, header: InsertHeader, schema: &SchemaRef, batches: Batches) -> Result<()> {
         let failed = |error| Error::internal(format!("encoding rows: {error}"));
@@ -117,7 +90,7 @@ impl Producer {
         }
         let mut writer = StreamWriter::try_new(Vec::new(), schema).map_err(failed)?;
         for batch in batches {
-            let batch = compact(batch?)?;
+            let batch = batch?;
             writer.write(&batch).map_err(failed)?;
             // The next batch is about as large; growing towards it would copy it again and again.
             let next = Vec::with_capacity(writer.get_ref().len() + SPARE_BYTES);

@@ -120,29 +120,33 @@ fn extremes(values: &ArrayRef) -> Option<(Scalar, Scalar)> {
     )
 }
 
-/// The rows of the smallest and the largest value. Most values differ from both in their first four
+/// The rows of the smallest and the largest value. Most values are between both by their first four
 /// bytes, which stand in the view, or have the very view of one of them.
 fn view_extremes<T: ByteViewType>(values: &GenericByteViewArray<T>) -> Option<(usize, usize)> {
     let begins = |view: u128| ((view >> 32) as u32).swap_bytes();
     let bytes = |row: usize| -> &[u8] { values.value(row).as_ref() };
-    let nulls = values.logical_nulls().filter(|nulls| nulls.null_count() > 0);
-    let mut found: Option<(usize, usize)> = None;
-    for (row, view) in values.views().iter().enumerate() {
-        if nulls.as_ref().is_some_and(|nulls| nulls.is_null(row)) {
+    let nulls = values.nulls().filter(|nulls| nulls.null_count() > 0);
+    let is_null = |row: usize| nulls.is_some_and(|nulls| nulls.is_null(row));
+    let views = values.views();
+    let first = (0..views.len()).find(|row| !is_null(*row))?;
+    let (mut min, mut max) = (first, first);
+    let (mut least, mut most) = (views[first], views[first]);
+    for (row, view) in views.iter().enumerate().skip(first + 1) {
+        let begin = begins(*view);
+        let is_between = begins(least) < begin && begin < begins(most);
+        if is_between || *view == least || *view == most || is_null(row) {
             continue;
         }
-        let (min, max) = found.get_or_insert((row, row));
-        let (least, most) = (values.views()[*min], values.views()[*max]);
-        let below = begins(*view).cmp(&begins(least));
-        if *view != least && below.then_with(|| bytes(row).cmp(bytes(*min))).is_lt() {
-            *min = row;
+        let is_below = begin.cmp(&begins(least)).then_with(|| bytes(row).cmp(bytes(min))).is_lt();
+        if is_below {
+            (min, least) = (row, *view);
         }
-        let above = begins(*view).cmp(&begins(most));
-        if *view != most && above.then_with(|| bytes(row).cmp(bytes(*max))).is_gt() {
-            *max = row;
+        let is_above = begin.cmp(&begins(most)).then_with(|| bytes(row).cmp(bytes(max))).is_gt();
+        if is_above {
+            (max, most) = (row, *view);
         }
     }
-    found
+    Some((min, max))
 }
 
 /// The statistics of a whole column from those of its granules.
