@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow_flight::flight_service_server::FlightServiceServer;
+use granary_catalog::remote::wire::within;
 use granary_common::units::KIB;
 use granary_common::{Error, Result, TaskOwner};
 use granary_proto::v1::bulk_insert_server::BulkInsertServer;
 use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 use tonic_health::ServingStatus;
@@ -47,6 +47,8 @@ pub struct CoordinatorNode {
     tasks: TaskOwner,
     /// Ends the servers.
     closing: CancellationToken,
+    /// Every connection has ended since.
+    closed: CancellationToken,
 }
 
 impl CoordinatorNode {
@@ -61,7 +63,13 @@ impl CoordinatorNode {
         let (grpc, grpc_addr) = listen(config.grpc_listen).await?;
         let tasks = with.tasks.child();
         let core = Coordinator::new(config, with);
-        let node = Self { core, grpc_addr, closing: CancellationToken::new(), tasks };
+        let node = Self {
+            core,
+            grpc_addr,
+            closing: CancellationToken::new(),
+            closed: CancellationToken::new(),
+            tasks,
+        };
         node.serve_grpc(grpc)?;
         let address = node.core.advertised_address(grpc_addr.port());
         heartbeat::start(Arc::clone(&node.core), address, node.tasks.cancelled())?;
@@ -83,6 +91,8 @@ impl CoordinatorNode {
     /// that still run read why. Gives whether all of them ended in time.
     pub async fn drain(&self, limit: Duration) -> bool {
         self.core.begin_drain();
+        let clock = &self.core.with.clock;
+        let end_ms = clock.monotonic_ms().saturating_add(limit.as_millis() as u64);
         let all_ended = self.wait_idle(limit).await;
         if !all_ended {
             let why = Error::unavailable(format!(
@@ -94,6 +104,10 @@ impl CoordinatorNode {
             self.wait_idle(FAREWELL).await;
         }
         self.closing.cancel();
+        // What was answered has still to be read.
+        let left = Duration::from_millis(end_ms.saturating_sub(clock.monotonic_ms()));
+        let read = within(&**clock, left.max(FAREWELL), self.closed.cancelled()).await;
+        let all_ended = all_ended && read.is_some();
         self.tasks.stop(LOOK_AGAIN * 5).await && all_ended
     }
 
@@ -133,8 +147,10 @@ impl CoordinatorNode {
             .add_service(flight)
             .add_service(inserts);
         let closing = self.closing.clone().cancelled_owned();
-        let incoming = tagged(TcpListenerStream::new(listener));
+        let incoming = tagged(listener, Arc::clone(&self.core.with.clock));
+        let closed = self.closed.clone();
         self.tasks.spawn(async move {
+            let _closed = closed.drop_guard();
             if let Err(error) = server.serve_with_incoming_shutdown(incoming, closing).await {
                 tracing::error!(%error, "the gRPC server ended");
             }

@@ -6,6 +6,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::Stream;
+use granary_catalog::remote::linger::{Lingering, lingering};
+use granary_catalog::remote::wire::within;
 use granary_catalog::{Catalog, CommandBody, WorkerState};
 use granary_common::{Clock, ClusterId, Error, Random, Result, TaskOwner, WorkerId};
 use granary_execution::worker_api::MESSAGE_BYTES_MAX;
@@ -18,12 +21,11 @@ use granary_proto::internal::worker_server::WorkerServer;
 use granary_storage::PartStore;
 use granary_storage::ttl::RowEvaluator;
 use parking_lot::Mutex;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
 use tonic_health::ServingStatus;
 use url::Url;
 
@@ -197,7 +199,8 @@ impl WorkerNode {
         };
         let serving = CancellationToken::new();
         let heartbeats = tasks.cancelled().child_token();
-        let server = serve(listener, Arc::clone(&local), host, cluster, &tasks, serving.clone());
+        let incoming = lingering(listener, Arc::clone(&clock));
+        let server = serve(incoming, Arc::clone(&local), host, cluster, &tasks, serving.clone());
         let lease = Lease {
             catalog: Arc::clone(&catalog),
             clock: Arc::clone(&clock),
@@ -275,8 +278,10 @@ impl WorkerNode {
         self.serving.cancel();
         let server = self.server.lock().take();
         if let Some(server) = server {
-            let closed = tokio::time::timeout(CLOSE_LIMIT, server).await;
-            tracing::debug!(in_time = closed.is_ok(), "the worker's server has closed");
+            // What was answered has still to be read.
+            let left = Duration::from_millis(end_ms.saturating_sub(self.clock.monotonic_ms()));
+            let closed = within(&*self.clock, left.max(CLOSE_LIMIT), server).await;
+            tracing::debug!(in_time = closed.is_some(), "the worker's server has closed");
         }
         self.heartbeats.cancel();
         let ended = self.tasks.stop(CLOSE_LIMIT).await;
@@ -306,7 +311,7 @@ fn memory_limits(config: &WorkerConfig, folder: &DataFolder) -> MemoryLimits {
 
 /// Serves everything that a worker offers, until `stop` or until the owner stops.
 fn serve(
-    listener: TcpListener,
+    incoming: impl Stream<Item = std::io::Result<Lingering<TcpStream>>> + Send + 'static,
     local: Arc<LocalWorker>,
     host: FragmentHost,
     cluster: ClusterId,
@@ -330,7 +335,6 @@ fn serve(
         .add_service(health)
         .add_service(InterceptedService::new(own, check.clone()));
     let router = add_fragment_service(router, host, check);
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     tasks.spawn(async move {
         let served = router.serve_with_incoming_shutdown(incoming, stop.cancelled_owned()).await;
         if let Err(error) = served {

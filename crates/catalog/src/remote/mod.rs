@@ -6,6 +6,7 @@
 //! ```
 
 mod follow;
+pub mod linger;
 pub mod members;
 pub mod wire;
 

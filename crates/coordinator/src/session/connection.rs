@@ -7,11 +7,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use futures::Stream;
+use granary_catalog::remote::linger::{Lingering, lingering};
+use granary_common::Clock;
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_stream::StreamExt as _;
-use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::server::Connected;
 
 use super::Session;
@@ -28,16 +29,18 @@ pub struct ConnectionId {
 /// A TCP stream that knows which connection it is.
 #[derive(Debug)]
 pub struct TaggedStream {
-    stream: TcpStream,
+    stream: Lingering<TcpStream>,
     id: ConnectionId,
 }
 
 /// The connections of `listener`, each with its identity.
-pub fn tagged(listener: TcpListenerStream) -> impl Stream<Item = io::Result<TaggedStream>> {
+pub fn tagged(
+    listener: TcpListener,
+    clock: Arc<dyn Clock>,
+) -> impl Stream<Item = io::Result<TaggedStream>> {
     let next = AtomicU64::new(1);
-    listener.map(move |accepted| {
+    lingering(listener, clock).map(move |accepted| {
         let stream = accepted?;
-        stream.set_nodelay(true)?;
         let number = next.fetch_add(1, Ordering::Relaxed);
         Ok(TaggedStream { stream, id: ConnectionId { number, session: Arc::default() } })
     })
