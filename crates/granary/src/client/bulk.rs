@@ -6,13 +6,12 @@ use arrow_ipc::writer::StreamWriter;
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
 use granary_common::{Error, Result, TaskOwner};
-use granary_proto::status::from_status;
 use granary_proto::v1::insert_request::Message;
 use granary_proto::v1::{InsertHeader, InsertRequest, InsertResponse};
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::Client;
+use super::{Client, call_error};
 
 /// Bytes of one message, below the 4 MiB that gRPC refuses. Most batches are one message.
 const CHUNK_BYTES: usize = 3 << 20;
@@ -58,7 +57,7 @@ impl Client {
             }
             response = &mut call => response,
         };
-        response.map(|response| response.into_inner()).map_err(|status| from_status(&status))
+        response.map(|response| response.into_inner()).map_err(|status| call_error(&status))
     }
 }
 

@@ -187,8 +187,9 @@ impl Loader<'_> {
     /// outcome is unknown is not done twice.
     async fn load_file(&self, job: &Job) -> Result<InsertResponse> {
         let mut pause = FIRST_PAUSE;
+        let mut client = self.client.clone();
         for turn in 1.. {
-            let error = match self.try_file(job).await {
+            let error = match self.try_file(&client, job).await {
                 Ok(response) => return Ok(response),
                 Err(error) => error,
             };
@@ -200,11 +201,13 @@ impl Loader<'_> {
             job.meter.reset();
             SystemClock.sleep(pause).await;
             pause *= 2;
+            // Another coordinator does as well; when none answers yet, the next try will tell.
+            let _ = client.replace_if_lost(&self.options.connect).await;
         }
         Err(Error::internal("a load without a try"))
     }
 
-    async fn try_file(&self, job: &Job) -> Result<InsertResponse> {
+    async fn try_file(&self, client: &Client, job: &Job) -> Result<InsertResponse> {
         let (path, read) = (job.path.clone(), self.options.read.clone());
         let (schema, meter) = (Arc::clone(&self.table_schema), Arc::clone(&job.meter));
         let opened = self.tasks.spawn_blocking(move || Source::open(&path, &read, &schema, meter));
@@ -219,7 +222,7 @@ impl Loader<'_> {
         };
         let meter = Arc::clone(&job.meter);
         let sent = Box::new(move |rows, _bytes| meter.add_rows(rows));
-        self.client.insert(&self.tasks, header, source.schema, source.batches, sent).await
+        client.insert(&self.tasks, header, source.schema, source.batches, sent).await
     }
 }
 

@@ -64,6 +64,7 @@ fn run_text(text: &str, session: &mut Session, output: &mut Output, runtime: &Ru
     });
     if let Err(error) = ran {
         print_error(&error);
+        runtime.block_on(session.recover(&error));
     }
     true
 }

@@ -54,7 +54,7 @@ fn run_inner(options: &SqlOptions, runtime: &tokio::runtime::Runtime) -> Result<
     let client = runtime.block_on(Client::connect(&options.connect))?;
     // Not before: a file that is there already stays as it is when nobody answers.
     let mut output = Output::open(options.format, options.output.as_deref())?;
-    let mut session = Session { client };
+    let mut session = Session { client, connect: options.connect.clone() };
     if interactive {
         return interactive::run(session, output, runtime);
     }
@@ -88,6 +88,7 @@ fn read_script(path: &std::path::Path) -> Result<String> {
 #[derive(Debug)]
 struct Session {
     client: Client,
+    connect: ConnectOptions,
 }
 
 impl Session {
@@ -113,6 +114,23 @@ impl Session {
         result.finish(SystemClock.monotonic_ms() - start_ms)?;
         self.client.take_notices().iter().for_each(|notice| eprintln!("note: {notice}"));
         Ok(())
+    }
+}
+
+impl Session {
+    /// Goes on with another coordinator when `error` is the loss of this one, and says so.
+    async fn recover(&mut self, error: &Error) {
+        if !(error.kind().is_retryable() || error.kind() == ErrorKind::DeadlineExceeded) {
+            return;
+        }
+        match self.client.replace_if_lost(&self.connect).await {
+            Ok(false) => {}
+            Ok(true) => eprintln!(
+                "note: connected to {}; what USE and SET said holds no more",
+                self.client.url()
+            ),
+            Err(error) => exit::print_error(&error),
+        }
     }
 }
 

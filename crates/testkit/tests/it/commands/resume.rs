@@ -114,6 +114,32 @@ async fn a_load_that_was_killed_or_interrupted_goes_on() -> TestResult {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_load_goes_on_with_another_coordinator() -> TestResult {
+    let mut cluster = TestCluster::start(Mode::Cluster).await?;
+    let urls = cluster.cluster.urls();
+    let mut client = SqlClient::connect(&urls[1]).await?;
+    client.update(TABLE).await?;
+    let folder = tempfile::tempdir()?;
+    for file in 0..FILES {
+        let path: PathBuf = folder.path().join(format!("{file:02}.csv"));
+        write(&path, file * FILE_ROWS..(file + 1) * FILE_ROWS)?;
+    }
+    let files = text(&folder.path().join("*.csv"))?;
+    let both = urls.join(",");
+    let loading = Running::start(&["load", "--url", &both, "t", &files])?;
+    let seen = wait_for_rows(&mut client, FILE_ROWS).await?;
+    assert!(seen < FILES * FILE_ROWS, "all files were in before anything went wrong");
+    cluster.cluster.coordinators[0].kill()?;
+    wait_for_rows(&mut client, FILES * FILE_ROWS).await?;
+    assert_eq!(loading.end().await?.code, Some(0));
+    check_rows(&mut client, FILES * FILE_ROWS).await?;
+    let ran =
+        run(&["sql", "--url", &both, "--format", "csv", "-c", "SELECT count(*) AS n FROM t"])?;
+    assert_eq!(ran.done().out, format!("n\n{}\n", FILES * FILE_ROWS));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_token_stands_for_one_load() -> TestResult {
     let (_cluster, mut client, url) = server().await?;
     let folder = tempfile::tempdir()?;

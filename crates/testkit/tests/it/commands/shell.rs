@@ -60,6 +60,28 @@ async fn the_shell_edits_several_lines_and_remembers_them() -> TestResult {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_shell_goes_on_with_another_coordinator() -> TestResult {
+    let mut cluster = TestCluster::start(Mode::Cluster).await?;
+    let urls = cluster.cluster.urls();
+    let folder = tempfile::tempdir()?;
+    let variables = [("GRANARY_HISTORY", text(&folder.path().join("history"))?)];
+    let variables = variables.each_ref().map(|(name, value)| (*name, value.as_str()));
+    let both = urls.join(",");
+    let mut shell = Terminal::start(&["sql", "--url", &both, "--format", "csv"], &variables)?;
+    shell.wait_for(&format!("Connected to {}", urls[0]), 1)?;
+    shell.wait_for("granary> ", 1)?;
+    cluster.cluster.coordinators[0].kill()?;
+    shell.press("SELECT 41 AS lost;\r")?;
+    shell.wait_for("the connection to the coordinator was lost", 1)?;
+    shell.wait_for(&format!("note: connected to {}", urls[1]), 1)?;
+    shell.press("SELECT 40 + 2 AS answer;\r")?;
+    shell.wait_for("answer\r\n42\r\n", 1)?;
+    shell.press("\\q\r")?;
+    assert_eq!(shell.wait_exit()?, Some(0));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_load_shows_a_bar() -> TestResult {
     let cluster = TestCluster::start(Mode::Embedded).await?;
     let (mut client, url) = (cluster.client(0).await?, cluster.url(0)?);
