@@ -279,7 +279,7 @@ impl Group {
                     return Err(Error::unavailable(format!("node {} does not lead", self.node)));
                 }
                 Attempt::Elsewhere(leader) => match self.address_of(&leader) {
-                    Some(address) => self.ask(&address, changes, &there).await.and_then(&read),
+                    Some(found) => self.ask(found, changes, &there).await.and_then(&read),
                     None => Err(Error::unavailable("the metadata group has no leader; try again")),
                 },
             };
@@ -295,21 +295,22 @@ impl Group {
         }
     }
 
-    fn address_of(&self, leader: &Elsewhere) -> Option<String> {
+    fn address_of(&self, leader: &Elsewhere) -> Option<(u64, String)> {
         let id = leader.leader_id.filter(|id| *id != self.node.0)?;
-        match &leader.leader_node {
-            Some(node) => Some(node.addr.clone()),
+        let address = match &leader.leader_node {
+            Some(node) => node.addr.clone(),
             None => {
                 let metrics = self.raft.metrics();
                 let metrics = metrics.borrow();
-                metrics.membership_config.membership().get_node(&id).map(|node| node.addr.clone())
+                metrics.membership_config.membership().get_node(&id)?.addr.clone()
             }
-        }
+        };
+        Some((id, address))
     }
 
     async fn ask<R, There>(
         &self,
-        address: &str,
+        (leader, address): (u64, String),
         changes: bool,
         there: &impl Fn(MetadataClient<Channel>) -> There,
     ) -> Result<R>
@@ -317,11 +318,30 @@ impl Group {
         There: Future<Output = Result<Response<R>, Status>>,
     {
         let limit = if changes { self.timing.command_limit } else { READ_LIMIT };
-        let leader = self.peers.metadata(address)?;
-        match within(&*self.clock, limit, there(leader)).await {
+        let asking = there(self.peers.metadata(&address)?);
+        let answer = async {
+            tokio::select! {
+                biased;
+                answer = asking => Some(answer),
+                // One that was stopped in its tracks never answers.
+                () = self.replaced(leader) => None,
+            }
+        };
+        match within(&*self.clock, limit, answer).await.flatten() {
             Some(Ok(response)) => Ok(response.into_inner()),
             Some(Err(status)) => Err(wire::error_of(&status)),
             None => Err(Error::deadline("the leader of the metadata group has not answered")),
+        }
+    }
+
+    /// Waits until this member has followed `leader` and does so no more.
+    async fn replaced(&self, leader: u64) {
+        let mut metrics = self.raft.metrics();
+        let following = metrics.wait_for(|now| now.current_leader == Some(leader)).await.is_ok();
+        let left = metrics.wait_for(|now| now.current_leader != Some(leader)).await.is_ok();
+        if !(following && left) {
+            // The group stops, and so does every call.
+            std::future::pending().await
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Who is alive, as the leader knows it: in memory, by its monotonic clock.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use granary_catalog::{BucketLoad, Heartbeat, LeaseHolder, Snapshot, WorkerState, protocol};
 use granary_common::{CatalogVersion, Error, Result};
@@ -95,6 +96,16 @@ impl Leases {
         let lease = Lease { address, pinned, renewed_ms: now_ms, protocol, loads };
         inner.held.insert(holder, lease);
         Ok(())
+    }
+
+    /// How long from now the first lease of a worker that holds ends, unless it is renewed.
+    pub fn next_worker_end(&self, now_ms: u64, lease: Duration) -> Option<Duration> {
+        let inner = self.0.lock();
+        let workers =
+            inner.held.iter().filter(|(holder, _)| matches!(holder, LeaseHolder::Worker { .. }));
+        let ends = workers.map(|(_, held)| held.renewed_ms + lease.as_millis() as u64);
+        let next = ends.filter(|end_ms| *end_ms > now_ms).min()?;
+        Some(Duration::from_millis(next - now_ms))
     }
 
     /// Brings the leases up to date with the catalog: a worker that has just registered gets one, and
@@ -203,6 +214,21 @@ mod tests {
         let view = leases.observe(1, 10, LEASE_MS, &snapshot(3, 51));
         assert!(!view.held.contains_key(&worker(2)));
         assert_eq!(view.held[&worker(3)].renewed_ms, 10);
+    }
+
+    #[test]
+    fn the_next_lease_to_end_is_a_workers_that_holds() {
+        let leases = Leases::default();
+        let state = snapshot(1, 50);
+        let version = CatalogVersion(50);
+        let lease = Duration::from_millis(LEASE_MS);
+        leases.renew(1, 10, beat(coordinator(), None), version, &state).expect("renews");
+        assert_eq!(leases.next_worker_end(20, lease), None);
+        leases.renew(1, 100, beat(worker(1), None), version, &state).expect("renews");
+        for (now_ms, left_ms) in [(100, Some(1_000)), (1_099, Some(1)), (1_100, None)] {
+            let left = left_ms.map(Duration::from_millis);
+            assert_eq!(leases.next_worker_end(now_ms, lease), left, "{now_ms}");
+        }
     }
 
     #[test]

@@ -164,14 +164,14 @@ impl Shared {
                 Some(Err(status)) => error_of(&status),
                 None => Error::deadline("a metadata node has not answered in time"),
             };
-            let again = match changes {
-                true => error.kind() == granary_common::ErrorKind::Unavailable,
-                false => is_transient(&error),
-            };
-            if !again {
+            if !is_transient(&error) {
                 return Err(error);
             }
+            // Also when the caller is told: it may ask again, and not one that has gone silent.
             self.leave(place);
+            if changes && error.kind() != granary_common::ErrorKind::Unavailable {
+                return Err(error);
+            }
             if self.clock.monotonic_ms() >= give_up_ms {
                 return match changes {
                     true => Err(error),

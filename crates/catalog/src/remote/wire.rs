@@ -22,7 +22,11 @@ pub const FORWARDED_HEADER: &str = "granary-forwarded";
 pub const MESSAGE_BYTES_MAX: usize = 64 << 20;
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(2);
-const KEEP_ALIVE: Duration = Duration::from_secs(5);
+/// A member that is silent for so long is asked whether it is there, and has so long to say so. Who
+/// waits for a leader that was stopped in its tracks goes on when the next one has been elected;
+/// a caller that is itself held up for less than the second keeps its connection.
+const SILENCE: Duration = Duration::from_millis(500);
+const SILENCE_LIMIT: Duration = Duration::from_secs(1);
 
 /// A connection to `host:port` that is made at its first use and made again when it breaks.
 /// Must be called on the runtime that will drive it. Kind `InvalidInput` for a malformed address.
@@ -32,8 +36,8 @@ pub fn channel(address: &str) -> Result<Channel> {
     Ok(endpoint
         .connect_timeout(CONNECT_LIMIT)
         .tcp_nodelay(true)
-        .http2_keep_alive_interval(KEEP_ALIVE)
-        .keep_alive_timeout(KEEP_ALIVE)
+        .http2_keep_alive_interval(SILENCE)
+        .keep_alive_timeout(SILENCE_LIMIT)
         .keep_alive_while_idle(true)
         .connect_lazy())
 }
