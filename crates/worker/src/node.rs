@@ -21,7 +21,7 @@ use granary_proto::internal::worker_server::WorkerServer;
 use granary_storage::PartStore;
 use granary_storage::ttl::RowEvaluator;
 use parking_lot::Mutex;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::service::interceptor::InterceptedService;
@@ -199,7 +199,7 @@ impl WorkerNode {
         };
         let serving = CancellationToken::new();
         let heartbeats = tasks.cancelled().child_token();
-        let incoming = lingering(listener, Arc::clone(&clock));
+        let incoming = lingering(listener, Arc::clone(&clock), || ());
         let server = serve(incoming, Arc::clone(&local), host, cluster, &tasks, serving.clone());
         let lease = Lease {
             catalog: Arc::clone(&catalog),
@@ -311,7 +311,7 @@ fn memory_limits(config: &WorkerConfig, folder: &DataFolder) -> MemoryLimits {
 
 /// Serves everything that a worker offers, until `stop` or until the owner stops.
 fn serve(
-    incoming: impl Stream<Item = std::io::Result<Lingering<TcpStream>>> + Send + 'static,
+    incoming: impl Stream<Item = std::io::Result<Lingering<()>>> + Send + 'static,
     local: Arc<LocalWorker>,
     host: FragmentHost,
     cluster: ClusterId,

@@ -1,4 +1,4 @@
-//! Streams that are closed when the other side has read everything.
+//! Connections that are closed when the other side has read everything.
 //!
 //! A socket that is closed answers whatever still comes with a reset, and the reset takes away what
 //! the other side has received and not read yet. Over HTTP/2 something always comes: who reads a
@@ -24,47 +24,43 @@ use tonic::transport::server::Connected;
 /// For how long the other side may go on reading after the last byte was sent.
 const LINGER_MAX: Duration = Duration::from_secs(10);
 
-/// A stream whose shutdown ends when the other side has closed it too, or after [`LINGER_MAX`].
-pub struct Lingering<S> {
-    stream: S,
+/// A connection whose shutdown ends when the other side has closed it too, or after [`LINGER_MAX`].
+/// Its requests carry `info` as an extension.
+pub struct Lingering<I> {
+    stream: TcpStream,
+    info: I,
     clock: Arc<dyn Clock>,
     limit: Option<BoxFuture<'static, ()>>,
 }
 
-/// The connections of `listener`.
-pub fn lingering(
+/// The connections of `listener`, each with what `info` says of it.
+pub fn lingering<I>(
     listener: TcpListener,
     clock: Arc<dyn Clock>,
-) -> impl Stream<Item = io::Result<Lingering<TcpStream>>> {
+    mut info: impl FnMut() -> I,
+) -> impl Stream<Item = io::Result<Lingering<I>>> {
     TcpListenerStream::new(listener).map(move |accepted| {
         let stream = accepted?;
         stream.set_nodelay(true)?;
-        Ok(Lingering::new(stream, Arc::clone(&clock)))
+        Ok(Lingering { stream, info: info(), clock: Arc::clone(&clock), limit: None })
     })
 }
 
-impl<S> Lingering<S> {
-    /// The stream, which lingers by `clock`.
-    pub fn new(stream: S, clock: Arc<dyn Clock>) -> Self {
-        Self { stream, clock, limit: None }
-    }
-}
-
-impl<S: fmt::Debug> fmt::Debug for Lingering<S> {
+impl<I: fmt::Debug> fmt::Debug for Lingering<I> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lingering").field("stream", &self.stream).finish_non_exhaustive()
+        f.debug_struct("Lingering").field("info", &self.info).finish_non_exhaustive()
     }
 }
 
-impl<S: Connected> Connected for Lingering<S> {
-    type ConnectInfo = S::ConnectInfo;
+impl<I: Clone + Send + Sync + 'static> Connected for Lingering<I> {
+    type ConnectInfo = I;
 
-    fn connect_info(&self) -> S::ConnectInfo {
-        self.stream.connect_info()
+    fn connect_info(&self) -> I {
+        self.info.clone()
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Lingering<S> {
+impl<I: Unpin> AsyncRead for Lingering<I> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -74,7 +70,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Lingering<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Lingering<S> {
+impl<I: Unpin> AsyncWrite for Lingering<I> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -136,7 +132,7 @@ mod tests {
     async fn who_reads_slowly_and_answers_reads_everything() {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
-        let mut accepted = Box::pin(lingering(listener, SystemClock::shared()));
+        let mut accepted = Box::pin(lingering(listener, SystemClock::shared(), || ()));
         let server = TaskOwner::current().spawn(async move {
             let mut stream = accepted.next().await.expect("a client").expect("accepted");
             stream.write_all(&[7; BYTES]).await.expect("sent");
@@ -161,7 +157,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let clock = TestClock::at(0);
-        let mut accepted = Box::pin(lingering(listener, clock.clone()));
+        let mut accepted = Box::pin(lingering(listener, clock.clone(), || ()));
         let _client = TcpStream::connect(address).await.expect("connected");
         let mut stream = accepted.next().await.expect("a client").expect("accepted");
         let mut closing = Box::pin(stream.shutdown());

@@ -70,10 +70,15 @@ pub fn error_of(status: &Status) -> Error {
     if status.metadata().contains_key(KIND_HEADER) {
         return from_status(status);
     }
+    lost(status, "a metadata node")
+}
+
+/// The error of a call to `whom` that nobody answered; kinds as in [`error_of`].
+pub fn lost(status: &Status, whom: &str) -> Error {
     let text = status.message();
     match never_sent(status) {
-        true => Error::unavailable(format!("cannot reach a metadata node: {text}")),
-        false => Error::deadline(format!("a metadata node went away, outcome unknown: {text}")),
+        true => Error::unavailable(format!("cannot reach {whom}: {text}")),
+        false => Error::deadline(format!("{whom} went away, outcome unknown: {text}")),
     }
 }
 

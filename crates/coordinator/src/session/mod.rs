@@ -25,7 +25,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub use connection::{ConnectionId, TaggedStream, tagged};
+pub use connection::{ConnectionId, tagged};
 pub use cookie::{SESSION_COOKIE, cookie_value, set_cookie};
 pub use options::{
     CATALOG_OPTION, CloseSessionResult, GetSessionOptionsResult, SCHEMA_OPTION, SessionOptionValue,

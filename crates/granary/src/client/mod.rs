@@ -9,7 +9,7 @@ use std::time::Duration;
 use arrow_flight::error::FlightError;
 use arrow_flight::flight_service_client::FlightServiceClient;
 use arrow_flight::sql::client::FlightSqlServiceClient;
-use granary_catalog::remote::wire::within;
+use granary_catalog::remote::wire::{lost, within};
 use granary_common::{Error, ErrorKind, Result, SystemClock};
 use granary_proto::status::{KIND_HEADER, from_status};
 use granary_proto::v1::bulk_insert_client::BulkInsertClient;
@@ -191,10 +191,7 @@ pub(crate) fn flight_error(error: FlightError) -> Error {
 fn call_error(status: &Status) -> Error {
     let is_answer = status.metadata().contains_key(KIND_HEADER);
     match status.code() {
-        Code::Unknown | Code::Unavailable if !is_answer => Error::deadline(format!(
-            "the connection to the coordinator was lost, outcome unknown: {}",
-            status.message()
-        )),
+        Code::Unknown | Code::Unavailable if !is_answer => lost(status, "the coordinator"),
         _ => from_status(status),
     }
 }

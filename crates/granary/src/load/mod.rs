@@ -27,6 +27,7 @@ use futures::StreamExt;
 use granary_catalog::ColumnType;
 use granary_common::{Clock, Error, ErrorKind, Result, SystemClock, TaskOwner};
 use granary_proto::v1::{InsertHeader, InsertResponse};
+use parking_lot::Mutex;
 
 use crate::client::{Client, ConnectOptions};
 use crate::exit;
@@ -101,6 +102,7 @@ async fn load(options: &LoadOptions) -> Result<()> {
     let bytes_total = files::bytes(&paths)?;
     let progress = Progress::start(&tasks, &options.table, Unit::Bytes, bytes_total);
     let single = paths.len() == 1;
+    let client = Mutex::new(client);
     let loader = Loader { client, tasks, database, table, table_schema, options };
     let loads = paths.into_iter().map(|path| {
         let meter = progress.meter();
@@ -161,7 +163,8 @@ fn text_field(name: &str, column_type: &str) -> Result<Field> {
 }
 
 struct Loader<'a> {
-    client: Client,
+    /// Of the coordinator that answered last.
+    client: Mutex<Client>,
     tasks: TaskOwner,
     database: String,
     table: String,
@@ -187,7 +190,7 @@ impl Loader<'_> {
     /// outcome is unknown is not done twice.
     async fn load_file(&self, job: &Job) -> Result<InsertResponse> {
         let mut pause = FIRST_PAUSE;
-        let mut client = self.client.clone();
+        let mut client = self.client.lock().clone();
         for turn in 1.. {
             let error = match self.try_file(&client, job).await {
                 Ok(response) => return Ok(response),
@@ -202,7 +205,9 @@ impl Loader<'_> {
             SystemClock.sleep(pause).await;
             pause *= 2;
             // Another coordinator does as well; when none answers yet, the next try will tell.
-            let _ = client.replace_if_lost(&self.options.connect).await;
+            if let Ok(true) = client.replace_if_lost(&self.options.connect).await {
+                *self.client.lock() = client.clone();
+            }
         }
         Err(Error::internal("a load without a try"))
     }
