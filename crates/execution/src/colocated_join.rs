@@ -11,7 +11,6 @@ use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::expressions::{DynamicFilterPhysicalExpr, lit};
 use datafusion::physical_expr::{Distribution, Partitioning, PhysicalExpr};
 use datafusion::physical_plan::coop::CooperativeExec;
-use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::filter_pushdown::{
     ChildPushdownResult, FilterDescription, FilterPushdownPhase, FilterPushdownPropagation,
@@ -30,6 +29,7 @@ use crate::colocated_aggregate::ColocatedAggregateExec;
 use crate::part_scan::PartScanExec;
 use crate::part_scan::layout::Layout;
 use crate::runtime_filter::{BuiltBuckets, BuiltInput};
+use crate::spilling_join::{SpillableJoin, over_empty_inputs};
 
 /// Joins partition i of the left with partition i of the right. Whoever makes one vouches that equal
 /// keys are in equal partitions.
@@ -42,7 +42,7 @@ pub struct ColocatedJoinExec {
     join: HashJoinExec,
     properties: Arc<PlanProperties>,
     /// The join as it runs, with what it builds noted.
-    running: Mutex<Option<Arc<HashJoinExec>>>,
+    running: Mutex<Option<Arc<SpillableJoin>>>,
 }
 
 impl ColocatedJoinExec {
@@ -75,7 +75,7 @@ impl ColocatedJoinExec {
     }
 
     /// The join as it runs: it fills its runtime filter. With one partition the engine does so.
-    fn running(&self) -> Result<Arc<HashJoinExec>> {
+    fn running(&self) -> Result<Arc<SpillableJoin>> {
         let mut running = self.running.lock();
         if let Some(running) = &*running {
             return Ok(Arc::clone(running));
@@ -84,7 +84,7 @@ impl ColocatedJoinExec {
             Some(join) => join,
             None => self.join.builder().build()?,
         };
-        Ok(Arc::clone(running.insert(Arc::new(join))))
+        Ok(Arc::clone(running.insert(Arc::new(SpillableJoin::try_new(&join)?))))
     }
 
     fn filling_filter(&self) -> Result<Option<HashJoinExec>> {
@@ -125,11 +125,7 @@ impl ColocatedJoinExec {
 
     /// The join without its inputs, to be sent.
     pub fn over_empty_inputs(&self) -> Result<Arc<dyn ExecutionPlan>> {
-        let empty = |input: &Arc<dyn ExecutionPlan>| -> Arc<dyn ExecutionPlan> {
-            Arc::new(EmptyExec::new(input.schema()))
-        };
-        let inputs = vec![empty(self.join.left()), empty(self.join.right())];
-        self.join.builder().with_new_children(inputs)?.recompute_properties().build_exec()
+        over_empty_inputs(&self.join)
     }
 }
 
@@ -243,11 +239,14 @@ impl ExecutionPlan for ColocatedJoinExec {
         partition: usize,
         context: Arc<TaskContext>,
     ) -> Result<SendableRecordBatchStream> {
-        self.running()?.execute(partition, context)
+        self.running()?.execute(partition, &context)
     }
 
     fn metrics(&self) -> Option<MetricsSet> {
-        self.join.metrics()
+        match &*self.running.lock() {
+            Some(running) => running.metrics(),
+            None => self.join.metrics(),
+        }
     }
 
     fn statistics_from_inputs(

@@ -1,5 +1,5 @@
 //! What DataFusion lacks to run over parts: the scan of parts, near or far, that of files from outside,
-//! joins and aggregations of colocated buckets, runtime filters, their codec, and the seams to workers.
+//! joins and aggregations of colocated buckets, joins that spill, runtime filters, their codec, and the seams to workers.
 //!
 //! ```text
 //!   planner ──plan──► PartScanExec ──► PartStore            (the part is here)
@@ -20,6 +20,7 @@ pub mod part_scan;
 pub mod row_expression;
 pub mod runtime_filter;
 pub mod single_value;
+pub mod spilling_join;
 pub mod subqueries;
 pub mod table_reading;
 pub mod worker_api;
@@ -42,6 +43,7 @@ pub use part_scan::skips::{IndexUse, index_uses};
 pub use part_scan::statistics::{ColumnSummaries, ColumnSummary};
 pub use row_expression::RowExpressions;
 pub use runtime_filter::{Announced, BuiltPart, FilterHub, KeySummary, RuntimeFilterExec};
+pub use spilling_join::{SpillingJoinExec, let_joins_spill};
 pub use table_reading::TableReading;
 pub use worker_api::{
     CatalogDirectory, Cleared, CopySpec, DiskReport, FileRead, OptimizeSpec, Optimized, Relocation,

@@ -22,6 +22,7 @@ use granary_execution::memory::fit_reservations;
 use granary_execution::{
     CountsParts, FilterHub, FragmentChannels, FragmentSettings, FunctionSet, IndexUse, KeyRanges,
     MemoryLimits, NodeMemory, PartAccess, PartScanExec, WorkerDirectory, index_uses,
+    let_joins_spill,
 };
 use granary_storage::PartStore;
 
@@ -35,6 +36,12 @@ use crate::tables::statistics::StatisticsCache;
 use crate::tables::{CATALOG, SnapshotCatalog, ViewBinder};
 use crate::topology::Topology;
 use crate::validate::validate;
+
+/// The protocol version from which on every worker knows the joins that spill.
+const SPILLING_JOINS_FROM: u32 = 7;
+
+/// Says in a session that all who run its plans know the joins that spill.
+struct SpillingJoins;
 
 /// Where plans run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,6 +120,9 @@ impl QueryEngine {
         let threads = config.target_partitions();
         let key_ranges = KeyRanges { threads, rows_min: settings.final_range_rows_min };
         config = config.with_extension(Arc::new(key_ranges));
+        if self.mode == EngineMode::Embedded || inputs.snapshot.protocol() >= SPILLING_JOINS_FROM {
+            config = config.with_extension(Arc::new(SpillingJoins));
+        }
         if self.mode == EngineMode::Cluster {
             // With one partition nothing would say where rows have to meet.
             config = config.with_target_partitions(threads.max(2));
@@ -172,9 +182,14 @@ impl QueryEngine {
         let planner = DefaultPhysicalPlanner::default();
         let physical = planner.create_physical_plan(&logical, state).await.map_err(failed)?;
         validate(&physical, &variants)?;
-        match self.mode {
-            EngineMode::Embedded => told_on_one_node(physical),
-            EngineMode::Cluster => cut(state, &logical, physical).await,
+        let plan = match self.mode {
+            EngineMode::Embedded => told_on_one_node(physical)?,
+            EngineMode::Cluster => cut(state, &logical, physical).await?,
+        };
+        // Last, since rules look for the engine's joins.
+        match state.config().get_extension::<SpillingJoins>() {
+            Some(_) => let_joins_spill(plan).map_err(failed),
+            None => Ok(plan),
         }
     }
 

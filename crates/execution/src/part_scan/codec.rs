@@ -22,10 +22,11 @@ use crate::colocated_join::ColocatedJoinExec;
 use crate::error::to_datafusion;
 use crate::outside_scan::{OutsideScanExec, OutsideSpec};
 use crate::runtime_filter::{Announced, RuntimeFilterExec};
+use crate::spilling_join::SpillingJoinExec;
 
 #[derive(Clone, PartialEq, Message)]
 struct Node {
-    #[prost(oneof = "NodeKind", tags = "1, 2, 3, 4, 5")]
+    #[prost(oneof = "NodeKind", tags = "1, 2, 3, 4, 5, 6")]
     kind: Option<NodeKind>,
 }
 
@@ -61,13 +62,16 @@ enum NodeKind {
     #[prost(message, tag = "1")]
     PartScan(PartScanNode),
     #[prost(message, tag = "2")]
-    ColocatedJoin(Box<ColocatedNode>),
+    ColocatedJoin(Box<InnerNode>),
     #[prost(message, tag = "3")]
-    ColocatedAggregate(Box<ColocatedNode>),
+    ColocatedAggregate(Box<InnerNode>),
     #[prost(message, tag = "4")]
     RuntimeFilter(RuntimeFilterNode),
     #[prost(message, tag = "5")]
     OutsideScan(Box<OutsideScanNode>),
+    /// Known from protocol 7 on.
+    #[prost(message, tag = "6")]
+    SpillingJoin(Box<InnerNode>),
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -93,7 +97,7 @@ struct PartScanNode {
 }
 
 #[derive(Clone, PartialEq, Message)]
-struct ColocatedNode {
+struct InnerNode {
     /// The operator over empty inputs; the real ones travel beside it.
     #[prost(message, optional, boxed, tag = "1")]
     inner: Option<Box<PhysicalPlanNode>>,
@@ -152,9 +156,9 @@ impl OperatorCodec {
         Ok(NodeKind::OutsideScan(Box::new(node)))
     }
 
-    fn encode_inner(&self, inner: &Plan, converter: Converter<'_>) -> Result<Box<ColocatedNode>> {
+    fn encode_inner(&self, inner: &Plan, converter: Converter<'_>) -> Result<Box<InnerNode>> {
         let inner = converter.execution_plan_to_proto(inner, self)?;
-        Ok(Box::new(ColocatedNode { inner: Some(Box::new(inner)) }))
+        Ok(Box::new(InnerNode { inner: Some(Box::new(inner)) }))
     }
 
     fn encode_filter(
@@ -190,13 +194,13 @@ fn decode_keys(
 }
 
 fn decode_inner(
-    node: &ColocatedNode,
+    node: &InnerNode,
     context: &PhysicalPlanDecodeContext<'_>,
     converter: Converter<'_>,
 ) -> Result<Plan> {
     match &node.inner {
         Some(inner) => converter.proto_to_execution_plan(inner, context),
-        None => internal_err!("a colocated operator is empty"),
+        None => internal_err!("an operator around another is empty"),
     }
 }
 
@@ -235,6 +239,10 @@ impl PhysicalExtensionCodec for OperatorCodec {
                 let announced = Announced { id, afar, dealt };
                 Ok(Arc::new(RuntimeFilterExec::new(Arc::clone(input), keys, announced)))
             }
+            Some(NodeKind::SpillingJoin(node)) => {
+                let join = decode_inner(&node, &context, proto_converter)?;
+                SpillingJoinExec::with_inputs(&join, inputs.to_vec())
+            }
             Some(NodeKind::OutsideScan(scan)) => decode_outside(&scan, &context, proto_converter),
             None => internal_err!("a plan names an operator that this build does not know"),
         }
@@ -250,6 +258,8 @@ impl PhysicalExtensionCodec for OperatorCodec {
             self.encode_scan(scan, proto_converter)?
         } else if let Some(join) = node.downcast_ref::<ColocatedJoinExec>() {
             NodeKind::ColocatedJoin(self.encode_inner(&join.over_empty_inputs()?, proto_converter)?)
+        } else if let Some(join) = node.downcast_ref::<SpillingJoinExec>() {
+            NodeKind::SpillingJoin(self.encode_inner(&join.over_empty_inputs()?, proto_converter)?)
         } else if let Some(aggregate) = node.downcast_ref::<ColocatedAggregateExec>() {
             let inner = aggregate.over_empty_input()?;
             NodeKind::ColocatedAggregate(self.encode_inner(&inner, proto_converter)?)
