@@ -24,7 +24,7 @@ use url::Url;
 use crate::active::{ActiveWork, Counted};
 use crate::error::to_datafusion;
 use crate::functions::{FunctionSet, States, register_all};
-use crate::memory::{NodeMemory, fit_reservations};
+use crate::memory::{NodeMemory, fit_spills};
 use crate::part_scan::codec::OperatorCodec;
 use crate::part_scan::read::PartAccess;
 use crate::worker_api::{CLUSTER_HEADER, lazy_channel};
@@ -194,7 +194,7 @@ impl WorkerSessionBuilder for FragmentHost {
         config = config.with_batch_size(settings.batch_rows.max(1));
         config.options_mut().execution.time_zone = Some(settings.time_zone);
         let memory_bytes_max = settings.memory_bytes_max;
-        fit_reservations(&mut config, memory_bytes_max);
+        fit_spills(&mut config, memory_bytes_max);
         if settings.query.is_empty() {
             return Ok(self.session(builder, &config, memory_bytes_max));
         }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use datafusion::common::config::ConfigNonZeroUsize;
 use datafusion::error::DataFusionError;
 use datafusion::execution::disk_manager::{DiskManager, DiskManagerMode};
 use datafusion::execution::memory_pool::{
@@ -76,10 +77,17 @@ impl NodeMemory {
     }
 }
 
-/// What a sort keeps back to merge what it spilled: a part of a small limit, else the engine's own.
-pub fn fit_reservations(config: &mut SessionConfig, query_bytes_max: u64) {
+/// How operators spill. What a sort keeps back to merge what it spilled is a part of a small limit, else
+/// the engine's own. An exchange has a file for each batch: those who write to it at the same time begin
+/// files of their own, its reader waits for the end of the first, and with files that stay open until they
+/// are large, writers and readers of two partitions can wait for each other forever.
+pub fn fit_spills(config: &mut SessionConfig, query_bytes_max: u64) {
     let share = usize::try_from(query_bytes_max / SORT_RESERVATION_SHARE).unwrap_or(usize::MAX);
     let execution = &mut config.options_mut().execution;
+    // One is not zero.
+    if let Ok(one) = ConfigNonZeroUsize::try_new(1) {
+        execution.max_spill_file_size_bytes = one;
+    }
     if query_bytes_max > 0 {
         execution.sort_spill_reservation_bytes = execution.sort_spill_reservation_bytes.min(share);
     }

@@ -18,7 +18,7 @@ use granary_common::units::display_bytes;
 use granary_common::{ClusterId, Random, Result, SystemRandom};
 use granary_execution::error::from_datafusion;
 use granary_execution::functions::register_all;
-use granary_execution::memory::fit_reservations;
+use granary_execution::memory::fit_spills;
 use granary_execution::{
     CountsParts, FilterHub, FragmentChannels, FragmentSettings, FunctionSet, IndexUse, KeyRanges,
     MemoryLimits, NodeMemory, PartAccess, PartScanExec, WorkerDirectory, index_uses,
@@ -306,7 +306,7 @@ fn session_config(settings: &QuerySettings, current_database: &str) -> SessionCo
     if settings.max_threads > 0 {
         config = config.with_target_partitions(settings.max_threads);
     }
-    fit_reservations(&mut config, settings.max_memory_usage);
+    fit_spills(&mut config, settings.max_memory_usage);
     let options = config.options_mut();
     options.execution.time_zone = Some(settings.session_timezone.clone());
     options.sql_parser.enable_ident_normalization = false;

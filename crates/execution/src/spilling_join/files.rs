@@ -20,7 +20,7 @@ use futures::{StreamExt, TryStreamExt};
 /// Into so many files the rows of a side are dealt at a time.
 pub(super) const FILES: usize = 16;
 /// Rows on their way into a file are written when they have so many bytes.
-const WRITE_BYTES: usize = 256 << 10;
+const WRITE_BYTES: usize = 64 << 10;
 /// One more for each time that rows are dealt. Other than what the engine's own tables and exchanges
 /// hash with: within one of their partitions its hashes would say nothing.
 const SEED: u64 = 0x6772_616e_6172_7931;
@@ -99,7 +99,8 @@ fn dealt(
     let keys: Vec<ArrayRef> = keys.collect::<Result<_>>()?;
     let mut hashes = vec![0; rows];
     create_hashes(&keys, state, &mut hashes)?;
-    let mut dealt = vec![Vec::with_capacity(rows / FILES * 2); FILES];
+    let mut dealt: Vec<Vec<u32>> =
+        (0..FILES).map(|_| Vec::with_capacity(rows / FILES * 2)).collect();
     for (row, hash) in hashes.iter().enumerate() {
         // The high half: the low bits of this hash are the weaker ones. A batch has less than 2^32 rows.
         dealt[(hash >> 32) as usize % FILES].push(row as u32);

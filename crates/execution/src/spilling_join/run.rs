@@ -8,6 +8,7 @@ use datafusion::common::{JoinType, Result};
 use datafusion::error::DataFusionError;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::PhysicalExprRef;
+use datafusion::physical_plan::EmptyRecordBatchStream;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::joins::{HashJoinExec, PartitionMode};
 use datafusion::physical_plan::metrics::{
@@ -28,7 +29,7 @@ use super::gather::Gathered;
 /// So often rows are dealt: 16 files, then 256, then 4,096.
 const DEPTH_MAX: usize = 3;
 /// A built side of fewer bytes is not dealt again: it is not what fills the memory.
-const DEALT_BYTES_MIN: usize = 1 << 20;
+const DEALT_BYTES_MIN: usize = 64 << 10;
 
 type Rows = BoxStream<'static, Result<RecordBatch>>;
 type Outcome = Result<Arc<Built>, Arc<DataFusionError>>;
@@ -135,7 +136,7 @@ impl SpillableJoin {
                     join.probed.put(partition, probed);
                     join.join.execute(partition, context).map(StreamExt::boxed)
                 }
-                Built::InFiles(files) => join.from_files(partition, files, probed, context).await,
+                Built::InFiles(files) => join.join_files(partition, files, probed, context).await,
             }
         };
         Ok(Box::pin(RecordBatchStreamAdapter::new(schema, rows.try_flatten_stream())))
@@ -174,6 +175,7 @@ impl SpillableJoin {
                 join.built.put(partition, gathered.into_stream(schema));
                 return Ok(Built::InMemory);
             }
+            join.tell_others(partition, &context)?;
             let built = join.built_side(partition, &context);
             let files = built.deal(all_of(gathered, rows), 0, &context).await?;
             Ok(Built::InFiles(InFiles {
@@ -183,6 +185,17 @@ impl SpillableJoin {
             }))
         };
         Ok(building.map_ok(Arc::new).map_err(Arc::new).boxed().shared())
+    }
+
+    /// Lets the partitions that are joined in memory know that this one has no keys for the runtime
+    /// filter of the engine: they wait for those of each other. A stream that is dropped says so.
+    fn tell_others(&self, partition: usize, context: &Arc<TaskContext>) -> Result<()> {
+        for (fed, side) in
+            [(&self.built, self.planned.left()), (&self.probed, self.planned.right())]
+        {
+            fed.put(partition, Box::pin(EmptyRecordBatchStream::new(side.schema())));
+        }
+        self.join.execute(partition, Arc::clone(context)).map(drop)
     }
 
     fn built_side(&self, partition: usize, context: &TaskContext) -> Side {
@@ -199,7 +212,7 @@ impl SpillableJoin {
 
     /// Deals out a partition of the probed side; the last of those that share the built one joins.
     /// Nobody waits for another: partitions need not be asked for rows at the same time.
-    async fn from_files(
+    async fn join_files(
         &self,
         partition: usize,
         files: &InFiles,
@@ -214,7 +227,10 @@ impl SpillableJoin {
         if files.dealing.fetch_sub(1, Ordering::AcqRel) > 1 {
             return Ok(futures::stream::empty().boxed());
         }
-        let pairs = Pairs { built: std::mem::take(&mut files.built.lock()), probed: std::mem::take(&mut all) };
+        let pairs = Pairs {
+            built: std::mem::take(&mut files.built.lock()),
+            probed: std::mem::take(&mut all),
+        };
         drop(all);
         let planned = self.planned.builder().build()?;
         let join = FromFiles { planned, built, probed: side, context };
@@ -258,7 +274,8 @@ impl FromFiles {
             if depth < DEPTH_MAX && gathered.bytes >= DEALT_BYTES_MIN {
                 let context = &self.context;
                 let built = self.built.deal(all_of(gathered, rows), depth, context).await?;
-                let probed = self.probed.deal(self.probed.files.read(probed), depth, context).await?;
+                let probed =
+                    self.probed.deal(self.probed.files.read(probed), depth, context).await?;
                 let probed = probed.into_iter().map(|file| file.into_iter().collect()).collect();
                 return Ok(Arc::clone(&self).pairs(Pairs { built, probed }, depth + 1));
             }
@@ -285,7 +302,7 @@ impl FromFiles {
                     None => Gathered::from(&mut rest, &join.context).await?,
                 };
                 if portion.batches.is_empty() {
-                    return Ok(None);
+                    return Ok::<_, DataFusionError>(None);
                 }
                 if let Some(too_much) = portion.give_back() {
                     rest = one_before(too_much, rest);
