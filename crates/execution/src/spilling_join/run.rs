@@ -53,14 +53,20 @@ struct InFiles {
 /// A hash join over inputs that are handed to it when it is known how it runs.
 #[derive(Debug)]
 pub struct SpillableJoin {
+    parts: Arc<JoinParts>,
+    /// Of a side that all partitions share.
+    shared: Mutex<Option<Shareable>>,
+}
+
+/// What the futures and streams of a join hold; not the join itself, which holds one of them.
+#[derive(Debug)]
+struct JoinParts {
     /// As planned.
     planned: HashJoinExec,
     /// The same, over what is fed to it.
     join: HashJoinExec,
     built: Arc<Fed>,
     probed: Arc<Fed>,
-    /// Of a side that all partitions share.
-    shared: Mutex<Option<Shareable>>,
     metrics: ExecutionPlanMetricsSet,
 }
 
@@ -105,30 +111,32 @@ impl SpillableJoin {
         let probed = Arc::new(Fed::new(Arc::clone(join.right())));
         let inputs = vec![Arc::clone(&built) as _, Arc::clone(&probed) as _];
         let join = join.builder().with_new_children(inputs)?.build()?;
-        let (shared, metrics) = (Mutex::default(), ExecutionPlanMetricsSet::new());
-        Ok(Self { planned, join, built, probed, shared, metrics })
+        let metrics = ExecutionPlanMetricsSet::new();
+        let parts = Arc::new(JoinParts { planned, join, built, probed, metrics });
+        Ok(Self { parts, shared: Mutex::default() })
     }
 
     /// What the join counts, and what it has written to files.
     pub fn metrics(&self) -> Option<MetricsSet> {
-        let mut all = self.planned.metrics()?;
-        self.metrics.clone_inner().iter().for_each(|metric| all.push(Arc::clone(metric)));
+        let mut all = self.parts.planned.metrics()?;
+        self.parts.metrics.clone_inner().iter().for_each(|metric| all.push(Arc::clone(metric)));
         Some(all)
     }
 
     /// Starts one partition.
     pub fn execute(
-        self: &Arc<Self>,
+        &self,
         partition: usize,
         context: &Arc<TaskContext>,
     ) -> Result<SendableRecordBatchStream> {
-        if !can_spill(&self.planned) {
-            return self.planned.execute(partition, Arc::clone(context));
+        let planned = &self.parts.planned;
+        if !can_spill(planned) {
+            return planned.execute(partition, Arc::clone(context));
         }
         let building = self.building(partition, context)?;
-        let probed = self.planned.right().execute(partition, Arc::clone(context))?;
-        let schema = self.planned.schema();
-        let (join, context) = (Arc::clone(self), Arc::clone(context));
+        let probed = planned.right().execute(partition, Arc::clone(context))?;
+        let schema = planned.schema();
+        let (join, context) = (Arc::clone(&self.parts), Arc::clone(context));
         let rows = async move {
             let built = building.await.map_err(DataFusionError::Shared)?;
             match &*built {
@@ -143,23 +151,22 @@ impl SpillableJoin {
     }
 
     /// The built side of a partition; all share one where it is collected.
-    fn building(
-        self: &Arc<Self>,
-        partition: usize,
-        context: &Arc<TaskContext>,
-    ) -> Result<Building> {
-        if *self.planned.partition_mode() != PartitionMode::CollectLeft {
-            return self.build(partition, 1, context);
+    fn building(&self, partition: usize, context: &Arc<TaskContext>) -> Result<Building> {
+        let planned = &self.parts.planned;
+        if *planned.partition_mode() != PartitionMode::CollectLeft {
+            return self.parts.build(partition, 1, context);
         }
         let mut shared = self.shared.lock();
         if let Some(Shareable(building)) = &*shared {
             return Ok(building.clone());
         }
-        let sharers = self.planned.right().output_partitioning().partition_count();
-        let building = self.build(0, sharers, context)?;
+        let sharers = planned.right().output_partitioning().partition_count();
+        let building = self.parts.build(0, sharers, context)?;
         Ok(shared.insert(Shareable(building)).0.clone())
     }
+}
 
+impl JoinParts {
     fn build(
         self: &Arc<Self>,
         partition: usize,
