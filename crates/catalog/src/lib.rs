@@ -27,6 +27,7 @@ pub mod row;
 pub mod shared_round;
 pub mod snapshot;
 pub mod types;
+mod writes;
 
 pub use api::{
     BucketLoad, Catalog, Heartbeat, HeartbeatReply, LeaseHolder, MemberChange, MemberReport,
@@ -48,3 +49,4 @@ pub use row::{Change, Row, RowKey};
 pub use shared_round::SharedRound;
 pub use snapshot::{Relation, Snapshot, TableState};
 pub use types::{AggregateType, ColumnType};
+pub use writes::{Loss, losses_by_bucket};

@@ -1,31 +1,33 @@
-//! A coordinator: the insert protocol, deletions and reads at one version.
+//! A coordinator: the insert protocol and reads at one version.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use arrow::array::{ArrayRef, Int64Array};
 use granary_catalog::protocol::PROTOCOL_VERSION;
 use granary_catalog::replication::{CopyTargets, leave_behind};
 use granary_catalog::{
-    Bucket, BucketWrite, Catalog, CommandBody, CommitWrite, DeletionContent, Heartbeat,
-    LeaseHolder, NewDeletions, NewPart, Outcome, Part, PartLocation, Snapshot, TableState,
-    TableWrite, codec,
+    Bucket, BucketWrite, Catalog, CommandBody, CommitWrite, Distribution, Heartbeat, LeaseHolder,
+    NewPart, Outcome, Part, PartLocation, Snapshot, Table, TableState, TableWrite,
 };
-use granary_common::{CatalogVersion, Error, ErrorKind, Result};
+use granary_common::{BucketIndex, CatalogVersion, Error, ErrorKind, Result, TableId};
+use granary_storage::{bucket_of, hash_columns};
 use parking_lot::Mutex;
 
 use crate::catalog::SimulatedCatalog;
 use crate::cluster::{Cluster, host_of};
 use crate::executor;
 use crate::net::Host;
-use crate::upkeep::{deleted_at, known};
+use crate::rows::id_of;
+use crate::upkeep::deleted_at;
 use crate::worker::{answered, read_part};
 
 const BEAT: Duration = Duration::from_millis(800);
-const RETRY: Duration = Duration::from_millis(250);
-const ATTEMPTS: usize = 12;
+pub(crate) const RETRY: Duration = Duration::from_millis(250);
+pub(crate) const ATTEMPTS: usize = 12;
 /// Reads of one part before a query gives up.
 const READ_ATTEMPTS: usize = 6;
 
@@ -118,7 +120,7 @@ impl Coordinator {
         let mut snapshot = self.catalog.snapshot();
         let mut why = Error::unavailable("not tried");
         for _ in 0..ATTEMPTS {
-            if let Some(done) = earlier(&snapshot, token) {
+            if let Some(done) = earlier(&snapshot, TABLES[0], token) {
                 return Ok(done);
             }
             match self.write(&snapshot, rows).await {
@@ -134,30 +136,49 @@ impl Coordinator {
         Err(why)
     }
 
-    /// The parts of one block, for both tables.
+    /// The parts of one block, for the table and its view.
     async fn write(&self, snapshot: &Snapshot, rows: &[u64]) -> Result<Vec<TableWrite>> {
         let mut writes = Vec::new();
         for name in TABLES {
             let state = table(snapshot, name)?;
-            let turn = self.turn.fetch_add(1, Ordering::SeqCst) as usize;
-            let place = turn % state.buckets.len().max(1);
-            let bucket = state.buckets.values().nth(place);
-            let bucket = bucket.ok_or_else(|| Error::unavailable("no bucket"))?;
-            let part = self.write_at_leader(snapshot, state, bucket, rows).await?;
-            let copies = match &part.location {
-                PartLocation::Local { copies, .. } => copies.clone(),
-                PartLocation::Shared { .. } => Vec::new(),
-            };
-            let in_sync_version = leave_behind(&*self.catalog, bucket, &copies).await?;
-            let write = BucketWrite {
-                in_sync_version,
-                synced: copies,
-                parts: vec![part],
-                ..nothing(bucket)
-            };
-            writes.push(table_write(state, vec![write]));
+            writes.push(self.write_rows(&state.table, rows.to_vec()).await?);
         }
         Ok(writes)
+    }
+
+    /// Rows for a table as it was when they were bound to it, at the leaders of their buckets.
+    pub(crate) async fn write_rows(&self, table: &Table, rows: Vec<u64>) -> Result<TableWrite> {
+        let turn = self.turn.fetch_add(1, Ordering::SeqCst);
+        let mut write = TableWrite::of_nothing(table);
+        for (bucket, rows) in deal(table, rows, turn)? {
+            write.buckets.push(self.write_bucket(table.id, bucket, rows).await?);
+        }
+        Ok(write)
+    }
+
+    /// A part of one bucket. Who leads and holds it may have changed since the rows were bound.
+    async fn write_bucket(
+        &self,
+        table: TableId,
+        index: BucketIndex,
+        rows: Vec<u64>,
+    ) -> Result<BucketWrite> {
+        let newest = self.catalog.snapshot();
+        let state = newest.tables.get(&table);
+        let bucket = state.and_then(|state| Some((state, state.buckets.get(&index)?)));
+        let (state, bucket) = bucket.ok_or_else(|| Error::conflict("the bucket is gone"))?;
+        let part = self.write_at_leader(&newest, state, bucket, rows).await?;
+        let copies = match &part.location {
+            PartLocation::Local { copies, .. } => copies.clone(),
+            PartLocation::Shared { .. } => Vec::new(),
+        };
+        let in_sync_version = leave_behind(&*self.catalog, bucket, &copies).await?;
+        Ok(BucketWrite {
+            in_sync_version,
+            synced: copies,
+            parts: vec![part],
+            ..BucketWrite::of_nothing(&state.table, bucket)
+        })
     }
 
     async fn write_at_leader(
@@ -165,12 +186,12 @@ impl Coordinator {
         snapshot: &Snapshot,
         state: &TableState,
         bucket: &Bucket,
-        rows: &[u64],
+        rows: Vec<u64>,
     ) -> Result<NewPart> {
         let away = || Error::unavailable("the leader is unknown");
         let number = host_of(snapshot, bucket.leader).ok_or_else(away)?;
         let targets = CopyTargets::of(snapshot, state, bucket);
-        let (there, table, rows) = (Arc::clone(&self.cluster), state.table.id, rows.to_vec());
+        let (there, table) = (Arc::clone(&self.cluster), state.table.id);
         let serve = move || async move {
             match there.worker(number) {
                 Some(worker) => worker.write(table, rows, &targets).await,
@@ -181,7 +202,12 @@ impl Coordinator {
     }
 
     /// Runs the commit until its outcome is known.
-    async fn commit(&self, token: &str, rows: &[u64], writes: Vec<TableWrite>) -> Result<Done> {
+    pub(crate) async fn commit(
+        &self,
+        token: &str,
+        rows: &[u64],
+        writes: Vec<TableWrite>,
+    ) -> Result<Done> {
         let commit = CommitWrite {
             tables: writes,
             staged: None,
@@ -206,53 +232,8 @@ impl Coordinator {
         Err(why)
     }
 
-    /// Deletes rows from the first table, all of them at one version.
-    pub async fn delete(&self, token: &str, rows: &BTreeSet<u64>) -> Result<Done> {
-        let mut why = Error::unavailable("not tried");
-        for _ in 0..ATTEMPTS {
-            let snapshot = self.catalog.read_latest().await?;
-            if let Some(done) = earlier(&snapshot, token) {
-                return Ok(done);
-            }
-            match self.removals(&snapshot, rows).await {
-                Ok(write) => match self.commit(token, &[], vec![write]).await {
-                    Err(error) if error.kind().is_retryable() => why = error,
-                    done => return done,
-                },
-                Err(error) => why = error,
-            }
-            executor::sleep(RETRY).await;
-        }
-        Err(why)
-    }
-
-    async fn removals(&self, snapshot: &Snapshot, rows: &BTreeSet<u64>) -> Result<TableWrite> {
-        let state = table(snapshot, TABLES[0])?;
-        let mut by_bucket: BTreeMap<_, Vec<NewDeletions>> = BTreeMap::new();
-        for part in state.visible_parts(snapshot.version) {
-            let mut deleted = deleted_at(part, snapshot.version)?;
-            let before = deleted.len();
-            let held = self.read(snapshot, part).await?;
-            deleted.extend(held.into_iter().filter(|row| rows.contains(row)));
-            if deleted.len() > before {
-                let new = NewDeletions {
-                    known: known(part),
-                    rows: deleted.len() as u64,
-                    content: DeletionContent::Inline(codec::encode(&deleted)?),
-                    synced: Vec::new(),
-                };
-                by_bucket.entry(part.bucket).or_default().push(new);
-            }
-        }
-        let writes = by_bucket.into_iter().filter_map(|(index, deletions)| {
-            let bucket = state.buckets.get(&index)?;
-            Some(BucketWrite { deletions, ..nothing(bucket) })
-        });
-        Ok(table_write(state, writes.collect()))
-    }
-
     /// All rows of a part, from whoever has it.
-    async fn read(&self, snapshot: &Snapshot, part: &Part) -> Result<Vec<u64>> {
+    pub(crate) async fn read(&self, snapshot: &Snapshot, part: &Part) -> Result<Vec<u64>> {
         let first = self.cluster.net.pick(0..8) as usize;
         let (mut why, mut is_away) = (Error::unavailable("nobody has it"), false);
         for turn in 0..READ_ATTEMPTS {
@@ -325,33 +306,36 @@ pub fn table<'a>(snapshot: &'a Snapshot, name: &str) -> Result<&'a TableState> {
     found.ok_or_else(|| Error::unavailable("the tables are not there yet"))
 }
 
-fn earlier(snapshot: &Snapshot, token: &str) -> Option<Done> {
-    let state = table(snapshot, TABLES[0]).ok()?;
+/// What came of a change of a table with this token before.
+pub(crate) fn earlier(snapshot: &Snapshot, name: &str, token: &str) -> Option<Done> {
+    let state = table(snapshot, name).ok()?;
     let earlier = state.tokens.get(token)?;
     Some(Done { version: earlier.version, duplicate: true })
 }
 
-/// A write that does nothing to a bucket, under its leadership as it is known.
-fn nothing(bucket: &Bucket) -> BucketWrite {
-    BucketWrite {
-        bucket: bucket.index,
-        epoch: bucket.epoch,
-        in_sync_version: bucket.in_sync_version,
-        synced: bucket.in_sync.clone(),
-        parts: Vec::new(),
-        deletions: Vec::new(),
-        removed: Vec::new(),
-        upsert_version: None,
+/// The rows of each bucket; a table that rotates gets all of them in one.
+pub(crate) fn deal(
+    table: &Table,
+    rows: Vec<u64>,
+    turn: u64,
+) -> Result<BTreeMap<BucketIndex, Vec<u64>>> {
+    let mut dealt: BTreeMap<BucketIndex, Vec<u64>> = BTreeMap::new();
+    if rows.is_empty() {
+        return Ok(dealt);
     }
-}
-
-fn table_write(state: &TableState, buckets: Vec<BucketWrite>) -> TableWrite {
-    TableWrite {
-        table: state.table.id,
-        schema_version: state.table.schema_version,
-        view_set_version: state.table.view_set_version,
-        data_version: state.table.data_version,
-        buckets,
-        overwrite: None,
+    match &table.distribution {
+        Distribution::Rotation => {
+            let position = turn % u64::from(table.buckets.max(1));
+            dealt.insert(table.bucket_at(position as u32), rows);
+        }
+        Distribution::Hash(_) => {
+            let ids: Int64Array = rows.iter().map(|row| Some(id_of(*row) as i64)).collect();
+            let hashes = hash_columns(&[Arc::new(ids) as ArrayRef])?;
+            for (row, hash) in rows.into_iter().zip(hashes) {
+                let bucket = table.bucket_at(bucket_of(hash, table.buckets).0);
+                dealt.entry(bucket).or_default().push(row);
+            }
+        }
     }
+    Ok(dealt)
 }

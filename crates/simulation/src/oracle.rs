@@ -5,13 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use granary_common::CatalogVersion;
 
 use crate::coordinator::{Done, Seen};
+use crate::rows::{id_of, row, value_of};
 
 /// What has become of an insert.
 #[derive(Clone, Debug, Default)]
 struct Insert {
+    /// The numbers of its rows.
     rows: Vec<u64>,
     acknowledged: Option<CatalogVersion>,
     deletion: Deletion,
+    /// The versions of the updates of its rows.
+    updates: Vec<CatalogVersion>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,6 +38,7 @@ pub struct Oracle {
     pub wrong: Vec<String>,
     pub acknowledged: u64,
     pub deleted: u64,
+    pub updated: u64,
     pub queries: u64,
 }
 
@@ -47,8 +52,8 @@ pub struct Certain {
 
 impl Oracle {
     /// An insert is sent for the first time.
-    pub fn send(&mut self, token: &str, rows: &[u64]) {
-        self.inserts.entry(token.to_owned()).or_default().rows = rows.to_vec();
+    pub fn send(&mut self, token: &str, ids: &[u64]) {
+        self.inserts.entry(token.to_owned()).or_default().rows = ids.to_vec();
     }
 
     /// An insert is acknowledged, perhaps once more.
@@ -67,8 +72,8 @@ impl Oracle {
         }
     }
 
-    /// An insert to delete: one that is acknowledged and there.
-    pub fn deletable(&self, turn: u64) -> Option<(String, BTreeSet<u64>)> {
+    /// An insert whose rows may be deleted or updated: one that is acknowledged and there.
+    pub fn changeable(&self, turn: u64) -> Option<(String, BTreeSet<u64>)> {
         let there = self
             .inserts
             .iter()
@@ -91,6 +96,15 @@ impl Oracle {
         if let Some(insert) = self.inserts.get_mut(token) {
             insert.deletion = Deletion::Done;
             self.deleted += 1;
+        }
+    }
+
+    /// An update of an insert's rows is acknowledged.
+    pub fn end_update(&mut self, token: &str, done: Done) {
+        self.newest = self.newest.max(done.version);
+        if let Some(insert) = self.inserts.get_mut(token) {
+            insert.updates.push(done.version);
+            self.updated += 1;
         }
     }
 
@@ -152,12 +166,46 @@ impl Oracle {
         }
         self.wrong.extend(wrong);
     }
+
+    /// Checks what only can be told when every change has its answer: at each version that was read,
+    /// rows had the value that the updates until then gave them, all of an insert the same.
+    pub fn finish(&mut self) {
+        for (at, seen) in &self.seen {
+            if let Some(row) = seen.rows[1].iter().find(|row| value_of(**row) > 0) {
+                self.wrong.push(format!("the view saw an update of row {} at {at}", id_of(*row)));
+            }
+            let changed = seen.rows[0].iter().filter(|row| value_of(**row) > 0).count();
+            let (mut expected, mut told) = (0, false);
+            for (token, insert) in self.inserts.iter().filter(|(_, it)| !it.updates.is_empty()) {
+                let value = insert.updates.iter().filter(|update| *update <= at).count() as u64;
+                let held: Vec<u64> =
+                    insert.rows.iter().filter_map(|id| value_in(&seen.rows[0], *id)).collect();
+                expected += if value > 0 { held.len() } else { 0 };
+                if held.iter().any(|held| *held != value) {
+                    told = true;
+                    self.wrong.push(format!(
+                        "rows of {token} have the values {held:?} at {at}, not {value}: {insert:?}"
+                    ));
+                }
+            }
+            if changed != expected && !told {
+                self.wrong.push(format!("{changed} rows are updated at {at}, not {expected}"));
+            }
+        }
+    }
 }
 
+/// The value of a row among sorted ones.
+fn value_in(rows: &[u64], id: u64) -> Option<u64> {
+    let place = rows.partition_point(|held| *held < row(id, 0));
+    rows.get(place).filter(|held| id_of(**held) == id).map(|held| value_of(*held))
+}
+
+/// How often each row is there, whatever its value.
 fn count(rows: &[u64]) -> BTreeMap<u64, u64> {
     let mut counts = BTreeMap::new();
     for row in rows {
-        *counts.entry(*row).or_insert(0) += 1;
+        *counts.entry(id_of(*row)).or_insert(0) += 1;
     }
     counts
 }

@@ -48,6 +48,7 @@ pub struct Report {
     pub seed: u64,
     pub inserts: u64,
     pub deletions: u64,
+    pub updates: u64,
     pub queries: u64,
     pub merges: u64,
     pub faults: u64,
@@ -90,6 +91,7 @@ async fn go(plan: Plan, random: Arc<SeededRandom>) -> Report {
         seed: plan.seed,
         inserts: oracle.acknowledged,
         deletions: oracle.deleted,
+        updates: oracle.updated,
         queries: oracle.queries,
         merges: cluster.merges(),
         faults: *machines.faults.lock(),
@@ -120,6 +122,7 @@ async fn recover(cluster: &Arc<Cluster>, machines: &Machines, clients: &Clients)
         answered += u64::from(clients.query().await);
         sleep_ms(LOOK_MS).await;
     }
+    clients.oracle.lock().finish();
     if answered < LAST_QUERIES {
         clients.oracle.lock().wrong.push("queries have no answer in peace".to_owned());
     }

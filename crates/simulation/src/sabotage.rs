@@ -1,6 +1,8 @@
 //! Ways to break the code on purpose: a simulation that does not find them is worth nothing.
 
-use granary_catalog::{BucketWrite, Command, CommandBody, PartLocation, Snapshot, TableState};
+use granary_catalog::{
+    BucketWrite, Command, CommandBody, CommitWrite, PartLocation, Snapshot, TableState,
+};
 use granary_common::CatalogVersion;
 
 /// What is broken.
@@ -14,12 +16,19 @@ pub enum Sabotage {
     OldEpochs,
     /// The tokens of inserts are not kept.
     LostTokens,
+    /// Deletions that were computed from others than those of now are taken.
+    StaleDeletions,
 }
 
 impl Sabotage {
     /// Every way.
-    pub const ALL: [Sabotage; 4] =
-        [Sabotage::UnsyncedParts, Sabotage::UnsyncedLog, Sabotage::OldEpochs, Sabotage::LostTokens];
+    pub const ALL: [Sabotage; 5] = [
+        Sabotage::UnsyncedParts,
+        Sabotage::UnsyncedLog,
+        Sabotage::OldEpochs,
+        Sabotage::LostTokens,
+        Sabotage::StaleDeletions,
+    ];
 
     /// Makes of a command what a catalog without the check would make of it.
     pub(crate) fn spoil(self, command: &mut Command, version: CatalogVersion, state: &Snapshot) {
@@ -27,12 +36,29 @@ impl Sabotage {
         match self {
             Sabotage::UnsyncedParts | Sabotage::UnsyncedLog => {}
             Sabotage::LostTokens => commit.token = format!("{} at {version}", commit.token),
-            Sabotage::OldEpochs => {
-                for write in &mut commit.tables {
-                    let Some(table) = state.tables.get(&write.table) else { continue };
-                    write.buckets.iter_mut().for_each(|bucket| believe(bucket, table));
-                }
-            }
+            Sabotage::OldEpochs => each_bucket(commit, state, believe),
+            Sabotage::StaleDeletions => each_bucket(commit, state, forget_others),
+        }
+    }
+}
+
+fn each_bucket(
+    commit: &mut CommitWrite,
+    state: &Snapshot,
+    spoil: fn(&mut BucketWrite, &TableState),
+) {
+    for write in &mut commit.tables {
+        let Some(table) = state.tables.get(&write.table) else { continue };
+        write.buckets.iter_mut().for_each(|bucket| spoil(bucket, table));
+    }
+}
+
+/// Makes a write look as if it knew the deletions of now.
+fn forget_others(write: &mut BucketWrite, table: &TableState) {
+    let deletions = write.deletions.iter_mut().map(|new| &mut new.known);
+    for known in deletions.chain(&mut write.removed) {
+        if let Some(now) = table.parts.get(&known.part) {
+            *known = crate::upkeep::known(now);
         }
     }
 }

@@ -19,7 +19,9 @@ fn nothing_is_lost_under_any_seed() {
     reports.iter().for_each(check);
     let merges: u64 = reports.iter().map(|report| report.merges).sum();
     let deletions: u64 = reports.iter().map(|report| report.deletions).sum();
+    let updates: u64 = reports.iter().map(|report| report.updates).sum();
     assert!(merges > 100 && deletions > 100, "{merges} merges, {deletions} deletions");
+    assert!(updates > 100, "{updates} updates");
 }
 
 #[test]
@@ -51,10 +53,11 @@ fn long() {
     let mut failed = Vec::new();
     for seed in first.unwrap_or(1_000)..first.unwrap_or(1_000) + seeds {
         let report = run(Plan { is_told: seeds == 1, ..Plan::of(seed) });
-        let Report { inserts, deletions, queries, merges, faults, ms, story, wrong, .. } = &report;
+        let Report { inserts, deletions, updates, queries, merges, .. } = &report;
+        let Report { faults, ms, story, wrong, .. } = &report;
         println!(
-            "seed {seed}: {inserts} inserts, {deletions} deletions, {queries} queries, {merges} \
-             merges, {faults} faults in {ms} ms, story {story:016x}, {} wrong",
+            "seed {seed}: {inserts} inserts, {deletions} deletions, {updates} updates, {queries} \
+             queries, {merges} merges, {faults} faults in {ms} ms, story {story:016x}, {} wrong",
             wrong.len()
         );
         wrong.iter().for_each(|wrong| println!("  {wrong}"));

@@ -6,7 +6,7 @@ use granary_catalog::{BucketWrite, Partitions, TableWrite, WriteOrigin};
 use granary_common::{Error, Result, TableId};
 
 use crate::core::Coordinator;
-use crate::mutate::{Removals, add_to};
+use crate::mutate::Removals;
 
 /// What goes away in the commit that shows the rows.
 #[derive(Clone, Debug)]
@@ -94,7 +94,7 @@ impl Effect {
     ) -> Vec<TableWrite> {
         let mut writes = writes.to_vec();
         if let Some(own) = writes.first_mut() {
-            add_to(own, removed);
+            own.take_away(removed);
             if let Some(partitions) = self.overwritten() {
                 own.overwrite = Some(partitions.clone());
             }

@@ -27,7 +27,7 @@ use super::slowdown::{make_room, slowdown_notice};
 use super::upsert::{KeyRule, check_filled_once, upserted};
 use crate::core::Coordinator;
 use crate::lost::while_alive;
-use crate::mutate::{Removals, add_to};
+use crate::mutate::Removals;
 use crate::session::{Session, StatementSettings};
 use crate::views::SessionViews;
 
@@ -235,14 +235,7 @@ impl Target {
 
     /// A write of nothing.
     pub fn nothing(&self) -> TableWrite {
-        TableWrite {
-            table: self.table.id,
-            schema_version: self.table.schema_version,
-            view_set_version: self.table.view_set_version,
-            data_version: self.table.data_version,
-            buckets: Vec::new(),
-            overwrite: None,
-        }
+        TableWrite::of_nothing(&self.table)
     }
 
     /// Writes a block to the leaders of its buckets, and what the table's views make of it to
@@ -259,7 +252,7 @@ impl Target {
         let rows = projecting.await.map_err(failed)??;
         let (rows, removed) = upserted(core, self, rows).await?;
         let mut own = self.write_rows(core, rows.clone(), turn).await?;
-        add_to(&mut own, &removed);
+        own.take_away(&removed);
         let mut all = vec![own];
         if self.feeds_views {
             all.extend(feed_views(core, self, &rows, turn).await?);

@@ -22,7 +22,7 @@ use granary_common::{ErrorKind, Result};
 use granary_sql::{Notice, Statement, mutated_table};
 
 pub(crate) use log::{MutationLog, MutationRecord};
-pub(crate) use removals::{Removals, add_to};
+pub(crate) use removals::Removals;
 
 use crate::core::Coordinator;
 use crate::ddl::Done;

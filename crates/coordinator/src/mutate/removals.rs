@@ -9,8 +9,8 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, UInt64Type};
 use futures::stream::{StreamExt, TryStreamExt};
 use granary_catalog::{
-    Bucket, BucketWrite, CommandBody, CopiesChange, CopyChange, DeletionContent, KnownPart,
-    MutationNote, NewDeletions, Part, PartLocation, Snapshot, TableState, TableWrite, WriteOrigin,
+    BucketWrite, CommandBody, CopiesChange, CopyChange, DeletionContent, KnownPart, Loss,
+    MutationNote, NewDeletions, Part, PartLocation, Snapshot, WriteOrigin, losses_by_bucket,
 };
 use granary_common::{CatalogVersion, Error, PartId, Result, TableId, WorkerId};
 use granary_execution::WrittenDeletions;
@@ -30,12 +30,6 @@ pub(crate) struct Removals {
     /// What the catalog notes when they go, unless an insert takes them away.
     note: Option<MutationNote>,
     changed_rows: AtomicU64,
-}
-
-/// What becomes of a part.
-enum Loss {
-    Rows(NewDeletions),
-    Whole(KnownPart),
 }
 
 impl Removals {
@@ -124,7 +118,7 @@ impl Removals {
             .buffer_unordered(core.config.limits.bucket_writes_max)
             .try_collect()
             .await?;
-        by_bucket(state, losses)
+        losses_by_bucket(state, losses)
     }
 }
 
@@ -214,53 +208,6 @@ async fn check_copies(core: &Coordinator, part: &Part, new: &NewDeletions) -> Re
         true => Err(Error::conflict(format!("part {} has lost a copy meanwhile", part.id))),
         false => Ok(()),
     }
-}
-
-fn by_bucket(state: &TableState, losses: Vec<(Arc<Part>, Loss)>) -> Result<Vec<BucketWrite>> {
-    let is_unique = !state.table.unique_key.is_empty();
-    let mut writes = BTreeMap::new();
-    for (part, loss) in losses {
-        let bucket = state.buckets.get(&part.bucket);
-        let bucket = bucket.ok_or_else(|| {
-            Error::internal(format!("part {} is in bucket {}, which is gone", part.id, part.bucket))
-        })?;
-        let write =
-            writes.entry(part.bucket).or_insert_with(|| write_of_nothing(bucket, is_unique));
-        match loss {
-            Loss::Rows(deletions) => write.deletions.push(deletions),
-            Loss::Whole(known) => write.removed.push(known),
-        }
-    }
-    Ok(writes.into_values().collect())
-}
-
-/// No parts are written, so every replica that is in sync stays so.
-fn write_of_nothing(bucket: &Bucket, is_unique: bool) -> BucketWrite {
-    BucketWrite {
-        bucket: bucket.index,
-        epoch: bucket.epoch,
-        in_sync_version: bucket.in_sync_version,
-        synced: bucket.in_sync.clone(),
-        parts: Vec::new(),
-        deletions: Vec::new(),
-        removed: Vec::new(),
-        upsert_version: is_unique.then_some(bucket.upsert_version),
-    }
-}
-
-/// Adds what goes away to the write of what comes.
-pub(crate) fn add_to(write: &mut TableWrite, removed: &[BucketWrite]) {
-    for loss in removed {
-        match write.buckets.iter_mut().find(|bucket| bucket.bucket == loss.bucket) {
-            Some(bucket) => {
-                bucket.deletions.extend(loss.deletions.iter().cloned());
-                bucket.removed.extend(loss.removed.iter().copied());
-                bucket.upsert_version = loss.upsert_version;
-            }
-            None => write.buckets.push(loss.clone()),
-        }
-    }
-    write.buckets.sort_by_key(|bucket| bucket.bucket);
 }
 
 #[cfg(test)]

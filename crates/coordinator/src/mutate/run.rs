@@ -97,14 +97,8 @@ impl Attempt<'_> {
         }
         let current = snapshot.tables.get(&self.table.id).map(|state| &state.table);
         let table = current.unwrap_or(self.table);
-        let write = TableWrite {
-            table: table.id,
-            schema_version: table.schema_version,
-            view_set_version: table.view_set_version,
-            data_version: table.data_version,
-            buckets: self.removals.bucket_writes(self.core).await?,
-            overwrite: None,
-        };
+        let buckets = self.removals.bucket_writes(self.core).await?;
+        let write = TableWrite { buckets, ..TableWrite::of_nothing(table) };
         let command = CommandBody::CommitWrite(CommitWrite {
             tables: vec![write],
             staged: None,

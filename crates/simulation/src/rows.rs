@@ -1,0 +1,18 @@
+//! Rows: a number that says which row it is, and a value that updates change.
+
+const VALUE_BITS: u32 = 24;
+
+/// The row of this number with this value; rows sort by their numbers.
+pub fn row(id: u64, value: u64) -> u64 {
+    id << VALUE_BITS | value
+}
+
+/// Which row it is.
+pub fn id_of(row: u64) -> u64 {
+    row >> VALUE_BITS
+}
+
+/// Its value.
+pub fn value_of(row: u64) -> u64 {
+    row & ((1 << VALUE_BITS) - 1)
+}

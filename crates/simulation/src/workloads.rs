@@ -1,0 +1,125 @@
+//! What clients do with rows, each of them one thing again and again.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use granary_common::Result;
+
+use crate::clients::{Clients, Workload};
+use crate::coordinator::{Coordinator, Done};
+use crate::mutate::Mutation;
+use crate::rows::row;
+
+const INSERT_PAUSE_MS: std::ops::Range<u64> = 20..500;
+const DELETE_PAUSE_MS: std::ops::Range<u64> = 300..2_000;
+const UPDATE_PAUSE_MS: std::ops::Range<u64> = 300..1_500;
+const QUERY_PAUSE_MS: std::ops::Range<u64> = 50..600;
+const ROWS: std::ops::Range<u64> = 1..6;
+/// One of so many inserts is sent again after its answer.
+const AGAIN_EVERY: u64 = 6;
+
+impl Clients {
+    /// Does one thing until it is over.
+    pub(crate) async fn work(self: Arc<Clients>, workload: Workload) {
+        match workload {
+            Workload::Insert(writer) => self.write(writer).await,
+            Workload::Delete => self.delete().await,
+            Workload::Update => self.update().await,
+            Workload::Read => self.read().await,
+            Workload::Operate(workers) => self.operate(workers).await,
+        }
+    }
+
+    async fn insert(&self, token: &str, ids: &[u64]) -> Done {
+        let token = token.to_owned();
+        let rows: Vec<u64> = ids.iter().map(|id| row(*id, 0)).collect();
+        let insert = move |coordinator: Arc<Coordinator>| {
+            let (token, rows) = (token.clone(), rows.clone());
+            async move { coordinator.insert(&token, &rows).await }
+        };
+        self.until_done("an insert", insert).await
+    }
+
+    async fn write(&self, writer: u64) {
+        for turn in 0_u64.. {
+            if self.is_over() {
+                return;
+            }
+            let token = format!("{writer}/{turn}");
+            let first = writer * 1_000_000 + turn * 10;
+            let ids: Vec<u64> = (first..first + self.cluster.net.pick(ROWS)).collect();
+            self.oracle.lock().send(&token, &ids);
+            let done = self.insert(&token, &ids).await;
+            self.cluster.note(format!("insert {token} at {}", done.version));
+            self.oracle.lock().acknowledge(&token, done);
+            if self.cluster.net.pick(0..AGAIN_EVERY) == 0 {
+                let again = self.insert(&token, &ids).await;
+                self.oracle.lock().acknowledge(&token, again);
+            }
+            self.pause(INSERT_PAUSE_MS).await;
+        }
+    }
+
+    /// A mutation of what an insert brought. Its name makes it happen once, as often as it is sent.
+    async fn mutate(&self, name: &str, ids: &BTreeSet<u64>, mutation: Mutation) -> Done {
+        let (token, ids) = (name.to_owned(), ids.clone());
+        let mutate = move |coordinator: Arc<Coordinator>| {
+            let (token, ids) = (token.clone(), ids.clone());
+            async move { coordinator.mutate(&token, &ids, mutation).await }
+        };
+        let done = self.until_done("a mutation", mutate).await;
+        self.cluster.note(format!("{name} at {}", done.version));
+        done
+    }
+
+    async fn delete(&self) {
+        while !self.is_over() {
+            self.pause(DELETE_PAUSE_MS).await;
+            let turn = self.cluster.net.pick(0..1_000);
+            let Some((token, ids)) = self.oracle.lock().changeable(turn) else { continue };
+            self.oracle.lock().begin_deletion(&token);
+            let done = self.mutate(&format!("delete {token}"), &ids, Mutation::Delete).await;
+            self.oracle.lock().end_deletion(&token, done);
+        }
+    }
+
+    async fn update(&self) {
+        for number in 0_u64.. {
+            if self.is_over() {
+                return;
+            }
+            self.pause(UPDATE_PAUSE_MS).await;
+            let turn = self.cluster.net.pick(0..1_000);
+            let Some((token, ids)) = self.oracle.lock().changeable(turn) else { continue };
+            let name = format!("update {number} of {token}");
+            let done = self.mutate(&name, &ids, Mutation::Update).await;
+            self.oracle.lock().end_update(&token, done);
+        }
+    }
+
+    /// One query, checked; whether it was answered.
+    pub async fn query(&self) -> bool {
+        let certain = self.oracle.lock().certain();
+        let query = |coordinator: Arc<Coordinator>| async move { coordinator.query().await };
+        let asked: Result<_> = self.ask(query).await;
+        match asked {
+            Ok(seen) => {
+                let (rows, at) = (seen.rows[0].len(), seen.version);
+                self.cluster.note(format!("{rows} rows at {at}"));
+                self.oracle.lock().check(&certain, seen);
+                true
+            }
+            Err(error) => {
+                self.complain(&error, "a query");
+                false
+            }
+        }
+    }
+
+    async fn read(&self) {
+        while !self.is_over() {
+            self.query().await;
+            self.pause(QUERY_PAUSE_MS).await;
+        }
+    }
+}
