@@ -14,13 +14,14 @@ use parking_lot::Mutex;
 
 use crate::catalog::SimulatedCatalog;
 use crate::cluster::{COORDINATORS, Cluster};
-use crate::coordinator::{Coordinator, Done, TABLES};
+use crate::coordinator::{Coordinator, Done, KEYED, TABLES};
 use crate::executor;
 use crate::net::{Host, Lost};
 use crate::oracle::Oracle;
 
 const RETRY: Duration = Duration::from_millis(200);
 const WRITERS: u64 = 3;
+const UPSERTERS: u64 = 2;
 const READERS: u64 = 2;
 const BUCKETS: u32 = 3;
 
@@ -31,6 +32,8 @@ pub(crate) enum Workload {
     Insert(u64),
     Delete,
     Update,
+    /// With the number of the writer.
+    Upsert(u64),
     Read,
     /// With the number of workers.
     Operate(u64),
@@ -62,8 +65,9 @@ impl Clients {
         while self.catalog.read_latest().await?.workers.len() < workers {
             executor::sleep(RETRY).await;
         }
-        for name in TABLES {
-            let command = CommandBody::CreateTable { table: new_table(name), if_not_exists: true };
+        for (place, name) in TABLES.iter().enumerate() {
+            let table = new_table(name, place == KEYED);
+            let command = CommandBody::CreateTable { table, if_not_exists: true };
             while self.catalog.execute(command.clone()).await.is_err() {
                 executor::sleep(RETRY).await;
             }
@@ -75,8 +79,9 @@ impl Clients {
     pub fn begin(self: &Arc<Clients>, workers: u64) {
         let inserts = (0..WRITERS).map(Workload::Insert);
         let reads = (0..READERS).map(|_| Workload::Read);
+        let upserts = (0..UPSERTERS).map(Workload::Upsert);
         let others = [Workload::Delete, Workload::Update, Workload::Operate(workers)];
-        for workload in inserts.chain(reads).chain(others) {
+        for workload in inserts.chain(upserts).chain(reads).chain(others) {
             self.busy.fetch_add(1, Ordering::SeqCst);
             let clients = Arc::clone(self);
             drop(self.cluster.net.spawn(Host::Client, async move {
@@ -166,7 +171,8 @@ impl Clients {
     }
 }
 
-fn new_table(name: &str) -> NewTable {
+fn new_table(name: &str, has_key: bool) -> NewTable {
+    let key = if has_key { vec![ColumnId(0)] } else { Vec::new() };
     NewTable {
         database: DatabaseId(1),
         name: name.to_owned(),
@@ -175,13 +181,16 @@ fn new_table(name: &str) -> NewTable {
         order_by: Vec::new(),
         primary_key_len: 0,
         partition_by: Vec::new(),
-        distribution: Distribution::Rotation,
+        distribution: match has_key {
+            true => Distribution::Hash(key.clone()),
+            false => Distribution::Rotation,
+        },
         buckets: Some(BUCKETS),
         colocation_group: None,
         // Nothing is kept for travels in time: what merges replace goes as soon as it may.
         settings: BTreeMap::from([("history_retention_seconds".to_owned(), "0".to_owned())]),
         comment: None,
-        unique_key: Vec::new(),
+        unique_key: key,
         options: Default::default(),
     }
 }

@@ -31,8 +31,10 @@ pub(crate) const ATTEMPTS: usize = 12;
 /// Reads of one part before a query gives up.
 const READ_ATTEMPTS: usize = 6;
 
-/// The two tables: rows, and what a view makes of each of them.
-pub const TABLES: [&str; 2] = ["rows", "view"];
+/// The tables: rows, what a view makes of each of them, and rows with a UNIQUE KEY.
+pub const TABLES: [&str; 3] = ["rows", "view", "keyed"];
+/// Which of them has the key.
+pub const KEYED: usize = 2;
 
 /// A coordinator in one life of its host.
 pub struct Coordinator {
@@ -56,8 +58,8 @@ impl fmt::Debug for Coordinator {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seen {
     pub version: CatalogVersion,
-    /// The rows of both tables, sorted.
-    pub rows: [Vec<u64>; 2],
+    /// The rows of each table, sorted.
+    pub rows: [Vec<u64>; TABLES.len()],
 }
 
 /// The answer to a change.
@@ -139,7 +141,7 @@ impl Coordinator {
     /// The parts of one block, for the table and its view.
     async fn write(&self, snapshot: &Snapshot, rows: &[u64]) -> Result<Vec<TableWrite>> {
         let mut writes = Vec::new();
-        for name in TABLES {
+        for name in &TABLES[..KEYED] {
             let state = table(snapshot, name)?;
             writes.push(self.write_rows(&state.table, rows.to_vec()).await?);
         }
@@ -258,7 +260,7 @@ impl Coordinator {
         Err(if is_away { Error::unavailable(why.message()) } else { why })
     }
 
-    /// Reads both tables at one version, which holds everything acknowledged before.
+    /// Reads all tables at one version, which holds everything acknowledged before.
     ///
     /// Kind `Unavailable` when it has to be asked again; `NotFound` and `Corruption` when a part that
     /// its version shows is not there, or not whole.
@@ -285,7 +287,7 @@ impl Coordinator {
     }
 
     async fn read_all(&self, snapshot: &Snapshot) -> Result<Seen> {
-        let mut rows = [Vec::new(), Vec::new()];
+        let mut rows = TABLES.map(|_| Vec::new());
         for (place, name) in TABLES.iter().enumerate() {
             let state = table(snapshot, name)?;
             for part in state.visible_parts(snapshot.version) {

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use granary_common::CatalogVersion;
 
-use crate::coordinator::{Done, Seen};
+use crate::coordinator::{Done, KEYED, Seen};
+use crate::keys::Keys;
 use crate::rows::{id_of, row, value_of};
 
 /// What has become of an insert.
@@ -35,6 +36,7 @@ pub struct Oracle {
     newest: CatalogVersion,
     /// What queries saw, by version.
     seen: BTreeMap<CatalogVersion, Seen>,
+    pub keys: Keys,
     pub wrong: Vec<String>,
     pub acknowledged: u64,
     pub deleted: u64,
@@ -108,6 +110,12 @@ impl Oracle {
         }
     }
 
+    /// An upsert is acknowledged, perhaps once more.
+    pub fn end_upsert(&mut self, value: u64, done: Done) {
+        self.newest = self.newest.max(done.version);
+        self.wrong.extend(self.keys.acknowledge(value, done));
+    }
+
     /// What a query that begins now must see.
     pub fn certain(&self) -> Certain {
         let tokens = |wanted: fn(&Insert) -> bool| {
@@ -129,7 +137,7 @@ impl Oracle {
             let newest = certain.newest;
             wrong.push(format!("a query read version {} after {newest} was told", seen.version));
         }
-        let counts = [count(&seen.rows[0]), count(&seen.rows[1])];
+        let counts = seen.rows.each_ref().map(|rows| count(rows));
         for (place, counts) in counts.iter().enumerate() {
             for (row, times) in counts.iter().filter(|(_, times)| **times != 1) {
                 wrong
@@ -170,6 +178,8 @@ impl Oracle {
     /// Checks what only can be told when every change has its answer: at each version that was read,
     /// rows had the value that the updates until then gave them, all of an insert the same.
     pub fn finish(&mut self) {
+        let keyed = self.seen.iter().map(|(at, seen)| (*at, &seen.rows[KEYED]));
+        self.wrong.extend(self.keys.finish(keyed));
         for (at, seen) in &self.seen {
             if let Some(row) = seen.rows[1].iter().find(|row| value_of(**row) > 0) {
                 self.wrong.push(format!("the view saw an update of row {} at {at}", id_of(*row)));

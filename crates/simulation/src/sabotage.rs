@@ -18,16 +18,19 @@ pub enum Sabotage {
     LostTokens,
     /// Deletions that were computed from others than those of now are taken.
     StaleDeletions,
+    /// Keys that were looked up before others wrote some are taken.
+    StaleKeys,
 }
 
 impl Sabotage {
     /// Every way.
-    pub const ALL: [Sabotage; 5] = [
+    pub const ALL: [Sabotage; 6] = [
         Sabotage::UnsyncedParts,
         Sabotage::UnsyncedLog,
         Sabotage::OldEpochs,
         Sabotage::LostTokens,
         Sabotage::StaleDeletions,
+        Sabotage::StaleKeys,
     ];
 
     /// Makes of a command what a catalog without the check would make of it.
@@ -38,6 +41,12 @@ impl Sabotage {
             Sabotage::LostTokens => commit.token = format!("{} at {version}", commit.token),
             Sabotage::OldEpochs => each_bucket(commit, state, believe),
             Sabotage::StaleDeletions => each_bucket(commit, state, forget_others),
+            Sabotage::StaleKeys => each_bucket(commit, state, |bucket, table| {
+                let now = table.buckets.get(&bucket.bucket);
+                if let (Some(_), Some(now)) = (bucket.upsert_version, now) {
+                    bucket.upsert_version = Some(now.upsert_version);
+                }
+            }),
         }
     }
 }

@@ -13,8 +13,14 @@ use crate::rows::row;
 const INSERT_PAUSE_MS: std::ops::Range<u64> = 20..500;
 const DELETE_PAUSE_MS: std::ops::Range<u64> = 300..2_000;
 const UPDATE_PAUSE_MS: std::ops::Range<u64> = 300..1_500;
+const UPSERT_PAUSE_MS: std::ops::Range<u64> = 100..800;
 const QUERY_PAUSE_MS: std::ops::Range<u64> = 50..600;
 const ROWS: std::ops::Range<u64> = 1..6;
+const KEYS: std::ops::Range<u64> = 1..4;
+/// Keys that are upserted now, and upserts of a writer until the next one is among them: concurrent
+/// upserts of keys that are there meet each other in the rows that they replace, but not the first ones.
+const KEYS_AT_ONCE: u64 = 6;
+const KEYS_EVERY: u64 = 2;
 /// One of so many inserts is sent again after its answer.
 const AGAIN_EVERY: u64 = 6;
 
@@ -25,6 +31,7 @@ impl Clients {
             Workload::Insert(writer) => self.write(writer).await,
             Workload::Delete => self.delete().await,
             Workload::Update => self.update().await,
+            Workload::Upsert(writer) => self.upsert(writer).await,
             Workload::Read => self.read().await,
             Workload::Operate(workers) => self.operate(workers).await,
         }
@@ -94,6 +101,35 @@ impl Clients {
             let name = format!("update {number} of {token}");
             let done = self.mutate(&name, &ids, Mutation::Update).await;
             self.oracle.lock().end_update(&token, done);
+        }
+    }
+
+    /// Upserts of a few keys; of some it is the first one.
+    async fn upsert(&self, writer: u64) {
+        for turn in 0_u64.. {
+            if self.is_over() {
+                return;
+            }
+            let net = &self.cluster.net;
+            let first = turn / KEYS_EVERY;
+            let keys = (0..net.pick(KEYS)).map(|_| first + net.pick(0..KEYS_AT_ONCE));
+            let keys: Vec<u64> = keys.collect::<BTreeSet<u64>>().into_iter().collect();
+            let value = writer * 100_000 + turn + 1;
+            let rows: Vec<u64> = keys.iter().map(|key| row(*key, value)).collect();
+            let token = format!("upsert {value}");
+            self.oracle.lock().keys.send(value, &keys);
+            let is_sent_again = net.pick(0..AGAIN_EVERY) == 0;
+            for _ in 0..1 + u64::from(is_sent_again) {
+                let (token, rows) = (token.clone(), rows.clone());
+                let upsert = move |coordinator: Arc<Coordinator>| {
+                    let (token, rows) = (token.clone(), rows.clone());
+                    async move { coordinator.upsert(&token, &rows).await }
+                };
+                let done = self.until_done("an upsert", upsert).await;
+                self.cluster.note(format!("upsert {value} of {keys:?} at {}", done.version));
+                self.oracle.lock().end_upsert(value, done);
+            }
+            self.pause(UPSERT_PAUSE_MS).await;
         }
     }
 

@@ -21,7 +21,8 @@ fn nothing_is_lost_under_any_seed() {
     let deletions: u64 = reports.iter().map(|report| report.deletions).sum();
     let updates: u64 = reports.iter().map(|report| report.updates).sum();
     assert!(merges > 100 && deletions > 100, "{merges} merges, {deletions} deletions");
-    assert!(updates > 100, "{updates} updates");
+    let upserts: u64 = reports.iter().map(|report| report.upserts).sum();
+    assert!(updates > 100 && upserts > 100, "{updates} updates, {upserts} upserts");
 }
 
 #[test]
@@ -53,10 +54,10 @@ fn long() {
     let mut failed = Vec::new();
     for seed in first.unwrap_or(1_000)..first.unwrap_or(1_000) + seeds {
         let report = run(Plan { is_told: seeds == 1, ..Plan::of(seed) });
-        let Report { inserts, deletions, updates, queries, merges, .. } = &report;
+        let Report { inserts, deletions, updates, upserts, queries, merges, .. } = &report;
         let Report { faults, ms, story, wrong, .. } = &report;
         println!(
-            "seed {seed}: {inserts} inserts, {deletions} deletions, {updates} updates, {queries} \
+            "seed {seed}: {inserts} inserts, {deletions} deletions, {updates} updates, {upserts} upserts, {queries} \
              queries, {merges} merges, {faults} faults in {ms} ms, story {story:016x}, {} wrong",
             wrong.len()
         );
