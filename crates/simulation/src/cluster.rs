@@ -27,6 +27,7 @@ pub struct Cluster {
     pub sabotage: Option<Sabotage>,
     clock: Arc<HostClock>,
     merges: AtomicU64,
+    splits: AtomicU64,
     services: Mutex<Services>,
 }
 
@@ -52,6 +53,7 @@ impl Cluster {
             sabotage,
             clock,
             merges: AtomicU64::new(0),
+            splits: AtomicU64::new(0),
             services: Mutex::default(),
         })
     }
@@ -69,6 +71,16 @@ impl Cluster {
     /// Merges that were committed and acknowledged.
     pub fn merges(&self) -> u64 {
         self.merges.load(Ordering::SeqCst)
+    }
+
+    /// A split was committed.
+    pub fn count_split(&self) {
+        self.splits.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Splits that were committed and acknowledged.
+    pub fn splits(&self) -> u64 {
+        self.splits.load(Ordering::SeqCst)
     }
 
     /// Adds to the story of the run.

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use arrow::array::{ArrayRef, Int64Array};
 use granary_catalog::protocol::PROTOCOL_VERSION;
 use granary_catalog::replication::{CopyTargets, leave_behind};
 use granary_catalog::{
@@ -14,14 +13,14 @@ use granary_catalog::{
     NewPart, Outcome, Part, PartLocation, Snapshot, Table, TableState, TableWrite,
 };
 use granary_common::{BucketIndex, CatalogVersion, Error, ErrorKind, Result, TableId};
-use granary_storage::{bucket_of, hash_columns};
+use granary_storage::bucket_of;
 use parking_lot::Mutex;
 
 use crate::catalog::SimulatedCatalog;
 use crate::cluster::{Cluster, host_of};
 use crate::executor;
 use crate::net::Host;
-use crate::rows::id_of;
+use crate::rows::hashes;
 use crate::upkeep::deleted_at;
 use crate::worker::{answered, read_part};
 
@@ -331,8 +330,7 @@ pub(crate) fn deal(
             dealt.insert(table.bucket_at(position as u32), rows);
         }
         Distribution::Hash(_) => {
-            let ids: Int64Array = rows.iter().map(|row| Some(id_of(*row) as i64)).collect();
-            let hashes = hash_columns(&[Arc::new(ids) as ArrayRef])?;
+            let hashes = hashes(&rows)?;
             for (row, hash) in rows.into_iter().zip(hashes) {
                 let bucket = table.bucket_at(bucket_of(hash, table.buckets).0);
                 dealt.entry(bucket).or_default().push(row);

@@ -23,6 +23,7 @@ mod executor;
 mod faults;
 mod keys;
 mod member;
+mod merges;
 mod mutate;
 mod net;
 mod operator;

@@ -1,12 +1,13 @@
 //! An operator at work: tables are changed, workers emptied and filled again.
 
-use granary_catalog::{AlterTable, Catalog, CommandBody};
+use granary_catalog::{AlterTable, BucketChange, Catalog, CommandBody};
 use granary_common::Result;
 
 use crate::clients::Clients;
 use crate::coordinator::{TABLES, table};
 
 const CHANGE_PAUSE_MS: std::ops::Range<u64> = 2_000..9_000;
+const BUCKETS: std::ops::Range<u64> = 1..6;
 
 impl Clients {
     /// Changes one thing after the other until it is over.
@@ -14,8 +15,9 @@ impl Clients {
         while !self.is_over() {
             self.pause(CHANGE_PAUSE_MS).await;
             // Refused when it does not fit what is; then it is not done.
-            let _ = match self.cluster.net.pick(0..3) {
+            let _ = match self.cluster.net.pick(0..5) {
                 0 => self.comment().await,
+                1 | 2 => self.modify_buckets().await,
                 _ => self.drain(workers).await,
             };
         }
@@ -23,7 +25,7 @@ impl Clients {
 
     async fn comment(&self) -> Result<()> {
         let snapshot = self.catalog.read_latest().await?;
-        let place = self.cluster.net.pick(0..2) as usize;
+        let place = self.cluster.net.pick(0..TABLES.len() as u64) as usize;
         let now = &table(&snapshot, TABLES[place])?.table;
         let alter = AlterTable {
             table: now.id,
@@ -42,6 +44,18 @@ impl Clients {
         };
         self.cluster.note(format!("comment on {}", TABLES[place]));
         self.catalog.execute(CommandBody::AlterTable(Box::new(alter))).await.map(drop)
+    }
+
+    /// Gives a table another number of buckets.
+    async fn modify_buckets(&self) -> Result<()> {
+        let snapshot = self.catalog.read_latest().await?;
+        let place = self.cluster.net.pick(0..TABLES.len() as u64) as usize;
+        let buckets = self.cluster.net.pick(BUCKETS) as u32;
+        let now = &table(&snapshot, TABLES[place])?.table;
+        let (table, schema_version) = (now.id, now.schema_version);
+        self.cluster.note(format!("{} gets {buckets} buckets", TABLES[place]));
+        let change = BucketChange::Count { table, schema_version, buckets };
+        self.catalog.execute(CommandBody::Buckets(change)).await.map(drop)
     }
 
     async fn drain(&self, workers: u64) -> Result<()> {

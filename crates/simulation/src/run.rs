@@ -52,6 +52,7 @@ pub struct Report {
     pub upserts: u64,
     pub queries: u64,
     pub merges: u64,
+    pub splits: u64,
     pub faults: u64,
     /// Simulated time in all.
     pub ms: u64,
@@ -96,6 +97,7 @@ async fn go(plan: Plan, random: Arc<SeededRandom>) -> Report {
         upserts: oracle.keys.acknowledged(),
         queries: oracle.queries,
         merges: cluster.merges(),
+        splits: cluster.splits(),
         faults: *machines.faults.lock(),
         ms: cluster.now_ms(),
         story: cluster.net.trace.hash(),
@@ -164,6 +166,9 @@ fn members_differ(cluster: &Cluster, snapshot: &Snapshot) -> Option<String> {
 /// Every bucket has as many replicas in sync as its table wants.
 fn copies_lack(snapshot: &Snapshot) -> Option<String> {
     for state in snapshot.tables.values() {
+        if state.is_splitting(snapshot.version) {
+            return Some(format!("rows of {} have not moved", state.table.name));
+        }
         let factor = replication_factor(&state.table.settings, snapshot.workers.len());
         for bucket in state.buckets.values() {
             let all = bucket.replicas.iter().all(|worker| {

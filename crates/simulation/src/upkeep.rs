@@ -1,16 +1,18 @@
-//! What workers do by themselves: copies that are missing come in, and small parts are merged.
+//! What workers do by themselves: copies that are missing come in, small parts are merged, and those of
+//! earlier buckets are split.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
-use granary_catalog::replication::{CopyTargets, leave_behind};
 use granary_catalog::{
-    Bucket, Catalog, CommandBody, CopiesChange, CopyChange, DeletionContent, KnownPart, MergeParts,
-    MergedPart, Part, PartLocation, Snapshot, TableState, codec,
+    Catalog, CommandBody, CopiesChange, CopyChange, DeletionContent, KnownPart, Part, Snapshot,
+    TableState, codec,
 };
-use granary_common::{BucketIndex, CatalogVersion, ErrorKind, Result, TableId};
+use granary_common::{BucketIndex, CatalogVersion, Clock, ErrorKind, Result, TableId};
 use granary_storage::merge_pick::{Candidate, PickLimits, Pool, pick};
-use granary_worker::decisions::{Wanted, plan};
+use granary_worker::decisions::{
+    Committer, Ended, Job, Lane, Merger, SplitJob, Wanted, choose_splits, plan,
+};
 
 use crate::executor;
 use crate::worker::Worker;
@@ -73,7 +75,7 @@ impl Worker {
         }
     }
 
-    /// Merges parts of the buckets that it leads.
+    /// Merges and splits parts of the buckets that it leads.
     pub(crate) async fn merge(self: Arc<Worker>) {
         loop {
             let pause = self.cluster.net.pick(MERGE_MS);
@@ -83,37 +85,68 @@ impl Worker {
                 // One that lost its inputs is dropped.
                 let _ = self.merge_bucket(table, bucket).await;
             }
+            self.split_buckets().await;
         }
     }
 
-    async fn merge_bucket(&self, table: TableId, index: BucketIndex) -> Result<()> {
+    async fn merge_bucket(self: &Arc<Worker>, table: TableId, index: BucketIndex) -> Result<()> {
         let snapshot = self.catalog.snapshot();
         let Some(state) = snapshot.tables.get(&table) else { return Ok(()) };
-        let Some(bucket) = state.buckets.get(&index) else { return Ok(()) };
-        let parts = self.picked(&snapshot, state, index);
-        if parts.len() < 2 {
+        if !state.table.takes_rows_in(index) {
+            return Ok(()); // Its parts are split.
+        }
+        let inputs = self.picked(&snapshot, state, index);
+        if inputs.len() < 2 {
             return Ok(());
         }
-        let mut rows = Vec::new();
-        for part in &parts {
-            let deleted = deleted_at(part, snapshot.version)?;
-            rows.extend(self.disk.read(part.id)?.into_iter().filter(|row| !deleted.contains(row)));
+        let parts = inputs.len();
+        let lane = Lane { table, bucket: index, partition: inputs[0].partition.clone() };
+        let Some(job) = Job::of(&snapshot, state, &lane, inputs) else { return Ok(()) };
+        if self.committer().run(&job, &Arc::default()).await? == Ended::Merged {
+            self.cluster.count_merge();
+            self.cluster.note(format!("worker {} merged {parts} parts", self.id));
         }
-        let inputs = parts.iter().map(|part| known(part)).collect();
-        self.replace(&snapshot, state, bucket, inputs, rows).await
+        Ok(())
+    }
+
+    /// Moves rows of the buckets that it leads to those that its tables have now.
+    async fn split_buckets(self: &Arc<Worker>) {
+        let snapshot = self.catalog.snapshot();
+        let limits = PickLimits::default();
+        for (lane, inputs) in choose_splits(&snapshot, self.id, &HashSet::new(), &limits) {
+            let state = snapshot.tables.get(&lane.table);
+            let job = state.and_then(|state| SplitJob::of(&snapshot, state, &lane, inputs));
+            let Some(job) = job else { continue };
+            let parts = job.job.inputs.len();
+            // One that failed is done anew.
+            let ended = self.committer().run_split(&job, &Arc::default()).await;
+            if matches!(ended, Ok(Ended::Merged)) {
+                self.cluster.count_split();
+                self.cluster.note(format!("worker {} split {parts} parts", self.id));
+            }
+        }
+    }
+
+    fn committer(self: &Arc<Worker>) -> Committer {
+        Committer {
+            catalog: Arc::clone(&self.catalog) as Arc<dyn Catalog>,
+            clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
+            merger: Arc::clone(self) as Arc<dyn Merger>,
+            replaced: Arc::default(),
+        }
     }
 
     /// Neighbours to merge, all of which are here.
-    fn picked<'a>(
+    fn picked(
         &self,
         snapshot: &Snapshot,
-        state: &'a TableState,
+        state: &TableState,
         index: BucketIndex,
-    ) -> Vec<&'a Part> {
-        let own: BTreeMap<_, &Part> = state
+    ) -> Vec<Arc<Part>> {
+        let own: BTreeMap<_, &Arc<Part>> = state
             .visible_parts(snapshot.version)
             .filter(|part| part.bucket == index)
-            .map(|part| (part.id, &**part))
+            .map(|part| (part.id, part))
             .collect();
         let candidates: Vec<Candidate> = own
             .values()
@@ -128,45 +161,7 @@ impl Worker {
         let pool = Pool { merges_max, merges_running, bytes_running, bytes_max };
         let picks = pick(&candidates, pool, &limits);
         let parts = picks.into_iter().next().map(|pick| pick.parts).unwrap_or_default();
-        parts.iter().filter_map(|part| own.get(part).copied()).collect()
-    }
-
-    async fn replace(
-        &self,
-        snapshot: &Snapshot,
-        state: &TableState,
-        bucket: &Bucket,
-        inputs: Vec<KnownPart>,
-        rows: Vec<u64>,
-    ) -> Result<()> {
-        let targets = CopyTargets::of(snapshot, state, bucket);
-        let mut outputs = Vec::new();
-        let mut copies = bucket.in_sync.clone();
-        if !rows.is_empty() {
-            let part = self.write(state.table.id, rows, &targets).await?;
-            if let PartLocation::Local { copies: holders, .. } = &part.location {
-                copies.clone_from(holders);
-            }
-            outputs.push(MergedPart { part, deletions: None });
-        }
-        let in_sync_version = leave_behind(&*self.catalog, bucket, &copies).await?;
-        let merge = MergeParts {
-            table: state.table.id,
-            schema_version: state.table.schema_version,
-            bucket: bucket.index,
-            epoch: bucket.epoch,
-            in_sync_version,
-            synced: copies,
-            inputs,
-            outputs,
-            ttl_version: state.table.options.ttl_version,
-            is_move: false,
-        };
-        let parts = merge.inputs.len();
-        let (version, _) = self.catalog.execute(CommandBody::MergeParts(merge)).await?;
-        self.cluster.count_merge();
-        self.cluster.note(format!("worker {} merged {parts} parts at {version}", self.id));
-        Ok(())
+        parts.iter().filter_map(|part| own.get(part).map(|part| Arc::clone(part))).collect()
     }
 }
 

@@ -11,7 +11,7 @@ use granary_catalog::{
     Catalog, CommandBody, Heartbeat, LeaseHolder, NewPart, PartLocation, PartitionValue,
     WorkerState,
 };
-use granary_common::{BucketIndex, Error, ErrorKind, PartId, Result, TableId, WorkerId};
+use granary_common::{BucketIndex, Clock, Error, ErrorKind, PartId, Result, TableId, WorkerId};
 use granary_execution::CopySpec;
 use granary_storage::PartIds;
 use granary_worker::decisions::{Arrivals, Arriving, LeasedPartIds, Registration, Shipper, named};
@@ -41,6 +41,7 @@ pub struct Worker {
     pub arrivals: Arc<Arrivals>,
     pub ids: Arc<LeasedPartIds>,
     pub shipper: Shipper,
+    pub clock: Arc<HostClock>,
     registration: Registration,
     seen: Mutex<BTreeMap<PartId, TableId>>,
 }
@@ -80,7 +81,8 @@ impl Worker {
                 disk,
                 arrivals: Arc::default(),
                 ids: Arc::new(LeasedPartIds::new(seam, id, incarnation)),
-                shipper: Shipper::new(id, directory, clock),
+                shipper: Shipper::new(id, directory, Arc::clone(&clock) as Arc<dyn Clock>),
+                clock,
                 registration,
                 catalog,
                 seen: Mutex::default(),

@@ -18,9 +18,11 @@ fn nothing_is_lost_under_any_seed() {
     let reports: Vec<Report> = SEEDS.map(|seed| run(Plan::of(seed))).collect();
     reports.iter().for_each(check);
     let merges: u64 = reports.iter().map(|report| report.merges).sum();
+    let splits: u64 = reports.iter().map(|report| report.splits).sum();
     let deletions: u64 = reports.iter().map(|report| report.deletions).sum();
     let updates: u64 = reports.iter().map(|report| report.updates).sum();
-    assert!(merges > 100 && deletions > 100, "{merges} merges, {deletions} deletions");
+    assert!(merges > 100 && splits > 100, "{merges} merges, {splits} splits");
+    assert!(deletions > 100, "{deletions} deletions");
     let upserts: u64 = reports.iter().map(|report| report.upserts).sum();
     assert!(updates > 100 && upserts > 100, "{updates} updates, {upserts} upserts");
 }
@@ -54,11 +56,11 @@ fn long() {
     let mut failed = Vec::new();
     for seed in first.unwrap_or(1_000)..first.unwrap_or(1_000) + seeds {
         let report = run(Plan { is_told: seeds == 1, ..Plan::of(seed) });
-        let Report { inserts, deletions, updates, upserts, queries, merges, .. } = &report;
+        let Report { inserts, deletions, updates, upserts, queries, merges, splits, .. } = &report;
         let Report { faults, ms, story, wrong, .. } = &report;
         println!(
             "seed {seed}: {inserts} inserts, {deletions} deletions, {updates} updates, {upserts} upserts, {queries} \
-             queries, {merges} merges, {faults} faults in {ms} ms, story {story:016x}, {} wrong",
+             queries, {merges} merges, {splits} splits, {faults} faults in {ms} ms, story {story:016x}, {} wrong",
             wrong.len()
         );
         wrong.iter().for_each(|wrong| println!("  {wrong}"));

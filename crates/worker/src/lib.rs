@@ -39,6 +39,10 @@ pub use volumes::{Reserves, SHARED_VOLUME};
 /// What a worker decides from the catalog, and how it registers and gives ids, for whoever drives it in
 /// another way: a simulation.
 pub mod decisions {
+    pub use crate::merge::decisions::{
+        CarryOver, Committer, Ended, Job, Lane, Made, Merger, SplitCarryOver, SplitDeletions,
+        SplitJob, SplitMade, choose_splits, led,
+    };
     pub use crate::part_ids::LeasedPartIds;
     pub use crate::registration::Registration;
     pub use crate::replicate::{Arrivals, Arriving, Plan, Shipper, Wanted, plan};

@@ -50,6 +50,14 @@ use lives::Lives;
 use stored::MakesRoom;
 
 pub use job::Merger;
+
+/// What decides here, and what runs a merge to its commit.
+pub mod decisions {
+    pub use super::book::Lane;
+    pub use super::job::{CarryOver, Committer, Ended, Job, Made, Merger};
+    pub use super::lanes::led;
+    pub use super::split::{SplitCarryOver, SplitDeletions, SplitJob, SplitMade, choose_splits};
+}
 pub use stored::{StoredParts, bound_indexes, made_projections, skip_indexes};
 
 use crate::replicate::Pace;

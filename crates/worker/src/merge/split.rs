@@ -43,7 +43,7 @@ const SPLIT_BYTES_MAX: u64 = 1 << 30;
 const TURN_ROWS: u64 = granary_storage::merge::TURN_ROWS;
 
 /// The next split of each lane of earlier buckets that `worker` leads: its oldest parts.
-pub(super) fn choose_splits(
+pub fn choose_splits(
     snapshot: &Snapshot,
     worker: WorkerId,
     busy: &HashSet<PartId>,
@@ -130,7 +130,7 @@ pub struct SplitJob {
 
 impl SplitJob {
     /// A split of `inputs`, which are parts of `state` in `lane`. `None` when a bucket is gone.
-    fn of(
+    pub fn of(
         snapshot: &Snapshot,
         state: &TableState,
         lane: &Lane,
