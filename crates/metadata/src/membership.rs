@@ -6,7 +6,7 @@ use granary_catalog::MetadataMember;
 use granary_catalog::protocol::{self, FIRST_PROTOCOL};
 use granary_catalog::remote::members::gather;
 use granary_catalog::remote::wire::within;
-use granary_common::{Error, NodeId, Result};
+use granary_common::{Error, Result};
 use granary_proto::internal::change_membership_request::Change;
 use granary_proto::internal::{ChangeMembershipRequest, Member, StatusRequest, StatusResponse};
 use openraft::ChangeMembers;
@@ -14,6 +14,7 @@ use openraft::error::{ClientWriteError, RaftError};
 use openraft::impls::BasicNode;
 
 use crate::group::{Group, Hop};
+use crate::members::{GroupMember, MemberStep, step_to_add, step_to_remove};
 
 /// For how long a new member may take to receive the state before it votes.
 const CATCH_UP_LIMIT: std::time::Duration = std::time::Duration::from_secs(120);
@@ -124,24 +125,9 @@ impl Group {
 
     async fn add_member(&self, member: Member) -> Result<()> {
         let node = member.node_id;
-        let known = self.members();
-        let current = known.iter().find(|known| known.node_id == node);
-        match current {
-            Some(known) if known.address != member.address => {
-                return Err(Error::already_exists(format!(
-                    "metadata node {node} is a member already, at {}",
-                    known.address
-                )));
-            }
-            Some(known) if known.voter => return Ok(()),
-            Some(_) => {}
-            None if self.feed.knew_node(node) => {
-                return Err(Error::invalid(format!(
-                    "metadata node {node} was removed from this group; give the new member an id \
-                     that was never used"
-                )));
-            }
-            None => {}
+        let (known, was_known) = (self.members(), self.feed.knew_node(node));
+        if step_to_add(&grouped(&known), node, &member.address, was_known)? == MemberStep::Nothing {
+            return Ok(());
         }
         self.check_speaks(&member).await?;
         let address = BasicNode { addr: member.address };
@@ -158,17 +144,11 @@ impl Group {
 
     async fn remove_member(&self, node: u64) -> Result<()> {
         let known = self.members();
-        let Some(member) = known.iter().find(|known| known.node_id == node) else {
-            return Err(Error::not_found(format!("metadata node {node} is not a member")));
-        };
-        let voters = known.iter().filter(|known| known.voter).count();
-        match member.voter {
-            true if voters == 1 => {
-                let only = NodeId(node);
-                Err(Error::invalid(format!("metadata node {only} is the last one that votes")))
-            }
-            true => self.change(ChangeMembers::RemoveVoters(BTreeSet::from([node]))).await,
-            false => self.change(ChangeMembers::RemoveNodes(BTreeSet::from([node]))).await,
+        let leaving = BTreeSet::from([node]);
+        match step_to_remove(&grouped(&known), node)? {
+            MemberStep::RemoveVoter => self.change(ChangeMembers::RemoveVoters(leaving)).await,
+            MemberStep::RemoveNode => self.change(ChangeMembers::RemoveNodes(leaving)).await,
+            MemberStep::Nothing | MemberStep::Learn => Ok(()),
         }
     }
 
@@ -180,6 +160,15 @@ impl Group {
         })?;
         changed.map(|_| ()).map_err(|error| change_error(&error))
     }
+}
+
+fn grouped(members: &[Member]) -> Vec<GroupMember<'_>> {
+    let of = members.iter().map(|member| GroupMember {
+        node: member.node_id,
+        address: &member.address,
+        votes: member.voter,
+    });
+    of.collect()
 }
 
 fn change_error(error: &RaftError<u64, ClientWriteError<u64, BasicNode>>) -> Error {

@@ -15,7 +15,7 @@ use granary_common::{CatalogVersion, Error, Result};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use crate::cluster::{Cluster, MEMBERS};
+use crate::cluster::Cluster;
 use crate::executor;
 use crate::member::{Answer, Member};
 use crate::net::{Host, Lost};
@@ -59,7 +59,9 @@ impl SimulatedCatalog {
     async fn feed(&self) {
         let net = &self.cluster.net;
         loop {
-            let member = net.pick(1..MEMBERS + 1);
+            let members = self.cluster.addresses();
+            let place = net.pick(0..members.len() as u64) as usize;
+            let member = members.iter().nth(place).copied().unwrap_or(1);
             let seen = self.ask(member, |member| async move { member.snapshot() }).await;
             if let Ok(Some(seen)) = seen {
                 self.learn(seen);
@@ -112,7 +114,7 @@ impl SimulatedCatalog {
         let mut why = Error::unavailable("the metadata group has no leader");
         while self.cluster.now_ms() < give_up_ms {
             let number = self.leader.load(Ordering::SeqCst);
-            let next = number % MEMBERS + 1;
+            let next = self.cluster.member_after(number);
             let asked = ask.clone();
             match self.ask(number, asked).await {
                 Ok(Some(Answer::Done(Ok(answer)))) => return Ok(answer),
@@ -178,8 +180,12 @@ impl Catalog for SimulatedCatalog {
         Err(Error::unsupported("nobody asks for the members here"))
     }
 
-    async fn change_member(&self, _: MemberChange) -> Result<()> {
-        Err(Error::unsupported("the members do not change here"))
+    async fn change_member(&self, change: MemberChange) -> Result<()> {
+        let ask = move |member: Arc<Member>| {
+            let change = change.clone();
+            async move { member.change_member(change).await }
+        };
+        self.ask_leader(true, ask).await
     }
 
     fn watch(&self) -> watch::Receiver<CatalogVersion> {

@@ -16,6 +16,7 @@ use crate::catalog::SimulatedCatalog;
 use crate::cluster::{COORDINATORS, Cluster};
 use crate::coordinator::{Coordinator, Done, KEYED, TABLES};
 use crate::executor;
+use crate::faults::Machines;
 use crate::net::{Host, Lost};
 use crate::oracle::Oracle;
 
@@ -75,20 +76,28 @@ impl Clients {
         Ok(())
     }
 
-    /// Begins the work of all clients.
-    pub fn begin(self: &Arc<Clients>, workers: u64) {
+    /// Begins the work of all clients, and of who looks after the machines.
+    pub fn begin(self: &Arc<Clients>, machines: &Arc<Machines>) {
+        let workers = machines.worker_numbers().count() as u64;
         let inserts = (0..WRITERS).map(Workload::Insert);
         let reads = (0..READERS).map(|_| Workload::Read);
         let upserts = (0..UPSERTERS).map(Workload::Upsert);
         let others = [Workload::Delete, Workload::Update, Workload::Operate(workers)];
         for workload in inserts.chain(upserts).chain(reads).chain(others) {
-            self.busy.fetch_add(1, Ordering::SeqCst);
             let clients = Arc::clone(self);
-            drop(self.cluster.net.spawn(Host::Client, async move {
-                Arc::clone(&clients).work(workload).await;
-                clients.busy.fetch_sub(1, Ordering::SeqCst);
-            }));
+            self.run(async move { clients.work(workload).await });
         }
+        let (clients, machines) = (Arc::clone(self), Arc::clone(machines));
+        self.run(async move { clients.reform(&machines).await });
+    }
+
+    fn run(self: &Arc<Clients>, work: impl Future<Output = ()> + Send + 'static) {
+        self.busy.fetch_add(1, Ordering::SeqCst);
+        let clients = Arc::clone(self);
+        drop(self.cluster.net.spawn(Host::Client, async move {
+            work.await;
+            clients.busy.fetch_sub(1, Ordering::SeqCst);
+        }));
     }
 
     /// Nothing new is begun; whether everybody has their last answer.

@@ -1,6 +1,6 @@
 //! Who is where.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,7 +16,7 @@ use crate::net::{Host, Net};
 use crate::sabotage::Sabotage;
 use crate::worker::Worker;
 
-/// Members of the metadata group.
+/// Members of the metadata group in the beginning.
 pub const MEMBERS: u64 = 3;
 /// Coordinators.
 pub const COORDINATORS: u64 = 2;
@@ -29,6 +29,8 @@ pub struct Cluster {
     merges: AtomicU64,
     splits: AtomicU64,
     services: Mutex<Services>,
+    /// The members that are asked.
+    addresses: Mutex<BTreeSet<u64>>,
 }
 
 #[derive(Default)]
@@ -55,6 +57,7 @@ impl Cluster {
             merges: AtomicU64::new(0),
             splits: AtomicU64::new(0),
             services: Mutex::default(),
+            addresses: Mutex::new((1..=MEMBERS).collect()),
         })
     }
 
@@ -86,6 +89,27 @@ impl Cluster {
     /// Adds to the story of the run.
     pub fn note(&self, event: impl AsRef<str>) {
         self.net.trace.note(self.now_ms(), event.as_ref());
+    }
+
+    /// From now on the member is asked as well.
+    pub fn put_address(&self, number: u64) {
+        self.addresses.lock().insert(number);
+    }
+
+    pub fn remove_address(&self, number: u64) {
+        self.addresses.lock().remove(&number);
+    }
+
+    /// The members that are asked.
+    pub fn addresses(&self) -> BTreeSet<u64> {
+        self.addresses.lock().clone()
+    }
+
+    /// The one of them that is asked after `number`.
+    pub fn member_after(&self, number: u64) -> u64 {
+        let addresses = self.addresses.lock();
+        let after = addresses.range(number + 1..).next().or(addresses.first());
+        after.copied().unwrap_or(number)
     }
 
     pub fn member(&self, number: u64) -> Option<Arc<Member>> {

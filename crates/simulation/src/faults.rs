@@ -21,11 +21,19 @@ const LASTS_MS: std::ops::Range<u64> = 300..15_000;
 /// How far wall clocks jump, either way.
 const JUMP_MS: u64 = 3_600_000;
 
+/// The disks of the metadata group's members.
+#[derive(Debug, Default)]
+struct Members {
+    disks: BTreeMap<u64, MemberDisk>,
+    /// The highest number that was ever used.
+    last: u64,
+}
+
 /// The machines: their disks and clocks outlive what runs on them.
 #[derive(Debug)]
 pub struct Machines {
-    cluster: Arc<Cluster>,
-    members: BTreeMap<u64, MemberDisk>,
+    pub(crate) cluster: Arc<Cluster>,
+    members: Mutex<Members>,
     workers: BTreeMap<u64, WorkerDisk>,
     clocks: BTreeMap<Host, Arc<HostClock>>,
     pub faults: Mutex<u64>,
@@ -39,9 +47,12 @@ impl Machines {
         let hosts = hosts.chain((1..=workers).map(Host::Worker));
         Arc::new(Machines {
             cluster: Arc::clone(cluster),
-            members: (1..=MEMBERS)
-                .map(|number| (number, MemberDisk::new(cluster, Host::Metadata(number))))
-                .collect(),
+            members: Mutex::new(Members {
+                disks: (1..=MEMBERS)
+                    .map(|number| (number, MemberDisk::new(cluster, Host::Metadata(number))))
+                    .collect(),
+                last: MEMBERS,
+            }),
             workers: (1..=workers)
                 .map(|number| (number, WorkerDisk::new(cluster, Host::Worker(number))))
                 .collect(),
@@ -70,8 +81,9 @@ impl Machines {
         }
         match host {
             Host::Metadata(number) => {
-                if let Some(disk) = self.members.get(&number) {
-                    Member::start(&self.cluster, number, disk, self.clock(host)).await;
+                let disk = self.members.lock().disks.get(&number).cloned();
+                if let Some(disk) = disk {
+                    Member::start(&self.cluster, number, &disk, self.clock(host)).await;
                 }
             }
             Host::Coordinator(number) => Coordinator::start(&self.cluster, number),
@@ -94,10 +106,38 @@ impl Machines {
         }
     }
 
+    /// Any member that has its disk.
+    pub(crate) fn any_member(&self) -> u64 {
+        let members = self.members.lock();
+        let place = self.cluster.net.pick(0..members.disks.len() as u64) as usize;
+        members.disks.keys().nth(place).copied().unwrap_or(1)
+    }
+
+    /// A machine with an empty disk for a member whose number was never used.
+    pub(crate) fn new_member(&self) -> u64 {
+        let mut members = self.members.lock();
+        members.last += 1;
+        let number = members.last;
+        let disk = MemberDisk::new(&self.cluster, Host::Metadata(number));
+        members.disks.insert(number, disk);
+        number
+    }
+
+    /// The member is gone, with its disk.
+    pub(crate) fn lose_member(&self, number: u64) {
+        self.members.lock().disks.remove(&number);
+        self.kill(Host::Metadata(number));
+    }
+
+    /// The members that have their disks.
+    fn members(&self) -> Vec<u64> {
+        self.members.lock().disks.keys().copied().collect()
+    }
+
     fn any_host(&self) -> Host {
         let net = &self.cluster.net;
         match net.pick(0..6) {
-            0 | 1 => Host::Metadata(net.pick(1..MEMBERS + 1)),
+            0 | 1 => Host::Metadata(self.any_member()),
             2 => Host::Coordinator(net.pick(1..COORDINATORS + 1)),
             _ => Host::Worker(net.pick(1..self.workers.len() as u64 + 1)),
         }
@@ -163,7 +203,7 @@ impl Machines {
 
     /// Everything dies at once.
     async fn power_failure(&self, lasts: executor::Sleep) {
-        let members = (1..=MEMBERS).map(Host::Metadata);
+        let members = self.members().into_iter().map(Host::Metadata);
         let coordinators = (1..=COORDINATORS).map(Host::Coordinator);
         let hosts = members.chain(coordinators).chain(self.worker_numbers().map(Host::Worker));
         let hosts: Vec<Host> = hosts.filter(|host| self.cluster.net.is_up(*host)).collect();
@@ -183,7 +223,7 @@ impl Machines {
 
     /// Whether everything runs.
     pub fn all_run(&self) -> bool {
-        let members = (1..=MEMBERS).map(Host::Metadata);
+        let members = self.members().into_iter().map(Host::Metadata);
         let coordinators = (1..=COORDINATORS).map(Host::Coordinator);
         let mut hosts = members.chain(coordinators).chain(self.worker_numbers().map(Host::Worker));
         hosts.all(|host| self.cluster.net.is_up(host))

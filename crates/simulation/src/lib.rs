@@ -29,6 +29,7 @@ mod net;
 mod operator;
 mod oracle;
 mod raft;
+mod reform;
 mod rows;
 mod run;
 mod runtime;

@@ -24,6 +24,7 @@ use crate::cluster::{Cluster, MEMBERS};
 use crate::executor;
 use crate::net::Host;
 use crate::raft::{Machine, MemberDisk, Proposal, Raft};
+use crate::reform::address_of;
 use crate::ways::Ways;
 
 const RAFT_HEARTBEAT_MS: u64 = 200;
@@ -38,7 +39,7 @@ const WORKER_LEASE_MS: u64 = 3_000;
 const REPLACE_AFTER_MS: u64 = 12_000;
 const CONTROLLER_TICK: Duration = Duration::from_millis(500);
 const HOUSEKEEPING_EVERY: u64 = 4;
-const COMMAND_LIMIT: Duration = Duration::from_secs(5);
+pub(crate) const COMMAND_LIMIT: Duration = Duration::from_secs(5);
 const READ_LIMIT: Duration = Duration::from_secs(2);
 
 /// A member in one life.
@@ -81,7 +82,7 @@ impl Member {
         let resumed = disk.resumed(number);
         let (machine, state) = Machine::open(disk.clone());
         // One value a member, so that only the seed decides who stands for election.
-        let election_ms = ELECTION_MS + 160 * number + cluster.net.pick(0..150);
+        let election_ms = ELECTION_MS + 160 * (1 + number % 4) + cluster.net.pick(0..150);
         let config = Config {
             cluster_name: "simulated".to_owned(),
             heartbeat_interval: RAFT_HEARTBEAT_MS,
@@ -107,7 +108,7 @@ impl Member {
         cluster.put_member(number, Arc::clone(&member));
         if is_new && number == 1 {
             let all: BTreeMap<u64, BasicNode> =
-                (1..=MEMBERS).map(|id| (id, BasicNode::new(format!("m{id}")))).collect();
+                (1..=MEMBERS).map(|id| (id, BasicNode::new(address_of(id)))).collect();
             // Refused only when the group was formed before.
             let _ = member.raft.initialize(all).await;
         }
@@ -132,7 +133,7 @@ impl Member {
         Arc::clone(&self.state.borrow())
     }
 
-    fn leads(&self) -> Option<u64> {
+    pub(crate) fn leads(&self) -> Option<u64> {
         let metrics = self.raft.metrics();
         let metrics = metrics.borrow();
         (metrics.current_leader == Some(self.number)).then_some(metrics.current_term)

@@ -83,7 +83,7 @@ async fn go(plan: Plan, random: Arc<SeededRandom>) -> Report {
     if let Err(error) = clients.prepare(plan.workers as usize).await {
         wrong.push(format!("the cluster was not formed: {error}"));
     }
-    clients.begin(plan.workers);
+    clients.begin(&machines);
     Arc::clone(&machines).mistreat(cluster.now_ms() + plan.faults_ms).await;
     machines.heal();
     recover(&cluster, &machines, &clients).await;
@@ -154,8 +154,14 @@ async fn unsettled(cluster: &Cluster, machines: &Machines, clients: &Clients) ->
 
 /// Members that have applied the same must have the same.
 fn members_differ(cluster: &Cluster, snapshot: &Snapshot) -> Option<String> {
-    for number in 1..=MEMBERS {
-        let seen = cluster.member(number)?.snapshot();
+    let group = cluster.addresses();
+    for number in &group {
+        let member = cluster.member(*number)?;
+        let voters = member.voters();
+        if voters != group {
+            return Some(format!("for member {number} the group is {voters:?}, not {group:?}"));
+        }
+        let seen = member.snapshot();
         if seen.version == snapshot.version && seen.rows() != snapshot.rows() {
             return Some(format!("member {number} has another catalog"));
         }

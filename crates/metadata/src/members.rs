@@ -1,0 +1,106 @@
+//! What a wish to add or to remove a member of the group comes to. Pure.
+
+use granary_common::{Error, NodeId, Result};
+
+/// A member as the group knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GroupMember<'a> {
+    pub node: u64,
+    pub address: &'a str,
+    pub votes: bool,
+}
+
+/// What is to be done with the group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MemberStep {
+    /// It is as wished.
+    Nothing,
+    /// The node receives the state, and votes then.
+    Learn,
+    /// One that votes goes.
+    RemoveVoter,
+    /// One that does not vote goes.
+    RemoveNode,
+}
+
+/// How `node` at `address` becomes a member. `was_known` says that the group has had a member of this
+/// id.
+///
+/// Kinds: `AlreadyExists` when it is one at another address, `InvalidInput` when it was removed: it
+/// may have voted for what the group does not know, and has forgotten it.
+pub fn step_to_add(
+    members: &[GroupMember<'_>],
+    node: u64,
+    address: &str,
+    was_known: bool,
+) -> Result<MemberStep> {
+    match members.iter().find(|member| member.node == node) {
+        Some(known) if known.address != address => Err(Error::already_exists(format!(
+            "metadata node {node} is a member already, at {}",
+            known.address
+        ))),
+        Some(known) if known.votes => Ok(MemberStep::Nothing),
+        None if was_known => Err(Error::invalid(format!(
+            "metadata node {node} was removed from this group; give the new member an id that was \
+             never used"
+        ))),
+        Some(_) | None => Ok(MemberStep::Learn),
+    }
+}
+
+/// How `node` leaves. Kinds: `NotFound` when it is no member, `InvalidInput` when nobody would be left
+/// to vote.
+pub fn step_to_remove(members: &[GroupMember<'_>], node: u64) -> Result<MemberStep> {
+    let Some(member) = members.iter().find(|member| member.node == node) else {
+        return Err(Error::not_found(format!("metadata node {node} is not a member")));
+    };
+    let voters = members.iter().filter(|member| member.votes).count();
+    match member.votes {
+        true if voters == 1 => {
+            let only = NodeId(node);
+            Err(Error::invalid(format!("metadata node {only} is the last one that votes")))
+        }
+        true => Ok(MemberStep::RemoveVoter),
+        false => Ok(MemberStep::RemoveNode),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use granary_common::ErrorKind;
+
+    use super::*;
+
+    const GROUP: [GroupMember<'static>; 2] = [
+        GroupMember { node: 1, address: "a", votes: true },
+        GroupMember { node: 2, address: "b", votes: false },
+    ];
+
+    #[test]
+    fn members_are_added_once_and_never_under_an_id_that_was_used() {
+        for (node, address, was_known, expected) in [
+            (3, "c", false, Ok(MemberStep::Learn)),
+            (3, "c", true, Err(ErrorKind::InvalidInput)),
+            (2, "b", true, Ok(MemberStep::Learn)),
+            (1, "a", true, Ok(MemberStep::Nothing)),
+            (1, "c", true, Err(ErrorKind::AlreadyExists)),
+        ] {
+            let step = step_to_add(&GROUP, node, address, was_known);
+            assert_eq!(step.map_err(|error| error.kind()), expected, "{node} {address}");
+        }
+    }
+
+    #[test]
+    fn the_last_one_that_votes_stays() {
+        for (node, expected) in [
+            (1, Err(ErrorKind::InvalidInput)),
+            (2, Ok(MemberStep::RemoveNode)),
+            (3, Err(ErrorKind::NotFound)),
+        ] {
+            let step = step_to_remove(&GROUP, node);
+            assert_eq!(step.map_err(|error| error.kind()), expected, "{node}");
+        }
+        let two = [GROUP[0], GroupMember { votes: true, ..GROUP[1] }];
+        assert_eq!(step_to_remove(&two, 1), Ok(MemberStep::RemoveVoter));
+    }
+}
