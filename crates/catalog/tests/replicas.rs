@@ -169,6 +169,24 @@ fn whoever_joins_holds_everything() {
 }
 
 #[test]
+fn what_is_staged_stays_staged_once_when_it_is_said_again() {
+    let (mut bench, table) = bench();
+    let stage =
+        |write| CommandBody::StageParts { transaction: "x".into(), write, views: Vec::new() };
+    let (first, second) = (bench.write(table, &[1]), bench.write(table, &[2]));
+    let mut both = first.clone();
+    both.buckets[0].parts.extend(second.buckets[0].parts.clone());
+    bench.done(stage(first.clone()));
+    bench.done(placed(&bench, table, |placement| placement.in_sync = workers(&[1])));
+    // The answer was lost; refused, the block would be written and staged once more.
+    bench.done(stage(first));
+    bench.refused(stage(second), Conflict);
+    bench.refused(stage(both), Conflict);
+    let staged: Vec<u64> = bench.state.staged["x"].parts.iter().map(|part| part.id.0).collect();
+    assert_eq!(staged, [1]);
+}
+
+#[test]
 fn copies_are_given_up_only_where_they_are_not_needed() {
     let (mut bench, table) = bench();
     bench.inserted(bench.commit(table, "a", &[1]));

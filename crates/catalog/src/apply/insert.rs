@@ -2,14 +2,12 @@
 
 use granary_common::{BucketIndex, CatalogVersion, Epoch, Error, Result, TableId, WorkerId};
 
-use super::{Draft, history, leased, origin, partitions, replicas, table};
+use super::{Draft, history, leased, origin, partitions, replicas, staged, table};
 use crate::command::{
     BucketWrite, CommitWrite, InsertReceipt, KnownPart, NewDeletions, NewPart, Outcome, TableWrite,
 };
-use crate::model::{
-    DeletionVector, InsertToken, Part, PartFiles, PartLocation, StagedInsert, StagedTarget,
-};
-use crate::row::{Row, RowKey};
+use crate::model::{DeletionVector, InsertToken, Part, PartFiles, PartLocation};
+use crate::row::Row;
 
 pub(super) fn commit(draft: &mut Draft, commit: &CommitWrite) -> Result<Outcome> {
     let Some(target) = commit.tables.first().map(|write| write.table) else {
@@ -31,7 +29,7 @@ pub(super) fn commit(draft: &mut Draft, commit: &CommitWrite) -> Result<Outcome>
     }
     // Before anything is taken away, which moves the table's data version.
     if let Some(transaction) = &commit.staged {
-        let staged = take_staged(draft, transaction, target)?;
+        let staged = staged::take(draft, transaction, target)?;
         for part in &staged.parts {
             replicas::keep_in_sync(draft, part)?;
         }
@@ -208,7 +206,7 @@ fn earlier_answers(
     answer(receipts.into_iter().map(receipt).collect()).map(Some)
 }
 
-fn check_versions(draft: &Draft, write: &TableWrite) -> Result<()> {
+pub(super) fn check_versions(draft: &Draft, write: &TableWrite) -> Result<()> {
     let table = &table::find(draft, write.table)?.table;
     let now = (table.schema_version, table.view_set_version, table.data_version);
     let then = (write.schema_version, write.view_set_version, write.data_version);
@@ -221,7 +219,7 @@ fn check_versions(draft: &Draft, write: &TableWrite) -> Result<()> {
     )))
 }
 
-fn check_bucket(draft: &Draft, table: TableId, write: &BucketWrite) -> Result<()> {
+pub(super) fn check_bucket(draft: &Draft, table: TableId, write: &BucketWrite) -> Result<()> {
     let BucketWrite { bucket, epoch, in_sync_version, synced, .. } = write;
     check_leadership(draft, table, *bucket, (*epoch, *in_sync_version), synced)?;
     write.parts.iter().try_for_each(|part| {
@@ -269,7 +267,7 @@ pub(super) fn check_part(draft: &Draft, part: &NewPart) -> Result<()> {
     Ok(())
 }
 
-fn parts_of(draft: &Draft, write: &TableWrite, bucket: &BucketWrite) -> Vec<Part> {
+pub(super) fn parts_of(draft: &Draft, write: &TableWrite, bucket: &BucketWrite) -> Vec<Part> {
     let of = (write.table, bucket.bucket, write.schema_version);
     bucket.parts.iter().map(|part| new_part(draft, of, part)).collect()
 }
@@ -301,86 +299,4 @@ pub(super) fn new_part(
         files: (!part.projections.is_empty()).then_some(files),
         detached: false,
     }
-}
-
-pub(super) fn stage(
-    draft: &mut Draft,
-    transaction: &str,
-    write: &TableWrite,
-    views: &[TableWrite],
-) -> Result<Outcome> {
-    let mut parts = Vec::new();
-    for write in std::iter::once(write).chain(views) {
-        check_versions(draft, write)?;
-        for bucket in &write.buckets {
-            let adds_only = bucket.deletions.is_empty() && bucket.removed.is_empty();
-            if !adds_only || write.overwrite.is_some() {
-                return Err(Error::internal("a staged write only adds parts"));
-            }
-            check_bucket(draft, write.table, bucket)?;
-            parts.extend(parts_of(draft, write, bucket));
-        }
-    }
-    let mut staged = match draft.next.staged.get(transaction) {
-        Some(staged) => (**staged).clone(),
-        None => StagedInsert {
-            transaction: transaction.to_owned(),
-            table: write.table,
-            schema_version: write.schema_version,
-            view_set_version: write.view_set_version,
-            data_version: write.data_version,
-            parts: Vec::new(),
-            views: Vec::new(),
-            touched_ms: 0,
-        },
-    };
-    for view in views {
-        if !staged.views.iter().any(|target| target.table == view.table) {
-            staged.views.push(StagedTarget {
-                table: view.table,
-                schema_version: view.schema_version,
-                view_set_version: view.view_set_version,
-                data_version: view.data_version,
-            });
-        }
-    }
-    let known = |part: &Part| staged.parts.iter().any(|other| other.id == part.id);
-    let new: Vec<Part> = parts.into_iter().filter(|part| !known(part)).collect();
-    staged.parts.extend(new);
-    staged.touched_ms = draft.time_ms;
-    draft.put(Row::StagedInsert(staged));
-    Ok(Outcome::Done)
-}
-
-pub(super) fn abort(draft: &mut Draft, transaction: &str) -> Result<Outcome> {
-    if draft.next.staged.contains_key(transaction) {
-        draft.delete(RowKey::StagedInsert(transaction.to_owned()));
-    }
-    Ok(Outcome::Done)
-}
-
-fn take_staged(draft: &mut Draft, transaction: &str, table: TableId) -> Result<StagedInsert> {
-    let staged = draft.next.staged.get(transaction).filter(|staged| staged.table == table);
-    let staged = staged.ok_or_else(|| {
-        Error::conflict(format!("the staged insert '{transaction}' has expired; send it again"))
-    })?;
-    let staged = (**staged).clone();
-    let own = StagedTarget {
-        table,
-        schema_version: staged.schema_version,
-        view_set_version: staged.view_set_version,
-        data_version: staged.data_version,
-    };
-    for then in std::iter::once(&own).chain(&staged.views) {
-        let now = &table::find(draft, then.table)?.table;
-        let versions = (now.schema_version, now.view_set_version, now.data_version);
-        if versions != (then.schema_version, then.view_set_version, then.data_version) {
-            return Err(Error::conflict(format!(
-                "table '{}' changed while rows were inserted; send them again",
-                now.name
-            )));
-        }
-    }
-    draft.delete(RowKey::StagedInsert(transaction.to_owned()));
-    Ok(staged)
 }

@@ -18,6 +18,7 @@ mod partitions;
 mod placement;
 mod refresh;
 mod replicas;
+mod staged;
 mod table;
 mod user;
 mod view;
@@ -125,9 +126,9 @@ fn dispatch(draft: &mut Draft, body: &CommandBody) -> Result<Outcome> {
         CommandBody::SetMerges { table, stopped } => merge::set_stopped(draft, *table, *stopped),
         CommandBody::MarkDamage { copy, reason } => damage::mark(draft, *copy, reason.as_deref()),
         CommandBody::StageParts { transaction, write, views } => {
-            insert::stage(draft, transaction, write, views)
+            staged::stage(draft, transaction, write, views)
         }
-        CommandBody::AbortStaged { transaction } => insert::abort(draft, transaction),
+        CommandBody::AbortStaged { transaction } => staged::abort(draft, transaction),
         CommandBody::Expire { staged_before_ms, tokens_before_ms, tokens_per_table } => {
             expire::expire(draft, *staged_before_ms, *tokens_before_ms, *tokens_per_table)
         }
