@@ -9,10 +9,11 @@ use std::time::Duration;
 use granary_catalog::{
     Catalog, Column, ColumnType, CommandBody, Distribution, EngineKind, NewTable, TableEngine,
 };
-use granary_common::{ColumnId, DatabaseId, Error, ErrorKind, Result};
+use granary_common::{Clock, ColumnId, DatabaseId, Error, ErrorKind, Result};
 use parking_lot::Mutex;
 
 use crate::catalog::SimulatedCatalog;
+use crate::clock::HostClock;
 use crate::cluster::{COORDINATORS, Cluster};
 use crate::coordinator::{Coordinator, Done, KEYED, TABLES};
 use crate::executor;
@@ -31,6 +32,7 @@ const BUCKETS: u32 = 3;
 pub(crate) enum Workload {
     /// With the number of the writer.
     Insert(u64),
+    InsertLong,
     Delete,
     Update,
     /// With the number of the writer.
@@ -82,7 +84,8 @@ impl Clients {
         let inserts = (0..WRITERS).map(Workload::Insert);
         let reads = (0..READERS).map(|_| Workload::Read);
         let upserts = (0..UPSERTERS).map(Workload::Upsert);
-        let others = [Workload::Delete, Workload::Update, Workload::Operate(workers)];
+        let others =
+            [Workload::InsertLong, Workload::Delete, Workload::Update, Workload::Operate(workers)];
         for workload in inserts.chain(upserts).chain(reads).chain(others) {
             let clients = Arc::clone(self);
             self.run(async move { clients.work(workload).await });
@@ -172,6 +175,22 @@ impl Clients {
             self.catalog.execute(command).await?;
         }
         Ok(())
+    }
+
+    /// Drops what is staged by clocks that were ahead; gives whether anything is that should have gone by
+    /// itself.
+    pub async fn unstage(&self) -> Result<bool> {
+        let snapshot = self.catalog.read_latest().await?;
+        let now_ms = HostClock::right().now_ms();
+        let mut is_left = false;
+        for staged in snapshot.staged.values() {
+            is_left |= staged.touched_ms <= now_ms;
+            if staged.touched_ms > now_ms {
+                let transaction = staged.transaction.clone();
+                self.catalog.execute(CommandBody::AbortStaged { transaction }).await?;
+            }
+        }
+        Ok(is_left)
     }
 
     /// The catalog as clients see it.

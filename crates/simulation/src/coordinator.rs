@@ -37,11 +37,11 @@ pub const KEYED: usize = 2;
 
 /// A coordinator in one life of its host.
 pub struct Coordinator {
-    host: Host,
-    cluster: Arc<Cluster>,
+    pub(crate) host: Host,
+    pub(crate) cluster: Arc<Cluster>,
     pub catalog: Arc<SimulatedCatalog>,
-    identity: String,
-    turn: AtomicU64,
+    pub(crate) identity: String,
+    pub(crate) turn: AtomicU64,
     pins: Mutex<BTreeMap<CatalogVersion, usize>>,
     /// Until when its lease certainly holds.
     lease_until_ms: AtomicU64,
@@ -138,7 +138,7 @@ impl Coordinator {
     }
 
     /// The parts of one block, for the table and its view.
-    async fn write(&self, snapshot: &Snapshot, rows: &[u64]) -> Result<Vec<TableWrite>> {
+    pub(crate) async fn write(&self, snapshot: &Snapshot, rows: &[u64]) -> Result<Vec<TableWrite>> {
         let mut writes = Vec::new();
         for name in &TABLES[..KEYED] {
             let state = table(snapshot, name)?;

@@ -22,6 +22,7 @@ mod disk;
 mod executor;
 mod faults;
 mod keys;
+mod long;
 mod member;
 mod merges;
 mod mutate;

@@ -14,6 +14,8 @@ struct Insert {
     /// The numbers of its rows.
     rows: Vec<u64>,
     acknowledged: Option<CatalogVersion>,
+    /// Whether its client goes away before all of it is sent.
+    is_given_up: bool,
     deletion: Deletion,
     /// The versions of the updates of its rows.
     updates: Vec<CatalogVersion>,
@@ -39,6 +41,7 @@ pub struct Oracle {
     pub keys: Keys,
     pub wrong: Vec<String>,
     pub acknowledged: u64,
+    pub given_up: u64,
     pub deleted: u64,
     pub updated: u64,
     pub queries: u64,
@@ -56,6 +59,14 @@ impl Oracle {
     /// An insert is sent for the first time.
     pub fn send(&mut self, token: &str, ids: &[u64]) {
         self.inserts.entry(token.to_owned()).or_default().rows = ids.to_vec();
+    }
+
+    /// The client of an insert will go away before all of it is sent.
+    pub fn give_up(&mut self, token: &str) {
+        if let Some(insert) = self.inserts.get_mut(token) {
+            insert.is_given_up = true;
+            self.given_up += 1;
+        }
     }
 
     /// An insert is acknowledged, perhaps once more.
@@ -152,6 +163,9 @@ impl Oracle {
             let all = insert.rows.len();
             let is_known = certain.there.contains(token);
             let at = seen.version;
+            if insert.is_given_up && rows + view > 0 {
+                wrong.push(format!("{rows} rows of {token} are there at {at}: {insert:?}"));
+            }
             if view != all && (is_known || view != 0) {
                 wrong.push(format!("the view has {view} of {all} rows of {token} at {at}"));
             }

@@ -47,6 +47,8 @@ impl Plan {
 pub struct Report {
     pub seed: u64,
     pub inserts: u64,
+    /// Long inserts that were given up.
+    pub given_up: u64,
     pub deletions: u64,
     pub updates: u64,
     pub upserts: u64,
@@ -92,6 +94,7 @@ async fn go(plan: Plan, random: Arc<SeededRandom>) -> Report {
     Report {
         seed: plan.seed,
         inserts: oracle.acknowledged,
+        given_up: oracle.given_up,
         deletions: oracle.deleted,
         updates: oracle.updated,
         upserts: oracle.keys.acknowledged(),
@@ -142,6 +145,11 @@ async fn unsettled(cluster: &Cluster, machines: &Machines, clients: &Clients) ->
     }
     if let Err(error) = clients.fill_all().await {
         return Some(format!("the catalog does not answer: {error}"));
+    }
+    match clients.unstage().await {
+        Ok(false) => {}
+        Ok(true) => return Some("something is staged that nobody adds to".to_owned()),
+        Err(error) => return Some(format!("the catalog does not answer: {error}")),
     }
     let snapshot = match clients.catalog().read_latest().await {
         Ok(snapshot) => snapshot,

@@ -132,7 +132,7 @@ impl Worker {
             catalog: Arc::clone(&self.catalog) as Arc<dyn Catalog>,
             clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
             merger: Arc::clone(self) as Arc<dyn Merger>,
-            replaced: Arc::default(),
+            replaced: Arc::clone(&self.replaced),
         }
     }
 

@@ -14,7 +14,9 @@ use granary_catalog::{
 use granary_common::{BucketIndex, Clock, Error, ErrorKind, PartId, Result, TableId, WorkerId};
 use granary_execution::CopySpec;
 use granary_storage::PartIds;
-use granary_worker::decisions::{Arrivals, Arriving, LeasedPartIds, Registration, Shipper, named};
+use granary_worker::decisions::{
+    Arrivals, Arriving, LeasedPartIds, Registration, Replaced, Shipper, named,
+};
 use parking_lot::Mutex;
 
 use crate::catalog::SimulatedCatalog;
@@ -44,6 +46,8 @@ pub struct Worker {
     pub clock: Arc<HostClock>,
     registration: Registration,
     seen: Mutex<BTreeMap<PartId, TableId>>,
+    /// Parts that were merged away since the last sweep.
+    pub replaced: Replaced,
 }
 
 impl fmt::Debug for Worker {
@@ -86,6 +90,7 @@ impl Worker {
                 registration,
                 catalog,
                 seen: Mutex::default(),
+                replaced: Replaced::default(),
             });
             starting.put_worker(number, Arc::clone(&worker));
             let spawn = |task| drop(starting.net.spawn(host, task));
@@ -241,6 +246,7 @@ impl Worker {
         }
         drop(leases);
         let mut seen = self.seen.lock();
+        seen.extend(std::mem::take(&mut *self.replaced.lock()));
         let mut kept = present.clone();
         for (part, table) in seen.iter().filter(|(part, _)| !present.contains_key(part)) {
             match self.arrivals.leave(*part) {

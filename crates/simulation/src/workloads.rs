@@ -11,10 +11,16 @@ use crate::mutate::Mutation;
 use crate::rows::row;
 
 const INSERT_PAUSE_MS: std::ops::Range<u64> = 20..500;
+const LONG_PAUSE_MS: std::ops::Range<u64> = 200..3_000;
 const DELETE_PAUSE_MS: std::ops::Range<u64> = 300..2_000;
 const UPDATE_PAUSE_MS: std::ops::Range<u64> = 300..1_500;
 const UPSERT_PAUSE_MS: std::ops::Range<u64> = 100..800;
 const QUERY_PAUSE_MS: std::ops::Range<u64> = 50..600;
+/// Where the numbers of the rows of long inserts begin.
+const LONG_FROM: u64 = 10_000_000;
+const LONG_ROWS: std::ops::Range<u64> = 3..9;
+/// One of so many long inserts is given up.
+const GIVE_UP_EVERY: u64 = 4;
 const ROWS: std::ops::Range<u64> = 1..6;
 const KEYS: std::ops::Range<u64> = 1..4;
 /// Keys that are upserted now, and upserts of a writer until the next one is among them: concurrent
@@ -29,6 +35,7 @@ impl Clients {
     pub(crate) async fn work(self: Arc<Clients>, workload: Workload) {
         match workload {
             Workload::Insert(writer) => self.write(writer).await,
+            Workload::InsertLong => self.write_long().await,
             Workload::Delete => self.delete().await,
             Workload::Update => self.update().await,
             Workload::Upsert(writer) => self.upsert(writer).await,
@@ -64,6 +71,36 @@ impl Clients {
                 self.oracle.lock().acknowledge(&token, again);
             }
             self.pause(INSERT_PAUSE_MS).await;
+        }
+    }
+
+    /// Inserts that take a while; some of their clients go away in the middle.
+    async fn write_long(&self) {
+        for turn in 0_u64.. {
+            if self.is_over() {
+                return;
+            }
+            let (first, net) = (LONG_FROM + turn * 10, &self.cluster.net);
+            let ids: Vec<u64> = (first..first + net.pick(LONG_ROWS)).collect();
+            let (token, gives_up) = (format!("long {turn}"), net.pick(0..GIVE_UP_EVERY) == 0);
+            self.oracle.lock().send(&token, &ids);
+            let name = token.clone();
+            let insert = move |coordinator: Arc<Coordinator>| {
+                let (token, ids) = (name.clone(), ids.clone());
+                async move { coordinator.insert_long(token, ids, gives_up).await }
+            };
+            if gives_up {
+                self.oracle.lock().give_up(&token);
+                if let Err(error) = self.ask(insert).await {
+                    self.complain(&error, "an insert that is given up");
+                }
+                self.cluster.note(format!("{token} is given up"));
+            } else {
+                let done = self.until_done("a long insert", insert).await;
+                self.cluster.note(format!("{token} at {}", done.version));
+                self.oracle.lock().acknowledge(&token, done);
+            }
+            self.pause(LONG_PAUSE_MS).await;
         }
     }
 

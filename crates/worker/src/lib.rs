@@ -40,8 +40,8 @@ pub use volumes::{Reserves, SHARED_VOLUME};
 /// another way: a simulation.
 pub mod decisions {
     pub use crate::merge::decisions::{
-        CarryOver, Committer, Ended, Job, Lane, Made, Merger, SplitCarryOver, SplitDeletions,
-        SplitJob, SplitMade, choose_splits, led,
+        CarryOver, Committer, Ended, Job, Lane, Made, Merger, Replaced, SplitCarryOver,
+        SplitDeletions, SplitJob, SplitMade, choose_splits, led,
     };
     pub use crate::part_ids::LeasedPartIds;
     pub use crate::registration::Registration;

@@ -54,7 +54,7 @@ pub use job::Merger;
 /// What decides here, and what runs a merge to its commit.
 pub mod decisions {
     pub use super::book::Lane;
-    pub use super::job::{CarryOver, Committer, Ended, Job, Made, Merger};
+    pub use super::job::{CarryOver, Committer, Ended, Job, Made, Merger, Replaced};
     pub use super::lanes::led;
     pub use super::split::{SplitCarryOver, SplitDeletions, SplitJob, SplitMade, choose_splits};
 }
