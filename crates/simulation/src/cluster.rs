@@ -10,7 +10,8 @@ use granary_common::{Clock, WorkerId};
 use parking_lot::Mutex;
 
 use crate::clock::HostClock;
-use crate::coordinator::Coordinator;
+use crate::coordinator::{Coordinator, TABLES, VIEW};
+use crate::far::Far;
 use crate::member::Member;
 use crate::net::{Host, Net};
 use crate::sabotage::Sabotage;
@@ -25,6 +26,7 @@ pub const COORDINATORS: u64 = 2;
 pub struct Cluster {
     pub net: Arc<Net>,
     pub sabotage: Option<Sabotage>,
+    pub far: Far,
     clock: Arc<HostClock>,
     merges: AtomicU64,
     splits: AtomicU64,
@@ -50,9 +52,11 @@ impl Cluster {
     /// A cluster without hosts, which begins now.
     pub fn new(net: Arc<Net>, sabotage: Option<Sabotage>) -> Arc<Cluster> {
         let clock = HostClock::right();
+        let far = Far::new((net.pick(0..2) == 0).then_some(TABLES[VIEW]));
         Arc::new(Cluster {
             net,
             sabotage,
+            far,
             clock,
             merges: AtomicU64::new(0),
             splits: AtomicU64::new(0),

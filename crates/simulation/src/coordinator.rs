@@ -32,6 +32,8 @@ const READ_ATTEMPTS: usize = 6;
 
 /// The tables: rows, what a view makes of each of them, and rows with a UNIQUE KEY.
 pub const TABLES: [&str; 3] = ["rows", "view", "keyed"];
+/// Which of them a view fills. In half of the runs it lies on a shared volume.
+pub const VIEW: usize = 1;
 /// Which of them has the key.
 pub const KEYED: usize = 2;
 
@@ -169,17 +171,13 @@ impl Coordinator {
         let bucket = state.and_then(|state| Some((state, state.buckets.get(&index)?)));
         let (state, bucket) = bucket.ok_or_else(|| Error::conflict("the bucket is gone"))?;
         let part = self.write_at_leader(&newest, state, bucket, rows).await?;
-        let copies = match &part.location {
-            PartLocation::Local { copies, .. } => copies.clone(),
-            PartLocation::Shared { .. } => Vec::new(),
-        };
-        let in_sync_version = leave_behind(&*self.catalog, bucket, &copies).await?;
-        Ok(BucketWrite {
-            in_sync_version,
-            synced: copies,
-            parts: vec![part],
-            ..BucketWrite::of_nothing(&state.table, bucket)
-        })
+        let mut write = BucketWrite::of_nothing(&state.table, bucket);
+        if let PartLocation::Local { copies, .. } = &part.location {
+            write.in_sync_version = leave_behind(&*self.catalog, bucket, copies).await?;
+            write.synced.clone_from(copies);
+        }
+        write.parts.push(part);
+        Ok(write)
     }
 
     async fn write_at_leader(
@@ -192,10 +190,11 @@ impl Coordinator {
         let away = || Error::unavailable("the leader is unknown");
         let number = host_of(snapshot, bucket.leader).ok_or_else(away)?;
         let targets = CopyTargets::of(snapshot, state, bucket);
+        let location = self.cluster.far.location_of(&state.table);
         let (there, table) = (Arc::clone(&self.cluster), state.table.id);
         let serve = move || async move {
             match there.worker(number) {
-                Some(worker) => worker.write(table, rows, &targets).await,
+                Some(worker) => worker.write(table, rows, &location, &targets).await,
                 None => Err(Error::unavailable("the worker has not registered yet")),
             }
         };
@@ -243,12 +242,16 @@ impl Coordinator {
             let state = newest.tables.get(&part.table);
             let now = state.and_then(|state| state.parts.get(&part.id));
             let location = now.map_or(&part.location, |part| &part.location);
-            let PartLocation::Local { copies, .. } = location else { break };
-            let Some(number) = host_of(snapshot, copies[(first + turn) % copies.len()]) else {
+            let holders = match location {
+                PartLocation::Local { copies, .. } => copies.clone(),
+                PartLocation::Shared { .. } => snapshot.workers.keys().copied().collect(),
+            };
+            let is_far = matches!(location, PartLocation::Shared { .. });
+            let Some(number) = host_of(snapshot, holders[(first + turn) % holders.len()]) else {
                 is_away = true;
                 continue;
             };
-            match read_part(&self.cluster, self.host, number, part.id).await {
+            match read_part(&self.cluster, self.host, number, part.id, is_far).await {
                 Ok(rows) => return Ok(rows),
                 Err(error) => {
                     is_away |= error.kind() == ErrorKind::Unavailable;

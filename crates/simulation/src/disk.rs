@@ -15,6 +15,7 @@ use crate::sabotage::Sabotage;
 
 /// Milliseconds that writing takes, and syncing.
 const WRITE_MS: std::ops::Range<u64> = 1..10;
+const FAR_MS: std::ops::Range<u64> = 5..40;
 const SYNC_MS: std::ops::Range<u64> = 1..10;
 
 #[derive(Clone, Debug)]
@@ -81,6 +82,18 @@ impl WorkerDisk {
         self.work(SYNC_MS).await?;
         let is_synced = self.cluster.sabotage != Some(Sabotage::UnsyncedParts);
         self.change(part, |file| file.is_synced = is_synced)
+    }
+
+    /// Writes a part where every worker reaches it. What is on its way arrives, whoever dies.
+    pub async fn write_far(&self, part: PartId, rows: Vec<u64>) -> Result<()> {
+        self.work(0..1).await?;
+        let (cluster, ms) = (Arc::clone(&self.cluster), self.cluster.net.pick(FAR_MS));
+        let sent = self.cluster.net.spawn(Host::Client, async move {
+            executor::sleep_ms(ms).await;
+            cluster.far.put(part, rows);
+        });
+        sent.await.map_err(|_| Error::unavailable("the shared volume does not answer"))?;
+        self.work(0..1).await
     }
 
     fn change(&self, part: PartId, change: impl FnOnce(&mut File)) -> Result<()> {

@@ -2,15 +2,18 @@
 //! seed. A seed that fails replays identically.
 //!
 //! ```text
-//!   clients ─► coordinators ─► leaders of buckets ─► copies      inserts with tokens, deletions, reads
+//!   clients ─► coordinators ─► leaders of buckets ─► copies      inserts with tokens, some block by block,
+//!                   │                                            deletions, updates, upserts, reads
 //!                   └────────► metadata group                    commits, leases, placement
+//!   operator ─► other buckets, comments, drained workers         members replaced, added and removed
 //!   machines ─► kill, cut off, freeze, lose, delay, fill, jump   all at once, too
-//!   oracle   ─► what was acknowledged is there once, at every later version
+//!   oracle   ─► what was acknowledged is there once, at every later version, with the value it has there
 //! ```
 //!
 //! What decides is real: the consensus library, `apply`, the controller, leases, the plan of copies,
-//! the picker of merges, ids and registration. Disks are maps that forget what was not synced, and
-//! the query engine is a loop over rows; real processes are mistreated by `scripts/chaos`.
+//! the picker of merges, the choice of splits, the commits of both, changes of the members, ids and
+//! registration. Disks are maps that forget what was not synced, and the query engine is a loop over rows;
+//! real processes are mistreated by `scripts/chaos`.
 
 mod catalog;
 mod clients;
@@ -20,6 +23,7 @@ mod coordinator;
 mod directory;
 mod disk;
 mod executor;
+mod far;
 mod faults;
 mod keys;
 mod long;

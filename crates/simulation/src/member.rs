@@ -37,7 +37,7 @@ const ENTRIES_KEPT: u64 = 30;
 const LEASE_MS: u64 = 6_000;
 const WORKER_LEASE_MS: u64 = 3_000;
 /// For how long parts of a long insert are kept that nobody adds to.
-pub(crate) const STAGED_FOR: Duration = Duration::from_secs(15);
+const STAGED_FOR: Duration = Duration::from_secs(15);
 const REPLACE_AFTER_MS: u64 = 12_000;
 const CONTROLLER_TICK: Duration = Duration::from_millis(500);
 const HOUSEKEEPING_EVERY: u64 = 4;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use granary_catalog::{BoundIndex, DeletionContent, NewPart, Part, Table, codec};
+use granary_catalog::{BoundIndex, DeletionContent, NewPart, Part, PartLocation, Table, codec};
 use granary_common::{BucketIndex, CatalogVersion, Error, Result};
 use granary_storage::bucket_of;
 use granary_storage::merge::{Dealing, MergeProgress};
@@ -14,7 +14,7 @@ use granary_worker::decisions::{
 };
 
 use crate::rows::hashes;
-use crate::upkeep::deleted_at;
+use crate::upkeep::{deleted_at, is_far};
 use crate::worker::Worker;
 
 #[async_trait]
@@ -24,20 +24,21 @@ impl Merger for Worker {
         let kept = Box::new(Kept(rows.iter().copied().collect()));
         let part = match rows.is_empty() {
             true => None,
-            false => Some(self.write(job.table.id, rows, &job.copies).await?),
+            false => Some(self.write(job.table.id, rows, &job.location(), &job.copies).await?),
         };
         Ok(Made { part, deletions: None, rows: kept })
     }
 
     async fn split(&self, split: &SplitJob, _: &Arc<MergeProgress>) -> Result<SplitMade> {
         let table = &split.job.table;
+        let location = split.job.location();
         let (mut parts, mut kept) = (Vec::new(), BTreeMap::new());
         for (target, rows) in dealt(split, self.rows_of(&split.job)?)? {
             let bucket = table.bucket_at(target);
             let unknown = || Error::internal(format!("a split made a part of bucket {bucket}"));
             let copies = split.copies.get(&target).ok_or_else(unknown)?;
             kept.insert(bucket, rows.iter().copied().collect());
-            parts.push((bucket, self.write(table.id, rows, copies).await?));
+            parts.push((bucket, self.write(table.id, rows, &location, copies).await?));
         }
         Ok(SplitMade { parts, rows: Box::new(KeptApart(kept)) })
     }
@@ -57,7 +58,10 @@ impl Merger for Worker {
     }
 
     async fn discard(&self, part: &NewPart, _: &Job) {
-        self.disk.delete(part.id);
+        match part.location {
+            PartLocation::Shared { .. } => self.cluster.far.delete(part.id),
+            PartLocation::Local { .. } => self.disk.delete(part.id),
+        }
     }
 }
 
@@ -67,7 +71,8 @@ impl Worker {
         let mut rows = Vec::new();
         for part in &job.inputs {
             let deleted = deleted_at(part, job.version)?;
-            rows.extend(self.disk.read(part.id)?.into_iter().filter(|row| !deleted.contains(row)));
+            let held = self.read(part.id, is_far(part))?;
+            rows.extend(held.into_iter().filter(|row| !deleted.contains(row)));
         }
         Ok(rows)
     }

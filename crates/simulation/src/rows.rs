@@ -10,7 +10,7 @@ const VALUE_BITS: u32 = 24;
 
 /// The row of this number with this value; rows sort by their numbers.
 pub fn row(id: u64, value: u64) -> u64 {
-    id << VALUE_BITS | value
+    (id << VALUE_BITS) | value
 }
 
 /// Which row it is.

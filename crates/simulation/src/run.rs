@@ -7,7 +7,7 @@ use granary_catalog::replication::{holds_all, replication_factor};
 use granary_catalog::{Catalog, PartLocation, Snapshot};
 use granary_common::PartId;
 use granary_common::random::SeededRandom;
-use granary_worker::decisions::named;
+use granary_worker::decisions::{named, named_shared};
 
 use crate::clients::Clients;
 use crate::cluster::{COORDINATORS, Cluster, MEMBERS, host_of};
@@ -158,6 +158,7 @@ async fn unsettled(cluster: &Cluster, machines: &Machines, clients: &Clients) ->
     members_differ(cluster, &snapshot)
         .or_else(|| copies_lack(&snapshot))
         .or_else(|| files_differ(machines, &snapshot))
+        .or_else(|| far_differs(cluster, &snapshot))
 }
 
 /// Members that have applied the same must have the same.
@@ -197,6 +198,16 @@ fn copies_lack(snapshot: &Snapshot) -> Option<String> {
         }
     }
     None
+}
+
+/// What lies on the shared volume is what the catalog names there.
+fn far_differs(cluster: &Cluster, snapshot: &Snapshot) -> Option<String> {
+    let (named, there) = (named_shared(snapshot), cluster.far.parts());
+    let lost = named.iter().find(|part| !there.contains(part));
+    let lost = lost.map(|part| format!("part {part} is not on the shared volume"));
+    let is_kept = |part: &&PartId| !named.contains(part) && !snapshot.is_leased(**part);
+    let kept = there.iter().find(is_kept);
+    lost.or_else(|| kept.map(|part| format!("the shared volume keeps part {part}")))
 }
 
 /// Copies are whole and alike, and nothing else is on any disk.

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use granary_catalog::{
-    Catalog, CommandBody, CopiesChange, CopyChange, DeletionContent, KnownPart, Part, Snapshot,
-    TableState, codec,
+    Catalog, CommandBody, CopiesChange, CopyChange, DeletionContent, KnownPart, Part, PartLocation,
+    Snapshot, TableState, codec,
 };
 use granary_common::{BucketIndex, CatalogVersion, Clock, ErrorKind, Result, TableId};
 use granary_storage::merge_pick::{Candidate, PickLimits, Pool, pick};
@@ -151,7 +151,7 @@ impl Worker {
         let candidates: Vec<Candidate> = own
             .values()
             .map(|part| {
-                let is_here = self.disk.read(part.id).is_ok();
+                let is_here = self.read(part.id, is_far(part)).is_ok();
                 Candidate::of(part, snapshot.version, AGE_MS, !is_here)
             })
             .collect();
@@ -168,6 +168,11 @@ impl Worker {
 /// A part as it is now.
 pub fn known(part: &Part) -> KnownPart {
     KnownPart { part: part.id, deletions: part.deletions.last().map(|vector| vector.since) }
+}
+
+/// Whether a part lies where every worker reaches it.
+pub fn is_far(part: &Part) -> bool {
+    matches!(part.location, PartLocation::Shared { .. })
 }
 
 /// The rows of a part that a reader of `version` does not see.

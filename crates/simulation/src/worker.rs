@@ -1,6 +1,6 @@
 //! A worker: its real decisions over a simulated disk and network.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,8 @@ use granary_common::{BucketIndex, Clock, Error, ErrorKind, PartId, Result, Table
 use granary_execution::CopySpec;
 use granary_storage::PartIds;
 use granary_worker::decisions::{
-    Arrivals, Arriving, LeasedPartIds, Registration, Replaced, Shipper, named,
+    Arrivals, Arriving, LeasedPartIds, Registration, Replaced, Shipper, named, named_shared,
+    sweeps_shared,
 };
 use parking_lot::Mutex;
 
@@ -114,21 +115,34 @@ impl Worker {
         &self,
         table: TableId,
         rows: Vec<u64>,
+        location: &PartLocation,
         targets: &CopyTargets,
     ) -> Result<NewPart> {
         let (id, count) = (self.ids.next().await?, rows.len() as u64);
-        self.disk.write(id, rows).await?;
+        let is_far = matches!(location, PartLocation::Shared { .. });
+        match is_far {
+            true => self.disk.write_far(id, rows).await?,
+            false => self.disk.write(id, rows).await?,
+        }
         let part = NewPart {
             id,
             partition: PartitionValue::default(),
             rows: count,
             bytes: count * ROW_BYTES,
             key_range: None,
-            location: PartLocation::Local { copies: vec![self.id], disk: None },
+            location: match is_far {
+                true => location.clone(),
+                false => PartLocation::Local { copies: vec![self.id], disk: None },
+            },
             projections: Vec::new(),
         };
         let mut parts = self.shipper.replicate(table, vec![part], targets).await?;
         parts.pop().ok_or_else(|| Error::internal("a part was lost on its way"))
+    }
+
+    /// The rows of a part that is here, or where every worker reaches it.
+    pub fn read(&self, part: PartId, is_far: bool) -> Result<Vec<u64>> {
+        if is_far { self.cluster.far.read(part) } else { self.disk.read(part) }
     }
 
     /// Takes copies of parts from other workers.
@@ -162,7 +176,7 @@ impl Worker {
     async fn read_at(&self, source: WorkerId, part: PartId) -> Result<Vec<u64>> {
         let number = host_of(&self.catalog.snapshot(), source);
         let number = number.ok_or_else(|| Error::unavailable("nobody knows the worker"))?;
-        read_part(&self.cluster, self.host(), number, part).await
+        read_part(&self.cluster, self.host(), number, part, false).await
     }
 
     /// Keeps the lease.
@@ -221,12 +235,14 @@ impl Worker {
 
     /// Deletes what nothing refers to.
     async fn sweep(self: Arc<Worker>) {
+        let mut seen = BTreeSet::new();
         loop {
             let pause = self.cluster.net.pick(SWEEP_MS);
             executor::sleep_ms(pause).await;
             self.breathe().await;
             // The next one looks again.
             let _ = self.sweep_once().await;
+            let _ = self.sweep_shared(&mut seen).await;
         }
     }
 
@@ -258,6 +274,27 @@ impl Worker {
         Ok(())
     }
 
+    /// Deletes what nothing refers to where every worker reaches it, if it is this one's turn.
+    async fn sweep_shared(&self, seen: &mut BTreeSet<PartId>) -> Result<()> {
+        if !sweeps_shared(&self.catalog.snapshot(), self.id) {
+            seen.clear();
+            return Ok(());
+        }
+        let listed = self.cluster.far.parts();
+        self.breathe().await;
+        let snapshot = self.catalog.read_latest().await?;
+        let present = named_shared(&snapshot);
+        for part in listed {
+            let has_left = seen.contains(&part) || !snapshot.is_leased(part);
+            if has_left && !present.contains(&part) {
+                self.cluster.far.delete(part);
+                self.breathe().await;
+            }
+        }
+        *seen = present;
+        Ok(())
+    }
+
     /// The buckets that it leads, as it knows them.
     pub fn led(&self) -> Vec<(TableId, BucketIndex)> {
         let snapshot = self.catalog.snapshot();
@@ -282,11 +319,12 @@ pub async fn read_part(
     from: Host,
     number: u64,
     part: PartId,
+    is_far: bool,
 ) -> Result<Vec<u64>> {
     let there = Arc::clone(cluster);
     let serve = move || async move {
         match there.worker(number) {
-            Some(worker) => worker.disk.read(part),
+            Some(worker) => worker.read(part, is_far),
             None => Err(Error::unavailable("the worker has not registered yet")),
         }
     };

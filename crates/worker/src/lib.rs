@@ -46,5 +46,5 @@ pub mod decisions {
     pub use crate::part_ids::LeasedPartIds;
     pub use crate::registration::Registration;
     pub use crate::replicate::{Arrivals, Arriving, Plan, Shipper, Wanted, plan};
-    pub use crate::sweep::named;
+    pub use crate::sweep::{named, named_shared, sweeps_shared};
 }

@@ -22,7 +22,7 @@ use crate::merge::Replaced;
 use crate::part_ids::LeasedPartIds;
 use crate::replicate::Arrivals;
 
-pub use shared::SharedSweeper;
+pub use shared::{SharedSweeper, named_shared, sweeps_shared};
 
 /// Before the first sweep, so that a start is not slowed down by it.
 const FIRST_AFTER: Duration = Duration::from_secs(20);

@@ -53,7 +53,7 @@ impl SharedSweeper {
     /// those of parts that have left the catalog since the last sweep, which never come back.
     pub async fn sweep(&mut self) -> Result<()> {
         let before = self.catalog.snapshot();
-        let Some(cluster) = before.cluster.as_ref().filter(|_| is_first(&before, self.worker))
+        let Some(cluster) = before.cluster.as_ref().filter(|_| sweeps_shared(&before, self.worker))
         else {
             // What is seen until the next turn says nothing of the time between.
             self.seen.clear();
@@ -71,7 +71,7 @@ impl SharedSweeper {
             }
         }
         let snapshot = self.catalog.read_latest().await?;
-        let present = named(&snapshot);
+        let present = named_shared(&snapshot);
         for (volume, parts) in listed {
             let seen = &self.seen;
             let claim = |part: PartId| {
@@ -93,15 +93,15 @@ impl SharedSweeper {
     }
 }
 
-/// Whether `worker` has the lowest id of the workers that live.
-fn is_first(snapshot: &Snapshot, worker: WorkerId) -> bool {
+/// Whether `worker` has the lowest id of the workers that live, and so sweeps for all.
+pub fn sweeps_shared(snapshot: &Snapshot, worker: WorkerId) -> bool {
     let mut living = snapshot.workers.values().filter(|row| row.state == WorkerState::Alive);
     living.next().is_some_and(|row| row.id == worker)
 }
 
 /// The parts whose files lie on shared volumes; those of inserts that are under
 /// way included. A part may show the files of another one; those are kept as long as either is there.
-fn named(snapshot: &Snapshot) -> BTreeSet<PartId> {
+pub fn named_shared(snapshot: &Snapshot) -> BTreeSet<PartId> {
     let parts = snapshot.tables.values().flat_map(|state| state.parts.values());
     let staged = snapshot.staged.values().flat_map(|insert| insert.parts.iter());
     let parts = parts.map(|part| &**part).chain(staged);
