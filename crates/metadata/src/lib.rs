@@ -46,6 +46,6 @@ pub use node::MetadataNode;
 pub mod decisions {
     pub use crate::controller::{View, decide};
     pub use crate::leases::{Lease, LeaseView, Leases};
-    pub use crate::members::{GroupMember, MemberStep, step_to_add, step_to_remove};
+    pub use crate::members::{GroupMember, GroupView, MemberStep, step_to_add, step_to_remove};
     pub use crate::resumed::Resumed;
 }

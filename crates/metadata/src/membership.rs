@@ -14,7 +14,7 @@ use openraft::error::{ClientWriteError, RaftError};
 use openraft::impls::BasicNode;
 
 use crate::group::{Group, Hop};
-use crate::members::{GroupMember, MemberStep, step_to_add, step_to_remove};
+use crate::members::{GroupMember, GroupView, MemberStep, step_to_add, step_to_remove};
 
 /// For how long a new member may take to receive the state before it votes.
 const CATCH_UP_LIMIT: std::time::Duration = std::time::Duration::from_secs(120);
@@ -126,8 +126,11 @@ impl Group {
     async fn add_member(&self, member: Member) -> Result<()> {
         let node = member.node_id;
         let (known, was_known) = (self.members(), self.feed.knew_node(node));
-        if step_to_add(&grouped(&known), node, &member.address, was_known)? == MemberStep::Nothing {
-            return Ok(());
+        let voting = ChangeMembers::AddVoterIds(BTreeSet::from([node]));
+        match step_to_add(&self.view(&known), node, &member.address, was_known)? {
+            MemberStep::Nothing => return Ok(()),
+            MemberStep::Vote => return self.change(voting).await,
+            _ => {}
         }
         self.check_speaks(&member).await?;
         let address = BasicNode { addr: member.address };
@@ -139,16 +142,33 @@ impl Group {
             ))
         })?;
         learned.map_err(|error| change_error(&error))?;
-        self.change(ChangeMembers::AddVoterIds(BTreeSet::from([node]))).await
+        self.change(voting).await
     }
 
     async fn remove_member(&self, node: u64) -> Result<()> {
         let known = self.members();
         let leaving = BTreeSet::from([node]);
-        match step_to_remove(&grouped(&known), node)? {
+        match step_to_remove(&self.view(&known), node)? {
             MemberStep::RemoveVoter => self.change(ChangeMembers::RemoveVoters(leaving)).await,
             MemberStep::RemoveNode => self.change(ChangeMembers::RemoveNodes(leaving)).await,
-            MemberStep::Nothing | MemberStep::Learn => Ok(()),
+            _ => Ok(()),
+        }
+    }
+
+    /// The group with these members, as this node knows it.
+    fn view<'a>(&self, members: &'a [Member]) -> GroupView<'a> {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow();
+        let newest = &metrics.membership_config;
+        let members = members.iter().map(|member| GroupMember {
+            node: member.node_id,
+            address: &member.address,
+            votes: member.voter,
+        });
+        GroupView {
+            members: members.collect(),
+            is_certain: *newest.log_id() <= metrics.last_applied,
+            is_between: newest.membership().get_joint_config().len() > 1,
         }
     }
 
@@ -160,15 +180,6 @@ impl Group {
         })?;
         changed.map(|_| ()).map_err(|error| change_error(&error))
     }
-}
-
-fn grouped(members: &[Member]) -> Vec<GroupMember<'_>> {
-    let of = members.iter().map(|member| GroupMember {
-        node: member.node_id,
-        address: &member.address,
-        votes: member.voter,
-    });
-    of.collect()
 }
 
 fn change_error(error: &RaftError<u64, ClientWriteError<u64, BasicNode>>) -> Error {

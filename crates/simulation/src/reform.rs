@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use granary_catalog::{Catalog, MemberChange};
 use granary_common::{Error, ErrorKind, NodeId, Result};
-use granary_metadata::decisions::{GroupMember, MemberStep, step_to_add, step_to_remove};
+use granary_metadata::decisions::{
+    GroupMember, GroupView, MemberStep, step_to_add, step_to_remove,
+};
 use openraft::ChangeMembers;
 use openraft::error::{ClientWriteError, RaftError};
 use openraft::impls::BasicNode;
@@ -25,8 +27,24 @@ const RETRY: Duration = Duration::from_millis(300);
 const CATCH_UP_LIMIT: Duration = Duration::from_secs(20);
 
 impl Member {
-    /// The members as this one knows them: number, address and whether it votes.
-    fn group(&self) -> Vec<(u64, String, bool)> {
+    /// The group as this member knows it, with its own list of who is in it.
+    fn view<'a>(&self, members: &'a [(u64, String, bool)]) -> GroupView<'a> {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow();
+        let newest = &metrics.membership_config;
+        let of = |(node, address, votes): &'a (u64, String, bool)| GroupMember {
+            node: *node,
+            address,
+            votes: *votes,
+        };
+        GroupView {
+            members: members.iter().map(of).collect(),
+            is_certain: *newest.log_id() <= metrics.last_applied,
+            is_between: newest.membership().get_joint_config().len() > 1,
+        }
+    }
+
+    fn members(&self) -> Vec<(u64, String, bool)> {
         let metrics = self.raft.metrics();
         let metrics = metrics.borrow();
         let membership = metrics.membership_config.membership();
@@ -35,10 +53,13 @@ impl Member {
         membership.nodes().map(of).collect()
     }
 
-    /// Those that vote, as this member knows.
-    pub fn voters(&self) -> BTreeSet<u64> {
-        let group = self.group();
-        group.into_iter().filter(|(_, _, votes)| *votes).map(|(number, ..)| number).collect()
+    /// What this member knows of the group: who is in it, whether that is certain, and nothing is
+    /// half-done.
+    pub fn group(&self) -> (BTreeSet<u64>, bool) {
+        let members = self.members();
+        let view = self.view(&members);
+        let numbers = members.iter().map(|(number, ..)| *number).collect();
+        (numbers, view.is_certain && !view.is_between)
     }
 
     /// Adds or removes a member, on the leader.
@@ -53,25 +74,28 @@ impl Member {
     }
 
     async fn add(&self, node: u64, address: String) -> Result<()> {
-        let group = self.group();
+        let members = self.members();
+        let voting = ChangeMembers::AddVoterIds(BTreeSet::from([node]));
         // Every new one has a number that was never used.
-        if step_to_add(&known(&group), node, &address, false)? == MemberStep::Nothing {
-            return Ok(());
+        match step_to_add(&self.view(&members), node, &address, false)? {
+            MemberStep::Nothing => return Ok(()),
+            MemberStep::Vote => return self.change(voting).await,
+            _ => {}
         }
         let learn = self.raft.add_learner(node, BasicNode::new(address), true);
         let learned = executor::timeout(CATCH_UP_LIMIT, learn).await;
         let learned = learned.map_err(|_| Error::deadline("the new member has not caught up"))?;
         learned.map_err(|error| change_error(&error))?;
-        self.change(ChangeMembers::AddVoterIds(BTreeSet::from([node]))).await
+        self.change(voting).await
     }
 
     async fn remove(&self, node: u64) -> Result<()> {
-        let group = self.group();
+        let members = self.members();
         let leaving = BTreeSet::from([node]);
-        match step_to_remove(&known(&group), node)? {
+        match step_to_remove(&self.view(&members), node)? {
             MemberStep::RemoveVoter => self.change(ChangeMembers::RemoveVoters(leaving)).await,
             MemberStep::RemoveNode => self.change(ChangeMembers::RemoveNodes(leaving)).await,
-            MemberStep::Nothing | MemberStep::Learn => Ok(()),
+            _ => Ok(()),
         }
     }
 
@@ -81,15 +105,6 @@ impl Member {
         let changed = changed.map_err(|_| Error::deadline("no majority has agreed"))?;
         changed.map(drop).map_err(|error| change_error(&error))
     }
-}
-
-fn known(group: &[(u64, String, bool)]) -> Vec<GroupMember<'_>> {
-    let members = group.iter().map(|(node, address, votes)| GroupMember {
-        node: *node,
-        address,
-        votes: *votes,
-    });
-    members.collect()
 }
 
 fn change_error(error: &RaftError<u64, ClientWriteError<u64, BasicNode>>) -> Error {

@@ -166,9 +166,9 @@ fn members_differ(cluster: &Cluster, snapshot: &Snapshot) -> Option<String> {
     let group = cluster.addresses();
     for number in &group {
         let member = cluster.member(*number)?;
-        let voters = member.voters();
-        if voters != group {
-            return Some(format!("for member {number} the group is {voters:?}, not {group:?}"));
+        let known = member.group();
+        if known != (group.clone(), true) {
+            return Some(format!("for member {number} the group is {known:?}, not {group:?}"));
         }
         let seen = member.snapshot();
         if seen.version == snapshot.version && seen.rows() != snapshot.rows() {
