@@ -39,6 +39,9 @@ pub struct Heartbeat {
     /// What the buckets with most of it give a worker to do.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub loads: Vec<BucketLoad>,
+    /// Whether the disks of a worker take no more writes.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_full: bool,
 }
 
 /// What a bucket gives a worker to do.

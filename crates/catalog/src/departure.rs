@@ -75,7 +75,9 @@ fn check_leaves(snapshot: &Snapshot, worker: WorkerId) -> Result<()> {
     // Dropped tables may come back with their buckets as they were.
     for state in snapshot.tables.values() {
         let mut buckets = state.buckets.values();
-        if let Some(bucket) = buckets.find(|bucket| bucket.replicas.contains(&worker)) {
+        if let Some(bucket) =
+            buckets.find(|bucket| bucket.replicas.contains(&worker) || bucket.leader == worker)
+        {
             let what = match state.table.dropped {
                 None => {
                     "others take over replace_after_s after its death, where there are enough \
@@ -84,7 +86,7 @@ fn check_leaves(snapshot: &Snapshot, worker: WorkerId) -> Result<()> {
                 Some(_) => "the table is dropped, and forgotten when its past is",
             };
             return Err(Error::unavailable(format!(
-                "worker {worker} is a replica of bucket {} of table '{}': {what}",
+                "worker {worker} holds or leads bucket {} of table '{}': {what}",
                 bucket.index, state.table.name
             )));
         }

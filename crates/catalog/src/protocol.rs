@@ -23,6 +23,10 @@ pub const PROTOCOL_VERSION: u32 = 7;
 /// What builds speak that say nothing of it.
 pub const FIRST_PROTOCOL: u32 = 1;
 
+/// Since when nodes know that disks of workers can be full, and that a bucket may then be led by a
+/// worker that is none of its replicas.
+pub const FULL_DISKS: u32 = 7;
+
 /// Before the number, behind a build's version: builds that do not know the number keep the text as
 /// it is, so that every member of the metadata group has the same row of a worker.
 const MARK: &str = "+protocol.";
@@ -65,12 +69,18 @@ pub fn needed(command: &CommandBody) -> u32 {
     match command {
         CommandBody::Cluster(change) => match change {
             ClusterChange::DropWorker { .. } => 2,
+            ClusterChange::ChangeRoom { .. } => FULL_DISKS,
             // The leader proposes it when all nodes speak that version, and not before.
             ClusterChange::RaiseProtocol { .. } => FIRST_PROTOCOL,
         },
         CommandBody::Function(_) => 4,
         CommandBody::User(_) => 5,
         CommandBody::Buckets(_) => 6,
+        // Somebody leads who is no replica, while none of these takes rows.
+        CommandBody::PlaceBucket(placed) => match placed.replicas.contains(&placed.leader) {
+            true => FIRST_PROTOCOL,
+            false => FULL_DISKS,
+        },
         CommandBody::CreateTable { table, .. } => needed_by(&table.options),
         CommandBody::AlterTable(alter) => {
             let is_computed = alter.columns.iter().any(|column| column.computed.is_some());
@@ -109,7 +119,6 @@ pub fn needed(command: &CommandBody) -> u32 {
         | CommandBody::AbortStaged { .. }
         | CommandBody::Expire { .. }
         | CommandBody::AdvanceHorizon { .. }
-        | CommandBody::PlaceBucket(_)
         | CommandBody::ChangeCopies(_)
         | CommandBody::DrainWorker { .. }
         | CommandBody::RestoreTable { .. }

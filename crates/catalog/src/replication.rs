@@ -40,9 +40,10 @@ fn number(settings: &BTreeMap<String, String>, name: &str) -> Option<usize> {
 /// Where the copies of a new part go besides to its writer.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CopyTargets {
-    /// The bucket's other replicas that live, those in sync first. Each of them gets a copy.
+    /// The bucket's other replicas that live and take writes, those in sync first. Each of them gets
+    /// a copy.
     pub replicas: Vec<WorkerId>,
-    /// Who gets one while replicas are out, in this order.
+    /// Who gets one while replicas are out, in this order: those whose disks are full come last.
     pub spares: Vec<WorkerId>,
     /// Copies in all, the writer's included.
     pub wanted: usize,
@@ -64,8 +65,9 @@ impl CopyTargets {
         writer: WorkerId,
     ) -> CopyTargets {
         let is_other = |worker: &WorkerId| *worker != writer && is_alive(snapshot, *worker);
-        let mut replicas: Vec<WorkerId> =
-            bucket.replicas.iter().copied().filter(is_other).collect();
+        let others = bucket.replicas.iter().copied().filter(is_other);
+        let (mut replicas, full): (Vec<WorkerId>, Vec<WorkerId>) =
+            others.partition(|worker| takes_writes(snapshot, *worker));
         replicas.sort_by_key(|worker| !bucket.in_sync.contains(worker));
         let mut held = vec![writer];
         held.extend(&replicas);
@@ -74,8 +76,11 @@ impl CopyTargets {
         let candidates =
             |worker: &Worker| worker.id != writer && !bucket.replicas.contains(&worker.id);
         let settings = &state.table.settings;
+        let mut spares = next_replicas(snapshot, &held, others, turn, candidates);
+        // Better than none: it may have room for just this.
+        spares.extend(full);
         CopyTargets {
-            spares: next_replicas(snapshot, &held, others, turn, candidates),
+            spares,
             replicas,
             wanted: replication_factor(settings, snapshot.workers.len()),
             least: min_copies(settings),
@@ -87,8 +92,13 @@ fn is_alive(snapshot: &Snapshot, worker: WorkerId) -> bool {
     snapshot.workers.get(&worker).is_some_and(|row| row.state == WorkerState::Alive)
 }
 
-/// Up to `count` workers that take more and for which `may` holds, to hold what `held` hold already: first those in
-/// zones that are not among theirs. `turn` spreads them: buckets with other turns get others.
+fn takes_writes(snapshot: &Snapshot, worker: WorkerId) -> bool {
+    snapshot.workers.get(&worker).is_some_and(|row| row.takes_writes())
+}
+
+/// Up to `count` workers that take more and for which `may` holds, to hold what `held` hold already:
+/// first those whose disks take writes, of these first those in zones that are not among theirs. `turn`
+/// spreads them: buckets with other turns get others.
 pub fn next_replicas(
     snapshot: &Snapshot,
     held: &[WorkerId],
@@ -110,9 +120,11 @@ pub fn next_replicas(
         .collect();
     let mut chosen = Vec::new();
     while chosen.len() < count && !left.is_empty() {
-        let crowd =
-            |row: &Worker| taken.iter().filter(|zone| **zone == Some(row.zone.as_str())).count();
-        let least = left.iter().map(|row| crowd(row)).min().unwrap_or(0);
+        let crowd = |row: &Worker| {
+            let zones = taken.iter().filter(|zone| **zone == Some(row.zone.as_str()));
+            (row.is_full, zones.count())
+        };
+        let least = left.iter().map(|row| crowd(row)).min().unwrap_or_default();
         let best: Vec<usize> =
             (0..left.len()).filter(|place| crowd(left[*place]) == least).collect();
         let row = left.remove(best[turn % best.len()]);

@@ -14,10 +14,20 @@ fn cluster(workers: &[(u64, &str, WorkerState)]) -> Snapshot {
             incarnation: 1,
             software_version: String::new(),
             drained: false,
+            is_full: false,
         }))
     };
     let changes: Vec<Change> = workers.iter().map(row).collect();
     Snapshot::default().with_changes(CatalogVersion(1), &changes)
+}
+
+/// The same cluster with these workers full.
+fn filled(snapshot: &Snapshot, full: &[u64]) -> Snapshot {
+    let row = |id: &u64| {
+        let row = (*snapshot.workers[&WorkerId(*id)]).clone();
+        Change::Put(Row::Worker(Worker { is_full: true, ..row }))
+    };
+    snapshot.with_changes(snapshot.version, &full.iter().map(row).collect::<Vec<_>>())
 }
 
 fn ids(workers: &[u64]) -> Vec<WorkerId> {
@@ -45,6 +55,16 @@ fn replicas_are_spread_over_zones_and_turns() {
     ] {
         let chosen = next_replicas(snapshot, &ids(held), count, turn, |_| true);
         assert_eq!(chosen, ids(expected), "beside {held:?}, {count}, turn {turn}");
+    }
+    let full = filled(&zoned, &[3, 4]);
+    for (held, count, expected) in [
+        (&[1][..], 1, &[2][..]),
+        // Those that are full come last, whatever their zone.
+        (&[1], 3, &[2, 3, 4]),
+        (&[1, 2], 1, &[3]),
+    ] {
+        let chosen = next_replicas(&full, &ids(held), count, 0, |_| true);
+        assert_eq!(chosen, ids(expected), "beside {held:?}, {count}");
     }
     let none = next_replicas(&plain, &ids(&[1]), 1, 0, |row| row.id.0 > 3);
     assert_eq!(none, ids(&[]));

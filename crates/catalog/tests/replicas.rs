@@ -273,6 +273,111 @@ fn a_worker_is_emptied_only_where_others_suffice() {
     assert_eq!(bucket(&bench, table).replicas, workers(&[1, 2]), "moving is the controller's");
 }
 
+fn full(worker: u64, is_full: bool) -> CommandBody {
+    let (worker, incarnation) = (WorkerId(worker), 1);
+    CommandBody::Cluster(ClusterChange::ChangeRoom { worker, incarnation, is_full })
+}
+
+#[test]
+fn a_worker_is_full_until_it_says_something_else() {
+    let (mut bench, _) = bench();
+    let is_full = |bench: &Bench| bench.state.workers[&WorkerId(2)].is_full;
+    bench.refused(full(9, true), NotFound);
+    bench.done(full(2, true));
+    bench.done(full(2, true));
+    assert!(is_full(&bench) && !bench.state.workers[&WorkerId(2)].takes_writes());
+    assert!(bench.state.workers[&WorkerId(2)].takes_more(), "it may hold what others lack");
+    bench.done(register("w2"));
+    assert!(is_full(&bench));
+    // What an incarnation said that has been replaced does not hold.
+    bench.refused(full(2, false), Conflict);
+    let (worker, incarnation, is_full) = (WorkerId(2), 2, false);
+    let change = ClusterChange::ChangeRoom { worker, incarnation, is_full };
+    bench.done(CommandBody::Cluster(change));
+    assert!(bench.state.workers[&WorkerId(2)].takes_writes());
+}
+
+#[test]
+fn new_tables_go_to_workers_that_take_writes() {
+    let mut bench = Bench::with_workers(3);
+    for (filled, expected) in [
+        (&[2][..], [(1, 3), (3, 1), (1, 3), (3, 1)]),
+        // The second copy has nowhere else to go.
+        (&[1, 2], [(3, 1), (3, 2), (3, 1), (3, 2)]),
+        (&[1, 2, 3], [(1, 2), (2, 3), (3, 1), (1, 3)]),
+    ] {
+        for worker in 1..=3 {
+            bench.done(full(worker, filled.contains(&worker)));
+        }
+        let table = bench.table(&format!("{filled:?}"), 4);
+        let buckets = bench.state.tables[&table].buckets.values();
+        let pairs: Vec<(u64, u64)> =
+            buckets.map(|bucket| (bucket.replicas[0].0, bucket.replicas[1].0)).collect();
+        assert_eq!(pairs, expected, "{filled:?}");
+        bench.done(CommandBody::DropTable { table });
+    }
+}
+
+#[test]
+fn copies_go_to_replicas_that_take_writes_then_to_others() {
+    let mut bench = Bench::with_workers(4);
+    let settings = [("replication_factor".to_owned(), "3".to_owned())].into();
+    let table = NewTable { settings, buckets: Some(1), ..new_table("t") };
+    let made = bench.done(CommandBody::CreateTable { table, if_not_exists: false });
+    let Outcome::TableCreated(table) = made else { panic!("{made:?}") };
+    assert_eq!(bucket(&bench, table).replicas, workers(&[1, 2, 3]));
+    for (filled, replicas, spares) in [
+        (&[][..], &[2, 3][..], &[4][..]),
+        (&[2], &[3], &[4, 2]),
+        (&[2, 4], &[3], &[4, 2]),
+        (&[1, 2, 3, 4], &[], &[4, 2, 3]),
+    ] {
+        for worker in 1..=4 {
+            bench.done(full(worker, filled.contains(&worker)));
+        }
+        let state = &bench.state.tables[&table];
+        let targets = replication::CopyTargets::of(&bench.state, state, bucket(&bench, table));
+        assert_eq!(targets.replicas, workers(replicas), "{filled:?}");
+        assert_eq!(targets.spares, workers(spares), "{filled:?}");
+        assert_eq!(targets.wanted, 3);
+    }
+}
+
+#[test]
+fn a_worker_may_lead_that_is_no_replica() {
+    let (mut bench, table) = bench();
+    let outside = |bench: &Bench, leader: u64| {
+        placed(bench, table, |placement| placement.leader = WorkerId(leader))
+    };
+    let command = outside(&bench, 3);
+    assert_eq!(protocol::needed(&command), protocol::FULL_DISKS);
+    assert_eq!(protocol::needed(&outside(&bench, 2)), protocol::FIRST_PROTOCOL);
+    // Members of older builds refuse it, so all do until there are none.
+    bench.refused(command, Internal);
+    let version = protocol::FULL_DISKS;
+    bench.done(CommandBody::Cluster(ClusterChange::RaiseProtocol { version }));
+    bench.refused(outside(&bench, 9), Internal);
+    bench.done(outside(&bench, 3));
+    assert_eq!(bucket(&bench, table).replicas, workers(&[1, 2]));
+    // What it writes is on other workers than those that were in sync.
+    bench.done(placed(&bench, table, |placement| placement.in_sync.clear()));
+    let mut commit = bench.commit(table, "a", &[1]);
+    let location = PartLocation::Local { copies: workers(&[3]), disk: None };
+    commit.tables[0].buckets[0].parts[0].location = location;
+    commit.tables[0].buckets[0].synced = workers(&[3]);
+    bench.inserted(commit);
+    assert_eq!(copies(&bench, table, 1), [3]);
+    // A replica leads again once it has everything.
+    let back = |bench: &Bench| {
+        placed(bench, table, |next| {
+            (next.leader, next.in_sync) = (WorkerId(1), workers(&[1]));
+        })
+    };
+    bench.refused(back(&bench), Conflict);
+    bench.done(copied(table, 1, CopyChange::Added, &[1]));
+    bench.done(back(&bench));
+}
+
 #[test]
 fn a_worker_is_forgotten_once_others_hold_what_it_had() {
     use granary_common::ErrorKind::InvalidInput;

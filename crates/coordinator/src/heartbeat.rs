@@ -95,6 +95,7 @@ async fn beat(core: &Coordinator, address: &str) -> Result<Duration> {
         lowest_pinned: Some(lowest),
         protocol: PROTOCOL_VERSION,
         loads: Vec::new(),
+        is_full: false,
     };
     let reply = core.with.catalog.heartbeat(heartbeat).await?;
     let lease = Duration::from_millis(reply.lease_ms);

@@ -1,7 +1,8 @@
 //! The cluster's controller: a pure function from what the leader knows to commands, and nothing
 //! else. The loop in `duties` performs them.
 
-use granary_catalog::{CommandBody, LeaseHolder, Snapshot, WorkerState};
+use granary_catalog::protocol::FULL_DISKS;
+use granary_catalog::{ClusterChange, CommandBody, LeaseHolder, Snapshot, Worker, WorkerState};
 
 use crate::config::Retention;
 use crate::leases::{Lease, LeaseView};
@@ -37,6 +38,7 @@ pub fn decide(view: &View<'_>) -> Vec<CommandBody> {
     let since_ms = view.leases.since_ms;
     let knows_workers = view.now_ms >= since_ms + view.worker_lease_ms;
     let mut commands: Vec<CommandBody> = worker_states(view, knows_workers).collect();
+    commands.extend(rooms(view));
     if knows_workers {
         commands.extend(place_buckets(view));
     }
@@ -73,6 +75,23 @@ fn worker_states<'a>(
         };
         let (worker, incarnation) = (row.id, row.incarnation);
         Some(CommandBody::SetWorkerState { worker, incarnation, state })
+    })
+}
+
+/// Whether the disks of a worker take no more writes, as it said last. Nobody is full before all nodes
+/// know that workers can be.
+pub(crate) fn is_full(view: &View<'_>, row: &Worker) -> bool {
+    let holder = LeaseHolder::Worker { worker: row.id, incarnation: row.incarnation };
+    let said = view.leases.held.get(&holder).map_or(row.is_full, |lease| lease.is_full);
+    said && view.snapshot.protocol() >= FULL_DISKS
+}
+
+/// What the catalog does not know yet of the disks of workers.
+fn rooms<'a>(view: &'a View<'_>) -> impl Iterator<Item = CommandBody> + use<'a> {
+    let changed = view.snapshot.workers.values().filter(|row| is_full(view, row) != row.is_full);
+    changed.map(|row| {
+        let (worker, incarnation, is_full) = (row.id, row.incarnation, !row.is_full);
+        CommandBody::Cluster(ClusterChange::ChangeRoom { worker, incarnation, is_full })
     })
 }
 

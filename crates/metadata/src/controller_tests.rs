@@ -33,6 +33,7 @@ fn worker(id: u64, state: WorkerState) -> Row {
         incarnation: 1,
         software_version: "0.1.0".into(),
         drained: false,
+        is_full: false,
     })
 }
 
@@ -43,6 +44,7 @@ fn worker_lease(id: u64, incarnation: u64, age_ms: u64) -> (LeaseHolder, Lease) 
         renewed_ms: NOW_MS - age_ms,
         protocol: granary_catalog::protocol::PROTOCOL_VERSION,
         loads: Vec::new(),
+        is_full: false,
     };
     (LeaseHolder::Worker { worker: WorkerId(id), incarnation }, lease)
 }
@@ -54,6 +56,7 @@ fn coordinator_lease(name: &str, pinned: u64, age_ms: u64) -> (LeaseHolder, Leas
         renewed_ms: NOW_MS - age_ms,
         protocol: granary_catalog::protocol::PROTOCOL_VERSION,
         loads: Vec::new(),
+        is_full: false,
     };
     (LeaseHolder::Coordinator { identity: name.to_owned() }, lease)
 }
@@ -161,6 +164,40 @@ fn table() -> Row {
         unique_key: Vec::new(),
         options: Default::default(),
     })
+}
+
+#[test]
+fn the_catalog_learns_which_workers_are_full() {
+    let protocol = |version| {
+        let cluster = formed().cluster.expect("a cluster");
+        Row::Cluster(granary_catalog::Cluster { protocol: version, ..(*cluster).clone() })
+    };
+    let said = |is_full| {
+        let (holder, lease) = worker_lease(1, 1, 0);
+        (holder, Lease { is_full, ..lease })
+    };
+    let known = |is_full| {
+        let Row::Worker(row) = worker(1, WorkerState::Alive) else { panic!("a worker") };
+        Row::Worker(Worker { is_full, ..row })
+    };
+    let change = |is_full| {
+        let (worker, incarnation) = (WorkerId(1), 1);
+        vec![CommandBody::Cluster(ClusterChange::ChangeRoom { worker, incarnation, is_full })]
+    };
+    for (spoken, was_full, is_full, expected) in [
+        (FULL_DISKS, false, true, change(true)),
+        (FULL_DISKS, true, false, change(false)),
+        (FULL_DISKS, true, true, vec![]),
+        (FULL_DISKS, false, false, vec![]),
+        // Some node could not read the command.
+        (FULL_DISKS - 1, false, true, vec![]),
+    ] {
+        let snapshot = with_rows(vec![protocol(spoken), known(was_full)], 20);
+        check(&snapshot, 60_000, vec![said(is_full)], &expected);
+    }
+    // A new leader has not heard from it yet.
+    let snapshot = with_rows(vec![protocol(FULL_DISKS), known(true)], 20);
+    check(&snapshot, 0, vec![], &[]);
 }
 
 #[test]

@@ -37,7 +37,7 @@ pub(crate) async fn placements(view: &View<'_>) -> Vec<BucketPlacement> {
     planned
 }
 
-/// Every replica that is alive has fetched what it lacked.
+/// Every replica that is alive, and has room, has fetched what it lacked.
 fn with_copies(view: &View<'_>, state: &Snapshot) -> Snapshot {
     let is_alive = |worker: &WorkerId| {
         view.leases.held.iter().any(|(holder, lease)| {
@@ -47,10 +47,13 @@ fn with_copies(view: &View<'_>, state: &Snapshot) -> Snapshot {
             is_its && holds(view, holder, lease)
         })
     };
+    let has_room = |worker: &WorkerId| state.workers.get(worker).is_some_and(|row| !row.is_full);
     let buckets = state.tables.values().flat_map(|state| state.buckets.values());
     let changes: Vec<Change> = buckets
         .filter_map(|bucket| {
-            let fetches = |worker: &&WorkerId| !bucket.in_sync.contains(worker) && is_alive(worker);
+            let fetches = |worker: &&WorkerId| {
+                !bucket.in_sync.contains(worker) && is_alive(worker) && has_room(worker)
+            };
             let new: Vec<WorkerId> = bucket.replicas.iter().filter(fetches).copied().collect();
             if new.is_empty() {
                 return None;

@@ -29,14 +29,15 @@ pub(crate) async fn perform(group: Group, random: Arc<dyn Random>, tasks: TaskOw
             look(&group, term, &*random, &tasks, housekeeping).await;
             looks += 1;
         }
-        // A change of leadership is acted on at once, the end of a worker's lease when it comes, and
-        // everything else in its time.
+        // A change of leadership and a full disk are acted on at once, the end of a worker's lease when
+        // it comes, and everything else in its time.
         let leader = metrics.borrow_and_update().current_leader;
         let until_end =
             group.leases.next_worker_end(group.clock.monotonic_ms(), group.timing.worker_lease);
         let pause = until_end.unwrap_or(Duration::MAX).min(group.timing.controller_tick);
         tokio::select! {
             () = group.clock.sleep(pause) => {}
+            () = group.leases.room_changed() => {}
             changed = metrics.wait_for(|now| now.current_leader != leader) => {
                 if changed.is_err() {
                     return; // The group has stopped.

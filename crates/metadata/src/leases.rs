@@ -6,6 +6,7 @@ use std::time::Duration;
 use granary_catalog::{BucketLoad, Heartbeat, LeaseHolder, Snapshot, WorkerState, protocol};
 use granary_common::{CatalogVersion, Error, Result};
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 /// Leases that the leader holds; more holders are refused.
 const LEASES_MAX: usize = 10_000;
@@ -23,11 +24,17 @@ pub struct Lease {
     pub protocol: u32,
     /// What its buckets give a worker to do.
     pub loads: Vec<BucketLoad>,
+    /// Whether its disks take no more writes.
+    pub is_full: bool,
 }
 
 /// The leases that one leader has seen in one term.
 #[derive(Debug, Default)]
-pub struct Leases(Mutex<Inner>);
+pub struct Leases {
+    inner: Mutex<Inner>,
+    /// A worker has said that its disks are full, or are not any more.
+    room_changed: Notify,
+}
 
 #[derive(Debug, Default)]
 struct Inner {
@@ -84,23 +91,31 @@ impl Leases {
                 )));
             }
         }
-        let mut inner = self.0.lock();
+        let mut inner = self.inner.lock();
         inner.enter(term, now_ms);
         if inner.held.len() >= LEASES_MAX && !inner.held.contains_key(&heartbeat.holder) {
             return Err(Error::exhausted(format!("{LEASES_MAX} leases are held already")));
         }
         // A holder without running queries may begin one at any version from now on.
         let pinned = heartbeat.lowest_pinned.map_or(version, |lowest| lowest.min(version));
-        let Heartbeat { holder, address, protocol, mut loads, .. } = heartbeat;
+        let Heartbeat { holder, address, protocol, mut loads, is_full, .. } = heartbeat;
         loads.truncate(LOADS_MAX);
-        let lease = Lease { address, pinned, renewed_ms: now_ms, protocol, loads };
-        inner.held.insert(holder, lease);
+        let lease = Lease { address, pinned, renewed_ms: now_ms, protocol, loads, is_full };
+        let before = inner.held.insert(holder, lease);
+        if before.is_some_and(|before| before.is_full != is_full) {
+            self.room_changed.notify_one();
+        }
         Ok(())
+    }
+
+    /// Waits until a worker says that its disks are full, or are not any more.
+    pub async fn room_changed(&self) {
+        self.room_changed.notified().await;
     }
 
     /// How long from now the first lease of a worker that holds ends, unless it is renewed.
     pub fn next_worker_end(&self, now_ms: u64, lease: Duration) -> Option<Duration> {
-        let inner = self.0.lock();
+        let inner = self.inner.lock();
         let workers =
             inner.held.iter().filter(|(holder, _)| matches!(holder, LeaseHolder::Worker { .. }));
         let ends = workers.map(|(_, held)| held.renewed_ms + lease.as_millis() as u64);
@@ -111,7 +126,7 @@ impl Leases {
     /// Brings the leases up to date with the catalog: a worker that has just registered gets one, and
     /// so does at the beginning of a term whoever is not known to be dead. Others than the newest incarnation and long gone coordinators lose theirs.
     pub fn observe(&self, term: u64, now_ms: u64, lease_ms: u64, snapshot: &Snapshot) -> LeaseView {
-        let mut inner = self.0.lock();
+        let mut inner = self.inner.lock();
         inner.enter(term, now_ms);
         inner.held.retain(|holder, lease| match holder {
             LeaseHolder::Worker { worker, incarnation } => {
@@ -127,6 +142,7 @@ impl Leases {
                 renewed_ms: now_ms,
                 protocol: protocol::spoken_by(&row.software_version),
                 loads: Vec::new(),
+                is_full: row.is_full,
             });
         }
         LeaseView { since_ms: inner.since_ms, held: inner.held.clone() }
@@ -134,7 +150,7 @@ impl Leases {
 
     /// Addresses of the coordinators whose leases hold.
     pub fn coordinators(&self, now_ms: u64, lease_ms: u64) -> Vec<String> {
-        let inner = self.0.lock();
+        let inner = self.inner.lock();
         let mut found: Vec<String> = inner
             .held
             .iter()
@@ -168,6 +184,7 @@ mod tests {
             incarnation,
             software_version: "0.1.0".into(),
             drained: false,
+            is_full: false,
         };
         Snapshot::default()
             .with_changes(CatalogVersion(version), &[Change::Put(Row::Worker(worker))])
@@ -185,7 +202,8 @@ mod tests {
         let lowest_pinned = lowest_pinned.map(CatalogVersion);
         let protocol = protocol::PROTOCOL_VERSION;
         let loads = Vec::new();
-        Heartbeat { holder, address: "a:1".into(), lowest_pinned, protocol, loads }
+        let address = "a:1".into();
+        Heartbeat { holder, address, lowest_pinned, protocol, loads, is_full: false }
     }
 
     #[test]

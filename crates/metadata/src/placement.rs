@@ -4,6 +4,7 @@
 //! ```text
 //!   leader away ─► another replica leads, those in sync first      at once
 //!   replica away ─► not in sync                                    at once
+//!   leader's disk full ─► another replica leads, else any worker   at once
 //!   replica lost or to be emptied, too few ─► another worker       after a grace time, few at a time
 //!   uneven ─► a replica more on the emptiest worker                few at a time
 //!   even by number, not by load or bytes ─► two buckets change places    two at a time
@@ -12,7 +13,8 @@
 //! ```
 //!
 //! Of a bucket's replicas the first ones, as many as the table wants, are those that shall stay;
-//! others stand behind them until these are in sync. Commands are decided bucket by bucket from its
+//! others stand behind them until these are in sync. Nothing moves because a disk is full, and nothing
+//! moves to a full one. Commands are decided bucket by bucket from its
 //! replicas alone, so that the buckets of a colocation group stay together. Parts move by themselves:
 //! a replica fetches what it lacks.
 
@@ -23,7 +25,7 @@ use granary_catalog::{Bucket, BucketPlacement, CommandBody, LeaseHolder, Worker,
 use granary_common::WorkerId;
 
 use crate::balance::balanced;
-use crate::controller::{View, holds};
+use crate::controller::{View, holds, is_full};
 use crate::weights::{Weights, eased};
 
 /// Buckets that get new replicas in one look.
@@ -41,6 +43,8 @@ const EASE_WITHIN_MS: u64 = 5_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Health {
     Alive,
+    /// Alive, and its disks take no more writes.
+    Full,
     /// Alive, and to be emptied.
     Drained,
     /// Leaving, or dead for not so long.
@@ -51,7 +55,7 @@ pub(crate) enum Health {
 
 impl Health {
     fn is_alive(self) -> bool {
-        matches!(self, Health::Alive | Health::Drained)
+        matches!(self, Health::Alive | Health::Full | Health::Drained)
     }
 }
 
@@ -78,6 +82,8 @@ pub(crate) fn place_buckets(view: &View<'_>) -> Vec<CommandBody> {
             moving += usize::from(bucket.replicas.len() > factor);
             if let Some(placement) = failed_over(bucket, &health) {
                 urgent.push(placement);
+            } else if let Some(placement) = led_elsewhere(view, bucket, &health) {
+                urgent.push(placement);
             } else if let Some(placement) = replaced(view, bucket, &health, factor) {
                 new_replicas.entry(live).or_default().push(placement);
             } else if let Some(placement) = returned(bucket, &health) {
@@ -85,10 +91,12 @@ pub(crate) fn place_buckets(view: &View<'_>) -> Vec<CommandBody> {
             }
         }
     }
-    let is_settled = urgent.is_empty() && new_replicas.is_empty() && moving < MOVES_MAX;
+    // A bucket is placed once in a look: what is decided after that would be refused.
+    let is_settled = urgent.is_empty() && new_replicas.is_empty() && returns.is_empty();
+    let is_settled = is_settled && moving < MOVES_MAX;
     let mut moves = if is_settled { balanced(view.snapshot, &health) } else { Vec::new() };
     let is_time = view.housekeeping && view.wall_ms % EASE_EVERY_MS < EASE_WITHIN_MS;
-    if is_time && is_settled && moving == 0 && moves.is_empty() && returns.is_empty() {
+    if is_time && is_settled && moving == 0 && moves.is_empty() {
         moves = eased(view.snapshot, &health, &loads(view));
     }
     let new_replicas = new_replicas.into_values().flatten().take(NEW_REPLICAS_MAX);
@@ -112,6 +120,7 @@ fn health(view: &View<'_>, row: &Worker) -> Health {
     let has_lease = lease.is_some_and(|lease| holds(view, &holder, lease));
     match (row.state, lease) {
         (WorkerState::Alive, _) if has_lease && row.drained => Health::Drained,
+        (WorkerState::Alive, _) if has_lease && is_full(view, row) => Health::Full,
         (WorkerState::Alive, _) if has_lease => Health::Alive,
         (WorkerState::Draining, _) if has_lease => Health::Away,
         (_, Some(lease)) if view.now_ms < lease.renewed_ms + view.replace_after_ms => Health::Away,
@@ -137,6 +146,25 @@ fn failed_over(bucket: &Bucket, health: &Healths) -> Option<BucketPlacement> {
     }
     let is_same = next.leader == bucket.leader && next.in_sync == bucket.in_sync;
     (!is_same).then_some(next)
+}
+
+/// The bucket led by somebody who takes writes while the disks of its leader are full: by a replica,
+/// those in sync first, else by any worker, without a copy of what is there. `None` when the leader takes
+/// writes, and when nobody does.
+fn led_elsewhere(view: &View<'_>, bucket: &Bucket, health: &Healths) -> Option<BucketPlacement> {
+    let row = view.snapshot.workers.get(&bucket.leader)?;
+    if !is_alive(health, &row.id) || !is_full(view, row) {
+        return None;
+    }
+    let takes_writes = |worker: &WorkerId| health.get(worker) == Some(&Health::Alive);
+    let mut takers = bucket.replicas.iter().copied().filter(takes_writes);
+    let leader = takers.clone().find(|worker| bucket.in_sync.contains(worker));
+    let leader = leader.or_else(|| takers.next()).or_else(|| {
+        let turn = bucket.index.0 as usize;
+        let may = |row: &Worker| takes_writes(&row.id);
+        next_replicas(view.snapshot, &bucket.replicas, 1, turn, may).pop()
+    });
+    Some(BucketPlacement { leader: leader?, ..BucketPlacement::of(bucket) })
 }
 
 /// The bucket with the replicas that it shall have; `None` when it has them, or when no other worker
@@ -176,19 +204,24 @@ fn replaced(
         next.replicas.truncate(factor);
     }
     next.in_sync.retain(|worker| next.replicas.contains(worker));
-    if !next.replicas.contains(&next.leader) {
+    // One that leads from outside is none of them anyway.
+    if bucket.replicas.contains(&next.leader) && !next.replicas.contains(&next.leader) {
         next.leader = *next.replicas.first()?;
     }
     (next.replicas != bucket.replicas).then_some(next)
 }
 
-/// The bucket led by its first replica, when that is in sync and another one leads.
+/// The bucket led by its first replica, when that is in sync and another one leads; by any replica when
+/// somebody else leads who is none.
 fn returned(bucket: &Bucket, health: &Healths) -> Option<BucketPlacement> {
-    let first = *bucket.replicas.first()?;
-    let may = first != bucket.leader
-        && bucket.in_sync.contains(&first)
-        && health.get(&first) == Some(&Health::Alive);
-    may.then(|| BucketPlacement { leader: first, ..BucketPlacement::of(bucket) })
+    let may = |worker: &&WorkerId| {
+        bucket.in_sync.contains(worker) && health.get(*worker) == Some(&Health::Alive)
+    };
+    let leader = match bucket.replicas.contains(&bucket.leader) {
+        true => *bucket.replicas.first().filter(may)?,
+        false => *bucket.replicas.iter().find(may)?,
+    };
+    (leader != bucket.leader).then(|| BucketPlacement { leader, ..BucketPlacement::of(bucket) })
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-use granary_catalog::{Command, NewTable, Snapshot, apply};
+use granary_catalog::protocol::FULL_DISKS;
+use granary_catalog::{ClusterChange, Command, NewTable, Snapshot, apply};
 use granary_common::{BucketIndex, CatalogVersion, Epoch};
 
 use super::*;
@@ -13,6 +14,8 @@ const NOW_MS: u64 = 1_000_000;
 struct Case {
     /// Age of each worker's lease in ms, from worker 1 on, and its zone.
     workers: Vec<(u64, &'static str)>,
+    /// Those whose disks take no writes.
+    full: Vec<u64>,
     factor: &'static str,
     leader: u64,
     replicas: Vec<u64>,
@@ -31,6 +34,11 @@ fn snapshot(case: &Case) -> Snapshot {
     let mut state = formed();
     for (place, (_, zone)) in case.workers.iter().enumerate() {
         add_worker(&mut state, &format!("w{place}"), zone);
+    }
+    run(&mut state, CommandBody::Cluster(ClusterChange::RaiseProtocol { version: FULL_DISKS }));
+    for worker in case.full.iter().copied().map(WorkerId) {
+        let change = ClusterChange::ChangeRoom { worker, incarnation: 1, is_full: true };
+        run(&mut state, CommandBody::Cluster(change));
     }
     let settings = match case.factor {
         "" => Default::default(),
@@ -73,6 +81,7 @@ type Replicas<'a> = (u64, &'a [u64], &'a [u64]);
 fn case(workers: &[u64], (leader, replicas, in_sync): Replicas<'_>) -> Case {
     Case {
         workers: workers.iter().map(|age_ms| (*age_ms, "")).collect(),
+        full: Vec::new(),
         factor: "",
         leader,
         replicas: replicas.to_vec(),
@@ -150,6 +159,92 @@ fn a_replica_on_its_way_takes_the_place_when_it_has_everything() {
     check(&case(&all, (1, &[3, 2, 1], &[1, 2, 3])), Some((3, &[3, 2], &[2, 3])));
     // What fails on the way is no loss: the old one is still there.
     check(&case(&[ALIVE, ALIVE, LOST], (1, &[3, 2, 1], &[1, 2])), Some((1, &[2, 1], &[1, 2])));
+}
+
+fn full(full: &[u64], case: Case) -> Case {
+    Case { full: full.to_vec(), ..case }
+}
+
+#[test]
+fn a_full_worker_does_not_lead_where_another_takes_writes() {
+    let all = [ALIVE, ALIVE, ALIVE, ALIVE];
+    let at_rest = || case(&all, (1, &[1, 2], &[1, 2]));
+    // Copies stay where they are.
+    check(&full(&[1], at_rest()), Some((2, &[1, 2], &[1, 2])));
+    check(&full(&[2], at_rest()), None);
+    check(&full(&[3, 4], at_rest()), None);
+    // A replica before anybody else, and those in sync first.
+    check(&full(&[1], case(&all, (1, &[1, 2], &[1]))), Some((2, &[1, 2], &[1])));
+    let three = Case { factor: "3", ..case(&all, (1, &[1, 2, 3], &[1, 3])) };
+    check(&full(&[1], three), Some((3, &[1, 2, 3], &[1, 3])));
+    // Where no replica takes writes, anybody else does, by turns of the buckets.
+    check(&full(&[1, 2], at_rest()), Some((3, &[1, 2], &[1, 2])));
+    check(&full(&[1, 2, 3], at_rest()), Some((4, &[1, 2], &[1, 2])));
+    check(&full(&[1, 2, 3, 4], at_rest()), None);
+    let alone = Case { factor: "1", ..case(&all, (1, &[1], &[1])) };
+    check(&full(&[1], alone), Some((2, &[1], &[1])));
+    check(&full(&[1], case(&[ALIVE, DEAD, DEAD], (1, &[1, 2], &[1]))), None);
+    // The one outside may become full as well.
+    check(&full(&[1, 2, 3], case(&all, (3, &[1, 2], &[]))), Some((4, &[1, 2], &[])));
+    check(&full(&[1, 3], case(&all, (3, &[1, 2], &[]))), Some((2, &[1, 2], &[])));
+}
+
+#[test]
+fn leadership_does_not_go_back_before_there_is_room() {
+    let all = [ALIVE, ALIVE, ALIVE, ALIVE];
+    check(&full(&[1], case(&all, (2, &[1, 2], &[1, 2]))), None);
+    // It has room again, but lacks what came meanwhile.
+    check(&case(&all, (2, &[1, 2], &[2])), None);
+    check(&case(&all, (2, &[1, 2], &[2, 1])), Some((1, &[1, 2], &[2, 1])));
+    // Somebody leads who is no replica, until one has everything.
+    check(&full(&[1, 2], case(&all, (3, &[1, 2], &[]))), None);
+    check(&case(&all, (3, &[1, 2], &[])), None);
+    check(&full(&[1], case(&all, (3, &[1, 2], &[2]))), Some((2, &[1, 2], &[2])));
+    check(&case(&all, (3, &[1, 2], &[2, 1])), Some((1, &[1, 2], &[2, 1])));
+    // When it dies, a replica leads, with room or without.
+    let away = [ALIVE, ALIVE, DEAD, ALIVE];
+    check(&full(&[1, 2], case(&away, (3, &[1, 2], &[]))), Some((1, &[1, 2], &[])));
+}
+
+#[test]
+fn nothing_moves_to_a_full_worker() {
+    let lost = [ALIVE, LOST, ALIVE, ALIVE];
+    let lacks = || case(&lost, (1, &[1, 2], &[1]));
+    check(&full(&[3], lacks()), Some((1, &[1, 4], &[1])));
+    check(&full(&[3, 4], lacks()), None);
+    // A full one may still be emptied.
+    let mut state = snapshot(&full(&[1], case(&[ALIVE; 4], (2, &[1, 2], &[1, 2]))));
+    run(&mut state, CommandBody::DrainWorker { worker: WorkerId(1), drained: true });
+    let leases = leases(&state, |_| NOW_MS);
+    let commands = place_buckets(&view(&state, &leases, NOW_MS));
+    let [CommandBody::PlaceBucket(next)] = commands.as_slice() else { panic!("{commands:?}") };
+    assert_eq!(next.replicas, ids(&[3, 2, 1]));
+}
+
+#[test]
+fn a_full_worker_keeps_what_it_has_and_gets_no_more() {
+    let mut simulation = Simulation::new(3);
+    simulation.add_table("wide", 12, None);
+    simulation.settle();
+    simulation.add_worker();
+    let version = FULL_DISKS;
+    simulation.run(CommandBody::Cluster(ClusterChange::RaiseProtocol { version }));
+    let room = |worker, is_full| {
+        let (worker, incarnation) = (WorkerId(worker), 1);
+        CommandBody::Cluster(ClusterChange::ChangeRoom { worker, incarnation, is_full })
+    };
+    simulation.run(room(4, true));
+    simulation.settle();
+    assert_eq!(simulation.spread("wide"), [(8, 4), (8, 4), (8, 4), (0, 0)]);
+    simulation.run(room(4, false));
+    simulation.run(room(1, true));
+    simulation.settle();
+    let spread = simulation.spread("wide");
+    assert_eq!((spread[0], simulation.moved), ((8, 0), 5), "{spread:?}");
+    simulation.run(room(1, false));
+    simulation.settle();
+    let spread = simulation.spread("wide");
+    assert!(spread.iter().all(|(held, led)| (*held, *led) == (6, 3)), "{spread:?}");
 }
 
 /// A cluster whose workers fetch everything between two looks of the controller.

@@ -72,7 +72,17 @@ pub(crate) fn leases(state: &Snapshot, renewed_ms: impl Fn(u64) -> u64) -> Lease
         let holder = LeaseHolder::Worker { worker: row.id, incarnation: row.incarnation };
         let (address, pinned) = (row.address.clone(), CatalogVersion(u64::MAX));
         let (renewed_ms, protocol) = (renewed_ms(row.id.0), PROTOCOL_VERSION);
-        (holder, Lease { address, pinned, renewed_ms, protocol, loads: Vec::new() })
+        (
+            holder,
+            Lease {
+                address,
+                pinned,
+                renewed_ms,
+                protocol,
+                loads: Vec::new(),
+                is_full: row.is_full,
+            },
+        )
     };
     LeaseView { since_ms: 0, held: state.workers.values().map(lease).collect() }
 }

@@ -100,6 +100,7 @@ mod tests {
                 renewed_ms: NOW_MS - age_ms,
                 protocol: *protocol,
                 loads: Vec::new(),
+                is_full: false,
             };
             (LeaseHolder::Coordinator { identity: format!("c{place}") }, lease)
         };

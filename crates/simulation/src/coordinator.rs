@@ -102,6 +102,7 @@ impl Coordinator {
                 lowest_pinned: Some(lowest),
                 protocol: PROTOCOL_VERSION,
                 loads: Vec::new(),
+                is_full: false,
             };
             let pause = match self.catalog.heartbeat(heartbeat).await {
                 Ok(reply) => {

@@ -60,6 +60,11 @@ impl WorkerDisk {
         self.is_full.store(is_full, Ordering::SeqCst);
     }
 
+    /// Whether there is no room.
+    pub fn is_full(&self) -> bool {
+        self.is_full.load(Ordering::SeqCst)
+    }
+
     async fn work(&self, ms: std::ops::Range<u64>) -> Result<()> {
         let net = &self.cluster.net;
         net.breathe(self.host).await;
@@ -72,7 +77,7 @@ impl WorkerDisk {
 
     /// Writes a part and syncs it.
     pub async fn write(&self, part: PartId, rows: Vec<u64>) -> Result<()> {
-        if self.is_full.load(Ordering::SeqCst) {
+        if self.is_full() {
             return Err(Error::exhausted("the disk is full"));
         }
         self.work(0..1).await?;

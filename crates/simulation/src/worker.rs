@@ -192,6 +192,7 @@ impl Worker {
                 lowest_pinned: None,
                 protocol: PROTOCOL_VERSION,
                 loads: Vec::new(),
+                is_full: self.disk.is_full(),
             };
             let pause = match self.catalog.heartbeat(heartbeat).await {
                 Ok(_) => {

@@ -62,7 +62,11 @@ impl Lease {
                     RETRY_INTERVAL
                 }
             };
-            self.clock.sleep(pause).await;
+            tokio::select! {
+                () = self.clock.sleep(pause) => {}
+                // Whoever waits for somebody else to lead shall not wait for long.
+                () = self.local.fullness().refused() => {}
+            }
         }
     }
 
@@ -74,7 +78,9 @@ impl Lease {
         let protocol = PROTOCOL_VERSION;
         let now_ms = self.clock.monotonic_ms();
         let loads = self.local.loads(&self.catalog.snapshot(), now_ms);
-        let heartbeat = Heartbeat { holder, address, lowest_pinned: None, protocol, loads };
+        let is_full = self.local.fullness().look();
+        let heartbeat =
+            Heartbeat { holder, address, lowest_pinned: None, protocol, loads, is_full };
         let reply = self.catalog.heartbeat(heartbeat).await?;
         self.rise_if_dead().await?;
         let interval = Duration::from_millis(reply.lease_ms / RENEWALS_PER_LEASE);

@@ -13,6 +13,7 @@
 
 mod background;
 mod data_folder;
+mod fullness;
 mod heartbeat;
 mod join;
 mod load;

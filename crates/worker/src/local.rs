@@ -23,6 +23,7 @@ use granary_storage::{
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use crate::fullness::Fullness;
 use crate::load::LoadMeter;
 use crate::merge::{Merges, made_projections, skip_indexes};
 use crate::metrics::count_written;
@@ -45,6 +46,15 @@ pub struct Copying {
     pub receiver: Arc<Receiver>,
 }
 
+/// What is known of this worker's disks.
+#[derive(Clone, Debug)]
+pub struct Disks {
+    /// Which copies are damaged.
+    pub quarantine: Arc<Quarantine>,
+    /// Whether they take writes.
+    pub fullness: Arc<Fullness>,
+}
+
 /// Writes and reads the parts of this process.
 #[derive(Debug)]
 pub struct LocalWorker {
@@ -59,13 +69,13 @@ pub struct LocalWorker {
     copying: Copying,
     filters: FilterHub,
     evaluator: Arc<dyn RowEvaluator>,
-    quarantine: Arc<Quarantine>,
+    disks: Disks,
     scrubbed: Scrubbed,
     loads: LoadMeter,
 }
 
 impl LocalWorker {
-    /// The work of the worker of `quarantine` on `store`.
+    /// The work of the worker of `disks` on `store`.
     pub fn new(
         store: Arc<PartStore>,
         ids: Arc<LeasedPartIds>,
@@ -73,10 +83,10 @@ impl LocalWorker {
         merges: Arc<Merges>,
         copying: Copying,
         evaluator: Arc<dyn RowEvaluator>,
-        quarantine: Arc<Quarantine>,
+        disks: Disks,
     ) -> Self {
         Self {
-            worker: quarantine.worker(),
+            worker: disks.quarantine.worker(),
             store,
             ids,
             writes: Semaphore::new(CONCURRENT_WRITES_MAX),
@@ -87,7 +97,7 @@ impl LocalWorker {
             copying,
             filters: FilterHub::default(),
             evaluator,
-            quarantine,
+            disks,
             scrubbed: Scrubbed::default(),
             loads: LoadMeter::default(),
         }
@@ -106,6 +116,11 @@ impl LocalWorker {
     /// What buckets give it to do, as far as it is much.
     pub fn loads(&self, snapshot: &Snapshot, now_ms: u64) -> Vec<BucketLoad> {
         self.loads.look(&self.store, snapshot, now_ms)
+    }
+
+    /// Whether its disks take writes.
+    pub fn fullness(&self) -> &Fullness {
+        &self.disks.fullness
     }
 
     /// How far its scrub has come.
@@ -132,7 +147,7 @@ impl LocalWorker {
             Err(error) if error.kind() == ErrorKind::Corruption => Some(error.message().to_owned()),
             Err(error) => return Err(error),
         };
-        let noted = self.quarantine.note(copy, damage.as_deref()).await?;
+        let noted = self.disks.quarantine.note(copy, damage.as_deref()).await?;
         if noted || damage.is_some() {
             // What is open was read from other files, or was not looked at as closely.
             self.store.reopen(copy.part).await;
@@ -185,7 +200,10 @@ impl WorkerApi for LocalWorker {
         self.check_stays()?;
         let _active = self.active.begin();
         // Others may write while copies travel.
-        let parts = self.write_parts(&spec, block).await?;
+        let bytes = block.get_array_memory_size() as u64;
+        let written = self.write_parts(&spec, block).await;
+        let full = |error| self.disks.fullness.answered(error, &spec.location, bytes);
+        let parts = written.map_err(full)?;
         count_written(&parts);
         let bytes = parts.iter().map(|part| part.bytes).sum();
         self.loads.note_written(spec.schema.table, spec.bucket, bytes);

@@ -31,9 +31,10 @@ use url::Url;
 
 use crate::background::{Background, Copies, Parts};
 use crate::data_folder::DataFolder;
+use crate::fullness::Fullness;
 use crate::heartbeat::Lease;
 use crate::join::{Joined, join};
-use crate::local::{Copying, LocalWorker};
+use crate::local::{Copying, Disks, LocalWorker};
 use crate::merge::{MergeSettings, Merges, StoredParts};
 use crate::metrics::Gauges;
 use crate::part_ids::LeasedPartIds;
@@ -141,6 +142,7 @@ impl Parts {
             shipper: Arc::clone(&copies.shipper),
             receiver: Arc::clone(&copies.receiver),
         };
+        let fullness = Fullness::new(joined.id, catalog, &store, &config.merges.tiers);
         let local = Arc::new(LocalWorker::new(
             Arc::clone(&store),
             Arc::clone(&ids),
@@ -148,7 +150,7 @@ impl Parts {
             Arc::clone(&merges),
             copying,
             evaluator,
-            quarantine,
+            Disks { quarantine, fullness: Arc::new(fullness) },
         ));
         let itself: BTreeMap<WorkerId, Arc<dyn WorkerApi>> =
             BTreeMap::from([(joined.id, Arc::clone(&local) as Arc<dyn WorkerApi>)]);

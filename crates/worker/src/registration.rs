@@ -61,6 +61,7 @@ mod tests {
             incarnation: 7,
             software_version: String::new(),
             drained: false,
+            is_full: false,
         };
         for (row, expected) in [
             (Some(row("a", "w1:7422", WorkerState::Alive)), true),

@@ -12,6 +12,9 @@ pub(super) fn change(draft: &mut Draft, change: &ClusterChange) -> Result<Outcom
     match change {
         ClusterChange::RaiseProtocol { version } => raise_protocol(draft, *version),
         ClusterChange::DropWorker { worker } => drop_worker(draft, *worker),
+        ClusterChange::ChangeRoom { worker, incarnation, is_full } => {
+            worker::change_room(draft, *worker, *incarnation, *is_full)
+        }
     }
 }
 

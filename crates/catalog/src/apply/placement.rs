@@ -23,7 +23,8 @@ pub(super) fn default_buckets(workers: usize) -> u32 {
 /// Tables of one colocation group get the same workers bucket by bucket.
 pub(super) fn place(state: &Snapshot, id: TableId, table: &NewTable) -> Result<Vec<Bucket>> {
     let mut load = takers(state)?;
-    let count = table.buckets.unwrap_or_else(|| default_buckets(load.len()));
+    let all = state.workers.values().filter(|worker| worker.takes_more()).count();
+    let count = table.buckets.unwrap_or_else(|| default_buckets(all));
     let factor = replication_factor(&table.settings, state.workers.len());
     let holders: Vec<Holders> = match colocated(state, table, count)? {
         Some(holders) => holders,
@@ -45,9 +46,11 @@ pub(super) fn place_again(
     Ok(held(state, table.id, first, factor, holders))
 }
 
-/// The workers that take buckets.
+/// The workers that take buckets: those whose disks take writes, unless all are full.
 fn takers(state: &Snapshot) -> Result<BTreeMap<WorkerId, usize>> {
-    let takers = state.workers.values().filter(|worker| worker.takes_more());
+    let all = || state.workers.values().filter(|worker| worker.takes_more());
+    let is_any = all().any(|worker| worker.takes_writes());
+    let takers = all().filter(|worker| !is_any || worker.takes_writes());
     let takers: BTreeMap<WorkerId, usize> = takers.map(|worker| (worker.id, 0)).collect();
     match takers.is_empty() {
         false => Ok(takers),

@@ -8,6 +8,7 @@ use granary_common::{BucketIndex, Epoch, Error, Result, TableId, WorkerId};
 use super::{Draft, damage, table};
 use crate::command::{BucketPlacement, CopiesChange, CopyChange, KnownPart, NewPart, Outcome};
 use crate::model::{Bucket, DeletionContent, Part, PartLocation, StagedInsert};
+use crate::protocol::FULL_DISKS;
 use crate::replication::{holds, holds_all, min_copies};
 use crate::row::Row;
 
@@ -22,8 +23,11 @@ pub(super) fn place(draft: &mut Draft, placement: &BucketPlacement) -> Result<Ou
     }
     let set = |workers: &[WorkerId]| workers.iter().copied().collect::<BTreeSet<WorkerId>>();
     let all = set(replicas);
+    // While no replica takes rows, another worker may lead.
+    let may_lead = all.contains(leader)
+        || (draft.next.protocol() >= FULL_DISKS && draft.next.workers.contains_key(leader));
     let is_sound = all.len() == replicas.len()
-        && all.contains(leader)
+        && may_lead
         && all.iter().all(|worker| draft.next.workers.contains_key(worker))
         && set(in_sync).len() == in_sync.len()
         && set(in_sync).is_subset(&all);

@@ -21,6 +21,8 @@ pub(super) fn register(
     protocol::check_node(&format!("the worker at {address}"), speaks, &draft.next)?;
     let known = draft.next.workers.values().find(|worker| worker.identity == identity);
     let drained = known.is_some_and(|worker| worker.drained);
+    // Until it says something else.
+    let is_full = known.is_some_and(|worker| worker.is_full);
     let (id, incarnation) = match known {
         Some(worker) => (worker.id, worker.incarnation + 1),
         None => {
@@ -40,6 +42,7 @@ pub(super) fn register(
         incarnation,
         software_version: software_version.to_owned(),
         drained,
+        is_full,
     }));
     expire_ranges(draft, id);
     Ok(Outcome::WorkerRegistered { worker: id, incarnation })
@@ -70,6 +73,20 @@ pub(super) fn set_state(
     if row.state != state {
         row.state = state;
         draft.put(Row::Worker(row));
+    }
+    Ok(Outcome::Done)
+}
+
+/// Kind `Conflict` when the worker has registered again since.
+pub(super) fn change_room(
+    draft: &mut Draft,
+    worker: WorkerId,
+    incarnation: u64,
+    is_full: bool,
+) -> Result<Outcome> {
+    let row = find(draft, worker, incarnation)?;
+    if row.is_full != is_full {
+        draft.put(Row::Worker(Worker { is_full, ..row }));
     }
     Ok(Outcome::Done)
 }

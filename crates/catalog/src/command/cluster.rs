@@ -10,4 +10,6 @@ pub enum ClusterChange {
     RaiseProtocol { version: u32 },
     /// Forgets a worker that is dead and holds nothing.
     DropWorker { worker: WorkerId },
+    /// The disks of an incarnation of a worker take no more writes, or take them again.
+    ChangeRoom { worker: WorkerId, incarnation: u64, is_full: bool },
 }

@@ -29,12 +29,20 @@ pub struct Worker {
     /// Whether an operator wants it empty: others take over what it holds.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub drained: bool,
+    /// Whether its disks take no more writes, as it says itself. Since protocol 7.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_full: bool,
 }
 
 impl Worker {
     /// Whether it may be given more to hold.
     pub fn takes_more(&self) -> bool {
         self.state == WorkerState::Alive && !self.drained
+    }
+
+    /// Whether it would take rows now.
+    pub fn takes_writes(&self) -> bool {
+        self.state == WorkerState::Alive && !self.is_full
     }
 }
 

@@ -263,8 +263,10 @@ fn replication() -> Vec<(&'static str, CommandBody)> {
 
 fn cluster() -> Vec<(&'static str, CommandBody)> {
     let drop = ClusterChange::DropWorker { worker: WorkerId(2) };
+    let room = ClusterChange::ChangeRoom { worker: WorkerId(2), incarnation: 6, is_full: true };
     vec![
         ("drop_worker", CommandBody::Cluster(drop)),
+        ("change_room", CommandBody::Cluster(room)),
         (
             "create_function",
             CommandBody::Function(FunctionChange::Create {

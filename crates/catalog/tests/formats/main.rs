@@ -232,6 +232,21 @@ fn rows() -> Vec<(&'static str, Row)> {
                 incarnation: 6,
                 software_version: "0.1.0".into(),
                 drained: false,
+                is_full: false,
+            }),
+        ),
+        (
+            "worker_full",
+            Row::Worker(Worker {
+                id: WorkerId(1),
+                identity: "fedcba".into(),
+                address: "w-1:7422".into(),
+                zone: "a".into(),
+                state: WorkerState::Draining,
+                incarnation: 6,
+                software_version: "0.1.0".into(),
+                drained: false,
+                is_full: true,
             }),
         ),
         (

@@ -171,9 +171,14 @@ async fn loss(
 
 /// Lets a worker that holds the part write the vector, and send it to the other copies.
 async fn written(core: &Coordinator, part: PartRef, rows: Deletions) -> Result<WrittenDeletions> {
+    let snapshot = core.with.catalog.snapshot();
+    let is_full = |worker: &WorkerId| snapshot.workers.get(worker).is_some_and(|row| row.is_full);
     let live: Vec<WorkerId> = core.with.workers.live().into_iter().map(|(id, _)| id).collect();
     let holder = match &part.location {
-        PartLocation::Local { copies, .. } => copies.iter().find(|worker| live.contains(worker)),
+        PartLocation::Local { copies, .. } => {
+            let holders = copies.iter().filter(|worker| live.contains(worker));
+            holders.min_by_key(|worker| is_full(worker))
+        }
         PartLocation::Shared { .. } => live.first(),
     };
     let holder = *holder

@@ -354,6 +354,7 @@ pub(super) fn workers(view: &View) -> Columns {
         .texts("zone", rows.iter().map(|row| &row.zone))
         .texts("state", rows.iter().map(|row| state_text(row.state)))
         .flags("drained", rows.iter().map(|row| row.drained))
+        .flags("takes_writes", rows.iter().map(|row| row.takes_writes()))
         .numbers("incarnation", rows.iter().map(|row| row.incarnation))
         .texts("version", rows.iter().map(|row| release_of(&row.software_version)))
         .numbers("protocol", rows.iter().map(|row| u64::from(spoken_by(&row.software_version))))

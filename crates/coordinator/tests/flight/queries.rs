@@ -288,6 +288,7 @@ async fn a_cancellation_says_who_did_not_answer() {
         lowest_pinned: None,
         protocol: PROTOCOL_VERSION,
         loads: Vec::new(),
+        is_full: false,
     };
     cluster.catalog.heartbeat(heartbeat).await.unwrap();
     let began_ms = SystemClock.monotonic_ms();

@@ -16,6 +16,7 @@ fn beat(worker: u64, incarnation: u64) -> Heartbeat {
         lowest_pinned: None,
         protocol: PROTOCOL_VERSION,
         loads: Vec::new(),
+        is_full: false,
     }
 }
 
@@ -58,6 +59,7 @@ async fn leases_decide_who_is_alive() {
         lowest_pinned: Some(CatalogVersion(1)),
         protocol: PROTOCOL_VERSION,
         loads: Vec::new(),
+        is_full: false,
     };
     let reply = catalog.heartbeat(coordinator).await.expect("renews");
     assert_eq!(reply.coordinators, ["c1:7420"]);

@@ -24,13 +24,13 @@ const ROWS: usize = 200_000;
 const ROOM_AGAIN: Duration = Duration::from_secs(20);
 
 /// A small disk; unmounted when dropped.
-struct SmallDisk {
+pub struct SmallDisk {
     folder: TempDir,
 }
 
 impl SmallDisk {
     /// `None`, with the reason on the standard error, where that cannot be done.
-    fn mount(mib: u64) -> TestResult<Option<SmallDisk>> {
+    pub fn mount(mib: u64) -> TestResult<Option<SmallDisk>> {
         let folder = tempfile::Builder::new().prefix("granary-disk-").tempdir()?;
         let size = format!("size={mib}m");
         let mount = Command::new("mount")
@@ -52,7 +52,7 @@ impl SmallDisk {
     }
 
     /// Makes `place` a folder on this disk.
-    fn stand_in_for(&self, place: &Path) -> std::io::Result<()> {
+    pub fn stand_in_for(&self, place: &Path) -> std::io::Result<()> {
         std::fs::create_dir_all(place.parent().unwrap_or(place))?;
         let data = self.folder.path().join("data");
         std::fs::create_dir_all(&data)?;
@@ -69,7 +69,7 @@ impl SmallDisk {
     }
 
     /// Fills the disk up to `left` bytes.
-    fn fill(&self, left: u64) -> TestResult {
+    pub fn fill(&self, left: u64) -> TestResult {
         let more = self.free_bytes()?.saturating_sub(left) as usize;
         let mut ballast =
             std::fs::File::options().create(true).append(true).open(self.ballast())?;
@@ -80,7 +80,7 @@ impl SmallDisk {
         }
     }
 
-    fn make_room(&self) -> TestResult {
+    pub fn make_room(&self) -> TestResult {
         Ok(std::fs::remove_file(self.ballast())?)
     }
 }

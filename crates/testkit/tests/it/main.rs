@@ -17,6 +17,7 @@ mod elastic;
 mod engines;
 mod faults;
 mod full_disk;
+mod full_workers;
 mod house_rules;
 mod indexes;
 mod integrity;

@@ -40,12 +40,20 @@ pub fn plan(snapshot: &Snapshot, worker: WorkerId) -> Plan {
     for state in snapshot.tables.values().filter(|state| state.table.dropped.is_none()) {
         plan_table(snapshot, state, worker, &mut plan);
     }
+    if is_full(snapshot, worker) {
+        // What it lacks it fetches when there is room again.
+        plan.fetch.clear();
+    }
     plan.fetch.sort_by_key(|wanted| (wanted.sources.len(), wanted.bytes, wanted.known.part));
     plan
 }
 
 fn is_alive(snapshot: &Snapshot, worker: WorkerId) -> bool {
     snapshot.workers.get(&worker).is_some_and(|row| row.state == WorkerState::Alive)
+}
+
+fn is_full(snapshot: &Snapshot, worker: WorkerId) -> bool {
+    snapshot.workers.get(&worker).is_some_and(|row| row.is_full)
 }
 
 fn plan_table(snapshot: &Snapshot, state: &TableState, worker: WorkerId, plan: &mut Plan) {

@@ -13,6 +13,10 @@ pub fn ids(workers: &[u64]) -> Vec<WorkerId> {
 }
 
 pub fn worker(id: u64, state: WorkerState) -> Row {
+    worker_with_room(id, state, true)
+}
+
+pub fn worker_with_room(id: u64, state: WorkerState, has_room: bool) -> Row {
     Row::Worker(Worker {
         id: WorkerId(id),
         identity: format!("w{id}"),
@@ -22,6 +26,7 @@ pub fn worker(id: u64, state: WorkerState) -> Row {
         incarnation: 1,
         software_version: String::new(),
         drained: false,
+        is_full: !has_room,
     })
 }
 
@@ -140,6 +145,21 @@ fn a_replica_fetches_what_it_lacks_and_then_joins() {
     assert_eq!(found.join[0].in_sync, ids(&[1, 2]));
     let dropped = vec![table(Some(3)), bucket(&[1, 2], &[1]), Row::Part(part(10, 1, &[1]))];
     assert_eq!(plan(&snapshot(dropped), WorkerId(2)), Plan::default());
+}
+
+#[test]
+fn a_full_worker_fetches_when_it_has_room_again() {
+    for (has_room, expected) in [(true, &[10][..]), (false, &[])] {
+        let rows = vec![
+            worker_with_room(2, WorkerState::Alive, has_room),
+            table(None),
+            bucket(&[1, 2], &[1]),
+            Row::Part(part(10, 100, &[1])),
+        ];
+        let found = plan(&snapshot(rows), WorkerId(2));
+        assert_eq!(fetched(&found), expected);
+        assert!(found.join.is_empty(), "it lacks the part");
+    }
 }
 
 #[test]

@@ -19,10 +19,11 @@ use granary_storage::merge::NoStates;
 use granary_storage::part::owner_of;
 use granary_storage::ttl::NoExpressions;
 use granary_storage::{
-    Deletions, PartRef, PartScan, PartSchema, PartStore, PartStoreOptions, Volume, Volumes,
+    Deletions, PartRef, PartScan, PartSchema, PartStore, PartStoreOptions, Tiers, Volume, Volumes,
 };
 
-use crate::local::{Copying, LocalWorker};
+use crate::fullness::Fullness;
+use crate::local::{Copying, Disks, LocalWorker};
 use crate::merge::{MergeSettings, Merges, StoredParts};
 use crate::part_ids::LeasedPartIds;
 use crate::quarantine::Quarantine;
@@ -155,6 +156,7 @@ impl Bench {
             merges.replaced(),
             arrivals,
         );
+        let fullness = Fullness::new(worker, &catalog, &store, &Tiers::default());
         let (quarantine, _) = Quarantine::new(worker, catalog);
         let copying = Copying { shipper, receiver };
         let local = LocalWorker::new(
@@ -164,7 +166,7 @@ impl Bench {
             merges,
             copying,
             Arc::new(NoExpressions),
-            quarantine,
+            Disks { quarantine, fullness: Arc::new(fullness) },
         );
         Life { local: Arc::new(local), store, volume, sweeper }
     }
