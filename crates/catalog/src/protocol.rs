@@ -26,6 +26,10 @@ pub const FIRST_PROTOCOL: u32 = 1;
 /// Since when nodes know that disks of workers can be full, and that a bucket may then be led by a
 /// worker that is none of its replicas.
 pub const FULL_DISKS: u32 = 7;
+/// Since when a block that is staged already is taken again whatever leads by then.
+pub const STAGED_AGAIN: u32 = 7;
+/// Since when workers know the joins that spill.
+pub const SPILLING_JOINS: u32 = 7;
 
 /// Before the number, behind a build's version: builds that do not know the number keep the text as
 /// it is, so that every member of the metadata group has the same row of a worker.

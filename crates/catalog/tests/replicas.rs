@@ -178,6 +178,10 @@ fn what_is_staged_stays_staged_once_when_it_is_said_again() {
     both.buckets[0].parts.extend(second.buckets[0].parts.clone());
     bench.done(stage(first.clone()));
     bench.done(placed(&bench, table, |placement| placement.in_sync = workers(&[1])));
+    // A member of an older build would refuse it.
+    bench.refused(stage(first.clone()), Conflict);
+    let version = granary_catalog::protocol::PROTOCOL_VERSION;
+    bench.done(CommandBody::Cluster(ClusterChange::RaiseProtocol { version }));
     // The answer was lost; refused, the block would be written and staged once more.
     bench.done(stage(first));
     bench.refused(stage(second), Conflict);

@@ -14,6 +14,7 @@ use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 use datafusion::prelude::SessionConfig;
 use futures::TryStreamExt;
 use granary_catalog::Snapshot;
+use granary_catalog::protocol::SPILLING_JOINS;
 use granary_common::units::display_bytes;
 use granary_common::{ClusterId, Random, Result, SystemRandom};
 use granary_execution::error::from_datafusion;
@@ -36,9 +37,6 @@ use crate::tables::statistics::StatisticsCache;
 use crate::tables::{CATALOG, SnapshotCatalog, ViewBinder};
 use crate::topology::Topology;
 use crate::validate::validate;
-
-/// The protocol version from which on every worker knows the joins that spill.
-const SPILLING_JOINS_FROM: u32 = 7;
 
 /// Says in a session that all who run its plans know the joins that spill.
 struct SpillingJoins;
@@ -120,7 +118,7 @@ impl QueryEngine {
         let threads = config.target_partitions();
         let key_ranges = KeyRanges { threads, rows_min: settings.final_range_rows_min };
         config = config.with_extension(Arc::new(key_ranges));
-        if self.mode == EngineMode::Embedded || inputs.snapshot.protocol() >= SPILLING_JOINS_FROM {
+        if self.mode == EngineMode::Embedded || inputs.snapshot.protocol() >= SPILLING_JOINS {
             config = config.with_extension(Arc::new(SpillingJoins));
         }
         if self.mode == EngineMode::Cluster {

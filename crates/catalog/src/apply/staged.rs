@@ -5,6 +5,7 @@ use granary_common::{Error, ErrorKind, Result, TableId};
 use super::{Draft, insert, table};
 use crate::command::{Outcome, TableWrite};
 use crate::model::{Part, StagedInsert, StagedTarget};
+use crate::protocol::STAGED_AGAIN;
 use crate::row::{Row, RowKey};
 
 pub(super) fn stage(
@@ -16,7 +17,9 @@ pub(super) fn stage(
     let parts = match staged_parts(draft, write, views) {
         // An earlier attempt, of which the writer has not heard, took it while it was right. Refused,
         // the block would be written again, and its rows would be there twice.
-        Err(error) if error.kind() == ErrorKind::Conflict => {
+        Err(error)
+            if error.kind() == ErrorKind::Conflict && draft.next.protocol() >= STAGED_AGAIN =>
+        {
             return match is_staged(draft, transaction, write, views) {
                 true => Ok(Outcome::Done),
                 false => Err(error),
