@@ -59,7 +59,10 @@ pub use json::DOCUMENT_PART;
 pub use reference::{FunctionEntry, FunctionKind, function_reference, function_reference_markdown};
 pub use scalar::{Arity, Scalar};
 pub use states::States;
-pub use text::{TEXT_OF, TooLong, WITHOUT_ZEROS, filled_to, fixed_strings};
+pub use text::{
+    FROM_TEXT, FROM_TEXT_OR_NULL, NotWritten, TEXT_OF, TooLong, WITHOUT_ZEROS, filled_to,
+    fixed_strings, from_texts, is_container,
+};
 pub use zero::zero_value;
 
 /// Made once: sessions share them.

@@ -13,12 +13,14 @@ mod replace;
 mod search;
 mod split;
 mod to_string;
+mod written;
 
 use super::scalar::{Scalar, Typed};
 
 pub(super) use fixed::text_of;
 pub use fixed::{TEXT_OF, TooLong, WITHOUT_ZEROS, filled_to, fixed_strings};
 pub(super) use to_string::TO_STRING;
+pub use written::{FROM_TEXT, FROM_TEXT_OR_NULL, NotWritten, from_texts, is_container};
 
 /// The functions of this family.
 pub(super) fn all() -> Vec<Scalar> {
@@ -38,6 +40,7 @@ pub(super) fn all() -> Vec<Scalar> {
     all.extend(marks::all());
     all.extend(search::all());
     all.extend(split::all());
+    all.extend(written::all());
     all
 }
 

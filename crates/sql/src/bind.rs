@@ -19,6 +19,7 @@ mod clauses;
 mod coerced;
 mod columns;
 mod compared;
+mod containers;
 mod correlated;
 mod crossed;
 mod declared;

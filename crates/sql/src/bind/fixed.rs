@@ -9,7 +9,8 @@
 //!
 //! The tree marks what functions of texts are given, before its types are known ([`mark`]); the plan
 //! settles the marks and the comparisons ([`settle`]). With them goes what else depends on a column's
-//! declared type, which Arrow does not carry: an element that an Array(Nullable(T)) lacks is NULL.
+//! declared type, which Arrow does not carry: an element that an Array(Nullable(T)) lacks is NULL; and
+//! casts of texts to arrays, tuples and maps.
 
 mod marks;
 
@@ -28,6 +29,7 @@ use datafusion::logical_expr::{
 use granary_catalog::ColumnType;
 use granary_functions::{ELEMENT, TEXT_OF, WITHOUT_ZEROS, call, filled_to};
 
+use super::containers;
 use super::declared::declared_type;
 use super::names::Names;
 use super::type_names;
@@ -73,7 +75,7 @@ fn is_fixed(data_type: &DataType) -> bool {
     *data_type == DataType::BinaryView
 }
 
-fn is_text(data_type: &DataType) -> bool {
+pub(super) fn is_text(data_type: &DataType) -> bool {
     matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
 }
 
@@ -152,7 +154,7 @@ impl Scope<'_> {
                 Ok(Transformed::yes(Expr::Like(like)))
             }
             Expr::InSubquery(within) => self.within(within),
-            other => Ok(Transformed::no(other)),
+            other => containers::from_text(other, self.schema),
         }
     }
 

@@ -12,7 +12,7 @@ use arrow::datatypes::{DataType, Field, Fields, Int64Type};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use granary_catalog::ColumnType;
 use granary_common::Error;
-use granary_functions::TooLong;
+use granary_functions::{NotWritten, TooLong, from_texts};
 
 /// Most characters of a value in an error.
 const SHOWN_CHARACTERS: usize = 60;
@@ -59,6 +59,11 @@ pub(super) fn conform(values: &ArrayRef, column_type: &ColumnType) -> Result<Arr
             times::in_precision(&convert(values, column_type)?, *precision)
         }
         ColumnType::AggregateFunction(state) => states::conform_states(values, state, column_type)?,
+        ColumnType::Array(_) | ColumnType::Map(..) | ColumnType::Tuple(_)
+            if is_text(values.data_type()) =>
+        {
+            written(values, column_type)?
+        }
         _ => convert(values, column_type)?,
     };
     if let Some(row) = times::first_beyond_a_day(&converted) {
@@ -71,6 +76,16 @@ pub(super) fn conform(values: &ArrayRef, column_type: &ColumnType) -> Result<Arr
         return Err(Misfit::at(row, format!("NULL in a column of type {column_type}")));
     }
     Ok(converted)
+}
+
+/// Arrays, tuples and maps that are written as texts.
+fn written(values: &ArrayRef, column_type: &ColumnType) -> Result<ArrayRef, Misfit> {
+    let texts = as_texts(values, &column_type.to_string())?;
+    let leaf = |texts: ArrayRef, of: &ColumnType| {
+        conform(&texts, of).map_err(|misfit| (misfit.row, misfit.message))
+    };
+    from_texts(&texts, column_type, &leaf)
+        .map_err(|NotWritten { row, message }| Misfit::at(row, message))
 }
 
 fn is_text(data_type: &DataType) -> bool {
