@@ -4,9 +4,13 @@ mod curves;
 mod element;
 mod entries;
 mod enumerate;
+mod flatten;
 mod fold;
+mod levenshtein;
 mod maps;
 mod reduce;
+mod resize;
+mod series;
 mod shape;
 mod sort;
 mod tuples;
@@ -27,7 +31,11 @@ pub(super) fn all() -> Vec<Scalar> {
         sort::all(),
         enumerate::all(),
         entries::all(),
+        flatten::all(),
+        levenshtein::all(),
         maps::all(),
+        resize::all(),
+        series::all(),
         shape::all(),
         tuples::all(),
         vectors::all(),

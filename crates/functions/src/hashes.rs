@@ -3,10 +3,12 @@
 
 mod checksums;
 mod city;
+mod farm;
 mod md5;
 mod murmur;
 mod sha1;
 mod sip;
+mod wy;
 mod xx;
 
 use std::sync::Arc;
@@ -79,6 +81,12 @@ macro_rules! hash {
 pub(super) fn all() -> Vec<Scalar> {
     let mut all = vec![
         hash!("cityHash64", 64, CITY),
+        hash!("farmFingerprint64", 64, Algorithm { bytes: farm::fingerprint, ..CITY }),
+        hash!(
+            "wyHash64",
+            64,
+            Algorithm { bytes: wy::hash, combine: wy::pair, by_number: false, bits: 64 }
+        ),
         hash!("metroHash64", 64, Algorithm { bytes: xx::metro, ..CITY }),
         hash!(
             "sipHash64",
@@ -311,6 +319,34 @@ mod tests {
                 "metroHash64",
                 xx::metro(b"012345678901234567890123456789012345678901234567890123456789012"),
                 u64::from_be_bytes([0x40, 0x0e, 0x73, 0x5c, 0x4f, 0x04, 0x8f, 0x65]),
+            ),
+            ("wyHash64", wy::hash(b"ClickHouse"), 12_336_419_557_878_201_794),
+            ("farmFingerprint64 of 4", farm::fingerprint(b"test"), 8_581_389_452_482_819_506),
+            ("farmFingerprint64 of 6", farm::fingerprint(b"Moscow"), 5_992_710_078_453_357_409),
+            (
+                "farmFingerprint64 of 8",
+                farm::fingerprint(b"1footrue"),
+                -1_541_654_101_129_638_711_i64 as u64,
+            ),
+            (
+                "farmFingerprint64 of 10",
+                farm::fingerprint(b"2applefalse"),
+                2_794_438_866_806_483_259,
+            ),
+            (
+                "farmFingerprint64 of 15",
+                farm::fingerprint(b"Amazon Redshift"),
+                8_085_098_817_162_212_970,
+            ),
+            (
+                "farmFingerprint64 of 32",
+                farm::fingerprint("test".repeat(8).as_bytes()),
+                -4_196_240_717_365_766_262_i64 as u64,
+            ),
+            (
+                "farmFingerprint64 of 256",
+                farm::fingerprint("test".repeat(64).as_bytes()),
+                3_500_507_768_004_279_527,
             ),
             ("sipHash64 of no bytes", sip::hash(b""), 0x1e92_4b9d_7377_00d7),
         ] {

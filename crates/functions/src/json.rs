@@ -10,6 +10,7 @@ mod values;
 use super::scalar::Scalar;
 
 pub use paths::DOCUMENT_PART;
+pub(super) use paths::documents_of;
 
 /// The functions of this family.
 pub(super) fn all() -> Vec<Scalar> {

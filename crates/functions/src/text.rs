@@ -8,8 +8,10 @@ mod groups;
 mod html;
 mod length;
 mod marks;
+mod normal;
 mod regex;
 mod replace;
+mod row;
 mod search;
 mod split;
 mod to_string;
@@ -38,6 +40,7 @@ pub(super) fn all() -> Vec<Scalar> {
     all.extend(groups::all());
     all.extend(html::all());
     all.extend(marks::all());
+    all.extend(normal::all());
     all.extend(search::all());
     all.extend(split::all());
     all.extend(written::all());
@@ -46,5 +49,5 @@ pub(super) fn all() -> Vec<Scalar> {
 
 /// Those whose type depends on constants.
 pub(super) fn typed() -> Vec<Typed> {
-    vec![fixed::TO_FIXED_STRING]
+    std::iter::once(fixed::TO_FIXED_STRING).chain(row::all()).collect()
 }

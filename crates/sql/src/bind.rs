@@ -53,6 +53,7 @@ mod repeated;
 mod rows;
 mod series;
 mod setting_calls;
+mod spelled;
 mod sql_functions;
 mod tables;
 mod templates;

@@ -2,6 +2,7 @@
 //! parser: the planners of operators and types, and rows for missing keys.
 
 mod fill;
+mod floats;
 mod intervals;
 mod planner;
 
@@ -14,6 +15,7 @@ use granary_execution::functions::{FunctionSet, StateMerger};
 use granary_functions::{States, call};
 
 pub(crate) use fill::{FillKey, FillSpec, FilledColumn, step_type};
+pub(crate) use floats::as_float;
 
 use crate::relations::DialectRelations;
 use planner::{DialectPlanner, DialectTypes};

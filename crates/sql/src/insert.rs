@@ -28,6 +28,7 @@ use crate::bind::bind_expression;
 use crate::error_from_datafusion;
 use crate::statement::parse_expression;
 
+pub(crate) use conform::{canonical_ipv6, canonical_uuid};
 pub use formatted::with_formatted_rows;
 pub(crate) use values::defaults_as_null;
 pub use values::insert_values;
@@ -228,7 +229,12 @@ pub(crate) fn targets(table: &Table, named_columns: Option<&[String]>) -> Result
         return Ok(insertable.map(|(at, _)| at).collect());
     };
     let mut targets = Vec::with_capacity(names.len());
-    for name in names {
+    for written in names {
+        // The standard has the name of the column alone.
+        let name = match written.split_once('.') {
+            Some((of, name)) if table.name.eq_ignore_ascii_case(of) => name,
+            _ => written.as_str(),
+        };
         let exact = visible().find(|(_, column)| column.name == *name);
         let mut alike = visible().filter(|(_, column)| column.name.eq_ignore_ascii_case(name));
         let found = exact.or_else(|| match (alike.next(), alike.next()) {

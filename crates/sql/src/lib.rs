@@ -61,11 +61,12 @@ pub use show::{
 };
 pub use statement::{
     AlterAction, AlterPartition, AlterTable, AlterUser, BackupScope, BackupStatement, CheckTable,
-    ClusterStatement, ColumnPlace, CreateFunction, CreateTable, CreateView, Delete, EqualColumns,
-    ExistsName, FormattedRows, Insert, InsertOutside, LikePattern, MaterializedClause, Merge,
-    MergeAction, MergeClause, MergeInsert, Optimize, OverwriteClause, PartitionClause,
-    PartitionCommand, PastClause, PastStatement, Rebuilt, RefreshClause, RowFormat, Statement,
-    SystemView, TableName, Update, ViewAction, carries_rows, parse, refresh_text,
+    ClusterStatement, ColumnPlace, CreateFunction, CreateTable, CreateView, Delete,
+    DictionaryShape, EqualColumns, ExistsName, FormattedRows, Insert, InsertOutside, LikePattern,
+    MaterializedClause, Merge, MergeAction, MergeClause, MergeInsert, Optimize, OverwriteClause,
+    PartitionClause, PartitionCommand, PastClause, PastStatement, Rebuilt, RefreshClause,
+    RowFormat, Statement, SystemView, TableName, Update, ViewAction, carries_rows,
+    dictionary_shape, dictionary_text, parse, refresh_text,
 };
 pub use types::type_from_sql;
 pub use view::{AliasArguments, alias_arguments, query_columns, view_plan, view_query};

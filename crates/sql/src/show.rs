@@ -2,7 +2,7 @@
 
 use granary_catalog::{ColumnRole, Distribution, Snapshot, SqlFunction, Table, View, ViewKind};
 
-use crate::statement::refresh_text;
+use crate::statement::{dictionary_text, refresh_text};
 
 /// One row of DESCRIBE.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,6 +61,9 @@ pub fn show_create_function(function: &SqlFunction) -> String {
 /// A statement that makes this view.
 pub fn show_create_view(view: &View, snapshot: &Snapshot) -> String {
     let name = full_name(snapshot, view.database, &view.name);
+    if let Some(definition) = dictionary_text(view) {
+        return format!("CREATE DICTIONARY {name} {definition}");
+    }
     let behind = snapshot.table_behind(view).map(|state| &state.table);
     let target = match behind {
         Some(table) => full_name(snapshot, table.database, &table.name),

@@ -9,6 +9,7 @@ mod backup;
 mod check;
 mod clauses;
 mod cluster;
+mod dictionary;
 mod elements;
 mod explain;
 mod formatted;
@@ -42,6 +43,8 @@ pub use alter_table::{AlterAction, AlterTable, ColumnPlace, ModifyColumn, Rebuil
 pub use backup::{BackupScope, BackupStatement};
 pub use check::CheckTable;
 pub use cluster::ClusterStatement;
+pub(crate) use dictionary::{Attribute, Definition, dictionary_of};
+pub use dictionary::{DictionaryShape, dictionary_shape, dictionary_text};
 pub use elements::{IndexClause, ProjectionClause};
 pub use formatted::{FormattedRows, RowFormat, carries_rows};
 pub use function::CreateFunction;

@@ -2,6 +2,7 @@
 
 mod alter;
 mod analysts;
+mod answers;
 mod clauses;
 mod dialects;
 mod engines;

@@ -9,7 +9,7 @@ use granary_catalog::{
     View as ViewRow, ViewKind, Worker, WorkerState,
 };
 use granary_common::{BucketIndex, ColumnId, WorkerId};
-use granary_sql::{show_create_table, show_create_view};
+use granary_sql::{dictionary_text, show_create_table, show_create_view};
 use granary_storage::volume::tiers::disk_of;
 
 use super::columns::Columns;
@@ -166,6 +166,7 @@ pub(super) fn tables(view: &View) -> Columns {
 /// The engine that a view shows as.
 pub(super) fn view_engine(view: &ViewRow) -> &'static str {
     match view.kind {
+        ViewKind::Plain if dictionary_text(view).is_some() => "Dictionary",
         ViewKind::Plain => "View",
         ViewKind::Materialized { .. } | ViewKind::Refreshable { .. } => "MaterializedView",
         ViewKind::Alias { .. } => "Distributed",

@@ -7,6 +7,7 @@ mod bucket_tables;
 mod catalog_tables;
 mod columns;
 mod damage;
+mod dictionaries;
 mod history;
 mod indexes;
 mod information;
@@ -35,7 +36,7 @@ use columns::Columns;
 /// The schemas beside the users' databases.
 pub const SCHEMAS: [&str; 2] = ["information_schema", "system"];
 
-const SYSTEM_TABLES: [&str; 27] = [
+const SYSTEM_TABLES: [&str; 28] = [
     "bucket_changes",
     "bucket_replicas",
     "buckets",
@@ -43,6 +44,7 @@ const SYSTEM_TABLES: [&str; 27] = [
     "columns",
     "data_skipping_indices",
     "databases",
+    "dictionaries",
     "disks",
     "functions",
     "merges",
@@ -128,6 +130,7 @@ impl SystemSchema {
             ("system", "tables") => catalog_tables::tables(view),
             ("system", "columns") => catalog_tables::columns(view),
             ("system", "data_skipping_indices") => indexes::data_skipping_indices(view),
+            ("system", "dictionaries") => dictionaries::dictionaries(view),
             ("system", "parts") => catalog_tables::parts(view),
             ("system", "buckets") => bucket_tables::buckets(view),
             ("system", "bucket_changes") => bucket_tables::bucket_changes(view),

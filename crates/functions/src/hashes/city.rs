@@ -1,12 +1,12 @@
 //! CityHash of version 1.0.2, which ClickHouse has kept.
 
-const K0: u64 = 0xc3a5_c85c_97cb_3127;
-const K1: u64 = 0xb492_b66f_be98_f273;
-const K2: u64 = 0x9ae1_6a3b_2f90_404f;
+pub(super) const K0: u64 = 0xc3a5_c85c_97cb_3127;
+pub(super) const K1: u64 = 0xb492_b66f_be98_f273;
+pub(super) const K2: u64 = 0x9ae1_6a3b_2f90_404f;
 const K3: u64 = 0xc949_d7c7_509e_6557;
 
 /// The eight bytes at `at`, the lowest first.
-fn word(bytes: &[u8], at: usize) -> u64 {
+pub(super) fn word(bytes: &[u8], at: usize) -> u64 {
     (0..8).fold(0, |word, place| {
         word | u64::from(bytes.get(at + place).copied().unwrap_or(0)) << (8 * place)
     })
@@ -16,7 +16,7 @@ fn half(bytes: &[u8], at: usize) -> u64 {
     word(bytes, at) & 0xffff_ffff
 }
 
-fn shift_mix(value: u64) -> u64 {
+pub(super) fn shift_mix(value: u64) -> u64 {
     value ^ (value >> 47)
 }
 
@@ -91,7 +91,7 @@ fn long(bytes: &[u8]) -> u64 {
 }
 
 /// Two hashes of 32 bytes from `at` on.
-fn weak(bytes: &[u8], at: usize, a: u64, b: u64) -> (u64, u64) {
+pub(super) fn weak(bytes: &[u8], at: usize, a: u64, b: u64) -> (u64, u64) {
     let (w, x) = (word(bytes, at), word(bytes, at + 8));
     let (y, z) = (word(bytes, at + 16), word(bytes, at + 24));
     let first = a.wrapping_add(w);

@@ -193,7 +193,7 @@ fn merged(arguments: &[ArrayRef]) -> Result<ArrayRef> {
 }
 
 /// The values as documents.
-fn documents_of(values: &ArrayRef) -> Result<Vec<Value>> {
+pub(crate) fn documents_of(values: &ArrayRef) -> Result<Vec<Value>> {
     let text = || crate::text_of(values);
     Ok(match values.data_type() {
         DataType::Null => vec![Value::Null; values.len()],

@@ -72,8 +72,12 @@ fn rewrite_base(function: &mut Function, base: &str, name: &str) -> Result<Optio
             Ok(None)
         }
         "quantile" => {
-            let level = parameters(function)?.first().cloned();
-            let level = level.unwrap_or(templates::expression("0.5")?);
+            let mut parameters = parameters(function)?;
+            // The first one says how exact it has to be at least.
+            if name.to_lowercase().starts_with("quantilegk") && parameters.len() > 1 {
+                parameters.remove(0);
+            }
+            let level = parameters.into_iter().next().unwrap_or(templates::expression("0.5")?);
             quantile(function, name, &level).map(Some)
         }
         "quantileexact" => {
@@ -105,6 +109,14 @@ fn rewrite_base(function: &mut Function, base: &str, name: &str) -> Result<Optio
         "sum" | "avg" => {
             without_parameters(function, name)?;
             condition_as_number(function)?;
+            rename(function, base);
+            Ok(None)
+        }
+        "first_value" | "last_value"
+            if name.to_lowercase().starts_with("any") && function.over.is_none() =>
+        {
+            without_parameters(function, name)?;
+            leave_nulls_out(function)?;
             rename(function, base);
             Ok(None)
         }
@@ -194,6 +206,20 @@ fn add_filter(function: &mut Function, condition: Expr) -> Result<()> {
     };
     function.filter = Some(Box::new(filter));
     Ok(())
+}
+
+/// `any` takes a value that is there, unless it says RESPECT NULLS.
+fn leave_nulls_out(function: &mut Function) -> Result<()> {
+    if function.null_treatment.is_some() || function.name.to_string().ends_with("_nulls") {
+        return Ok(());
+    }
+    match plain_arguments(function).as_deref() {
+        Some([value]) => {
+            let is_there = substitute("($1) IS NOT NULL", std::slice::from_ref(value))?;
+            add_filter(function, is_there)
+        }
+        _ => Ok(()),
+    }
 }
 
 /// What stands in the first brackets of `quantile(0.9)(x)`.
@@ -308,6 +334,8 @@ fn group_array(function: &Function, name: &str, distinct: bool) -> Result<Expr> 
     let value = only_argument(function, name)?;
     let most = parameters(function)?.first().cloned();
     let all = group_array_of(function, &value, distinct)?;
+    // Of no values it is empty: arrays are never NULL.
+    let all = substitute("valueOrDefault($1)", &[all])?;
     match most {
         Some(most) => substitute("array_slice($1, 1, $2)", &[all, most]),
         None => Ok(all),
@@ -330,6 +358,12 @@ fn arg_extreme(function: &Function, name: &str, direction: &str) -> Result<Expr>
     else {
         return Err(Error::invalid(format!("{name} takes a value and what to compare")));
     };
-    let text = format!("first_value($1 ORDER BY $2 {direction}) FILTER (WHERE ($2) IS NOT NULL)");
+    // Every number is the same, and the engine would take it for the place of a column.
+    let order = match &by {
+        Expr::Value(_) => String::new(),
+        _ => format!(" ORDER BY $2 {direction}"),
+    };
+    let text =
+        format!("first_value($1{order}) FILTER (WHERE ($2) IS NOT NULL AND ($1) IS NOT NULL)");
     keep_clauses(substitute(&text, &[value, by])?, function)
 }

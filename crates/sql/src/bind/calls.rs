@@ -315,7 +315,8 @@ fn array_call(lower: &str, arguments: &[Expr]) -> Result<Option<Expr>> {
         ("arrayzip", _) => named("arrays_zip()"),
         // Beyond the count any order will do.
         ("arraypartialsort", [_, array]) => {
-            substitute("array_sort($1)", std::slice::from_ref(array)).map(Some)
+            let text = "array_sort($1, 'ASC', 'NULLS LAST')";
+            substitute(text, std::slice::from_ref(array)).map(Some)
         }
         ("arraypartialreversesort", [_, array]) => {
             let text = "array_sort($1, 'DESC', 'NULLS LAST')";

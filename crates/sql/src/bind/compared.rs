@@ -3,7 +3,8 @@
 
 use granary_common::Result;
 use sqlparser::ast::{
-    BinaryOperator, CeilFloorKind, DataType, Expr, Interval, StructField, UnaryOperator, Value,
+    BinaryOperator, CeilFloorKind, DataType, DateTimeField, Expr, Interval, StructField,
+    UnaryOperator, Value,
 };
 
 use super::calls::{substitute, with_arguments};
@@ -48,6 +49,16 @@ pub(super) fn rewrite(expression: &mut Expr) -> Result<()> {
         }
         Expr::Ceil { expr, field: CeilFloorKind::Scale(scale) } => {
             rounded("ceil", expr, &scale.value)?
+        }
+        // Parts of times that the engine has no name for.
+        Expr::Extract { field, expr, .. } => {
+            let name = match field {
+                DateTimeField::Century => "century($1)",
+                DateTimeField::Decade => "decade($1)",
+                DateTimeField::Millennium => "millennium($1)",
+                _ => return Ok(()),
+            };
+            Some(substitute(name, std::slice::from_ref(expr.as_ref()))?)
         }
         Expr::Like { negated, any: true, expr, pattern, escape_char: None } => {
             any_pattern("LIKE", *negated, expr, pattern)?

@@ -1,4 +1,5 @@
-//! `dictGet` and its kin over a table: the row whose sorting key is the key.
+//! `dictGet` and its kin over a dictionary, whose row has the key, or over a table: the row whose sorting
+//! key is the key.
 
 use granary_common::{Error, Result, did_you_mean};
 use sqlparser::ast::{Expr, Function, Ident, ObjectName, ObjectNamePart};
@@ -7,7 +8,7 @@ use std::ops::ControlFlow;
 use super::calls::{plain_arguments, substitute};
 use super::names::Names;
 use super::zoned::text_of;
-use crate::statement::TableName;
+use crate::statement::{Attribute, Definition, TableName};
 use crate::walk::visit_expressions;
 
 /// The name by which a lookup refers to the table.
@@ -55,8 +56,10 @@ struct Dictionary {
     /// Its name as SQL.
     name: String,
     columns: Vec<String>,
-    /// The columns of its sorting key.
+    /// The columns of its sorting key, or of the dictionary's.
     key: Vec<String>,
+    /// What attributes of a dictionary have for keys that are not there.
+    defaults: Vec<(String, Expr)>,
 }
 
 impl Dictionary {
@@ -81,8 +84,13 @@ impl Dictionary {
             .map(|part| ObjectNamePart::Identifier(Ident::with_quote('`', part.trim_matches('`'))));
         let mut name = ObjectName(parts.collect());
         names.resolve(&mut name, &[])?;
+        if let Some((view, definition)) = names.dictionary(&TableName::of(&name)?) {
+            return Dictionary::defined(&name, &view.name, definition);
+        }
         let Some(table) = names.table(&TableName::of(&name)?) else {
-            return Err(Error::not_found(format!("'{written}' is no table to look keys up in")));
+            return Err(Error::not_found(format!(
+                "'{written}' is neither a dictionary nor a table to look keys up in"
+            )));
         };
         let column = |id| table.columns.iter().find(|column| column.id == id);
         let key = table.order_by.iter().filter_map(|part| column(part.column));
@@ -96,6 +104,23 @@ impl Dictionary {
             name: quoted.join("."),
             columns: table.visible_columns().map(|column| column.name.clone()).collect(),
             key: key.map(|column| column.name.clone()).collect(),
+            defaults: Vec::new(),
+        })
+    }
+
+    /// The one that CREATE DICTIONARY made.
+    fn defined(resolved: &ObjectName, name: &str, definition: Definition) -> Result<Dictionary> {
+        let database = TableName::of(resolved)?.database;
+        let quoted: Vec<String> =
+            database.into_iter().chain([name.to_owned()]).map(quote).collect();
+        let attributes = definition.attributes;
+        let columns = attributes.iter().map(|attribute| attribute.name.clone()).collect();
+        let default = |attribute: Attribute| Some((attribute.name, attribute.default?));
+        Ok(Dictionary {
+            name: quoted.join("."),
+            columns,
+            key: definition.key,
+            defaults: attributes.into_iter().filter_map(default).collect(),
         })
     }
 
@@ -170,8 +195,16 @@ impl Dictionary {
             self.condition(key)?
         );
         let found = substitute(&found, &self.keys(key))?;
+        let own = self.defaults.iter().find(|(name, _)| name == column);
         match missing {
             Missing::Null => Ok(found),
+            Missing::Zero if own.is_some() => {
+                let default = own.map(|(_, default)| default.clone());
+                substitute(
+                    "coalesce($1, $2)",
+                    &std::iter::once(found).chain(default).collect::<Vec<_>>(),
+                )
+            }
             Missing::Zero => substitute("valueOrDefault($1)", &[found]),
             Missing::Default(default) => {
                 substitute("coalesce($1, $2)", &[found, (*default).clone()])

@@ -10,7 +10,7 @@
 //! The tree marks what functions of texts are given, before its types are known ([`mark`]); the plan
 //! settles the marks and the comparisons ([`settle`]). With them goes what else depends on a column's
 //! declared type, which Arrow does not carry: an element that an Array(Nullable(T)) lacks is NULL; and
-//! casts of texts to arrays, tuples and maps.
+//! casts of texts to arrays, tuples and maps; and texts beside UUIDs and addresses.
 
 mod marks;
 
@@ -29,10 +29,9 @@ use datafusion::logical_expr::{
 use granary_catalog::ColumnType;
 use granary_functions::{ELEMENT, TEXT_OF, WITHOUT_ZEROS, call, filled_to};
 
-use super::containers;
 use super::declared::declared_type;
 use super::names::Names;
-use super::type_names;
+use super::{containers, spelled, type_names};
 
 pub(super) use marks::{mark, mark_parts};
 
@@ -43,8 +42,12 @@ pub(super) fn settle(plan: LogicalPlan, names: Option<&Names<'_>>) -> Result<Log
             [] => DFSchemaRef::clone(plan.schema()),
             inputs => Arc::new(merge_schema(inputs)),
         };
-        let depends =
-            |data_type: &DataType| is_fixed(data_type) || matches!(data_type, DataType::List(_));
+        let depends = |data_type: &DataType| {
+            matches!(
+                data_type,
+                DataType::BinaryView | DataType::Utf8View | DataType::UInt32 | DataType::List(_)
+            )
+        };
         let inputs: Vec<LogicalPlan> = match schema.fields().iter().any(|f| depends(f.data_type()))
         {
             true => plan.inputs().into_iter().cloned().collect(),
@@ -88,6 +91,14 @@ struct Scope<'a> {
 
 impl Scope<'_> {
     fn settle(&self, expression: Expr) -> Result<Transformed<Expr>> {
+        let spelled = spelled::settle(expression, &|column| self.declared(column))?;
+        match spelled.transformed {
+            true => Ok(spelled),
+            false => self.settle_fixed(spelled.data),
+        }
+    }
+
+    fn settle_fixed(&self, expression: Expr) -> Result<Transformed<Expr>> {
         match expression {
             Expr::ScalarFunction(mut function) if function.func.name() == TEXT_OF => {
                 let Some(value) = function.args.pop() else {
@@ -264,7 +275,7 @@ impl Scope<'_> {
     }
 }
 
-fn compares(operator: &Operator) -> bool {
+pub(super) fn compares(operator: &Operator) -> bool {
     matches!(
         operator,
         Operator::Eq

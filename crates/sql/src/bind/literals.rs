@@ -11,6 +11,8 @@ use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, cast};
 
+use crate::functions::as_float;
+
 /// Functions that give one of their arguments, or keep them beside each other.
 const CHOICES: [&str; 6] = ["coalesce", "nvl", "nvl2", "greatest", "least", "make_array"];
 
@@ -27,7 +29,7 @@ pub(super) fn floats_beside_floats(plan: LogicalPlan) -> Result<LogicalPlan> {
             let name = names.save(&expression);
             let changed = expression.transform_up(|inner| match rounded(&inner, &schema) {
                 Some(rounded) => rounded.map(Transformed::yes),
-                None => Ok(choice(inner, &schema)),
+                None => Ok(choice(compared(inner, &schema), &schema)),
             })?;
             Ok(match changed.transformed {
                 true => changed.update_data(|expression| name.restore(expression)),
@@ -56,7 +58,49 @@ fn rounded(expression: &Expr, schema: &DFSchema) -> Option<Result<Expr>> {
     }
 }
 
-fn choice(mut expression: Expr, schema: &DFSchema) -> Transformed<Expr> {
+/// A value that is looked for among others, `x IN (0.5, 1.5)`, `x BETWEEN 0.5 AND 1`, `CASE x WHEN 0.5`:
+/// where it is a float, or one of them is, all decimals become floats. Single comparisons are settled
+/// when they are planned.
+fn compared(mut expression: Expr, schema: &DFSchema) -> Transformed<Expr> {
+    let mut values: Vec<&mut Expr> = match &mut expression {
+        Expr::InList(list) => {
+            std::iter::once(list.expr.as_mut()).chain(list.list.iter_mut()).collect()
+        }
+        Expr::Between(between) => {
+            vec![between.expr.as_mut(), between.low.as_mut(), between.high.as_mut()]
+        }
+        Expr::Case(case) => match case.expr.as_deref_mut() {
+            Some(value) => {
+                let others = case.when_then_expr.iter_mut().map(|(when, _)| when.as_mut());
+                std::iter::once(value).chain(others).collect()
+            }
+            None => return Transformed::no(expression),
+        },
+        _ => return Transformed::no(expression),
+    };
+    let type_of = |value: &Expr| value.get_type(schema).ok();
+    let floats = values.iter().filter_map(|value| type_of(value)).filter(DataType::is_floating);
+    let Some(float) = floats.max_by_key(DataType::primitive_width) else {
+        return Transformed::no(expression);
+    };
+    let mut changed = false;
+    for value in &mut values {
+        if type_of(value).is_some_and(|found| found.is_decimal()) {
+            **value = as_float(std::mem::take(&mut **value), &float);
+            changed = true;
+        }
+    }
+    Transformed::new_transformed(expression, changed)
+}
+
+fn choice(before: Transformed<Expr>, schema: &DFSchema) -> Transformed<Expr> {
+    let changed = before.transformed;
+    let chosen = one_of_them(before.data, schema);
+    Transformed::new_transformed(chosen.data, chosen.transformed || changed)
+}
+
+/// The values of which one is given, or that are kept beside each other.
+fn one_of_them(mut expression: Expr, schema: &DFSchema) -> Transformed<Expr> {
     let mut values: Vec<&mut Expr> = match &mut expression {
         Expr::Case(case) => {
             let results = case.when_then_expr.iter_mut().map(|(_, result)| result.as_mut());

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use datafusion::catalog::CatalogProvider;
 use datafusion::execution::SessionState;
-use granary_catalog::Table;
+use granary_catalog::{Table, View};
 use granary_common::{Error, Result, did_you_mean};
 use granary_execution::TableReading;
 use sqlparser::ast::{Expr, FunctionArguments, Ident, ObjectName, ObjectNamePart, Value};
@@ -13,7 +13,7 @@ use super::enums::SessionTables;
 use super::setting_calls::SessionSettings;
 use crate::error::place_of;
 use crate::resolve::{Named, resolve_name};
-use crate::statement::TableName;
+use crate::statement::{Definition, TableName, dictionary_of};
 
 /// The databases and tables of a session.
 pub(super) struct Names<'a> {
@@ -47,7 +47,7 @@ fn host_name() -> String {
 }
 
 /// Those that the standard writes without brackets.
-const WITHOUT_BRACKETS: [&str; 2] = ["current_user", "session_user"];
+const WITHOUT_BRACKETS: [&str; 3] = ["current_user", "session_user", "current_schema"];
 
 /// The name of the session's database or user in the place of what asks for it.
 pub(super) fn of_session(expression: &Expr, names: &Names<'_>) -> Option<Expr> {
@@ -112,6 +112,15 @@ impl<'a> Names<'a> {
         match resolve_name(snapshot, self.current_database, &name).ok()? {
             Named::Table(table) => Some(table),
             Named::View(_) => None,
+        }
+    }
+
+    /// The dictionary of this name, without regard to case.
+    pub(super) fn dictionary(&self, name: &TableName) -> Option<(Arc<View>, Definition)> {
+        let SessionTables(snapshot) = self.tables.as_deref()?;
+        match resolve_name(snapshot, self.current_database, name).ok()? {
+            Named::View(view) => dictionary_of(&view).map(|definition| (view, definition)),
+            Named::Table(_) => None,
         }
     }
 

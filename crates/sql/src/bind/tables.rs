@@ -42,6 +42,11 @@ pub(super) fn rewrite(factor: &mut TableFactor) -> Result<()> {
         (_, None) => return Ok(()),
         (lower, Some(arguments)) => {
             let arguments = values_of(lower, arguments)?;
+            if let ("dictionary", [of]) = (lower, arguments.as_slice()) {
+                *name = dictionary_name(of)?;
+                *args = None;
+                return Ok(());
+            }
             if let Some(table) = of_cluster(lower, &arguments)? {
                 *name = table;
                 *args = None;
@@ -191,6 +196,19 @@ fn of_cluster(lower: &str, arguments: &[Expr]) -> Result<Option<ObjectName>> {
         return Err(Error::invalid("cluster takes the name of a cluster and a table"));
     }
     Ok(Some(ObjectName(parts.into_iter().map(ObjectNamePart::Identifier).collect())))
+}
+
+/// The name that `dictionary(...)` is given.
+fn dictionary_name(of: &Expr) -> Result<ObjectName> {
+    let parts: Vec<Ident> = match of {
+        Expr::Identifier(name) => vec![name.clone()],
+        Expr::CompoundIdentifier(parts) => parts.clone(),
+        other => match text_of(other) {
+            Some(text) => text.split('.').map(|part| Ident::with_quote('`', part)).collect(),
+            None => return Err(Error::invalid("dictionary takes the name of a dictionary")),
+        },
+    };
+    Ok(ObjectName(parts.into_iter().map(ObjectNamePart::Identifier).collect()))
 }
 
 /// The columns of a structure, `'a UInt8, b String'`.

@@ -11,13 +11,15 @@ use sqlparser::ast::{
     Select, UnaryOperator, Value, WindowFrameBound, WindowSpec, WindowType,
 };
 
-use super::calls::{plain_arguments, substitute};
+use super::calls::{plain_arguments, substitute, with_arguments};
 use super::templates;
 use crate::walk::visit_expressions_mut;
 
-/// `lagInFrame` and `leadInFrame` with their window. Without a default they have the zero of the type.
+/// `lagInFrame` and `leadInFrame` with their window, and defaults that are computed for each row. Without
+/// a default the former have the zero of the type.
 pub(super) fn framed(function: &mut Function, lower: &str) -> Result<Option<Expr>> {
     let name = match lower {
+        "lag" | "lead" => return defaulted(function),
         "laginframe" => "lag",
         "leadinframe" => "lead",
         _ => return Ok(None),
@@ -27,11 +29,33 @@ pub(super) fn framed(function: &mut Function, lower: &str) -> Result<Option<Expr
     }
     let has_default = plain_arguments(function).is_some_and(|arguments| arguments.len() > 2);
     function.name = ObjectName(vec![ObjectNamePart::Identifier(Ident::new(name))]);
+    if let Some(call) = defaulted(function)? {
+        return Ok(Some(call));
+    }
     let call = Expr::Function(function.clone());
     match has_default {
         true => Ok(Some(call)),
         false => substitute("valueOrDefault($1)", &[call]).map(Some),
     }
+}
+
+/// `lag` and `lead` with a default that is no constant, which the engine takes none but: it stands where
+/// there is no such row.
+fn defaulted(function: &Function) -> Result<Option<Expr>> {
+    let Some(arguments) = plain_arguments(function) else { return Ok(None) };
+    let [value, distance, default] = arguments.as_slice() else { return Ok(None) };
+    let is_constant = match default {
+        Expr::UnaryOp { expr, .. } => matches!(expr.as_ref(), Expr::Value(_)),
+        other => matches!(other, Expr::Value(_)),
+    };
+    if is_constant || function.over.is_none() || function.null_treatment.is_some() {
+        return Ok(None);
+    }
+    let of = |value: Expr| {
+        with_arguments(Expr::Function(function.clone()), vec![value, distance.clone()])
+    };
+    let parts = [of(templates::expression("1")?), default.clone(), of(value.clone())];
+    substitute("CASE WHEN ($1) IS NULL THEN $2 ELSE $3 END", &parts).map(Some)
 }
 
 /// Functions that look at the rows around in the order in which they come.

@@ -111,13 +111,28 @@ fn plan_error(message: &str, sql: &str) -> Error {
     }
     match message.strip_prefix("Invalid function '").and_then(|rest| rest.split_once('\'')) {
         Some((name, _)) => {
+            let written = as_written(name, sql).unwrap_or_else(|| name.to_owned());
+            if let Some(syntax) = syntax_of(name) {
+                let place = place_of(name, sql);
+                return Error::invalid(format!(
+                    "function '{written}' takes other arguments: write {syntax}{place}"
+                ));
+            }
             let names = crate::functions::names();
             let hint = did_you_mean(name, names.iter().map(String::as_str));
-            let written = as_written(name, sql).unwrap_or_else(|| name.to_owned());
             Error::invalid(format!("unknown function '{written}'{hint}{}", place_of(name, sql)))
         }
         None => Error::invalid(in_our_types(message)),
     }
+}
+
+/// How a function of this name is called, if there is one.
+fn syntax_of(name: &str) -> Option<&'static str> {
+    let is_one = |known: &String| known.eq_ignore_ascii_case(name);
+    let entry = granary_functions::function_reference()
+        .iter()
+        .find(|entry| is_one(&entry.name) || entry.aliases.iter().any(is_one))?;
+    Some(entry.syntax.as_str())
 }
 
 /// The call, with its types, that fits no signature.

@@ -17,7 +17,7 @@ use sqlparser::ast::{BinaryOperator, DataType as SqlType};
 
 use granary_functions::{DOCUMENT_PART, ELEMENT, call, zero_value};
 
-use super::intervals;
+use super::{floats, intervals};
 use crate::types::type_from_sql;
 
 /// ClickHouse's arithmetic: `/` is a real division, days are added to dates.
@@ -37,6 +37,7 @@ impl ExprPlanner for DialectPlanner {
         if !matches!(raw.op, BinaryOperator::And | BinaryOperator::Or) {
             say_type_of_long(&mut raw.left, &left);
         }
+        floats::settle(&mut raw, &left, &right);
         let planned = match raw.op {
             BinaryOperator::And | BinaryOperator::Or => conditions(&mut raw, &left, &right),
             _ if left == DataType::Boolean || right == DataType::Boolean => {
@@ -72,7 +73,10 @@ impl ExprPlanner for DialectPlanner {
             DataType::Utf8 | DataType::Utf8View | DataType::LargeUtf8 => {
                 call(DOCUMENT_PART, arguments).map(PlannerResult::Planned)
             }
-            _ => Ok(PlannerResult::Original(arguments)),
+            _ => Ok(match subcolumn(field, &arguments[0], nested_names)? {
+                Some(part) => PlannerResult::Planned(part),
+                None => PlannerResult::Original(arguments),
+            }),
         }
     }
 
@@ -107,6 +111,22 @@ impl ExprPlanner for DialectPlanner {
         };
         Ok(PlannerResult::Planned(element))
     }
+}
+
+/// ClickHouse's names for parts of columns: `m.keys`, `m.values`, `a.size0`, `n.null`.
+fn subcolumn(field: &Field, column: &Expr, names: &[String]) -> Result<Option<Expr>> {
+    use datafusion::functions_nested::expr_fn::{map_keys, map_values};
+    let [name] = names else { return Ok(None) };
+    Ok(match (field.data_type(), name.as_str()) {
+        (DataType::Map(..), "keys") => Some(map_keys(column.clone())),
+        (DataType::Map(..), "values") => Some(map_values(column.clone())),
+        (DataType::List(_) | DataType::Map(..), "size0") => {
+            Some(call("length", vec![column.clone()])?)
+        }
+        (DataType::Struct(_), _) => None,
+        (_, "null") => Some(column.clone().is_null()),
+        _ => None,
+    })
 }
 
 /// Operations one in the other, `a + b + c`, whose type is asked for anew at each of them.

@@ -209,6 +209,8 @@ fn misfit_of_cast(values: &ArrayRef, wanted: &DataType, column_type: &ColumnType
         }
     }
     let value = shown(values, first);
+    // NULL is not what is wrong with it.
+    let column_type = column_type.base();
     Misfit::at(
         first,
         match is_text(values.data_type()) {
@@ -264,7 +266,7 @@ fn texts(
 }
 
 /// 32 hexadecimal digits, with or without hyphens, in lower case with hyphens.
-fn canonical_uuid(text: &str) -> Option<String> {
+pub(crate) fn canonical_uuid(text: &str) -> Option<String> {
     let digits: String = match text.len() {
         32 => text.to_ascii_lowercase(),
         36 => {
@@ -281,7 +283,7 @@ fn canonical_uuid(text: &str) -> Option<String> {
     })
 }
 
-fn canonical_ipv6(text: &str) -> Option<String> {
+pub(crate) fn canonical_ipv6(text: &str) -> Option<String> {
     if let Ok(address) = text.parse::<Ipv4Addr>() {
         return Some(address.to_ipv6_mapped().to_string());
     }

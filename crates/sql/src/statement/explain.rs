@@ -1,8 +1,8 @@
 //! EXPLAIN in its variants.
 //!
 //! `EXPLAIN [PLAN | PIPELINE | QUERY TREE] [setting = value, ...] query` shows the plan, `EXPLAIN ANALYZE`
-//! runs it, `EXPLAIN SYNTAX` shows the query as it was read and `EXPLAIN ESTIMATE` the parts and rows of
-//! its tables. `EXPLAIN BALANCE` shows what the controller would do with buckets.
+//! runs it, `EXPLAIN SYNTAX` shows the query as it was read, `EXPLAIN AST` its tree and `EXPLAIN ESTIMATE`
+//! the parts and rows of its tables. `EXPLAIN BALANCE` shows what the controller would do with buckets.
 
 use std::ops::ControlFlow;
 
@@ -42,11 +42,12 @@ pub(super) fn explain(parser: &mut Parser<'_>) -> Parsed<Statement> {
     }
     let variant = variant(parser);
     match variant.as_deref() {
-        Some("SYNTAX" | "ESTIMATE") => {
+        Some("SYNTAX" | "ESTIMATE" | "AST") => {
             settings(parser);
             let query = parser.parse_query()?;
             let text = match variant.as_deref() {
                 Some("SYNTAX") => format!("SELECT {} AS explain", quoted(&query.to_string())),
+                Some("AST") => tree(&query),
                 _ => estimate(&query)?,
             };
             return parsed(&text);
@@ -88,7 +89,7 @@ fn word(parser: &Parser<'_>, ahead: usize) -> Option<String> {
 fn variant(parser: &mut Parser<'_>) -> Option<String> {
     let next = word(parser, 0)?;
     match next.as_str() {
-        "PLAN" | "PIPELINE" | "SYNTAX" | "ESTIMATE" => {
+        "PLAN" | "PIPELINE" | "SYNTAX" | "ESTIMATE" | "AST" => {
             parser.next_token();
             Some(next)
         }
@@ -128,6 +129,17 @@ fn parsed(text: &str) -> Parsed<Statement> {
         tokenize(text).map_err(|error| Failure::Refused(Error::internal(error.to_string())))?;
     let mut parser = Parser::new(&DIALECT).with_tokens_with_locations(tokens);
     Ok(Statement::Query(parser.parse_query()?))
+}
+
+/// The tree line by line, without what the query does not say and where it says the rest.
+fn tree(query: &Query) -> String {
+    let written = format!("{query:#?}");
+    let is_said = |line: &&str| {
+        let value = line.split_once(": ").map_or(*line, |(_, value)| value).trim();
+        !line.contains("Span(") && !["None,", "false,", "[],"].contains(&value)
+    };
+    let lines: Vec<String> = written.lines().filter(is_said).map(quoted).collect();
+    format!("SELECT arrayJoin([{}]) AS explain", lines.join(", "))
 }
 
 /// What is in the tables that a query names, before anything is pruned.

@@ -2,8 +2,8 @@
 
 use granary_common::{Error, Result};
 use sqlparser::ast::{
-    BinaryOperator, Expr, Insert as InsertTree, ObjectName, Query, SetExpr, Statement as Tree,
-    TableObject,
+    BinaryOperator, Expr, Insert as InsertTree, ObjectName, ObjectNamePart, Query, SetExpr,
+    Statement as Tree, TableObject,
 };
 use sqlparser::parser::Parser;
 
@@ -82,8 +82,7 @@ fn insert_of(parser: &mut Parser<'_>, tree: InsertTree) -> Parsed<Statement> {
             return Err(Error::unsupported(message).into());
         }
     };
-    let column = |name: ObjectName| TableName::of(&name).map(|name| name.name);
-    let columns: Vec<String> = columns.into_iter().map(column).collect::<Result<_>>()?;
+    let columns: Vec<String> = columns.iter().map(column_name).collect::<Result<_>>()?;
     Ok(Statement::Insert(Insert {
         table: TableName::of(&name)?,
         columns: (!columns.is_empty()).then_some(columns),
@@ -92,6 +91,15 @@ fn insert_of(parser: &mut Parser<'_>, tree: InsertTree) -> Parsed<Statement> {
         overwrite,
         formatted: None,
     }))
+}
+
+/// A column's name; that of a part of a Nested column has a dot.
+fn column_name(name: &ObjectName) -> Result<String> {
+    let part = |part: &ObjectNamePart| part.as_ident().map(|ident| ident.value.clone());
+    match name.0.iter().map(part).collect::<Option<Vec<String>>>() {
+        Some(parts) => Ok(parts.join(".")),
+        None => Err(Error::invalid(format!("'{name}' is not the name of a column"))),
+    }
 }
 
 /// The row of `DEFAULT VALUES`, which gives no column a value.

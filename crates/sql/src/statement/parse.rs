@@ -176,6 +176,9 @@ fn create(parser: &mut Parser<'_>, text: &str) -> Parsed<Statement> {
     if super::view::is_create_view(parser) {
         return super::view::create_view(parser, text);
     }
+    if super::dictionary::is_create_dictionary(parser) {
+        return super::dictionary::create_dictionary(parser);
+    }
     if super::function::is_create_function(parser) {
         return super::function::create_function(parser, text);
     }
@@ -197,7 +200,9 @@ fn drop(parser: &mut Parser<'_>) -> Parsed<Statement> {
     if is_ahead(parser, &[Keyword::DROP, Keyword::FUNCTION]) {
         return super::function::drop_function(parser);
     }
-    let is_view = is_ahead(parser, &[Keyword::DROP, Keyword::VIEW]);
+    let is_dictionary = matches!(&parser.peek_nth_token_ref(1).token, Token::Word(word)
+        if word.value.eq_ignore_ascii_case("DICTIONARY"));
+    let is_view = is_dictionary || is_ahead(parser, &[Keyword::DROP, Keyword::VIEW]);
     if !is_view && !is_ahead(parser, &[Keyword::DROP, Keyword::TABLE]) {
         return Err(other(parser)?);
     }

@@ -5,13 +5,19 @@ use sqlparser::keywords::Keyword;
 use sqlparser::parser::Parser;
 use sqlparser::tokenizer::Token;
 
-use super::parse::{Parsed, is_ahead, other};
+use super::parse::{Parsed, is_ahead, is_next_word, other};
 use super::{ExistsName, LikePattern, Statement, TableName};
 use crate::dialect::{GranaryDialect, tokenize};
 
 /// Lists whose rows a system table has: the word after SHOW, the query, and the column that LIKE
 /// looks at.
-const LISTS: [(&str, &str, &str); 3] = [
+const LISTS: [(&str, &str, &str); 5] = [
+    ("CLUSTERS", "SELECT DISTINCT cluster FROM system.clusters WHERE true", "cluster"),
+    (
+        "DICTIONARIES",
+        "SELECT name FROM system.dictionaries WHERE database = currentDatabase()",
+        "name",
+    ),
     (
         "PROCESSLIST",
         "SELECT query_id, user, database, elapsed_ms, rows, query, coordinator \
@@ -77,7 +83,8 @@ fn show_create(parser: &mut Parser<'_>) -> Parsed<Statement> {
     if parser.parse_one_of_keywords(&[Keyword::DATABASE, Keyword::SCHEMA]).is_some() {
         return Ok(Statement::ShowCreateDatabase { database: parser.parse_identifier()?.value });
     }
-    let _ = parser.parse_one_of_keywords(&[Keyword::TABLE, Keyword::VIEW]);
+    let _ = parser.parse_one_of_keywords(&[Keyword::TABLE, Keyword::VIEW]).is_some()
+        || is_next_word(parser, "DICTIONARY");
     Ok(Statement::ShowCreateTable { table: table(parser)? })
 }
 
@@ -135,7 +142,7 @@ pub(super) fn exists(parser: &mut Parser<'_>) -> Parsed<Statement> {
     if parser.parse_one_of_keywords(&[Keyword::DATABASE, Keyword::SCHEMA]).is_some() {
         return Ok(Statement::Exists(ExistsName::Database(parser.parse_identifier()?.value)));
     }
-    if parser.parse_keyword(Keyword::VIEW) {
+    if parser.parse_keyword(Keyword::VIEW) || is_next_word(parser, "DICTIONARY") {
         return Ok(Statement::Exists(ExistsName::View(table(parser)?)));
     }
     let _ = parser.parse_keyword(Keyword::TABLE);
@@ -195,13 +202,15 @@ fn like_pattern(parser: &mut Parser<'_>) -> Parsed<Option<LikePattern>> {
 
 /// Words of SYSTEM for what a server of ClickHouse keeps beside its data and Granary does not:
 /// each with why there is nothing to do.
-const NOTHING_TO_DO: [(&[&str], &str); 6] = [
+const NOTHING_TO_DO: [(&[&str], &str); 8] = [
     (&["FLUSH", "LOGS"], "system tables are always up to date"),
     (&["FLUSH", "ASYNC"], "an acknowledged insert is visible to every later query"),
     (&["FLUSH", "DISTRIBUTED"], "an acknowledged insert is on all shards"),
     (&["SYNC", "REPLICA"], "an acknowledged insert is on all in-sync copies"),
     (&["SYNC", "DATABASE"], "every statement acts on the whole cluster"),
     (&["RELOAD", "CONFIG"], "settings of a server are read when it starts"),
+    (&["RELOAD", "DICTIONARIES"], "a dictionary looks into its table each time"),
+    (&["RELOAD", "DICTIONARY"], "a dictionary looks into its table each time"),
 ];
 
 /// The notice for a SYSTEM statement that scripts carry along and that has nothing to do here; the

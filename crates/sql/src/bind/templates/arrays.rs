@@ -5,14 +5,19 @@ use super::Call;
 pub(super) const CALLS: &[Call] = &[
     // Arrays and maps
     ("arrayJoin", 1, "unnest($1)"),
-    ("arraySort", 1, "array_sort($1)"),
+    ("arraySort", 1, "array_sort($1, 'ASC', 'NULLS LAST')"),
     ("arrayReverseSort", 1, "array_sort($1, 'DESC', 'NULLS LAST')"),
     ("arrayReverse", 1, "array_reverse($1)"),
     ("arrayDistinct", 1, "array_distinct($1)"),
     ("arrayAvg", 1, "array_avg($1)"),
     ("arrayMin", 1, "array_min($1)"),
     ("arrayMax", 1, "array_max($1)"),
-    ("arraySlice", 3, "array_slice($1, $2, ($2) + ($3) - 1)"),
+    (
+        "arraySlice",
+        3,
+        "array_slice($1, $2, CASE WHEN ($3) < 0 THEN ($3) - 1 WHEN ($2) < 0 AND ($2) + ($3) > 0 \
+         THEN -1 ELSE ($2) + ($3) - 1 END)",
+    ),
     ("arraySlice", 2, "array_slice($1, $2, -1)"),
     ("arrayPushBack", 2, "array_append($1, $2)"),
     ("arrayPushFront", 2, "array_prepend($2, $1)"),
@@ -26,8 +31,6 @@ pub(super) const CALLS: &[Call] = &[
     ("arrayElement", 2, "($1)[$2]"),
     ("arrayPopBack", 1, "array_pop_back($1)"),
     ("arrayPopFront", 1, "array_pop_front($1)"),
-    ("arrayResize", 2, "array_resize($1, $2)"),
-    ("arrayResize", 3, "array_resize($1, $2, $3)"),
     ("arrayWithConstant", 2, "array_repeat($2, $1)"),
     ("arrayFlatten", 1, "flatten($1)"),
     ("arrayIntersect", 2, "array_intersect($1, $2)"),

@@ -26,7 +26,7 @@ pub(super) const CALLS: &[Call] = &[
     ("transform", 3, "coalesce(array_element($3, CAST(array_position($2, $1) AS Int64)), $1)"),
     ("transform", 4, "coalesce(array_element($3, CAST(array_position($2, $1) AS Int64)), $4)"),
     // Conversions
-    ("toUUID", 1, "CAST($1 AS String)"),
+    ("toUUID", 1, "lower(CAST($1 AS String))"),
     ("toDate", 1, "CAST($1 AS Date)"),
     ("toDate32", 1, "CAST($1 AS Date)"),
     ("date", 1, "CAST($1 AS Date)"),

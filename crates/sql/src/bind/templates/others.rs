@@ -5,6 +5,13 @@ use super::Call;
 
 pub(super) const CALLS: &[Call] = &[
     ("base64", 1, "base64Encode($1)"),
+    ("div", 2, "($1) // ($2)"),
+    ("last_day_of_month", 1, "toLastDayOfMonth($1)"),
+    ("array_upper", 2, "array_length($1, $2)"),
+    ("array_lower", 2, "CASE WHEN array_length($1, $2) > 0 THEN 1 END"),
+    ("zip", 2, "arrays_zip($1, $2)"),
+    ("zip", 3, "arrays_zip($1, $2, $3)"),
+    ("slice", 3, "arraySlice($1, $2, $3)"),
     ("from_hex", 1, "unhex($1)"),
     ("split", 2, "splitByString($2, $1)"),
     ("timestamp_add", 2, "($1) + ($2)"),

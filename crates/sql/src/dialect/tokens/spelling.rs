@@ -12,6 +12,7 @@ pub(super) fn settle(tokens: &mut Vec<TokenWithSpan>) {
     aggregate_types(tokens);
     drop_global(tokens);
     enclose_using(tokens);
+    single_tuples(tokens);
     ties(tokens);
     limits(tokens);
 }
@@ -177,6 +178,42 @@ fn enclose_using(tokens: &mut Vec<TokenWithSpan>) {
     }
 }
 
+/// `(a,)` is `tuple(a)`, the tuple of one value.
+fn single_tuples(tokens: &mut Vec<TokenWithSpan>) {
+    let mut open: Vec<usize> = Vec::new();
+    let mut at = 0;
+    while at < tokens.len() {
+        match tokens[at].token {
+            Token::LParen => open.push(at),
+            Token::RParen => {
+                let begin = open.pop();
+                let ends_with_comma = at > 0 && tokens[at - 1].token == Token::Comma;
+                let begin = begin.filter(|begin| ends_with_comma && at > begin + 2);
+                if let Some(begin) = begin.filter(|begin| !is_call(tokens, *begin)) {
+                    let span = tokens[begin].span;
+                    tokens.remove(at - 1);
+                    let name = Token::make_word("tuple", None);
+                    tokens.insert(begin, TokenWithSpan { token: name, span });
+                }
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+}
+
+/// Whether the bracket at `open` stands behind the name of a function, a table or a type.
+fn is_call(tokens: &[TokenWithSpan], open: usize) -> bool {
+    match open.checked_sub(1).map(|before| &tokens[before].token) {
+        Some(Token::Word(word)) => {
+            let opens_value = [Keyword::SELECT, Keyword::WHERE, Keyword::AND, Keyword::OR];
+            !opens_value.contains(&word.keyword)
+        }
+        Some(Token::RParen) => true,
+        _ => false,
+    }
+}
+
 /// `LIMIT n WITH TIES` is `FETCH FIRST n ROWS WITH TIES`, with OFFSET before it.
 fn ties(tokens: &mut Vec<TokenWithSpan>) {
     let mut at = 2;
@@ -211,15 +248,20 @@ fn ties(tokens: &mut Vec<TokenWithSpan>) {
     }
 }
 
-/// `LIMIT a, n BY ...` is `OFFSET a LIMIT n BY ...`, and a LIMIT after it is a FETCH.
+/// `LIMIT a, n BY ...` and `LIMIT n OFFSET a BY ...` are `OFFSET a LIMIT n BY ...`, and a LIMIT after it is a FETCH.
 fn limits(tokens: &mut Vec<TokenWithSpan>) {
     let mut at = 0;
     while at < tokens.len() {
         if keyword(tokens.get(at)) == Some(Keyword::LIMIT) {
             let is_pair = tokens.get(at + 2).is_some_and(|token| token.token == Token::Comma);
-            if is_pair && keyword(tokens.get(at + 4)) == Some(Keyword::BY) {
+            let has_offset = keyword(tokens.get(at + 2)) == Some(Keyword::OFFSET);
+            let by = keyword(tokens.get(at + 4)) == Some(Keyword::BY);
+            if (is_pair || has_offset) && by {
                 tokens[at].token = Token::make_keyword("OFFSET");
                 tokens[at + 2].token = Token::make_keyword("LIMIT");
+                if has_offset {
+                    tokens.swap(at + 1, at + 3);
+                }
             } else if let Some(second) = second_limit(tokens, at) {
                 limit_as_fetch(tokens, second);
             }
