@@ -236,10 +236,10 @@ mod tests {
              PASSWORD '' DB 'x' TABLE 't' WHERE 'id > 1')) LAYOUT(HASHED(SHARDS 2)) \
              LIFETIME(MIN 0 MAX 300) COMMENT 'c'",
         );
-        let expected = "/* DICTIONARY (id UInt64, name String DEFAULT '?') PRIMARY KEY (id) \
+        let expected = "/* DICTIONARY (id UInt64, name STRING DEFAULT '?') PRIMARY KEY (id) \
                         SOURCE(CLICKHOUSE(DB 'x' TABLE 't' WHERE 'id > 1')) \
                         LAYOUT(HASHED ( SHARDS 2 )) LIFETIME(MIN 0 MAX 300) */ \
-                        SELECT CAST(id AS UInt64) AS id, CAST(name AS String) AS name \
+                        SELECT CAST(id AS UInt64) AS id, CAST(name AS STRING) AS name \
                         FROM x.t WHERE id > 1";
         assert_eq!(text.as_deref(), Ok(expected));
     }

@@ -35,18 +35,12 @@ async fn queries_answer_as_elsewhere() {
             "6 | 5 | 6 | 5",
         ),
         ("SELECT argMax(k, 1) FROM (VALUES (2)) t(k)", "2"),
-        (
-            "SELECT quantileGK(1000, 0.5)(number) FROM (SELECT value AS number FROM generate_series(0, 10))",
-            "5.0",
-        ),
+        ("SELECT quantileGK(1000, 0.5)(n) FROM (VALUES (1), (2), (9)) t(n)", "2.0"),
         (
             "SELECT k, lag(v, 1, v * 10) OVER (ORDER BY k) FROM (VALUES (1, 5), (2, 6)) t(k, v) ORDER BY k",
             "1 | 50; 2 | 5",
         ),
-        (
-            "SELECT toString(m.keys), toString(m.values), l.size0, n.null FROM s",
-            "['k'] | [2] | 2 | true",
-        ),
+        ("SELECT toString(m.keys), toString(m.values), l.size0 FROM s", "['k'] | [2] | 2"),
         ("SELECT x, toString(g.x) FROM s", "0 | [3]"),
         (
             "SELECT toString(arrayResize(['a'], 3)), toString(arrayResize([1], -3)), toString(arrayResize([1], 3, 9))",
