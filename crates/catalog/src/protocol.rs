@@ -26,7 +26,8 @@ pub const FIRST_PROTOCOL: u32 = 1;
 /// Since when nodes know that disks of workers can be full, and that a bucket may then be led by a
 /// worker that is none of its replicas.
 pub const FULL_DISKS: u32 = 7;
-/// Since when a block that is staged already is taken again whatever leads by then.
+/// Since when a block that is staged already is taken again whoever leads by then, and one whose
+/// predecessors have expired is refused.
 pub const STAGED_AGAIN: u32 = 7;
 /// Since when workers know the joins that spill.
 pub const SPILLING_JOINS: u32 = 7;
@@ -80,6 +81,10 @@ pub fn needed(command: &CommandBody) -> u32 {
         CommandBody::Function(_) => 4,
         CommandBody::User(_) => 5,
         CommandBody::Buckets(_) => 6,
+        CommandBody::StageParts { continues, .. } => match continues {
+            true => STAGED_AGAIN,
+            false => FIRST_PROTOCOL,
+        },
         // Somebody leads who is no replica, while none of these takes rows.
         CommandBody::PlaceBucket(placed) => match placed.replicas.contains(&placed.leader) {
             true => FIRST_PROTOCOL,
@@ -119,7 +124,6 @@ pub fn needed(command: &CommandBody) -> u32 {
         | CommandBody::Refresh { .. }
         | CommandBody::SetMerges { .. }
         | CommandBody::MarkDamage { .. }
-        | CommandBody::StageParts { .. }
         | CommandBody::AbortStaged { .. }
         | CommandBody::Expire { .. }
         | CommandBody::AdvanceHorizon { .. }

@@ -234,7 +234,12 @@ fn a_commit_names_what_it_was_prepared_under() {
         bench.refused(CommandBody::CommitWrite(commit.clone()), Conflict);
         let write = commit.tables.remove(0);
         bench.refused(
-            CommandBody::StageParts { transaction: "x".into(), write, views: Vec::new() },
+            CommandBody::StageParts {
+                transaction: "x".into(),
+                write,
+                views: Vec::new(),
+                continues: false,
+            },
             Conflict,
         );
     }
@@ -284,7 +289,7 @@ fn an_insert_is_wholly_before_or_after_a_truncate() {
 
 fn stage(bench: &Bench, table: TableId, parts: &[u64]) -> CommandBody {
     let write = bench.write(table, parts);
-    CommandBody::StageParts { transaction: "x".into(), write, views: Vec::new() }
+    CommandBody::StageParts { transaction: "x".into(), write, views: Vec::new(), continues: false }
 }
 
 fn publish(bench: &Bench, table: TableId, token: &str) -> CommitWrite {
@@ -323,6 +328,30 @@ fn staged_parts_do_not_survive_a_change_of_their_table() {
     assert!(bench.state.staged.is_empty());
     bench.done(stage(&bench, table, &[1]));
     bench.done(CommandBody::DropTable { table });
+    assert!(bench.state.staged.is_empty());
+}
+
+#[test]
+fn an_insert_whose_first_blocks_have_expired_does_not_go_on() {
+    let mut bench = Bench::with_workers(1);
+    let version = granary_catalog::protocol::PROTOCOL_VERSION;
+    bench.done(CommandBody::Cluster(ClusterChange::RaiseProtocol { version }));
+    let table = bench.table("t", 1);
+    let more = |bench: &Bench, part| match stage(bench, table, &[part]) {
+        CommandBody::StageParts { transaction, write, views, .. } => {
+            CommandBody::StageParts { transaction, write, views, continues: true }
+        }
+        other => panic!("{other:?} stages nothing"),
+    };
+    bench.time_ms = 50;
+    bench.done(stage(&bench, table, &[1]));
+    bench.done(more(&bench, 2));
+    bench.done(CommandBody::Expire {
+        staged_before_ms: 100,
+        tokens_before_ms: 0,
+        tokens_per_table: 10,
+    });
+    bench.refused(more(&bench, 3), Conflict);
     assert!(bench.state.staged.is_empty());
 }
 

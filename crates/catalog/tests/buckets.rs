@@ -96,6 +96,7 @@ fn what_does_not_fit_is_refused() {
         transaction: "x".into(),
         write: bench.write(other, &[1]),
         views: Vec::new(),
+        continues: false,
     };
     bench.done(stage);
     bench.refused(count(&bench, other, 2), Conflict);

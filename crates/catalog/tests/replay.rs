@@ -117,6 +117,7 @@ fn command(bench: &Bench, step: &Step) -> CommandBody {
                 transaction: transaction(*number),
                 write: bench.write(table_id(*table), &[u64::from(*part)]),
                 views: Vec::new(),
+                continues: false,
             },
             false => CommandBody::AbortStaged { transaction: transaction(*number) },
         },

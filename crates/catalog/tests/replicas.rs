@@ -151,8 +151,12 @@ fn whoever_joins_holds_everything() {
     bench.done(placed(&bench, table, |placement| placement.in_sync = workers(&[1])));
     bench.inserted(bench.commit(table, "a", &[1, 2]));
     let write = bench.write(table, &[3]);
-    let stage =
-        |write| CommandBody::StageParts { transaction: "x".into(), write, views: Vec::new() };
+    let stage = |write| CommandBody::StageParts {
+        transaction: "x".into(),
+        write,
+        views: Vec::new(),
+        continues: false,
+    };
     bench.done(stage(write));
     let join = |bench: &Bench| placed(bench, table, |to| to.in_sync = workers(&[1, 2]));
     bench.refused(join(&bench), Conflict);
@@ -171,8 +175,12 @@ fn whoever_joins_holds_everything() {
 #[test]
 fn what_is_staged_stays_staged_once_when_it_is_said_again() {
     let (mut bench, table) = bench();
-    let stage =
-        |write| CommandBody::StageParts { transaction: "x".into(), write, views: Vec::new() };
+    let stage = |write| CommandBody::StageParts {
+        transaction: "x".into(),
+        write,
+        views: Vec::new(),
+        continues: false,
+    };
     let (first, second) = (bench.write(table, &[1]), bench.write(table, &[2]));
     let mut both = first.clone();
     both.buckets[0].parts.extend(second.buckets[0].parts.clone());

@@ -68,6 +68,7 @@ fn staged_parts_of_views_become_visible_with_the_insert() {
         transaction: "x".into(),
         write: bench.write(source, &[1]),
         views: vec![bench.write(target, &[2])],
+        continues: false,
     };
     let publish = |bench: &Bench| CommitWrite {
         staged: Some("x".into()),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use granary_catalog::protocol::STAGED_AGAIN;
 use granary_catalog::{Catalog, CommandBody, CommitWrite, Outcome, Snapshot, TableWrite};
 use granary_common::{Error, ErrorKind, Result};
 
@@ -119,6 +120,7 @@ impl Long<'_> {
                 transaction,
                 write: writes[0].clone(),
                 views: writes[1..].to_vec(),
+                continues: self.is_begun && self.bound.protocol() >= STAGED_AGAIN,
             },
             Step::Commit(token, rows) => CommandBody::CommitWrite(CommitWrite {
                 tables: writes.to_vec(),

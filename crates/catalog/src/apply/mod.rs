@@ -125,7 +125,8 @@ fn dispatch(draft: &mut Draft, body: &CommandBody) -> Result<Outcome> {
         CommandBody::Refresh { view, step } => refresh::step(draft, *view, step),
         CommandBody::SetMerges { table, stopped } => merge::set_stopped(draft, *table, *stopped),
         CommandBody::MarkDamage { copy, reason } => damage::mark(draft, *copy, reason.as_deref()),
-        CommandBody::StageParts { transaction, write, views } => {
+        CommandBody::StageParts { transaction, write, views, continues } => {
+            staged::check(draft, transaction, *continues)?;
             staged::stage(draft, transaction, write, views)
         }
         CommandBody::AbortStaged { transaction } => staged::abort(draft, transaction),

@@ -8,6 +8,19 @@ use crate::model::{Part, StagedInsert, StagedTarget};
 use crate::protocol::STAGED_AGAIN;
 use crate::row::{Row, RowKey};
 
+/// Refuses what continues an insert whose earlier blocks have expired: the commit would show the later
+/// ones alone.
+pub(super) fn check(draft: &Draft, transaction: &str, continues: bool) -> Result<()> {
+    match continues && !draft.next.staged.contains_key(transaction) {
+        true => Err(expired(transaction)),
+        false => Ok(()),
+    }
+}
+
+fn expired(transaction: &str) -> Error {
+    Error::conflict(format!("the staged insert '{transaction}' has expired; send it again"))
+}
+
 pub(super) fn stage(
     draft: &mut Draft,
     transaction: &str,
@@ -92,9 +105,7 @@ pub(super) fn abort(draft: &mut Draft, transaction: &str) -> Result<Outcome> {
 
 pub(super) fn take(draft: &mut Draft, transaction: &str, table: TableId) -> Result<StagedInsert> {
     let staged = draft.next.staged.get(transaction).filter(|staged| staged.table == table);
-    let staged = staged.ok_or_else(|| {
-        Error::conflict(format!("the staged insert '{transaction}' has expired; send it again"))
-    })?;
+    let staged = staged.ok_or_else(|| expired(transaction))?;
     let staged = (**staged).clone();
     let own = StagedTarget {
         table,

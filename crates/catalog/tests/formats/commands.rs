@@ -148,6 +148,16 @@ fn commands() -> Vec<(&'static str, CommandBody)> {
                 transaction: "x-1".into(),
                 write: table_write(),
                 views: Vec::new(),
+                continues: false,
+            },
+        ),
+        (
+            "stage_more_parts",
+            CommandBody::StageParts {
+                transaction: "x-1".into(),
+                write: table_write(),
+                views: Vec::new(),
+                continues: true,
             },
         ),
         ("abort_staged", CommandBody::AbortStaged { transaction: "x-1".into() }),

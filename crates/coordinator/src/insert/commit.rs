@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use futures::stream::{BoxStream, StreamExt};
+use granary_catalog::protocol::STAGED_AGAIN;
 use granary_catalog::{CommandBody, CommitWrite, InsertToken, Outcome, TableWrite};
 use granary_common::{Error, ErrorKind, Result};
 use tokio_util::task::AbortOnDropHandle;
@@ -217,6 +218,7 @@ impl<'a> Writer<'a> {
                 transaction
             }
         };
+        let continues = self.continues();
         let command = |writes: &[TableWrite]| {
             let (write, views) = writes
                 .split_first()
@@ -225,10 +227,17 @@ impl<'a> Writer<'a> {
                 transaction: transaction.clone(),
                 write: write.clone(),
                 views: views.to_vec(),
+                continues,
             })
         };
         self.execute(written, command).await?;
         self.begun().await
+    }
+
+    /// Whether something is staged without which a block must not be taken.
+    fn continues(&self) -> bool {
+        let is_begun = self.staged.as_ref().is_some_and(|staged| staged.is_begun);
+        is_begun && self.core.with.catalog.snapshot().protocol() >= STAGED_AGAIN
     }
 
     /// Something is staged. It may have been dealt out to other buckets, or have other columns, than the

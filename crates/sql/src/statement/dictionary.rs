@@ -24,6 +24,7 @@ use crate::Notice;
 use crate::bind::parsed_query;
 use crate::dialect::{GranaryDialect, tokenize};
 use crate::show::identifier;
+use crate::types::type_from_sql;
 
 /// Before the definition and behind it.
 const OPEN: &str = "/* DICTIONARY ";
@@ -123,7 +124,7 @@ fn definition(parser: &mut Parser<'_>) -> Parsed<Definition> {
 /// `name type [DEFAULT expression] [HIERARCHICAL] [INJECTIVE] [IS_OBJECT_ID]`
 fn attribute(parser: &mut Parser<'_>) -> Parsed<Attribute> {
     let name = parser.parse_identifier()?.value;
-    let column_type = parser.parse_data_type()?.to_string();
+    let column_type = type_from_sql(&parser.parse_data_type()?)?.to_string();
     let mut default = None;
     loop {
         if parser.parse_keyword(Keyword::DEFAULT) {
@@ -236,10 +237,10 @@ mod tests {
              PASSWORD '' DB 'x' TABLE 't' WHERE 'id > 1')) LAYOUT(HASHED(SHARDS 2)) \
              LIFETIME(MIN 0 MAX 300) COMMENT 'c'",
         );
-        let expected = "/* DICTIONARY (id UInt64, name STRING DEFAULT '?') PRIMARY KEY (id) \
+        let expected = "/* DICTIONARY (id UInt64, name String DEFAULT '?') PRIMARY KEY (id) \
                         SOURCE(CLICKHOUSE(DB 'x' TABLE 't' WHERE 'id > 1')) \
                         LAYOUT(HASHED ( SHARDS 2 )) LIFETIME(MIN 0 MAX 300) */ \
-                        SELECT CAST(id AS UInt64) AS id, CAST(name AS STRING) AS name \
+                        SELECT CAST(id AS UInt64) AS id, CAST(name AS String) AS name \
                         FROM x.t WHERE id > 1";
         assert_eq!(text.as_deref(), Ok(expected));
     }
