@@ -145,8 +145,7 @@ pub enum CommandBody {
         /// What the views of the table made of the same rows, for their targets.
         #[serde(default)]
         views: Vec<TableWrite>,
-        /// Whether something of the insert is staged already: when that has expired meanwhile, what
-        /// comes now is refused. Since protocol 7.
+        /// Whether earlier blocks are staged, and must not have expired. Since protocol 7.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         continues: bool,
     },
