@@ -9,7 +9,7 @@ use datafusion::arrow::compute::{concat_batches, take_record_batch};
 use datafusion::arrow::datatypes::{DataType, SchemaRef};
 use datafusion::common::Result;
 use datafusion::common::hash_utils::{RandomState, create_hashes};
-use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryLimit, MemoryReservation};
 use datafusion::execution::{SendableRecordBatchStream, SpillFile, TaskContext};
 use datafusion::physical_expr::PhysicalExprRef;
 use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, SpillMetrics};
@@ -21,6 +21,8 @@ use futures::{StreamExt, TryStreamExt};
 pub(super) const FILES: usize = 16;
 /// Rows on their way into a file are written when they have so many bytes.
 const WRITE_BYTES: usize = 64 << 10;
+/// And at the latest when they take one of so many bytes of the query's limit.
+const LIMIT_SHARE: usize = 1024;
 /// One more for each time that rows are dealt. Other than what the engine's own tables and exchanges
 /// hash with: within one of their partitions its hashes would say nothing.
 const SEED: u64 = 0x6772_616e_6172_7931;
@@ -75,12 +77,19 @@ impl Files {
     ) -> Result<Vec<Option<File>>> {
         let hashes = RandomState::with_seed(SEED + depth as u64);
         let held = MemoryConsumer::new("HashJoinSpill").register(context.memory_pool());
+        let write_bytes = match context.memory_pool().memory_limit() {
+            MemoryLimit::Finite(max) => WRITE_BYTES.min(max / LIMIT_SHARE),
+            MemoryLimit::Infinite | MemoryLimit::Unknown => WRITE_BYTES,
+        };
         let mut writing: Vec<Writing> = (0..FILES).map(|_| Writing::default()).collect();
         while let Some(batch) = rows.try_next().await? {
             for (file, rows) in dealt(&batch, keys, &hashes)?.into_iter().enumerate() {
                 if !rows.is_empty() {
                     let piece = take_record_batch(&batch, &UInt32Array::from(rows))?;
-                    writing[file].add(compact(piece)?, self, &held)?;
+                    writing[file].add(compact(piece)?, &held);
+                    if writing[file].bytes >= write_bytes {
+                        writing[file].write(self, &held)?;
+                    }
                 }
             }
         }
@@ -135,13 +144,12 @@ struct Writing {
 }
 
 impl Writing {
-    fn add(&mut self, piece: RecordBatch, files: &Files, held: &MemoryReservation) -> Result<()> {
+    fn add(&mut self, piece: RecordBatch, held: &MemoryReservation) {
         let bytes = piece.get_array_memory_size();
         // Bounded by the number of files, and what lets the query get by with less memory.
         held.grow(bytes);
         self.bytes += bytes;
         self.pieces.push(piece);
-        if self.bytes >= WRITE_BYTES { self.write(files, held) } else { Ok(()) }
     }
 
     fn write(&mut self, files: &Files, held: &MemoryReservation) -> Result<()> {

@@ -20,6 +20,8 @@ type TableEntry = (u32, u64);
 /// has found a partner.
 const ROW_BYTES: usize = 5;
 const VIEW_BYTES: usize = 16;
+/// One of so many bytes of a query's limit is left to its other operators.
+const LEFT_SHARE: usize = 8;
 
 /// Batches of a built side, and the memory that they and the join made of them need.
 pub(super) struct Gathered {
@@ -75,7 +77,9 @@ impl Gathered {
 
     fn has_room(&self, bytes: usize) -> bool {
         match self.pool.memory_limit() {
-            MemoryLimit::Finite(max) => self.pool.reserved().saturating_add(bytes) <= max,
+            MemoryLimit::Finite(max) => {
+                self.pool.reserved().saturating_add(bytes) <= max - max / LEFT_SHARE
+            }
             MemoryLimit::Infinite | MemoryLimit::Unknown => true,
         }
     }
