@@ -33,6 +33,20 @@ fn check<T: Serialize + DeserializeOwned + PartialEq + Debug>(name: &str, value:
     assert_eq!(codec::decode::<T>(&encoded).expect("decodes"), *value, "{name}");
 }
 
+fn worker(is_full: bool) -> Worker {
+    Worker {
+        id: WorkerId(1),
+        identity: "fedcba".into(),
+        address: "w-1:7422".into(),
+        zone: "a".into(),
+        state: WorkerState::Draining,
+        incarnation: 6,
+        software_version: "0.1.0".into(),
+        drained: false,
+        is_full,
+    }
+}
+
 fn part() -> Part {
     Part {
         id: PartId(1001),
@@ -221,34 +235,8 @@ fn rows() -> Vec<(&'static str, Row)> {
                 ..part()
             }),
         ),
-        (
-            "worker",
-            Row::Worker(Worker {
-                id: WorkerId(1),
-                identity: "fedcba".into(),
-                address: "w-1:7422".into(),
-                zone: "a".into(),
-                state: WorkerState::Draining,
-                incarnation: 6,
-                software_version: "0.1.0".into(),
-                drained: false,
-                is_full: false,
-            }),
-        ),
-        (
-            "worker_full",
-            Row::Worker(Worker {
-                id: WorkerId(1),
-                identity: "fedcba".into(),
-                address: "w-1:7422".into(),
-                zone: "a".into(),
-                state: WorkerState::Draining,
-                incarnation: 6,
-                software_version: "0.1.0".into(),
-                drained: false,
-                is_full: true,
-            }),
-        ),
+        ("worker", Row::Worker(worker(false))),
+        ("worker_full", Row::Worker(worker(true))),
         (
             "part_id_range",
             Row::PartIdRange(PartIdRange {

@@ -42,12 +42,9 @@ pub struct SpillingJoinExec {
 }
 
 impl SpillingJoinExec {
-    /// `join`, which must be able to spill: see [`can_spill`].
-    pub fn try_new(join: Arc<HashJoinExec>) -> Result<Self> {
-        if !can_spill(&join) {
-            return internal_err!("this join needs all rows of a side, or their order");
-        }
-        Ok(Self { join, running: Mutex::default() })
+    /// `join`, which runs as the engine's own where it cannot spill: see [`can_spill`].
+    pub fn new(join: Arc<HashJoinExec>) -> Self {
+        Self { join, running: Mutex::default() }
     }
 
     /// The same join over other inputs; `join` must be a [`HashJoinExec`].
@@ -59,7 +56,7 @@ impl SpillingJoinExec {
             return internal_err!("a spilling join is made of a hash join, not {}", join.name());
         };
         let join = join.builder().with_new_children(inputs)?.recompute_properties().build()?;
-        Ok(Arc::new(Self::try_new(Arc::new(join))?))
+        Ok(Arc::new(Self::new(Arc::new(join))))
     }
 
     /// The join without its inputs, to be sent.
@@ -97,7 +94,7 @@ pub fn let_joins_spill(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn Execution
         let join = node.downcast_ref::<HashJoinExec>().filter(|join| can_spill(join));
         let Some(join) = join else { return Ok(Transformed::no(node)) };
         let join = Arc::new(join.builder().build()?);
-        Ok(Transformed::yes(Arc::new(SpillingJoinExec::try_new(join)?) as Arc<dyn ExecutionPlan>))
+        Ok(Transformed::yes(Arc::new(SpillingJoinExec::new(join)) as Arc<dyn ExecutionPlan>))
     });
     spilling.map(|spilling| spilling.data)
 }
@@ -147,7 +144,7 @@ impl ExecutionPlan for SpillingJoinExec {
 
     fn reset_state(self: Arc<Self>) -> Result<Arc<dyn ExecutionPlan>> {
         let join = self.join.builder().reset_state().build()?;
-        Ok(Arc::new(Self::try_new(Arc::new(join))?))
+        Ok(Arc::new(Self::new(Arc::new(join))))
     }
 
     fn execute(

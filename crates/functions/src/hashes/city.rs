@@ -12,7 +12,7 @@ pub(super) fn word(bytes: &[u8], at: usize) -> u64 {
     })
 }
 
-fn half(bytes: &[u8], at: usize) -> u64 {
+pub(super) fn half(bytes: &[u8], at: usize) -> u64 {
     word(bytes, at) & 0xffff_ffff
 }
 

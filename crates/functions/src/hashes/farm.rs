@@ -1,6 +1,6 @@
 //! FarmHash's portable fingerprint of 64 bits.
 
-use super::city::{K0, K1, K2, shift_mix, weak, word};
+use super::city::{K0, K1, K2, half, shift_mix, weak, word};
 
 fn mixed(first: u64, second: u64, multiplier: u64) -> u64 {
     let low = shift_mix((first ^ second).wrapping_mul(multiplier));
@@ -34,8 +34,8 @@ fn short(bytes: &[u8]) -> u64 {
         return mixed(c, d, multiplier);
     }
     if length >= 4 {
-        let half = |at: usize| word(bytes, at) & 0xffff_ffff;
-        return mixed(size.wrapping_add(half(0) << 3), half(length - 4), multiplier);
+        let low = size.wrapping_add(half(bytes, 0) << 3);
+        return mixed(low, half(bytes, length - 4), multiplier);
     }
     let y = u64::from(*first) + (u64::from(*middle) << 8);
     let z = size + (u64::from(*last) << 2);
