@@ -19,7 +19,7 @@ use crate::model::{IndexKind, TableOptions, TtlAction, TtlRule, WriteOrigin};
 use crate::snapshot::Snapshot;
 
 /// What this build speaks. Higher by one in each release that needs it.
-pub const PROTOCOL_VERSION: u32 = 7;
+pub const PROTOCOL_VERSION: u32 = 8;
 /// What builds speak that say nothing of it.
 pub const FIRST_PROTOCOL: u32 = 1;
 
@@ -31,6 +31,8 @@ pub const FULL_DISKS: u32 = 7;
 pub const STAGED_AGAIN: u32 = 7;
 /// Since when workers know the joins that spill.
 pub const SPILLING_JOINS: u32 = 7;
+/// Since when all partitions of a scan with FINAL may share what there is to read.
+pub const SHARED_FINAL: u32 = 8;
 
 /// Before the number, behind a build's version: builds that do not know the number keep the text as
 /// it is, so that every member of the metadata group has the same row of a worker.

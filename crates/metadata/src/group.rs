@@ -90,7 +90,7 @@ impl Group {
     /// Runs a command. An error means that it did not go through the log, or that this is unknown;
     /// a refusal by the catalog is a reply, and asking again for it would not help.
     pub async fn run(&self, body: CommandBody, hop: Hop) -> Result<(CatalogVersion, Reply)> {
-        protocol::check(&body, &self.feed.snapshot())?;
+        self.check_protocol(&body, hop).await?;
         let request = codec::encode(&body)?;
         if request.len() > COMMAND_BYTES_MAX {
             return Err(Error::exhausted(format!(
@@ -111,6 +111,20 @@ impl Group {
             |response| Ok((CatalogVersion(response.version), Reply::of_response(&response)?)),
         )
         .await
+    }
+
+    /// Refuses what some node could not read. A member that is behind the others may not know yet what
+    /// they speak by now, so it refuses only with everything that was acknowledged before the call.
+    async fn check_protocol(&self, body: &CommandBody, hop: Hop) -> Result<()> {
+        if protocol::check(body, &self.feed.snapshot()).is_ok() {
+            return Ok(());
+        }
+        let version = self.read_version(hop).await?;
+        let limit = self.timing.command_limit;
+        match within(&*self.clock, limit, self.feed.reached(version)).await {
+            Some(snapshot) => protocol::check(body, &snapshot),
+            None => Err(Error::unavailable(format!("node {} is behind the others", self.node))),
+        }
     }
 
     /// Runs a command on this node, which must lead.

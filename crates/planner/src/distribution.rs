@@ -228,7 +228,8 @@ fn desired_tasks(
     }
     let scan = event.plan.downcast_ref::<PartScanExec>()?;
     Some(topology(event.session_config).map(|topology| {
-        if scan.spec().layout.partitions() <= 1 {
+        let is_whole = scan.spec().collapse.is_some() && scan.facts().placement.is_none();
+        if scan.spec().layout.partitions() <= 1 || is_whole {
             return DesiredTaskCountEventResponse::maximum(1);
         }
         let output = of_scan(scan.spec(), &scan.facts().summaries).total_byte_size;
@@ -262,26 +263,33 @@ fn spread_over_tasks(
     config: &SessionConfig,
 ) -> EngineResult<ScaleUpLeafNodeEventResponse> {
     let topology = topology(config)?;
-    let specs = match (&scan.spec().layout, &scan.facts().placement) {
-        (Layout::Bucketed { .. }, Some(placement)) => {
+    let spread = Layout::Spread { partitions: topology.task_partitions.max(1) };
+    let by_buckets = match &scan.spec().layout {
+        Layout::Bucketed { .. } => true,
+        Layout::Spread { .. } => scan.spec().collapse.is_some(),
+    };
+    let specs = match (by_buckets, &scan.facts().placement) {
+        (true, Some(placement)) => {
             let task_of = |leader: WorkerId| topology.task_of(&[leader], tasks);
             let groups = placement.groups_by_task(tasks, topology.task_partitions, task_of);
             let narrowed = groups.into_iter().map(|groups| {
                 let buckets = groups.concat();
-                let layout = Layout::Bucketed { groups };
+                let layout = match &scan.spec().layout {
+                    Layout::Bucketed { .. } => Layout::Bucketed { groups },
+                    Layout::Spread { .. } => spread.clone(),
+                };
                 scan.spec().narrowed(layout, |part| buckets.contains(&part.bucket))
             });
             narrowed.collect::<Vec<_>>()
         }
-        (Layout::Bucketed { .. }, None) => {
+        (true, None) => {
             return Err(DataFusionError::Internal("a bucketed scan has no placement".to_owned()));
         }
-        (Layout::Spread { .. }, _) => {
+        (false, _) => {
             let task_by_part = tasks_of_parts(&scan.spec().parts, &topology, tasks);
             let task_of = |part: &ScannedPart| task_by_part.get(&part.part.id).copied();
-            let layout = Layout::Spread { partitions: topology.task_partitions.max(1) };
             let narrowed = (0..tasks).map(|task| {
-                scan.spec().narrowed(layout.clone(), |part| task_of(part) == Some(task))
+                scan.spec().narrowed(spread.clone(), |part| task_of(part) == Some(task))
             });
             narrowed.collect()
         }

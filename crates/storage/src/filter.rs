@@ -1,5 +1,7 @@
 //! Predicates that a scan evaluates on stored columns.
 
+mod rows;
+
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
 

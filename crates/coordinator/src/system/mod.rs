@@ -5,6 +5,7 @@
 
 mod bucket_tables;
 mod catalog_tables;
+mod cluster;
 mod columns;
 mod damage;
 mod dictionaries;
@@ -36,10 +37,11 @@ use columns::Columns;
 /// The schemas beside the users' databases.
 pub const SCHEMAS: [&str; 2] = ["information_schema", "system"];
 
-const SYSTEM_TABLES: [&str; 28] = [
+const SYSTEM_TABLES: [&str; 29] = [
     "bucket_changes",
     "bucket_replicas",
     "buckets",
+    "cluster",
     "clusters",
     "columns",
     "data_skipping_indices",
@@ -143,6 +145,7 @@ impl SystemSchema {
             ("system", "storage_policies") => tiers::storage_policies(view),
             ("system", "table_history") => history::table_history(view),
             ("system", "versions") => history::versions(view),
+            ("system", "cluster") => cluster::cluster(view),
             ("system", "clusters") => catalog_tables::clusters(view),
             ("system", "queries") => node_tables::queries(view, false),
             ("system", "processes") => node_tables::queries(view, true),

@@ -10,15 +10,17 @@
 //! A run is a set of parts of one bucket whose keys may meet; runs share no key. Rows of a run that
 //! are not shown as they are are found once, from the keys alone, and remembered by the store. Where
 //! the engine only chooses among rows, there is nothing else to do; where it makes rows of several,
-//! only these are merged. Whole runs are merged when parts are on other nodes, when filters on keys
+//! only these are merged, and what they become is remembered as well. Whole runs are merged when parts are on other nodes, when filters on keys
 //! leave little to merge, and where keys that several rows have are no exception.
 //!
 //! A large run is read in pieces by several threads: ranges of its keys where rows are merged, else
 //! any ranges of rows.
 
+mod folded;
 mod pieces;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::SchemaRef;
@@ -39,7 +41,7 @@ use granary_storage::sort_order::SORT_OPTIONS;
 use granary_storage::{PartRef, PartStore};
 
 use self::pieces::{Piece, Slice, concurrently};
-use super::layout::{ScanSpec, Unit};
+use super::layout::{Layout, ScanSpec, Unit};
 use super::read::PartAccess;
 use super::stream::{self as scans, Batches, Reader, ScanMetrics, UnitQueue};
 use crate::error::to_datafusion;
@@ -105,62 +107,109 @@ struct Collapsing {
     threads: usize,
 }
 
-/// The collapsed rows of the units of one partition.
+/// What there is to read of a scan whose partitions share it, begun by the first of them.
+#[derive(Clone, Default)]
+pub struct SharedPieces(Arc<tokio::sync::Mutex<Option<Pieces>>>);
+
+type Pieces = stream::Fuse<BoxStream<'static, Result<Piece, DataFusionError>>>;
+
+impl fmt::Debug for SharedPieces {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SharedPieces")
+    }
+}
+
+/// The collapsed rows of one partition: of the units of its queue, or what it gets hold of where all
+/// partitions share them.
 pub fn collapsed(
     spec: &Arc<ScanSpec>,
     rule: &CollapseRule,
     residual: &[Arc<dyn PhysicalExpr>],
-    queue: &UnitQueue,
+    (queue, shared): (UnitQueue, SharedPieces),
     metrics: ScanMetrics,
     context: Arc<TaskContext>,
     output: SchemaRef,
 ) -> Result<Batches, DataFusionError> {
-    let columns = needed(spec, rule);
-    let schema = spec.schema.project(&columns).map_err(to_datafusion)?;
-    // Each part is read whole and in order; a limit counts what is left of all.
-    let inner = ScanSpec {
-        columns: columns.clone(),
-        fetch: None,
-        ordered_by: spec.schema.sort_key.len().max(1),
-        ..(**spec).clone()
-    };
-    let access = PartAccess::of(&context).map_err(to_datafusion)?;
-    let batch_rows = context.session_config().batch_size();
-    let reader = |spec, schema: &SchemaRef| {
-        let access = Arc::clone(&access);
-        Reader::new(Arc::new(spec), residual, access, batch_rows, Arc::clone(schema)).map(Arc::new)
-    };
-    // A limit counts what is left of all parts here, too.
-    let plain = reader(ScanSpec { fetch: None, ordered_by: 0, ..(**spec).clone() }, &output)?;
-    let reader = reader(inner, &schema)?;
-    let units = queue.lock().drain(..).collect();
-    let runs = runs(spec, units);
-    let collapsing = Arc::new(Collapsing {
-        spec: Arc::clone(spec),
-        rule: rule.clone(),
-        columns,
-        schema,
-        reader,
-        plain,
-        access,
-        states: States::of(&context),
-        metrics,
-        context,
-        threads: spec.key_ranges.threads_of_partition(&spec.layout),
-    });
-    let threads = collapsing.threads_for(runs.iter().flatten());
-    let cutting = Arc::clone(&collapsing);
-    let pieces = stream::iter(runs).then(move |run| Arc::clone(&cutting).pieces(run));
-    let pieces = pieces
-        .map_ok(|pieces| stream::iter(pieces).map(Ok::<_, DataFusionError>))
-        .try_flatten()
-        .boxed();
+    let collapsing = Collapsing::new(Arc::clone(spec), rule, residual, metrics, &context)?;
+    let collapsing = Arc::new(collapsing);
     let schema = Arc::clone(&output);
-    let read = move |piece| Arc::clone(&collapsing).read(piece, Arc::clone(&output));
-    Ok(scans::limited(concurrently(pieces, read, threads, schema), spec.fetch))
+    let reading = Arc::clone(&collapsing);
+    let read = move |piece| Arc::clone(&reading).read(piece, Arc::clone(&output));
+    let batches = match &spec.layout {
+        Layout::Spread { .. } => {
+            let take = move |(collapsing, queue, shared): (Arc<Collapsing>, UnitQueue, _)| async {
+                let SharedPieces(pieces) = &shared;
+                let mut pieces = pieces.lock().await;
+                let begin = || Arc::clone(&collapsing).pieces_of(&queue).fuse();
+                let piece = pieces.get_or_insert_with(begin).next().await;
+                drop(pieces);
+                Some((piece?, (collapsing, queue, shared)))
+            };
+            let pieces = stream::unfold((collapsing, queue, shared), take).boxed();
+            concurrently(pieces, read, 1, schema)
+        }
+        Layout::Bucketed { .. } => {
+            let units: Vec<Unit> = queue.lock().iter().cloned().collect();
+            let threads = collapsing.threads_for(&units);
+            concurrently(collapsing.pieces_of(&queue), read, threads, schema)
+        }
+    };
+    Ok(scans::limited(batches, spec.fetch))
 }
 
 impl Collapsing {
+    fn new(
+        spec: Arc<ScanSpec>,
+        rule: &CollapseRule,
+        residual: &[Arc<dyn PhysicalExpr>],
+        metrics: ScanMetrics,
+        context: &Arc<TaskContext>,
+    ) -> Result<Collapsing, DataFusionError> {
+        let columns = needed(&spec, rule);
+        let schema = spec.schema.project(&columns).map_err(to_datafusion)?;
+        // Each part is read whole and in order; a limit counts what is left of all.
+        let inner = ScanSpec {
+            columns: columns.clone(),
+            fetch: None,
+            ordered_by: spec.schema.sort_key.len().max(1),
+            ..(*spec).clone()
+        };
+        let access = PartAccess::of(context).map_err(to_datafusion)?;
+        let batch_rows = context.session_config().batch_size();
+        let reader = |spec, schema: &SchemaRef| {
+            let access = Arc::clone(&access);
+            Reader::new(Arc::new(spec), residual, access, batch_rows, Arc::clone(schema))
+        };
+        // A limit counts what is left of all parts here, too.
+        let plain = ScanSpec { fetch: None, ordered_by: 0, ..(*spec).clone() };
+        let output = spec.schema.project(&spec.columns).map_err(to_datafusion)?;
+        Ok(Collapsing {
+            rule: rule.clone(),
+            reader: Arc::new(reader(inner, &schema)?),
+            plain: Arc::new(reader(plain, &output)?),
+            columns,
+            schema,
+            access,
+            states: States::of(context),
+            metrics,
+            context: Arc::clone(context),
+            threads: spec.key_ranges.threads_of_partition(&spec.layout),
+            spec,
+        })
+    }
+
+    /// What is to be read of the units of `queue`.
+    fn pieces_of(
+        self: Arc<Self>,
+        queue: &UnitQueue,
+    ) -> BoxStream<'static, Result<Piece, DataFusionError>> {
+        let units = queue.lock().drain(..).collect();
+        let runs = runs(&self.spec, units);
+        let pieces = stream::iter(runs).then(move |run| Arc::clone(&self).pieces(run));
+        let pieces = pieces.map_ok(|pieces| stream::iter(pieces).map(Ok::<_, DataFusionError>));
+        pieces.try_flatten().boxed()
+    }
+
     /// The rows of a piece, in the columns of the output.
     fn read(self: Arc<Self>, piece: Piece, output: SchemaRef) -> Batches {
         match piece {
@@ -174,18 +223,33 @@ impl Collapsing {
             }
             Piece::Merged(slices) => match self.run(slices) {
                 Ok(batches) => {
-                    let kept: Vec<usize> = (0..self.spec.columns.len()).collect();
-                    let projected = batches.map(move |batch| {
-                        Ok(batch?.project(&kept)?.with_schema(Arc::clone(&output))?)
-                    });
-                    projected.boxed()
+                    let cut = move |batch: Result<RecordBatch, _>| self.cut_to(&output, batch?);
+                    batches.map(cut).boxed()
                 }
                 Err(error) => stream::once(std::future::ready(Err(error))).boxed(),
             },
             Piece::Shown(Slice { unit, without }) => {
                 scans::of_unit(Arc::clone(&self.plain), unit, without, self.metrics.clone())
             }
+            Piece::Folded(rows) => {
+                let batch_rows = self.context.session_config().batch_size().max(1);
+                let batches = (0..rows.num_rows()).step_by(batch_rows).map(move |start| {
+                    let batch = rows.slice(start, batch_rows.min(rows.num_rows() - start));
+                    self.cut_to(&output, self.reader.finish(batch, &self.metrics)?)
+                });
+                stream::iter(batches).boxed()
+            }
         }
+    }
+
+    /// The output's columns of what a collapse gives.
+    fn cut_to(
+        &self,
+        output: &SchemaRef,
+        batch: RecordBatch,
+    ) -> Result<RecordBatch, DataFusionError> {
+        let kept: Vec<usize> = (0..self.spec.columns.len()).collect();
+        Ok(batch.project(&kept)?.with_schema(Arc::clone(output))?)
     }
 
     /// The rows of each part that are not shown as they are, where it is worth to know them: for an

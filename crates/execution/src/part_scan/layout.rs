@@ -70,9 +70,13 @@ impl KeyRanges {
     /// So that no thread is left with one long range.
     const PER_THREAD: usize = 2;
 
-    /// The threads of each partition.
+    /// The threads that work on what a partition begins: on all that there is where partitions share
+    /// it.
     pub fn threads_of_partition(&self, layout: &Layout) -> usize {
-        (self.threads / layout.partitions().max(1)).max(1)
+        match layout {
+            Layout::Spread { .. } => self.threads.max(1),
+            Layout::Bucketed { groups } => (self.threads / groups.len().max(1)).max(1),
+        }
     }
 
     /// How `threads` threads cut keys.
@@ -99,8 +103,8 @@ pub struct ScanSpec {
     /// How many leading columns of the sort key order each partition; 0: no order.
     pub ordered_by: usize,
     pub layout: Layout,
-    /// What becomes of rows with equal sort keys, for FINAL. The layout is by buckets then, and the
-    /// filter only over the sort key.
+    /// What becomes of rows with equal sort keys, for FINAL. All parts of a bucket are there then, and
+    /// the filter is only over the sort key.
     pub collapse: Option<CollapseRule>,
     /// How a scan that collapses cuts keys into ranges.
     #[serde(default)]
@@ -153,10 +157,13 @@ pub struct Unit {
 }
 
 /// The units of each partition. With a spread layout without order, all of them are in the first
-/// list, for everyone to take from.
+/// list, for everyone to take from; parts whose rows are collapsed are whole.
 pub fn units(spec: &ScanSpec) -> Vec<Vec<Unit>> {
     match &spec.layout {
         Layout::Bucketed { groups } => bucketed_units(spec, groups),
+        Layout::Spread { .. } if spec.collapse.is_some() => {
+            vec![(0..spec.parts.len()).map(|part| whole(spec, part)).collect()]
+        }
         Layout::Spread { partitions } if spec.ordered_by > 0 => ordered_units(spec, *partitions),
         Layout::Spread { partitions } => vec![spread_units(spec, *partitions)],
     }

@@ -46,6 +46,7 @@ use granary_common::ColumnId;
 use granary_storage::Filter;
 use parking_lot::Mutex;
 
+use self::collapse::SharedPieces;
 use self::facts::ScanFacts;
 use self::layout::{Layout, ScanSpec, units};
 use self::predicate::{all_of, to_filter};
@@ -88,6 +89,8 @@ pub struct AwaitedFilter {
 #[derive(Debug, Default)]
 struct Run {
     queues: Vec<UnitQueue>,
+    /// What partitions share of a scan that collapses.
+    pieces: SharedPieces,
     started: BTreeSet<usize>,
 }
 
@@ -174,18 +177,20 @@ impl PartScanExec {
             .map_err(crate::error::to_datafusion)
     }
 
-    /// The queue of `partition` in this run; executing a partition again begins a new run.
-    fn queue(&self, partition: usize) -> Option<UnitQueue> {
+    /// The queue of `partition` in this run and what all of its partitions share; executing a partition
+    /// again begins a new run.
+    fn queue(&self, partition: usize) -> Option<(UnitQueue, SharedPieces)> {
         let mut run = self.run.lock();
         if run.started.contains(&partition) || run.queues.is_empty() {
             let queues = units(&self.spec)
                 .into_iter()
                 .map(|units| Arc::new(Mutex::new(units.into_iter().collect())));
-            *run = Run { queues: queues.collect(), started: BTreeSet::new() };
+            *run = Run { queues: queues.collect(), ..Run::default() };
         }
         run.started.insert(partition);
         let shared = matches!(self.spec.layout, Layout::Spread { .. }) && self.spec.ordered_by == 0;
-        run.queues.get(if shared { 0 } else { partition }).cloned()
+        let queue = run.queues.get(if shared { 0 } else { partition }).cloned()?;
+        Some((queue, run.pieces.clone()))
     }
 
     /// Position of an output column in the table's schema.

@@ -60,7 +60,7 @@ impl ExecutionPlan for PartScanExec {
             return internal_err!("PartScanExec has no partition {partition}");
         }
         let metrics = ScanMetrics::new(&self.metrics, partition, &self.spec.hints);
-        let Some(queue) = self.queue(partition) else {
+        let Some((queue, shared)) = self.queue(partition) else {
             return internal_err!("PartScanExec has no units for partition {partition}");
         };
         let access = PartAccess::of(&context).map_err(crate::error::to_datafusion)?;
@@ -72,7 +72,7 @@ impl ExecutionPlan for PartScanExec {
                 &self.spec,
                 rule,
                 &predicates,
-                &queue,
+                (queue, shared),
                 metrics,
                 context,
                 output,

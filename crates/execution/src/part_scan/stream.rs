@@ -203,7 +203,7 @@ impl Reader {
     }
 
     /// Drops rows that runtime filters rule out by now, and columns that only they needed.
-    fn finish(
+    pub fn finish(
         &self,
         mut batch: RecordBatch,
         metrics: &ScanMetrics,

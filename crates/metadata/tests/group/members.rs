@@ -95,6 +95,32 @@ async fn node_ready(group: &TestGroup, place: usize) {
 }
 
 #[tokio::test]
+async fn a_member_that_is_behind_does_not_take_the_others_for_older() {
+    let mut group = TestGroup::new(4, 3);
+    for place in 0..4 {
+        group.start(place).await;
+    }
+    for place in 0..3 {
+        group.nodes[place].as_ref().expect("runs").ready(LIMIT).await.expect("forms");
+    }
+    let (knows, behind) = (group.catalog(0), group.catalog(3));
+    let raised = || async { (knows.snapshot().protocol() == PROTOCOL_VERSION).then_some(()) };
+    eventually("all members speak the newest version", raised).await;
+    assert_eq!(behind.snapshot().protocol(), FIRST_PROTOCOL);
+    let drop = CommandBody::Cluster(ClusterChange::DropWorker { worker: WorkerId(7) });
+    let refused = behind.execute(drop.clone()).await.expect_err("it belongs to no group");
+    assert_eq!(refused.kind(), ErrorKind::Unavailable, "{refused}");
+
+    group.client(0).change_membership(add(&group, 3)).await.expect("added");
+    let answered = || async {
+        let error = behind.execute(drop.clone()).await.expect_err("there is no such worker");
+        assert_ne!(error.kind(), ErrorKind::Unsupported, "{error}");
+        (error.kind() == ErrorKind::NotFound).then_some(())
+    };
+    eventually("the group answers through it", answered).await;
+}
+
+#[tokio::test]
 async fn a_group_goes_on_when_its_last_member_is_upgraded() {
     let mut group = TestGroup::new(3, 3);
     // One member says that it is of a build that knows no numbers.

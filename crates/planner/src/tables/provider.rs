@@ -19,6 +19,7 @@ use datafusion::logical_expr::{
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::SessionConfig;
+use granary_catalog::protocol::SHARED_FINAL;
 use granary_catalog::{Part, PartLocation, Snapshot, Table, TableState};
 use granary_common::{CatalogVersion, ColumnId, Result, WorkerId};
 use granary_execution::error::to_datafusion;
@@ -222,10 +223,11 @@ impl PartTable {
         scanned.collect()
     }
 
-    /// How the scan's rows are dealt out: by buckets where equal keys must meet.
+    /// How the scan's rows are dealt out. Rows of equal keys meet before they are; workers of builds
+    /// that do not know that get them by buckets.
     fn layout(&self, config: &SessionConfig, spec: &ScanSpec) -> Layout {
         let partitions = partitions(config, spec);
-        if self.collapse.is_none() {
+        if self.collapse.is_none() || self.snapshot.protocol() >= SHARED_FINAL {
             return Layout::Spread { partitions };
         }
         let groups = match Placement::of(&self.state, self.version) {

@@ -35,7 +35,7 @@ mod tests;
 mod traced;
 
 pub(crate) use collapse::Sourced;
-pub use collapse::{CollapseMode, Collapser};
+pub use collapse::{CollapseMode, Collapser, compact};
 pub use hidden::{HiddenKey, HiddenRows, ShownRows, shown_rows};
 pub use progress::{MergeProgress, Throttle, Unthrottled};
 pub use ranges::{Cutting, key_ranges};

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use arrow::array::ArrayRef;
 use granary_catalog::{DeletionContent, PartLocation};
-use granary_common::{Error, ErrorKind, PartId, Result};
+use granary_common::{ColumnId, Error, ErrorKind, PartId, Result};
 use moka::future::Cache;
 use object_store::ObjectStoreExt;
 
@@ -32,6 +33,9 @@ pub struct PartStoreOptions {
     pub open_parts_max: u64,
     /// Bytes of what is known of rows that FINAL leaves out; default 128 MiB.
     pub hidden_bytes_max: u64,
+    /// Bytes of rows that FINAL makes of several; default 128 MiB. Those of one set of parts take at
+    /// most half of them.
+    pub folded_bytes_max: u64,
 }
 
 impl Default for PartStoreOptions {
@@ -42,6 +46,7 @@ impl Default for PartStoreOptions {
             skip_files_bytes_max: 64 << 20,
             open_parts_max: 512,
             hidden_bytes_max: 128 << 20,
+            folded_bytes_max: 128 << 20,
         }
     }
 }
@@ -56,6 +61,9 @@ pub struct PartStore {
     deletions: Cache<(PartId, String), Arc<Deletions>>,
     /// What FINAL leaves out of sets of parts.
     hidden: Cache<HiddenKey, Arc<HiddenRows>>,
+    /// What it makes of those, column by column; `None` where they are too many to be kept.
+    folded: Cache<(HiddenKey, ColumnId), Option<ArrayRef>>,
+    folded_bytes_max: u64,
     /// Skip indexes likewise; `None` for one that is not there.
     skip_files: Cache<(PartId, String), Option<Arc<SkipFile>>>,
     watch: Option<Arc<dyn DamageWatch>>,
@@ -87,6 +95,13 @@ impl PartStore {
                 u32::try_from(hidden.memory_bytes()).unwrap_or(u32::MAX)
             })
             .build();
+        let folded = Cache::builder()
+            .max_capacity(options.folded_bytes_max)
+            .weigher(|_, values: &Option<ArrayRef>| {
+                let bytes = values.as_ref().map_or(0, |values| values.get_array_memory_size());
+                u32::try_from(bytes + 256).unwrap_or(u32::MAX)
+            })
+            .build();
         let skip_files = Cache::builder()
             .max_capacity(options.skip_files_bytes_max)
             .weigher(|_, file: &Option<Arc<SkipFile>>| {
@@ -96,7 +111,18 @@ impl PartStore {
             .build();
         let evaluator = Arc::new(NoExpressions);
         let reads = Reads::default();
-        PartStore { volumes, open, deletions, hidden, skip_files, watch: None, evaluator, reads }
+        PartStore {
+            volumes,
+            open,
+            deletions,
+            hidden,
+            folded,
+            folded_bytes_max: options.folded_bytes_max,
+            skip_files,
+            watch: None,
+            evaluator,
+            reads,
+        }
     }
 
     /// Computes columns that parts lack with `evaluator`, see [`crate::PartColumn`].
@@ -179,6 +205,33 @@ impl PartStore {
         let finding = async { finding.await.map(Arc::new) };
         let found = self.hidden.try_get_with(HiddenKey::of(schema, parts), finding).await;
         found.map_err(|error| Error::new(error.kind(), error.message()))
+    }
+
+    /// `column` of the rows that FINAL makes of several of `parts`, if it is known: `None` within where
+    /// these are too many to be kept. The rows of all columns of the same parts are in one order.
+    pub async fn folded(
+        &self,
+        schema: &PartSchema,
+        parts: &[PartRef],
+        column: ColumnId,
+    ) -> Option<Option<ArrayRef>> {
+        self.folded.get(&(HiddenKey::of(schema, parts), column)).await
+    }
+
+    /// Remembers what [`PartStore::folded`] gives.
+    pub async fn keep_folded(
+        &self,
+        schema: &PartSchema,
+        parts: &[PartRef],
+        column: ColumnId,
+        values: Option<ArrayRef>,
+    ) {
+        self.folded.insert((HiddenKey::of(schema, parts), column), values).await;
+    }
+
+    /// How many bytes of the rows of one set of parts are worth to be kept.
+    pub fn folded_bytes_max(&self) -> u64 {
+        self.folded_bytes_max / 2
     }
 
     async fn files(&self, part: &PartRef) -> Result<Arc<PartFiles>> {

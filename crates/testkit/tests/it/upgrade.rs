@@ -40,11 +40,47 @@ async fn refusal(url: &str) -> TestResult<String> {
     }
 }
 
+/// Waits until the cluster speaks what its upgraded workers do, and gives that version of the protocol.
+async fn wait_raised(url: &str) -> TestResult<u32> {
+    let mut client = SqlClient::connect(url).await?;
+    let speaks = client.value("SELECT min(protocol) FROM system.workers").await?;
+    let until_ms = SystemClock.monotonic_ms() + EXIT_LIMIT.as_millis() as u64;
+    loop {
+        let spoken = client.value("SELECT protocol FROM system.cluster").await?;
+        if spoken == speaks {
+            return Ok(spoken.parse()?);
+        }
+        assert!(SystemClock.monotonic_ms() < until_ms, "{spoken} and not {speaks}");
+        SystemClock.sleep(Duration::from_millis(200)).await;
+    }
+}
+
+/// Starts the executable of before on the folder of an upgraded worker: it is let in where it speaks
+/// the same version of the protocol, and told to stay out where it does not.
+async fn go_back(cluster: &mut TestCluster, is_raised: bool) -> TestResult {
+    let worker = &mut cluster.cluster.workers[0];
+    worker.kill()?;
+    worker.set_binary(previous_binary()?);
+    worker.respawn()?;
+    if !is_raised {
+        return Ok(worker.wait_ready().await?);
+    }
+    let ended = worker.wait_exit(EXIT_LIMIT).await?.ok_or("an old worker is let in")?;
+    assert!(!ended.success());
+    let log = worker.log_since_start();
+    assert!(log.contains("protocol version"), "{log}");
+    Ok(())
+}
+
+fn previous_binary() -> TestResult<PathBuf> {
+    let previous = std::env::var_os("GRANARY_PREVIOUS_BINARY").map(PathBuf::from);
+    Ok(previous.ok_or("GRANARY_PREVIOUS_BINARY names the executable of before")?)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs an executable of the build before: scripts/upgrade makes it"]
 async fn process_by_process() -> TestResult {
-    let previous = std::env::var_os("GRANARY_PREVIOUS_BINARY").map(PathBuf::from);
-    let previous = previous.ok_or("GRANARY_PREVIOUS_BINARY names the executable of before")?;
+    let previous = previous_binary()?;
     let start = TestCluster::start_with(Mode::Cluster, |spec| spec.binary = previous);
     let mut cluster = start.await?;
     let urls = cluster.cluster.urls();
@@ -62,6 +98,7 @@ async fn process_by_process() -> TestResult {
         "SELECT a.text, count(*) FROM fixed a JOIN fixed b ON a.id = b.id GROUP BY 1 ORDER BY 1",
     ];
     let readers = Readers::start(&tasks, &urls, &load, &constant).await?;
+    let before: u32 = client.value("SELECT min(protocol) FROM system.workers").await?.parse()?;
     // A build of before may know the command, and then there is none to be refused.
     let is_new = !refusal(&urls[0]).await?.contains("no worker 77");
 
@@ -82,8 +119,8 @@ async fn process_by_process() -> TestResult {
     let mut client = SqlClient::connect(&urls[0]).await?;
     let refused = refusal(&urls[0]).await?;
     assert!(!is_new || refused.contains("protocol version"), "{refused}");
-    let old = "SELECT count(*) FROM system.workers WHERE protocol < 2";
-    assert_eq!(client.value(old).await?, "0");
+    let spoken = client.value("SELECT protocol FROM system.cluster").await?;
+    assert_eq!(spoken, before.to_string());
     readers.set_away(1, true);
     upgrade(&mut cluster.cluster.coordinators[1], false).await?;
     readers.set_away(1, false);
@@ -97,8 +134,11 @@ async fn process_by_process() -> TestResult {
         assert!(SystemClock.monotonic_ms() < until_ms, "{refused}");
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
-    let nodes = "SELECT count(*) FROM system.metadata_nodes WHERE answers AND protocol >= 2";
-    assert_eq!(client.value(nodes).await?, "3");
+    let raised = wait_raised(&urls[1]).await?;
+    let nodes = format!(
+        "SELECT count(*) FROM system.metadata_nodes WHERE answers AND protocol >= {raised}"
+    );
+    assert_eq!(client.value(&nodes).await?, "3");
 
     tokio::time::sleep(BETWEEN_STEPS).await;
     let seen = readers.stop().await;
@@ -107,22 +147,7 @@ async fn process_by_process() -> TestResult {
     for url in &urls {
         load::check_exactly_once(&mut SqlClient::connect(url).await?, batches).await?;
     }
-    // An executable of before does not come back. When the cluster has raised its version is told by the
-    // command alone.
-    if is_new {
-        let worker = &mut cluster.cluster.workers[0];
-        worker.kill()?;
-        let previous = std::env::var_os("GRANARY_PREVIOUS_BINARY").map(PathBuf::from);
-        worker.set_binary(previous.ok_or("it was there before")?);
-        worker.respawn()?;
-        let ended = worker.wait_exit(EXIT_LIMIT).await?.ok_or("an old worker is let in")?;
-        assert!(!ended.success());
-        assert!(
-            worker.log_since_start().contains("protocol version"),
-            "{}",
-            worker.log_since_start()
-        );
-    }
+    go_back(&mut cluster, raised > before).await?;
     tasks.stop(STOP_LIMIT).await;
     println!("{batches} batches, {} queries since the last step", seen.latencies_ms.len());
     Ok(())

@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use arrow::record_batch::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::DataFusionError;
 use datafusion::physical_plan::stream::RecordBatchReceiverStream;
@@ -32,7 +33,12 @@ pub enum Piece {
     Merged(Vec<Slice>),
     /// Rows that are as FINAL gives them.
     Shown(Slice),
+    /// Rows that were made of several, in the columns that a collapse reads.
+    Folded(RecordBatch),
 }
+
+/// Rows of a piece that were made of several.
+const FOLDED_ROWS: usize = 1 << 16;
 
 impl Collapsing {
     /// How many threads read `units`: one where they are few, or where a few of their rows are
@@ -79,9 +85,19 @@ impl Collapsing {
             return self.merged_pieces(&units, &nothing, threads).await;
         };
         let mut pieces = self.shown(&units, threads, |place| hidden.of(place).cloned());
-        if !self.rule.only_chooses() {
-            let apart = self.all_but(&units, &hidden).await?;
-            pieces.extend(self.merged_pieces(&units, &apart, threads).await?);
+        if self.rule.only_chooses() {
+            return Ok(pieces);
+        }
+        match self.folded(&units, &hidden, threads).await? {
+            Some(rows) => {
+                let starts = (0..rows.num_rows()).step_by(FOLDED_ROWS);
+                let slice = |start| rows.slice(start, FOLDED_ROWS.min(rows.num_rows() - start));
+                pieces.extend(starts.map(slice).map(Piece::Folded));
+            }
+            None => {
+                let apart = self.all_but(&units, &hidden).await?;
+                pieces.extend(self.merged_pieces(&units, &apart, threads).await?);
+            }
         }
         Ok(pieces)
     }
@@ -112,7 +128,7 @@ impl Collapsing {
     }
 
     /// Of each of `units` the rows that are shown or deleted.
-    async fn all_but(
+    pub async fn all_but(
         &self,
         units: &[Unit],
         hidden: &HiddenRows,
@@ -140,6 +156,17 @@ impl Collapsing {
         without: &[Option<Arc<Deletions>>],
         threads: usize,
     ) -> Result<Vec<Piece>, DataFusionError> {
+        let slices = self.merged_slices(units, without, threads).await?;
+        Ok(slices.into_iter().map(Piece::Merged).collect())
+    }
+
+    /// The same as the slices of each range of keys.
+    pub async fn merged_slices(
+        &self,
+        units: &[Unit],
+        without: &[Option<Arc<Deletions>>],
+        threads: usize,
+    ) -> Result<Vec<Vec<Slice>>, DataFusionError> {
         let mut pieces = Vec::new();
         for range in self.key_ranges(units, threads).await? {
             let mut slices = Vec::with_capacity(range.len());
@@ -152,7 +179,7 @@ impl Collapsing {
                 }
             }
             if !slices.is_empty() {
-                pieces.push(Piece::Merged(slices));
+                pieces.push(slices);
             }
         }
         Ok(pieces)

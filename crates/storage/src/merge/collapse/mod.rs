@@ -30,6 +30,7 @@ use serde::{Deserialize, Serialize};
 
 pub use collapser::Collapser;
 pub(crate) use collapser::Sourced;
+pub use compact::compact;
 
 /// Who collapses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -27,6 +27,7 @@ use vortex::error::VortexError;
 use vortex::io::session::RuntimeSessionExt;
 use vortex::session::VortexSession;
 
+pub(crate) use literal::fit;
 pub use read::{DataFile, DataScan};
 #[cfg(test)]
 pub use write::encode_stream;
