@@ -125,7 +125,7 @@ mod tests {
             (number(CompareOp::Lt, 1000), [yes, yes, null, yes]),
             (number(CompareOp::Eq, 1000), [no, no, null, no]),
             (Filter::Not(Box::new(number(CompareOp::GtEq, 0))), [yes, no, null, no]),
-            (Filter::And(vec![number(CompareOp::Lt, 5), text("a")]), [yes, null, null, no]),
+            (Filter::And(vec![number(CompareOp::Lt, 5), text("a")]), [yes, null, no, no]),
             (Filter::Or(vec![number(CompareOp::Lt, 5), text("a")]), [yes, yes, null, yes]),
             (among(vec![a.clone()], false), [yes, null, no, yes]),
             (among(vec![a, Scalar::Null], true), [no, null, null, no]),
