@@ -98,9 +98,15 @@ pub fn sort_permutation(columns: &[ArrayRef]) -> Result<Option<UInt32Array>> {
 
 /// Rows whose bytes compare as [this module](self) orders the values.
 pub fn comparable_rows(columns: &[ArrayRef]) -> Result<Rows> {
+    rows_in_order(columns, SORT_OPTIONS)
+}
+
+/// Rows whose bytes compare as the values do with `options`. Kind `InvalidInput` for a type without an
+/// order.
+pub fn rows_in_order(columns: &[ArrayRef], options: SortOptions) -> Result<Rows> {
     let fields: Vec<_> = columns
         .iter()
-        .map(|column| SortField::new_with_options(column.data_type().clone(), SORT_OPTIONS))
+        .map(|column| SortField::new_with_options(column.data_type().clone(), options))
         .collect();
     let unordered = |error: arrow::error::ArrowError| {
         Error::invalid(format!("the key has a type without an order: {error}"))

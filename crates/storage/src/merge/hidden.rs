@@ -19,6 +19,7 @@ use arrow::array::{ArrayRef, AsArray, RecordBatch, UInt64Array};
 use arrow::datatypes::{DataType, Field, Schema, UInt64Type};
 use granary_common::{ColumnId, Error, PartId, Result, TableId};
 
+use super::chosen::{Choice, Chooser, ChosenRow};
 use super::collapse::{CollapseMode, Collapser};
 use super::input::open_sorted;
 use super::k_way::{KWayMerge, MergedBatch};
@@ -28,6 +29,9 @@ use super::states::NoStates;
 use crate::deletions::Deletions;
 use crate::read::{PartRef, PartStore};
 use crate::schema::{PART_OFFSET_COLUMN, PartSchema};
+
+/// Runs of rows that are looked at without letting others have the thread.
+const RUNS_PER_TURN: u64 = 8192;
 
 /// What the rows that a set of parts hides depend on. A deletion vector only grows, so of one part
 /// there is one with so many rows.
@@ -112,10 +116,15 @@ pub async fn shown_rows(
         positions.push(of);
     }
     let mut places = Places { positions, shown: rows.iter().cloned().map(Shown::none).collect() };
-    let fields = schema.project(&columns)?;
-    let collapser = collapser(schema, rule, columns, &fields)?;
     let key = (0..schema.sort_key.len()).collect();
-    places.fill(KWayMerge::new(inputs, key), collapser).await?;
+    let merge = KWayMerge::new(inputs, key);
+    match Choice::of(rule, &columns)? {
+        Some(choice) => places.choose(Chooser::new(merge, rows.len(), choice)).await?,
+        None => {
+            let fields = schema.project(&columns)?;
+            places.fill(merge, collapser(schema, rule, columns, &fields)?).await?;
+        }
+    }
     Ok(ShownRows { parts: places.shown })
 }
 
@@ -126,9 +135,6 @@ fn collapser(
     mut columns: Vec<ColumnId>,
     fields: &Schema,
 ) -> Result<Collapser> {
-    if !rule.only_chooses() {
-        return Collapser::alone(&columns, &schema.sort_key, rule);
-    }
     columns.push(PART_OFFSET_COLUMN);
     let sort_key = schema.sort_key.clone();
     let (rule, states) = (rule.clone(), Arc::new(NoStates));
@@ -183,6 +189,27 @@ struct Places {
 }
 
 impl Places {
+    async fn choose(&mut self, mut chooser: Chooser) -> Result<()> {
+        let mut chosen = Vec::new();
+        let mut looked_at = 0;
+        loop {
+            let is_more = chooser.next(&mut chosen).await?;
+            looked_at += 1;
+            for ChosenRow { input, row } in chosen.drain(..) {
+                if let Some(row) = self.positions[input].of(row) {
+                    self.shown[input].add(row);
+                }
+            }
+            if !is_more {
+                return Ok(());
+            }
+            // Other tasks of the thread run in between.
+            if looked_at % RUNS_PER_TURN == 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
     async fn fill(&mut self, mut merge: KWayMerge, mut collapser: Collapser) -> Result<()> {
         while let Some(merged) = merge.next().await? {
             if let Some(left) = collapser.push(self.placed(merged)?)? {

@@ -6,15 +6,16 @@
 //! bytes, which are compared as one number.
 
 use std::cmp::Ordering;
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::compute::interleave_record_batch;
-use arrow_row::{Row, Rows};
 use futures::stream::{BoxStream, StreamExt};
 use granary_common::{Error, Result};
 
-use crate::sort_order::comparable_rows;
+use super::keys::Keys;
+use crate::sort_order::SORT_OPTIONS;
 
 /// Rows of an output batch, about.
 const BATCH_ROWS: usize = 8192;
@@ -40,44 +41,39 @@ pub struct MergedBatch {
 pub struct KWayMerge {
     cursors: Vec<Cursor>,
     /// The cursors that have a row, by their next rows.
-    order: Vec<usize>,
+    order: Vec<Next>,
     /// Cursors to be filled and put into `order`.
     empty: Vec<usize>,
+    /// The run that was given last.
+    given: Option<Taken>,
     pending: Pending,
 }
 
-struct Cursor {
+/// A cursor and the head of its next row.
+#[derive(Clone, Copy)]
+struct Next {
+    head: u128,
+    cursor: usize,
+}
+
+/// Rows of the batch of one cursor that come next.
+#[derive(Clone, Debug)]
+pub(super) struct Taken {
+    pub cursor: usize,
+    pub rows: Range<usize>,
+}
+
+pub(super) struct Cursor {
     batches: BoxStream<'static, Result<RecordBatch>>,
     /// Places of the sort key.
     key: Arc<[usize]>,
-    batch: Option<RecordBatch>,
+    pub batch: Option<RecordBatch>,
     /// Of the batch; `None` without a sort key, when all rows are equal.
-    keys: Option<Keys>,
+    pub keys: Option<Keys>,
     /// The next row of the batch.
     next: usize,
     /// Rows of the batches before.
-    rows_before: u64,
-}
-
-/// The sort keys of a batch.
-struct Keys {
-    rows: Rows,
-    /// The first bytes of each.
-    heads: Vec<u128>,
-}
-
-impl Keys {
-    fn of(columns: &[ArrayRef]) -> Result<Keys> {
-        let rows = comparable_rows(columns)?;
-        let head = |row: Row<'_>| {
-            let (mut bytes, data) = ([0; 16], row.data());
-            let length = data.len().min(16);
-            bytes[..length].copy_from_slice(&data[..length]);
-            u128::from_be_bytes(bytes)
-        };
-        let heads = rows.iter().map(head).collect();
-        Ok(Keys { rows, heads })
-    }
+    pub rows_before: u64,
 }
 
 /// Rows for the next output batch.
@@ -85,8 +81,8 @@ impl Keys {
 struct Pending {
     /// The batches that they are in; each once.
     batches: Vec<RecordBatch>,
-    /// For each cursor the place of its batch in `batches`.
-    places: Vec<Option<usize>>,
+    /// For each cursor the place of its batch in `batches`, and the rows before it.
+    places: Vec<Option<(u64, usize)>>,
     /// Place of the batch, row in the batch, and what they are.
     runs: Vec<(usize, usize, Run)>,
     rows: usize,
@@ -109,6 +105,7 @@ impl KWayMerge {
             order: Vec::with_capacity(cursors.len()),
             // Filled from the end, the first input first.
             empty: (0..cursors.len()).rev().collect(),
+            given: None,
             pending: Pending { places: vec![None; cursors.len()], ..Pending::default() },
             cursors,
         }
@@ -117,55 +114,80 @@ impl KWayMerge {
     /// The next rows; `None` after the last.
     pub async fn next(&mut self) -> Result<Option<MergedBatch>> {
         loop {
-            while let Some(cursor) = self.empty.pop() {
-                if self.cursors[cursor].fill().await? {
-                    self.pending.places[cursor] = None;
-                    self.enter(cursor);
-                }
-            }
-            let Some(first) = self.order.first().copied() else {
-                return self.pending.emit();
-            };
-            let rows = self.run_length(first);
-            let cursor = &mut self.cursors[first];
-            self.pending.add(first, cursor, rows);
-            self.order.remove(0);
-            if cursor.advance(rows) {
-                self.enter(first);
-            } else {
-                self.empty.push(first);
-            }
+            let Some(taken) = self.next_run().await? else { return self.pending.emit() };
+            self.pending.add(&self.cursors[taken.cursor], &taken);
             if self.pending.rows >= BATCH_ROWS {
                 return self.pending.emit();
             }
         }
     }
 
-    /// Puts a cursor that has a row into the order.
-    fn enter(&mut self, cursor: usize) {
-        let place = self.order.partition_point(|other| self.precedes(*other, cursor));
-        self.order.insert(place, cursor);
+    /// The next rows of one input, whose batch stays where it is until the next call; `None` after the
+    /// last.
+    pub(super) async fn next_run(&mut self) -> Result<Option<Taken>> {
+        if let Some(Taken { cursor, rows }) = self.given.take() {
+            match self.cursors[cursor].advance(rows.len()) {
+                true => self.enter(cursor),
+                false => self.empty.push(cursor),
+            }
+        }
+        while let Some(cursor) = self.empty.pop() {
+            if self.cursors[cursor].fill().await? {
+                self.enter(cursor);
+            }
+        }
+        if self.order.is_empty() {
+            return Ok(None);
+        }
+        let length = self.run_length();
+        let cursor = self.order.remove(0).cursor;
+        let first = self.cursors[cursor].next;
+        let taken = Taken { cursor, rows: first..first + length };
+        self.given = Some(taken.clone());
+        Ok(Some(taken))
     }
 
-    fn precedes(&self, left: usize, right: usize) -> bool {
-        let (a, b) = (&self.cursors[left], &self.cursors[right]);
-        a.compare(a.next, b).then(left.cmp(&right)).is_lt()
+    /// The batch that the input at `place` is at.
+    pub(super) fn cursor(&self, place: usize) -> &Cursor {
+        &self.cursors[place]
+    }
+
+    /// Puts a cursor that has a row into the order.
+    fn enter(&mut self, cursor: usize) {
+        let next = Next { head: self.cursors[cursor].head(), cursor };
+        let place = self.order.partition_point(|other| self.precedes(other, &next));
+        self.order.insert(place, next);
+    }
+
+    fn precedes(&self, left: &Next, right: &Next) -> bool {
+        let tied = || {
+            let (a, b) = (&self.cursors[left.cursor], &self.cursors[right.cursor]);
+            a.compare_tails(a.next, b).then(left.cursor.cmp(&right.cursor))
+        };
+        left.head.cmp(&right.head).then_with(tied).is_lt()
     }
 
     /// How many rows of the first cursor's batch come before the next row of the second; at least 1.
-    fn run_length(&self, first: usize) -> usize {
-        let cursor = &self.cursors[first];
+    fn run_length(&self) -> usize {
+        let cursor = &self.cursors[self.order[0].cursor];
         let left = cursor.rows_left();
-        let Some(second) = self.order.get(1).copied() else { return left };
-        let bound = &self.cursors[second];
+        let Some(second) = self.order.get(1) else { return left };
+        let bound = &self.cursors[second.cursor];
+        let tie = self.order[0].cursor.cmp(&second.cursor);
         let before = |offset: usize| {
-            cursor.compare(cursor.next + offset, bound).then(first.cmp(&second)).is_lt()
+            let row = cursor.next + offset;
+            let heads = cursor.head_of(row).cmp(&second.head);
+            heads.then_with(|| cursor.compare_tails(row, bound).then(tie)).is_lt()
         };
+        // Where inputs interleave one row is all.
+        if left == 1 || !before(1) {
+            return 1;
+        }
         if before(left - 1) {
             return left;
         }
         // Doubling steps, since runs are mostly short or very long.
-        let mut end = 1;
+        let mut end = 2;
         while end < left && before(end) {
             end = (end * 2).min(left);
         }
@@ -179,7 +201,7 @@ impl KWayMerge {
                 end = middle;
             }
         }
-        start.max(1)
+        start
     }
 }
 
@@ -198,7 +220,7 @@ impl Cursor {
             if !self.key.is_empty() {
                 let column = |place: &usize| Arc::clone(batch.column(*place));
                 let key: Vec<ArrayRef> = self.key.iter().map(column).collect();
-                self.keys = Some(Keys::of(&key)?);
+                self.keys = Some(Keys::of(&key, SORT_OPTIONS)?);
             }
             self.batch = Some(batch);
             return Ok(true);
@@ -206,11 +228,20 @@ impl Cursor {
         Ok(false)
     }
 
-    /// Compares `row` with the next row of `other`.
-    fn compare(&self, row: usize, other: &Cursor) -> Ordering {
-        let (Some(own), Some(others)) = (&self.keys, &other.keys) else { return Ordering::Equal };
-        let heads = own.heads[row].cmp(&others.heads[other.next]);
-        heads.then_with(|| own.rows.row(row).cmp(&others.rows.row(other.next)))
+    fn head(&self) -> u128 {
+        self.head_of(self.next)
+    }
+
+    fn head_of(&self, row: usize) -> u128 {
+        self.keys.as_ref().map_or(0, |keys| keys.heads[row])
+    }
+
+    /// Compares what the heads do not tell of `row` and of the next row of `other`.
+    fn compare_tails(&self, row: usize, other: &Cursor) -> Ordering {
+        match (&self.keys, &other.keys) {
+            (Some(own), Some(others)) => own.tail(row).cmp(&others.tail(other.next)),
+            _ => Ordering::Equal,
+        }
     }
 
     fn rows_left(&self) -> usize {
@@ -225,15 +256,20 @@ impl Cursor {
 }
 
 impl Pending {
-    fn add(&mut self, input: usize, cursor: &Cursor, rows: usize) {
+    fn add(&mut self, cursor: &Cursor, taken: &Taken) {
         let Some(batch) = &cursor.batch else { return };
-        let place = *self.places[input].get_or_insert_with(|| {
-            self.batches.push(batch.clone());
-            self.batches.len() - 1
-        });
-        let first = cursor.rows_before + cursor.next as u64;
+        let (input, rows) = (taken.cursor, taken.rows.len());
+        let place = match self.places[input] {
+            Some((before, place)) if before == cursor.rows_before => place,
+            _ => {
+                self.batches.push(batch.clone());
+                self.batches.len() - 1
+            }
+        };
+        self.places[input] = Some((cursor.rows_before, place));
+        let first = cursor.rows_before + taken.rows.start as u64;
         self.rows += rows;
-        self.runs.push((place, cursor.next, Run { input, first, rows }));
+        self.runs.push((place, taken.rows.start, Run { input, first, rows }));
     }
 
     fn emit(&mut self) -> Result<Option<MergedBatch>> {

@@ -14,6 +14,7 @@
 //! scans of a group's columns ─► rows taken in that order ─► part writer, the same file
 //! ```
 
+mod chosen;
 mod collapse;
 mod columns;
 mod deduplicate;
@@ -21,6 +22,7 @@ mod gather;
 mod hidden;
 mod input;
 mod k_way;
+mod keys;
 mod positions;
 mod progress;
 mod ranges;

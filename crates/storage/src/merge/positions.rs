@@ -13,6 +13,8 @@ pub struct Positions {
     ranges: Vec<Range<u64>>,
     /// The range and the row of it that comes next.
     next: (usize, u64),
+    /// The range that was asked for last, and how many rows are in those before.
+    asked: (usize, u64),
 }
 
 impl Positions {
@@ -28,7 +30,7 @@ impl Positions {
             start = end + 1;
         }
         let next = (0, ranges.first().map_or(0, |range| range.start));
-        Positions { scanned, ranges, next }
+        Positions { scanned, ranges, next, asked: (0, 0) }
     }
 
     /// How many rows are not deleted.
@@ -42,6 +44,20 @@ impl Positions {
         let starts = std::iter::once(start).chain(self.ranges.iter().map(|range| range.end));
         let ends = self.ranges.iter().map(|range| range.start).chain([end]);
         starts.zip(ends).map(|(start, end)| start..end).filter(|range| !range.is_empty())
+    }
+
+    /// Where the `row`th row of the scan is; rows are asked for in ascending order.
+    pub fn of(&mut self, row: u64) -> Option<u32> {
+        let (place, before) = &mut self.asked;
+        loop {
+            let range = self.ranges.get(*place)?;
+            let rows = range.end - range.start;
+            if row < *before + rows {
+                // Positions in parts are below 2^32.
+                return Some((range.start + row - *before) as u32);
+            }
+            (*place, *before) = (*place + 1, *before + rows);
+        }
     }
 
     /// Appends where the next rows of the scan are.

@@ -17,8 +17,8 @@ use futures::TryStreamExt;
 use granary_common::{ColumnId, Error};
 use granary_storage::merge::{HiddenRows, compact};
 
-use super::pieces::Slice;
 use super::Collapsing;
+use super::pieces::Slice;
 use crate::error::to_datafusion;
 use crate::part_scan::layout::{ScanSpec, Unit};
 use crate::part_scan::stream::Batches;

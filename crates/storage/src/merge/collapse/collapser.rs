@@ -9,7 +9,6 @@ use arrow::compute::{concat_batches, partition};
 use arrow::datatypes::SchemaRef;
 use granary_common::{ColumnId, Error, Result};
 
-use super::alone::Alone;
 use super::collapsing::Collapsing;
 use super::compact::compact;
 use super::folding::{Fold, Folding};
@@ -92,28 +91,6 @@ impl Collapser {
             }
         };
         Ok(Collapser { key, rule, mode, open: None })
-    }
-
-    /// Leaves of batches with the columns `columns` the rows that have their key to themselves and that
-    /// `rule`, one that makes rows of several, shows as they are. Kind `Internal` for a column that is
-    /// not there.
-    pub(crate) fn alone(
-        columns: &[ColumnId],
-        sort_key: &[ColumnId],
-        rule: &CollapseRule,
-    ) -> Result<Self> {
-        let places = |ids: &[ColumnId]| {
-            let place = |id: &ColumnId| {
-                columns.iter().position(|column| column == id).ok_or_else(|| missing(*id))
-            };
-            ids.iter().map(place).collect::<Result<Vec<_>>>()
-        };
-        let sums = match rule {
-            CollapseRule::Summing { columns, states } if states.is_empty() => places(columns)?,
-            _ => Vec::new(),
-        };
-        let (rule, mode) = (Box::new(Alone { sums }), CollapseMode::Final);
-        Ok(Collapser { key: places(sort_key)?, rule: Some(rule), mode, open: None })
     }
 
     /// Takes the next batch and gives back rows that are final, if there are any. Its last key is

@@ -9,7 +9,6 @@
 //! The last group may go on in the next batch, so what the rule needs of it is kept: one row or a
 //! few, however many rows the group has.
 
-mod alone;
 mod collapser;
 mod collapsing;
 mod compact;
@@ -31,6 +30,7 @@ use serde::{Deserialize, Serialize};
 pub use collapser::Collapser;
 pub(crate) use collapser::Sourced;
 pub use compact::compact;
+pub(super) use sum::is_zero;
 
 /// Who collapses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
