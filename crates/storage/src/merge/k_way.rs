@@ -239,7 +239,7 @@ impl Cursor {
     /// Compares what the heads do not tell of `row` and of the next row of `other`.
     fn compare_tails(&self, row: usize, other: &Cursor) -> Ordering {
         match (&self.keys, &other.keys) {
-            (Some(own), Some(others)) => own.tail(row).cmp(&others.tail(other.next)),
+            (Some(own), Some(others)) => own.tail(row).cmp(others.tail(other.next)),
             _ => Ordering::Equal,
         }
     }

@@ -28,7 +28,7 @@ impl Keys {
         }
         let rows = rows_in_order(columns, options)?;
         let heads = rows.iter().map(head).collect();
-        let widths: Option<usize> = columns.iter().map(|column| row_width(column)).sum();
+        let widths: Option<usize> = columns.iter().map(row_width).sum();
         let is_whole = widths.is_some_and(|width| width <= size_of::<u128>());
         Ok(Keys { heads, rows: (!is_whole).then_some(rows) })
     }
