@@ -53,6 +53,7 @@ pub struct Change {
     /// How far workers were from the mean of their bytes at the end.
     pub spread_percent: f64,
     pub took: Duration,
+    pub queries: usize,
     pub p99_ms: u64,
 }
 
@@ -67,11 +68,12 @@ impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{:.1} MiB moved, {:.2} times the fewest; spread {:.1} %; {:.0} s; p99 of queries {} ms",
+            "{:.1} MiB moved, {:.2} times the fewest; spread {:.1} %; {:.0} s; p99 of {} queries {} ms",
             self.moved_bytes as f64 / f64::from(1 << 20),
             self.factor(),
             self.spread_percent,
             self.took.as_secs_f64(),
+            self.queries,
             self.p99_ms
         )
     }
@@ -82,8 +84,10 @@ impl fmt::Display for Change {
 pub struct Summary {
     pub grown: Change,
     pub shrunk: Change,
-    /// Of queries while nothing changed.
+    /// Of queries while nothing changed, on the workers that there were at first.
     pub quiet_p99_ms: u64,
+    /// The same on all of them: on one machine they share its processors.
+    pub quiet_grown_p99_ms: u64,
     pub queries: usize,
     pub inserts: u64,
 }
@@ -104,11 +108,14 @@ pub async fn run(plan: Plan, mut report: impl FnMut(&str)) -> TestResult<Summary
     SystemClock.sleep(plan.quiet).await;
     let quiet = readers.take();
     quiet.check()?;
-    report(&format!("quiet: p99 of queries {} ms", quiet.p99_ms()));
-    let (grown, growing) = change(&mut cluster, &tasks, &readers, Step::Grow).await?;
+    report(&format!("quiet: {quiet}"));
+    let grown = change(&mut cluster, &tasks, &readers, Step::Grow).await?;
     report(&format!("3 to 6 workers: {grown}"));
     SystemClock.sleep(plan.quiet).await;
-    let (shrunk, shrinking) = change(&mut cluster, &tasks, &readers, Step::Shrink).await?;
+    let quiet_grown = readers.take();
+    quiet_grown.check()?;
+    report(&format!("quiet with 6 workers: {quiet_grown}"));
+    let shrunk = change(&mut cluster, &tasks, &readers, Step::Shrink).await?;
     report(&format!("6 to 3 workers: {shrunk}"));
     SystemClock.sleep(plan.quiet).await;
 
@@ -119,9 +126,15 @@ pub async fn run(plan: Plan, mut report: impl FnMut(&str)) -> TestResult<Summary
         load::check_exactly_once(&mut SqlClient::connect(url).await?, inserts).await?;
     }
     tasks.stop(STOP_LIMIT).await;
-    let seen = [quiet.latencies_ms.len(), growing, shrinking, last.latencies_ms.len()];
-    let (quiet_p99_ms, queries) = (quiet.p99_ms(), seen.iter().sum());
-    Ok(Summary { grown, shrunk, quiet_p99_ms, queries, inserts })
+    let seen = [&quiet, &quiet_grown, &last].map(|seen| seen.latencies_ms.len());
+    Ok(Summary {
+        grown,
+        shrunk,
+        quiet_p99_ms: quiet.p99_ms(),
+        quiet_grown_p99_ms: quiet_grown.p99_ms(),
+        queries: seen.iter().sum::<usize>() + grown.queries + shrunk.queries,
+        inserts,
+    })
 }
 
 async fn create_tables(client: &mut SqlClient, rows: u64) -> TestResult {
@@ -150,13 +163,13 @@ enum Step {
     Shrink,
 }
 
-/// Does a step and waits until everything is where it belongs; also the number of queries.
+/// Does a step and waits until everything is where it belongs.
 async fn change(
     cluster: &mut TestCluster,
     tasks: &TaskOwner,
     readers: &Readers,
     step: Step,
-) -> TestResult<(Change, usize)> {
+) -> TestResult<Change> {
     let mut client = cluster.client(0).await?;
     let begun_ms = SystemClock.monotonic_ms();
     let before = replicas(&mut client).await?;
@@ -183,12 +196,13 @@ async fn change(
         least_bytes,
         spread_percent: spread_percent(held.into_values()),
         took,
+        queries: seen.latencies_ms.len(),
         p99_ms: seen.p99_ms(),
     };
     if step == Step::Shrink {
         stop_drained(cluster, &mut client).await?;
     }
-    Ok((change, seen.latencies_ms.len()))
+    Ok(change)
 }
 
 async fn grow(cluster: &mut TestCluster, client: &mut SqlClient) -> TestResult {

@@ -1,6 +1,7 @@
 //! Clients of every coordinator whose queries must neither fail nor be wrong while the cluster changes
 //! under them.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
@@ -41,6 +42,12 @@ impl Seen {
             None => Ok(()),
             Some(first) => Err(format!("{} queries, first {first}", self.complaints.len()).into()),
         }
+    }
+}
+
+impl fmt::Display for Seen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "p99 of {} queries {} ms", self.latencies_ms.len(), self.p99_ms())
     }
 }
 

@@ -18,11 +18,12 @@ async fn check(plan: Plan) -> TestResult {
     let summary = run(plan, |line| println!("{line}")).await?;
     println!(
         "{} queries, none failed; {} inserts, each there once; p99 of queries {} ms quiet, {} ms \
-         growing, {} ms shrinking",
+         growing, {} ms quiet with 6 workers, {} ms shrinking",
         summary.queries,
         summary.inserts,
         summary.quiet_p99_ms,
         summary.grown.p99_ms,
+        summary.quiet_grown_p99_ms,
         summary.shrunk.p99_ms
     );
     for change in [summary.grown, summary.shrunk] {
