@@ -18,9 +18,9 @@
 
 mod folded;
 mod pieces;
+mod shared;
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::SchemaRef;
@@ -41,6 +41,7 @@ use granary_storage::sort_order::SORT_OPTIONS;
 use granary_storage::{PartRef, PartStore};
 
 use self::pieces::{Piece, Slice, concurrently};
+pub use self::shared::SharedPieces;
 use super::layout::{Layout, ScanSpec, Unit};
 use super::read::PartAccess;
 use super::stream::{self as scans, Batches, Reader, ScanMetrics, UnitQueue};
@@ -107,18 +108,6 @@ struct Collapsing {
     threads: usize,
 }
 
-/// What there is to read of a scan whose partitions share it, begun by the first of them.
-#[derive(Clone, Default)]
-pub struct SharedPieces(Arc<tokio::sync::Mutex<Option<Pieces>>>);
-
-type Pieces = stream::Fuse<BoxStream<'static, Result<Piece, DataFusionError>>>;
-
-impl fmt::Debug for SharedPieces {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SharedPieces")
-    }
-}
-
 /// The collapsed rows of one partition: of the units of its queue, or what it gets hold of where all
 /// partitions share them.
 pub fn collapsed(
@@ -137,15 +126,12 @@ pub fn collapsed(
     let read = move |piece| Arc::clone(&reading).read(piece, Arc::clone(&output));
     let batches = match &spec.layout {
         Layout::Spread { .. } => {
-            let take = move |(collapsing, queue, shared): (Arc<Collapsing>, UnitQueue, _)| async {
-                let SharedPieces(pieces) = &shared;
-                let mut pieces = pieces.lock().await;
-                let begin = || Arc::clone(&collapsing).pieces_of(&queue).fuse();
-                let piece = pieces.get_or_insert_with(begin).next().await;
-                drop(pieces);
-                Some((piece?, (collapsing, queue, shared)))
-            };
-            let pieces = stream::unfold((collapsing, queue, shared), take).boxed();
+            let state = (collapsing, queue, shared);
+            let pieces = stream::unfold(state, |(collapsing, queue, shared)| async {
+                let piece = shared.next(&collapsing, &queue).await?;
+                Some((piece, (collapsing, queue, shared)))
+            });
+            let pieces = pieces.boxed();
             concurrently(pieces, read, 1, schema)
         }
         Layout::Bucketed { .. } => {
