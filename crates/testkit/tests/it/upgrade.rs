@@ -63,7 +63,8 @@ async fn go_back(cluster: &mut TestCluster, is_raised: bool) -> TestResult {
     worker.set_binary(previous_binary()?);
     worker.respawn()?;
     if !is_raised {
-        return Ok(worker.wait_ready().await?);
+        worker.wait_ready().await?;
+        return Ok(());
     }
     let ended = worker.wait_exit(EXIT_LIMIT).await?.ok_or("an old worker is let in")?;
     assert!(!ended.success());
