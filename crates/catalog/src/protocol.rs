@@ -23,6 +23,8 @@ pub const PROTOCOL_VERSION: u32 = 8;
 /// What builds speak that say nothing of it.
 pub const FIRST_PROTOCOL: u32 = 1;
 
+/// Since when nodes know columns that are computed from others as rows are read.
+pub const COMPUTED_COLUMNS: u32 = 6;
 /// Since when nodes know that disks of workers can be full, and that a bucket may then be led by a
 /// worker that is none of its replicas.
 pub const FULL_DISKS: u32 = 7;
@@ -97,7 +99,7 @@ pub fn needed(command: &CommandBody) -> u32 {
             let is_computed = alter.columns.iter().any(|column| column.computed.is_some());
             match alter.appended_keys == 0 && !is_computed {
                 true => needed_by(&alter.options),
-                false => 6,
+                false => COMPUTED_COLUMNS,
             }
         }
         CommandBody::CommitWrite(commit) => match &commit.origin {

@@ -5,6 +5,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use datafusion::execution::{SessionStateBuilder, TaskContext};
+pub use granary_storage::DocumentReader;
 use granary_storage::merge::NoStates;
 pub use granary_storage::merge::StateMerger;
 
@@ -20,7 +21,16 @@ pub trait FunctionSet: Debug + Send + Sync {
     fn states(&self) -> Arc<dyn StateMerger> {
         Arc::new(NoStates)
     }
+
+    /// How parts of documents are kept; a set without [`DOCUMENT_PART`] keeps none.
+    fn documents(&self) -> Option<Arc<dyn DocumentReader>> {
+        None
+    }
 }
+
+/// What `j.a.b` becomes: a part of a document as a text, NULL where there is none. Its arguments are
+/// the document and the names of members.
+pub const DOCUMENT_PART: &str = "__granaryDocumentPartOrNull";
 
 /// How scans with FINAL merge states; an extension of every session that may run them.
 #[derive(Clone, Debug)]

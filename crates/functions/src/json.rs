@@ -1,6 +1,7 @@
 //! JSON in texts: `JSONExtract...(json, path...)`. A path has names, and places from 1 or, from the end,
 //! -1. What is missing or of another type has the zero value.
 
+mod columns;
 mod parts;
 mod path;
 mod paths;
@@ -9,7 +10,7 @@ mod values;
 
 use super::scalar::Scalar;
 
-pub use paths::DOCUMENT_PART;
+pub use columns::JsonDocuments;
 pub(super) use paths::documents_of;
 
 /// The functions of this family.

@@ -14,7 +14,7 @@ use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 use datafusion::prelude::SessionConfig;
 use futures::TryStreamExt;
 use granary_catalog::Snapshot;
-use granary_catalog::protocol::SPILLING_JOINS;
+use granary_catalog::protocol::{COMPUTED_COLUMNS, SPILLING_JOINS};
 use granary_common::units::display_bytes;
 use granary_common::{ClusterId, Random, Result, SystemRandom};
 use granary_execution::error::from_datafusion;
@@ -30,6 +30,7 @@ use granary_storage::PartStore;
 use crate::distribution::{
     cut, display, display_executed, distribute, measure, scans, told_on_one_node, variants,
 };
+use crate::documents::{UsesDocumentColumns, use_document_columns};
 use crate::projections::{UsesProjections, use_projections, use_reordered};
 use crate::rules::{AvoidExchanges, NullableSubqueries, logical_rules, physical_rules};
 use crate::settings::QuerySettings;
@@ -118,6 +119,9 @@ impl QueryEngine {
         let threads = config.target_partitions();
         let key_ranges = KeyRanges { threads, rows_min: settings.final_range_rows_min };
         config = config.with_extension(Arc::new(key_ranges));
+        if self.mode == EngineMode::Embedded || inputs.snapshot.protocol() >= COMPUTED_COLUMNS {
+            config = config.with_extension(Arc::new(UsesDocumentColumns));
+        }
         if self.mode == EngineMode::Embedded || inputs.snapshot.protocol() >= SPILLING_JOINS {
             config = config.with_extension(Arc::new(SpillingJoins));
         }
@@ -175,7 +179,9 @@ impl QueryEngine {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let failed = |error| from_datafusion(&error);
         let projected = use_projections(state, plan).map_err(failed)?;
-        let logical = state.optimize(projected.as_ref().unwrap_or(plan)).map_err(failed)?;
+        let plan = projected.as_ref().unwrap_or(plan);
+        let narrowed = use_document_columns(state, plan).await.map_err(failed)?;
+        let logical = state.optimize(narrowed.as_ref().unwrap_or(plan)).map_err(failed)?;
         let logical = use_reordered(state, logical).map_err(failed)?;
         let planner = DefaultPhysicalPlanner::default();
         let physical = planner.create_physical_plan(&logical, state).await.map_err(failed)?;

@@ -2,12 +2,13 @@
 //! catalog, colocated joins, and the cut into stages.
 //!
 //! ```text
-//!   LogicalPlan ─ projections ─ optimize ─► one-node plan ─ colocate ─► cut into stages ─ validate ─► execute
+//!   LogicalPlan ─ projections ─ documents ─ optimize ─► one-node plan ─ colocate ─► cut into stages ─ validate ─► execute
 //! ```
 //!
 //! Only [`distribution`] names `datafusion_distributed`.
 
 pub mod distribution;
+mod documents;
 pub mod engine;
 mod projections;
 pub mod rules;

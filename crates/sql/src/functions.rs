@@ -11,8 +11,8 @@ use std::sync::Arc;
 use datafusion::common::Result;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::logical_expr::{Expr, lit};
-use granary_execution::functions::{FunctionSet, StateMerger};
-use granary_functions::{States, call};
+use granary_execution::functions::{DocumentReader, FunctionSet, StateMerger};
+use granary_functions::{JsonDocuments, States, call};
 
 pub(crate) use fill::{FillKey, FillSpec, FilledColumn, step_type};
 pub(crate) use floats::as_float;
@@ -49,6 +49,10 @@ impl FunctionSet for GranaryFunctions {
 
     fn states(&self) -> Arc<dyn StateMerger> {
         Arc::new(States)
+    }
+
+    fn documents(&self) -> Option<Arc<dyn DocumentReader>> {
+        Some(Arc::new(JsonDocuments))
     }
 }
 

@@ -14,6 +14,7 @@ pub mod bucket_hash;
 #[cfg(test)]
 mod counted_store;
 pub mod deletions;
+pub mod documents;
 pub mod filter;
 pub mod merge;
 pub mod merge_pick;
@@ -36,6 +37,7 @@ pub mod write;
 
 pub use bucket_hash::{bucket_of, hash_columns};
 pub use deletions::{Deletions, write_deletions};
+pub use documents::{DocumentPath, DocumentReader};
 pub use filter::{CompareOp, Filter};
 pub use part::format::Effort;
 pub use part::statistics::ColumnStatistics;

@@ -10,6 +10,8 @@ use granary_catalog::{
 use granary_common::{ColumnId, Error, Result, TableId};
 use serde::{Deserialize, Serialize};
 
+use crate::documents::DocumentPath;
+
 /// A column as parts store it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartColumn {
@@ -28,6 +30,9 @@ pub struct PartColumn {
     /// The encodings that its values are written with; empty: as the writer chooses.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub codecs: Vec<ColumnCodec>,
+    /// Where in documents of another column its values are; parts that lack it compute them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub document: Option<Box<DocumentPath>>,
 }
 
 impl PartColumn {
@@ -41,6 +46,7 @@ impl PartColumn {
             added: None,
             computed: None,
             codecs: Vec::new(),
+            document: None,
         }
     }
 
@@ -89,6 +95,13 @@ pub struct PartSchema {
     pub partition: Vec<ColumnId>,
     /// Rows of a granule, at least 1.
     pub granularity: usize,
+    /// Columns with parts of documents that a new part gets at most for each column of texts.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub document_paths_max: usize,
+}
+
+fn is_zero(number: &usize) -> bool {
+    *number == 0
 }
 
 impl PartSchema {
@@ -103,6 +116,7 @@ impl PartSchema {
             primary_key_len: table.primary_key_len.min(table.order_by.len()),
             partition: table.partition_by.iter().map(|key| key.column).collect(),
             granularity: table.index_granularity().max(1),
+            document_paths_max: table.json_columns(),
         }
     }
 

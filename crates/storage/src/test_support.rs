@@ -50,6 +50,7 @@ pub fn table(
         primary_key_len: sort_key.len(),
         partition: partition.iter().copied().map(ColumnId).collect(),
         granularity,
+        document_paths_max: 0,
     }
 }
 

@@ -188,6 +188,7 @@ impl LocalWorker {
             partitions_per_block_max: spec.partitions_per_block_max,
             skip: skip_indexes(spec.indexes.clone(), &self.evaluator),
             projections: made_projections(spec.projections.clone(), &self.evaluator),
+            documents: self.evaluator.documents(),
             ..WriteOptions::default()
         };
         write_block(volume, spec.location.clone(), &spec.schema, &*self.ids, block, &options).await

@@ -302,6 +302,11 @@ impl Table {
     /// Rows of a granule, unless the table sets `index_granularity`.
     pub const DEFAULT_INDEX_GRANULARITY: usize = 8192;
 
+    /// The setting that bounds the columns with parts of documents; 0 for none.
+    pub const JSON_COLUMNS_SETTING: &str = "json_columns";
+    /// Columns with parts of documents of a column at most, unless the table sets `json_columns`.
+    pub const DEFAULT_JSON_COLUMNS: usize = 64;
+
     /// The setting that keeps the expression of SAMPLE BY.
     pub const SAMPLE_BY_SETTING: &str = "sample_by";
 
@@ -336,5 +341,13 @@ impl Table {
             .get("index_granularity")
             .and_then(|text| text.parse().ok())
             .unwrap_or(Self::DEFAULT_INDEX_GRANULARITY)
+    }
+
+    /// Columns that parts get at most for what is in the documents of each column.
+    pub fn json_columns(&self) -> usize {
+        self.settings
+            .get(Self::JSON_COLUMNS_SETTING)
+            .and_then(|text| text.parse().ok())
+            .unwrap_or(Self::DEFAULT_JSON_COLUMNS)
     }
 }

@@ -261,6 +261,7 @@ pub(crate) mod tests {
             primary_key_len: 1,
             partition: vec![],
             granularity: 8192,
+            document_paths_max: 0,
         };
         let part = |(index, rows): (usize, &u64)| ScannedPart {
             part: PartRef {

@@ -28,6 +28,7 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion_proto::bytes::Serializeable;
 use granary_catalog::RowExpression;
 use granary_common::{ColumnId, Error, Result};
+use granary_storage::DocumentReader;
 use granary_storage::ttl::{GroupFolder, RowComputation, RowEvaluator};
 
 use crate::error::from_datafusion;
@@ -74,6 +75,7 @@ pub fn decode(expression: &RowExpression, context: &TaskContext) -> Result<Expr>
 /// Evaluates bound expressions with the functions of a node.
 pub struct RowExpressions {
     state: SessionState,
+    documents: Option<Arc<dyn DocumentReader>>,
 }
 
 impl fmt::Debug for RowExpressions {
@@ -86,7 +88,8 @@ impl RowExpressions {
     /// With the functions that plans may name here.
     pub fn new(functions: &dyn FunctionSet) -> RowExpressions {
         let builder = SessionStateBuilder::new().with_default_features();
-        RowExpressions { state: register_all(functions, builder).build() }
+        let state = register_all(functions, builder).build();
+        RowExpressions { state, documents: functions.documents() }
     }
 
     fn decode(&self, expression: &RowExpression) -> Result<Expr> {
@@ -138,6 +141,10 @@ impl RowEvaluator for RowExpressions {
 
     fn is_monotone(&self, expression: &RowExpression, schema: &Schema) -> bool {
         self.decode(expression).is_ok_and(|expression| is_monotone(&expression, schema))
+    }
+
+    fn documents(&self) -> Option<Arc<dyn DocumentReader>> {
+        self.documents.clone()
     }
 }
 

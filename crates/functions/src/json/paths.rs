@@ -1,12 +1,15 @@
 //! Paths of the SQL standard, `$.a.b[0]`, and whole documents.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, StringArray, StructArray};
 use arrow::datatypes::{DataType, Field, Fields};
 use datafusion::common::{Result, exec_err};
+use granary_execution::functions::DOCUMENT_PART;
 use serde_json::{Map, Number, Value};
 
+use super::columns::part_text;
 use super::path::Documents;
 use crate::gives;
 use crate::rows::{list_of, lists, range_of, texts};
@@ -34,14 +37,7 @@ pub(super) fn all() -> Vec<Scalar> {
                 found(arguments)?.into_iter().map(|row| row.map(|values| !values.is_empty()));
             Ok(Arc::new(rows.collect::<BooleanArray>()))
         }),
-        scalar(DOCUMENT_PART, Arity::AtLeastOne, gives::text, |arguments| {
-            let parts = Documents::new(arguments)?.map(|value| match value {
-                Some(Value::String(text)) => Some(text.clone()),
-                None | Some(Value::Null) => None,
-                Some(other) => Some(other.to_string()),
-            });
-            Ok(Arc::new(parts.into_iter().map(Option::flatten).collect::<StringArray>()))
-        }),
+        scalar(DOCUMENT_PART, Arity::AtLeastOne, gives::text, document_part),
         scalar("JSONMergePatch", Arity::AtLeastOne, gives::text, merged),
         scalar("toJSONString", ONE, gives::text, |arguments| {
             let values = documents_of(&arguments[0])?;
@@ -56,8 +52,12 @@ pub(super) fn all() -> Vec<Scalar> {
     ]
 }
 
-/// What `j.a.b` becomes: a part of a document as a text, NULL where there is none.
-pub const DOCUMENT_PART: &str = "__granaryDocumentPartOrNull";
+/// The part of each document as a text.
+pub(super) fn document_part(arguments: &[ArrayRef]) -> Result<ArrayRef> {
+    let parts = Documents::new(arguments)?;
+    let parts = parts.map(|value| part_text(value).map(Cow::into_owned));
+    Ok(Arc::new(parts.into_iter().map(Option::flatten).collect::<StringArray>()))
+}
 
 /// One step of a path.
 enum Step<'p> {

@@ -1,6 +1,7 @@
 //! One table at one snapshot.
 
 mod choice;
+mod documents;
 mod projected;
 
 use std::collections::BTreeMap;

@@ -1,11 +1,11 @@
 //! Column statistics of tables, gathered from their parts when it is cheap and kept.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use granary_catalog::ColumnType;
-use granary_common::{PartId, WorkerId};
+use granary_common::{ColumnId, PartId, WorkerId};
 use granary_execution::{ColumnSummaries, ColumnSummary, PartAccess, ScannedPart};
 use granary_storage::{ColumnStatistics, PartSchema};
 
@@ -51,6 +51,29 @@ impl StatisticsCache {
         known.map(|known| merge(schema, &known, complete)).unwrap_or_default()
     }
 
+    /// How many of the rows of `parts` are in parts that have each of these columns, as far as that is
+    /// known soon.
+    pub async fn rows_with(
+        &self,
+        parts: &[ScannedPart],
+        columns: &BTreeSet<ColumnId>,
+    ) -> BTreeMap<ColumnId, u64> {
+        let missing = parts.iter().filter(|part| !self.parts.contains_key(&part.part.id));
+        let missing: Vec<&ScannedPart> = missing.take(PARTS_PER_TABLE_MAX).collect();
+        if !missing.is_empty() {
+            // What is not here in time counts as without the columns.
+            let _ = tokio::time::timeout(WAIT_MAX, self.gather(&missing)).await;
+        }
+        let mut rows = BTreeMap::new();
+        for part in parts {
+            let Some(known) = self.parts.get(&part.part.id) else { continue };
+            for found in known.iter().filter(|found| columns.contains(&found.column)) {
+                *rows.entry(found.column).or_default() += part.part.rows;
+            }
+        }
+        rows
+    }
+
     async fn gather(&self, parts: &[&ScannedPart]) {
         let mut elsewhere: BTreeMap<WorkerId, Vec<&ScannedPart>> = BTreeMap::new();
         for part in parts {
@@ -89,7 +112,8 @@ impl StatisticsCache {
 /// The summaries of all `parts` together; exact only when these are all of the table's.
 fn merge(schema: &PartSchema, parts: &[PartStatistics], complete: bool) -> ColumnSummaries {
     let mut merged = ColumnSummaries::new();
-    for column in &schema.columns {
+    // Which path a column of a document's parts has in a part does not show in its statistics.
+    for column in schema.columns.iter().filter(|column| column.document.is_none()) {
         // Floats hold NaN, about which min and max of the engine and of the order disagree.
         let float = matches!(column.column_type.base(), ColumnType::Float32 | ColumnType::Float64);
         let of_column = |part: &PartStatistics| {

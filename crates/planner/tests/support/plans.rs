@@ -23,6 +23,7 @@ pub fn scan(layout: Layout) -> Plan {
         primary_key_len: 1,
         partition: vec![],
         granularity: 8192,
+        document_paths_max: 0,
     };
     let spec = ScanSpec {
         name: "db.t".to_owned(),

@@ -23,6 +23,9 @@ const INDEX_GRANULARITY_MAX: u64 = 1 << 20;
 /// Parts of one bucket and partition at which inserts may at most be held up or refused.
 const PARTS_MAX: u64 = 1_000_000;
 
+/// Columns with parts of documents that a part has for each column of texts at most.
+const JSON_COLUMNS_MAX: u64 = 256;
+
 /// Copies of a part at most.
 const COPIES_MAX: u64 = 16;
 
@@ -30,7 +33,7 @@ const COPIES_MAX: u64 = 16;
 const OLD_PARTS_SETTING: &str = "old_parts_lifetime";
 
 /// Settings that this version obeys.
-const KNOWN: [&str; 11] = [
+const KNOWN: [&str; 12] = [
     RETENTION_SETTING,
     "index_granularity",
     FACTOR_SETTING,
@@ -42,6 +45,7 @@ const KNOWN: [&str; 11] = [
     "merge_with_ttl_timeout",
     "storage_policy",
     "ttl_only_drop_parts",
+    Table::JSON_COLUMNS_SETTING,
 ];
 
 /// Settings of ClickHouse's MergeTree that have no counterpart here.
@@ -108,6 +112,10 @@ pub(crate) fn settings(
                     return Err(Error::invalid(format!("setting {name} is 0 or 1, not '{value}'")));
                 }
             },
+            Table::JSON_COLUMNS_SETTING => {
+                let columns = json_columns(value)?;
+                settings.insert(name.clone(), columns.to_string());
+            }
             // Whether it is there is known to whoever runs the statement.
             "storage_policy" => drop(settings.insert(name.clone(), value.clone())),
             // The distribution has taken it.
@@ -133,6 +141,14 @@ pub(crate) fn check_copies(settings: &BTreeMap<String, String>) -> Result<()> {
         ))),
         _ => Ok(()),
     }
+}
+
+fn json_columns(value: &str) -> Result<u64> {
+    let columns = value.parse().ok().filter(|columns| *columns <= JSON_COLUMNS_MAX);
+    columns.ok_or_else(|| {
+        let name = Table::JSON_COLUMNS_SETTING;
+        Error::invalid(format!("setting {name} is 0 to {JSON_COLUMNS_MAX} columns, not '{value}'"))
+    })
 }
 
 fn bounded(name: &str, value: &str, max: u64) -> Result<u64> {

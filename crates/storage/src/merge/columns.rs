@@ -13,6 +13,7 @@ use granary_common::{ColumnId, Result};
 
 use super::rule::CollapseRule;
 use super::run::MergeSpec;
+use crate::documents::Chosen;
 use crate::read::OpenPart;
 use crate::schema::{PartColumn, PartSchema};
 
@@ -36,9 +37,10 @@ const VALUE_BYTES_MIN: u64 = 16;
 pub(super) fn groups(
     spec: &MergeSpec,
     inputs: &[Arc<OpenPart>],
+    documents: Option<&Chosen>,
 ) -> Result<Vec<BTreeSet<ColumnId>>> {
     let columns = || spec.schema.columns.iter().map(|column| column.id);
-    let costs = costs(&spec.schema, inputs)?;
+    let costs = costs(&spec.schema, inputs, documents)?;
     let room = spec.memory_bytes.saturating_sub(FILE_BYTES);
     let Some(first) = deciding(spec).filter(|_| room < costs.values().sum()) else {
         return Ok(vec![columns().collect()]);
@@ -116,8 +118,13 @@ fn columns_of_rule(rule: &TtlRule) -> Option<Vec<ColumnId>> {
     Some(columns)
 }
 
-/// Bytes in memory that each column costs while it is merged, about.
-fn costs(schema: &PartSchema, inputs: &[Arc<OpenPart>]) -> Result<BTreeMap<ColumnId, u64>> {
+/// Bytes in memory that each column costs while it is merged, about, with the columns that are written
+/// beside it of its documents.
+fn costs(
+    schema: &PartSchema,
+    inputs: &[Arc<OpenPart>],
+    documents: Option<&Chosen>,
+) -> Result<BTreeMap<ColumnId, u64>> {
     let mut encoded = Vec::with_capacity(inputs.len());
     for input in inputs {
         encoded.push(input.encoded_bytes()?);
@@ -135,7 +142,9 @@ fn costs(schema: &PartSchema, inputs: &[Arc<OpenPart>]) -> Result<BTreeMap<Colum
             total += bytes;
         }
         let written = WRITE_BLOCKS * block_bytes(schema, widest) + WRITE_BYTES;
-        (column.id, cost + written.min(total))
+        let added = documents.map_or(0, |documents| documents.added_for(column.id)) as u64;
+        let of_documents = added * (WRITE_BLOCKS * BLOCK_BYTES + WRITE_BYTES);
+        (column.id, cost + written.min(total) + of_documents.min(total))
     };
     Ok(schema.columns.iter().map(cost).collect())
 }

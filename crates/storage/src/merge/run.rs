@@ -22,6 +22,7 @@ use super::row_order::{RowOrder, RowOrderBuilder};
 use super::rule::CollapseRule;
 use super::states::StateMerger;
 use super::traced::{SOURCE_COLUMN, Tracing, traced, traced_schema};
+use crate::documents::Chosen;
 use crate::part::format::Effort;
 use crate::projection::Projections;
 use crate::read::{PartRef, PartStore};
@@ -86,7 +87,10 @@ pub async fn merge_parts(
 ) -> Result<Merged> {
     volume.check_room(spec.inputs.iter().map(|part| part.bytes).sum())?;
     let inputs = Arc::new(Inputs::open(store, &spec, &progress).await?);
-    let mut groups = groups(&spec, inputs.parts())?.into_iter();
+    let reader = store.documents();
+    let documents = Chosen::of_parts(reader.as_ref(), &spec.schema, inputs.parts()).await?;
+    let documents = documents.map(Arc::new);
+    let mut groups = groups(&spec, inputs.parts(), documents.as_deref())?.into_iter();
     let first = groups.next().unwrap_or_default();
     let (marks, order, (done, mapped)) = (Arc::default(), Arc::default(), oneshot::channel());
     let ends = Ends {
@@ -99,7 +103,7 @@ pub async fn merge_parts(
     let batches = stream::try_unfold(pipeline, Pipeline::next).boxed();
     let mut columns = vec![SortedColumns { schema: Arc::new(spec.schema.only(&first)), batches }];
     columns.extend(groups.map(|group| inputs.gathered(group, &order)));
-    let schema = Arc::clone(&spec.schema);
+    let (schema, columns) = Chosen::beside(documents.as_ref(), &spec.schema, columns);
     let new_part = NewPartSpec {
         id: ids.next().await?,
         partition: spec.partition,

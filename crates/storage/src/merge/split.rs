@@ -31,6 +31,7 @@ use super::progress::MergeProgress;
 use super::row_map::{RowMap, RowMapBuilder};
 use crate::bucket_hash::{bucket_of, hash_columns};
 use crate::deletions::Deletions;
+use crate::documents::Chosen;
 use crate::part::format::Effort;
 use crate::projection::Projections;
 use crate::read::{PartRef, PartStore};
@@ -128,9 +129,12 @@ pub async fn split_parts(
     let rows_total: u64 = spec.inputs.iter().map(PartRef::rows_visible).sum();
     progress.rows_total.store(rows_total * passes, Ordering::Relaxed);
     let begun = Begun::default();
+    let documents = documents_of(store, &spec).await?;
+    let documents = documents.as_ref();
     let mut result = SplitResult::default();
     for targets in spec.targets.chunks(OUTPUTS_MAX) {
-        let pass = Pass { store, volume, ids, spec: &spec, progress: &progress, begun: &begun };
+        let (spec, progress) = (&spec, &progress);
+        let pass = Pass { store, volume, ids, spec, progress, begun: &begun, documents };
         match pass.run(targets).await {
             Ok(made) => {
                 result.parts.extend(made.parts);
@@ -154,6 +158,17 @@ struct Pass<'a> {
     spec: &'a SplitSpec,
     progress: &'a Arc<MergeProgress>,
     begun: &'a Begun,
+    documents: Option<&'a Arc<Chosen>>,
+}
+
+/// The parts of documents that all new parts get columns for.
+async fn documents_of(store: &PartStore, spec: &SplitSpec) -> Result<Option<Arc<Chosen>>> {
+    let Some(reader) = store.documents() else { return Ok(None) };
+    let mut parts = Vec::with_capacity(spec.inputs.len());
+    for part in &spec.inputs {
+        parts.push(store.open(part).await?);
+    }
+    Ok(Chosen::of_parts(Some(&reader), &spec.schema, &parts).await?.map(Arc::new))
 }
 
 impl Pass<'_> {
@@ -179,7 +194,8 @@ impl Pass<'_> {
                 let schema = &self.spec.schema;
                 let columns =
                     SortedColumns { schema: Arc::clone(schema), batches: batches.boxed() };
-                let written = write_sorted(self.volume, schema, new_part, vec![columns]).await;
+                let (schema, columns) = Chosen::beside(self.documents, schema, vec![columns]);
+                let written = write_sorted(self.volume, &schema, new_part, columns).await;
                 written.map(|part| part.map(|part| (target, part)))
             });
         }

@@ -84,5 +84,6 @@ pub fn schema_of(table: TableId, projection: &BoundProjection, granularity: usiz
         primary_key_len: 0,
         partition: Vec::new(),
         granularity: granularity.max(1),
+        document_paths_max: 0,
     }
 }

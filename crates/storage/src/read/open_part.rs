@@ -15,6 +15,7 @@ use super::missing::Missing;
 use super::part_files::PartFiles;
 use super::{PartScan, Pruned, missing, prune};
 use crate::deletions::Deletions;
+use crate::documents::known_columns;
 use crate::filter::Filter;
 use crate::merge::Unthrottled;
 use crate::part::DATA_FILE;
@@ -110,16 +111,12 @@ impl OpenPart {
         is_once: bool,
     ) -> Result<BoxStream<'static, Result<RecordBatch>>> {
         let output = schema.project(&scan.columns)?;
+        let known = known_columns(schema, &self.files.descriptor.schema);
+        let part = &*known;
         let filter = match scan.filter {
-            Some(filter) => missing::resolve(
-                filter,
-                schema,
-                &self.files.descriptor.schema,
-                self.named.part.part,
-            )?,
+            Some(filter) => missing::resolve(filter, schema, part, self.named.part.part)?,
             None => None,
         };
-        let part = &self.files.descriptor.schema;
         let stored = missing::stored_schema(schema, part);
         let columns = missing::columns_to_read(schema, part, &scan.columns)?;
         let read = columns.clone();

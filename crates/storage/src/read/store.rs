@@ -13,6 +13,7 @@ use super::damage::{DamageWatch, MetPart, Named};
 use super::part_files::PartFiles;
 use super::{OpenPart, PartRef, Reads};
 use crate::deletions::Deletions;
+use crate::documents::DocumentReader;
 use crate::merge::{HiddenKey, HiddenRows, Throttle};
 use crate::part::file_path;
 use crate::schema::PartSchema;
@@ -143,6 +144,11 @@ impl PartStore {
     /// What scans read of it.
     pub fn reads(&self) -> &Reads {
         &self.reads
+    }
+
+    /// How documents are read of which new parts get columns.
+    pub(crate) fn documents(&self) -> Option<Arc<dyn DocumentReader>> {
+        self.evaluator.documents()
     }
 
     /// Whether this worker can read parts at `location` itself.

@@ -10,6 +10,7 @@ use arrow::record_batch::RecordBatch;
 use granary_catalog::RowExpression;
 use granary_common::{Error, Result};
 
+use crate::documents::DocumentReader;
 use crate::schema::PartColumn;
 
 /// Makes computations of bound expressions.
@@ -29,6 +30,11 @@ pub trait RowEvaluator: Send + Sync + Debug {
     /// Whether the values of `expression`, which reads one column, never fall while those of the
     /// column rise.
     fn is_monotone(&self, expression: &RowExpression, schema: &Schema) -> bool;
+
+    /// How documents are read; `None` where they are texts like others.
+    fn documents(&self) -> Option<Arc<dyn DocumentReader>> {
+        None
+    }
 }
 
 /// A bound expression that is ready.

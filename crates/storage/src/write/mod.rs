@@ -23,6 +23,7 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use granary_catalog::{NewPart, PartLocation};
 use granary_common::{ColumnId, Error, PartId, Result};
 
+use crate::documents::DocumentReader;
 use crate::part::format::compute;
 use crate::projection::Projections;
 use crate::schema::PartSchema;
@@ -52,6 +53,8 @@ pub struct WriteOptions {
     pub skip: Option<SkipIndexes>,
     /// The projections that parts get.
     pub projections: Option<Projections>,
+    /// How documents are read of which parts get columns.
+    pub documents: Option<Arc<dyn DocumentReader>>,
 }
 
 impl Default for WriteOptions {
@@ -61,6 +64,7 @@ impl Default for WriteOptions {
             concurrent_parts_max: 4,
             skip: None,
             projections: None,
+            documents: None,
         }
     }
 }

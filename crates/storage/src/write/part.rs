@@ -13,6 +13,7 @@ use object_store::ObjectStoreExt;
 use super::WriteOptions;
 use super::partition::Slice;
 use super::projected::{self, WrittenProjection};
+use crate::documents::{Chosen, DocumentReader};
 use crate::part::descriptor::{Descriptor, FileEntry};
 use crate::part::format::{compute, encode};
 use crate::part::index::PartIndex;
@@ -39,12 +40,14 @@ pub async fn write(
     let skip = options.skip.as_ref();
     let skip = skip.map(|skip| SkipBuilder::new(skip, &schema)).transpose()?;
     let projecting = projected::begin(options.projections.as_ref(), &schema)?;
-    let (rows, index, key_range, skip, projected) = compute(move || {
+    let documents = options.documents.clone();
+    let (schema, rows, index, key_range, skip, projected) = compute(move || {
         let rows = match &rows_of {
             Some(rows) => take_record_batch(&block, rows)
                 .map_err(|error| Error::internal(format!("cannot sort the rows: {error}")))?,
             None => block,
         };
+        let (describing, rows) = with_documents(documents.as_ref(), describing, rows)?;
         let index = PartIndex::of(&describing, &rows)?;
         let mut key_range = KeyRangeBuilder::default();
         key_range.push(&describing, &rows)?;
@@ -56,7 +59,7 @@ pub async fn write(
             None => Vec::new(),
         };
         let projected = projected::all_of(projecting, &rows)?;
-        Ok::<_, Error>((rows, index, key_range.finish(), skip, projected))
+        Ok::<_, Error>((describing, rows, index, key_range.finish(), skip, projected))
     })
     .await??;
     let owner = (schema.table, id);
@@ -71,6 +74,18 @@ pub async fn write(
         describe(volume, location, &schema, written)
     )
     .map(|((), part)| part)
+}
+
+/// The rows with parts of their documents, where many have the same ones.
+fn with_documents(
+    reader: Option<&Arc<dyn DocumentReader>>,
+    schema: Arc<PartSchema>,
+    rows: RecordBatch,
+) -> Result<(Arc<PartSchema>, RecordBatch)> {
+    Ok(match Chosen::of_rows(reader, &schema, &rows)? {
+        Some(chosen) => (Arc::new(chosen.schema(&schema)), chosen.rows(&schema, &rows)?),
+        None => (schema, rows),
+    })
 }
 
 /// A part whose data is encoded.
@@ -114,6 +129,7 @@ pub async fn describe(
     let mut stored = PartSchema::clone(schema);
     // The part has all of its columns.
     stored.columns.iter_mut().for_each(|column| column.computed = None);
+    stored.document_paths_max = 0;
     let descriptor = Descriptor {
         part: id,
         schema: stored,

@@ -21,6 +21,7 @@ mod full_workers;
 mod house_rules;
 mod indexes;
 mod integrity;
+mod json_columns;
 mod leases;
 mod members;
 mod memory;

@@ -20,7 +20,7 @@ impl Bench {
         for part in &spec.inputs {
             parts.push(self.store.open(part).await.unwrap());
         }
-        let groups = groups(&spec, &parts).unwrap();
+        let groups = groups(&spec, &parts, None).unwrap();
         assert!(groups.len() > 1, "no groups for {what}");
         let columns = self.schema.columns.len();
         assert_eq!(groups.iter().map(|group| group.len()).sum::<usize>(), columns, "{groups:?}");
