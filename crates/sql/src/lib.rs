@@ -12,6 +12,7 @@
 
 pub mod alter;
 pub mod bind;
+mod constraints;
 pub mod create_table;
 pub mod dialect;
 pub mod error;

@@ -220,7 +220,7 @@ fn misfit_of_cast(values: &ArrayRef, wanted: &DataType, column_type: &ColumnType
     )
 }
 
-fn shown(values: &ArrayRef, row: usize) -> String {
+pub(super) fn shown(values: &ArrayRef, row: usize) -> String {
     let options = FormatOptions::new().with_null("NULL");
     let text = ArrayFormatter::try_new(values, &options)
         .map(|formatter| formatter.value(row).to_string())
