@@ -33,6 +33,7 @@ mod quantiles;
 mod random;
 mod reference;
 mod reinterpret;
+mod renamed;
 mod rows;
 mod sample;
 mod scalar;
@@ -53,10 +54,11 @@ pub use aggregate_names::{AGGREGATES, COMBINATORS, aggregate_of_state, base_and_
 pub use arrays::{ELEMENT, FOLD};
 pub use arrow_types::column_type_from_arrow;
 pub use conditions::IS_MEMBER;
-pub use datetime::{INTERVAL_LENGTH, mysql_pattern};
+pub use datetime::{INTERVAL_LENGTH, ON_CLOCKS, mysql_pattern};
 pub use gathered::SEPARATOR;
 pub use json::DOCUMENT_PART;
 pub use reference::{FunctionEntry, FunctionKind, function_reference, function_reference_markdown};
+pub use renamed::{RENAMED, is_renaming};
 pub use scalar::{Arity, Scalar};
 pub use states::States;
 pub use text::{
@@ -84,7 +86,11 @@ static SCALARS: LazyLock<Vec<Arc<ScalarUDF>>> = LazyLock::new(|| {
         vec![sample::SAMPLE_HASH],
     ];
     let described = families.into_iter().flatten().map(Scalar::udf);
-    let typed = datetime::typed().into_iter().chain(text::typed()).map(scalar::Typed::udf);
+    let typed = datetime::typed()
+        .into_iter()
+        .chain(text::typed())
+        .chain(renamed::typed())
+        .map(scalar::Typed::udf);
     let others = [text::text_of()];
     let described = described.chain(typed).chain(conditions::all()).chain(states::scalars());
     described.chain(others).collect()

@@ -36,9 +36,9 @@ mod walk;
 pub use alter::{AlterSource, AlteredTable, Preparation, alter_table};
 pub use bind::{
     OutsideCall, OutsideTables, ParameterViews, SessionSettings, SessionTables, SessionUser,
-    SessionViewCalls, bind_insert_source, bind_query, check_function, parameter_types, past_point,
-    query_of_table, query_settings, reads_past, register_outside, with_named_parameters,
-    with_parameters,
+    SessionViewCalls, as_shown, bind_insert_source, bind_query, check_function, parameter_types,
+    past_point, query_of_table, query_settings, reads_past, register_outside,
+    with_named_parameters, with_parameters,
 };
 pub use granary_common::did_you_mean;
 pub use granary_functions::column_type_from_arrow;

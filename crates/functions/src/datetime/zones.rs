@@ -50,8 +50,20 @@ pub(super) fn typed() -> Vec<Typed> {
     ]
 }
 
+/// A time whose clocks are meant, not its instant, when it gets a zone.
+pub const ON_CLOCKS: &str = "__granary_on_clocks";
+
 pub(super) fn all() -> Vec<Scalar> {
     vec![
+        Scalar {
+            name: ON_CLOCKS,
+            arity: ONE,
+            returns: |types| match types {
+                [time] => Ok(time.clone()),
+                _ => plan_err!("a time is expected"),
+            },
+            kernel: |arguments| Ok(Arc::clone(&arguments[0])),
+        },
         scalar("timeZoneOf", ONE, gives::text, |arguments| {
             let zone = match arguments[0].data_type() {
                 DataType::Timestamp(_, Some(zone)) => zone.to_string(),

@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, StringViewArray, StringViewBuilder, UInt32Builder};
-use arrow::compute::{CastOptions, can_cast_types, cast_with_options};
+use arrow::compute::{CastOptions, can_cast_types, cast, cast_with_options};
 use arrow::datatypes::{DataType, Field, Fields, Int64Type};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use granary_catalog::ColumnType;
@@ -107,16 +107,24 @@ fn convert(values: &ArrayRef, column_type: &ColumnType) -> Result<ArrayRef, Misf
     if values.data_type() == &wanted {
         return Ok(Arc::clone(values));
     }
+    if let (DataType::Timestamp(unit, None), DataType::Timestamp(_, Some(_))) =
+        (values.data_type(), &wanted)
+    {
+        // A time without a zone is one of UTC; Arrow would take it for one on the column's clocks.
+        let utc = cast(values, &DataType::Timestamp(*unit, Some("UTC".into())))
+            .map_err(|_| misfit_of_types(values, column_type))?;
+        return convert(&utc, column_type);
+    }
     let loose = with_nulls(&wanted);
     if !can_cast_types(values.data_type(), &loose) {
         return Err(misfit_of_types(values, column_type));
     }
-    let cast = cast_with_options(values, &loose, &STRICT)
+    let made = cast_with_options(values, &loose, &STRICT)
         .map_err(|_| misfit_of_cast(values, &loose, column_type))?;
-    if let Some(row) = first_inner_null(&cast, &wanted) {
+    if let Some(row) = first_inner_null(&made, &wanted) {
         return Err(Misfit::at(row, format!("NULL inside a value of type {column_type}")));
     }
-    cast_with_options(&cast, &wanted, &STRICT)
+    cast_with_options(&made, &wanted, &STRICT)
         .map_err(|_| misfit_of_cast(values, &wanted, column_type))
 }
 
