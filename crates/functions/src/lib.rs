@@ -54,7 +54,7 @@ pub use aggregate_names::{AGGREGATES, COMBINATORS, aggregate_of_state, base_and_
 pub use arrays::{ELEMENT, FOLD};
 pub use arrow_types::column_type_from_arrow;
 pub use conditions::IS_MEMBER;
-pub use datetime::{INTERVAL_LENGTH, ON_CLOCKS, mysql_pattern};
+pub use datetime::{AS_IS, INTERVAL_LENGTH, ON_CLOCKS, mysql_pattern, zoned_texts};
 pub use gathered::SEPARATOR;
 pub use json::DOCUMENT_PART;
 pub use reference::{FunctionEntry, FunctionKind, function_reference, function_reference_markdown};

@@ -39,6 +39,7 @@ mod memberships;
 mod merged;
 mod multisets;
 mod names;
+mod opaque;
 mod order;
 mod outside;
 mod overlooked;
@@ -162,7 +163,7 @@ async fn plan(
     let names = Names::of(state, "");
     let plan = fixed::settle(literals::floats_beside_floats(plan)?, Some(&names))?;
     windows::refuse_in_filters(&plan)?;
-    coerced::coerce(order::keep_orders(plan, &names)?)
+    opaque::hide_casts(coerced::coerce(order::keep_orders(plan, &names)?)?)
 }
 
 /// Binds the rows of an INSERT: the plan's columns are the named columns, or all visible ones.

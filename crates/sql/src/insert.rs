@@ -7,6 +7,7 @@
 
 mod conform;
 mod formatted;
+mod plain;
 mod values;
 mod zero;
 
@@ -31,6 +32,7 @@ use crate::statement::parse_expression;
 
 pub(crate) use conform::{canonical_ipv6, canonical_uuid};
 pub use formatted::with_formatted_rows;
+pub use plain::has_plain_values;
 pub(crate) use values::defaults_as_null;
 pub use values::insert_values;
 pub(crate) use values::one_value;

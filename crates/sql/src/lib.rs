@@ -48,7 +48,7 @@ pub use create_table::{TableSource, create_table};
 pub use dialect::GranaryDialect;
 pub use error::error_from_datafusion;
 pub use functions::GranaryFunctions;
-pub use insert::{RowProjection, insert_values, with_formatted_rows};
+pub use insert::{RowProjection, has_plain_values, insert_values, with_formatted_rows};
 pub use mutate::{bind_mutation, delete_query, merge_query, mutated_table, update_query};
 pub use notice::Notice;
 pub use overwrite::with_overwritten_columns;

@@ -12,7 +12,7 @@ use arrow::datatypes::{DataType, Field, Fields, Int64Type};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use granary_catalog::ColumnType;
 use granary_common::Error;
-use granary_functions::{NotWritten, TooLong, from_texts};
+use granary_functions::{NotWritten, TooLong, from_texts, zoned_texts};
 
 /// Most characters of a value in an error.
 const SHOWN_CHARACTERS: usize = 60;
@@ -114,6 +114,13 @@ fn convert(values: &ArrayRef, column_type: &ColumnType) -> Result<ArrayRef, Misf
         let utc = cast(values, &DataType::Timestamp(*unit, Some("UTC".into())))
             .map_err(|_| misfit_of_types(values, column_type))?;
         return convert(&utc, column_type);
+    }
+    if is_text(values.data_type())
+        && matches!(wanted, DataType::Timestamp(_, Some(_)))
+        && let Ok(times) = zoned_texts(values, &wanted)
+        && times.null_count() == values.null_count()
+    {
+        return Ok(times);
     }
     let loose = with_nulls(&wanted);
     if !can_cast_types(values.data_type(), &loose) {
