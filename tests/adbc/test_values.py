@@ -196,6 +196,21 @@ def test_objects_by_depth_and_filter(connection, cursor, table):
     cursor.execute("DROP VIEW adbc_v")
 
 
+def test_rows_in_the_statement_may_be_of_different_types(cursor, fresh):
+    cursor.execute(
+        f"CREATE TABLE {fresh} (at DateTime, day Date, n Nullable(Int64), b Binary) ENGINE = MergeTree ORDER BY at"
+    )
+    cursor.execute(
+        f"INSERT INTO {fresh} VALUES ('2024-01-01 00:00:00', '2024-01-01', '7', x'6162'), "
+        "(toDateTime('2024-01-02 00:00:00'), today(), NULL, 'text')"
+    )
+    cursor.execute(f"SELECT toString(at), n, b FROM {fresh} ORDER BY at")
+    assert cursor.fetchall() == [
+        ("2024-01-01 00:00:00", 7, b"ab"),
+        ("2024-01-02 00:00:00", None, b"text"),
+    ]
+
+
 def test_a_large_result_is_read_in_parts(connection, cursor, table):
     cursor.adbc_ingest(table, rows_of(300_000), mode="append")
     cursor.execute(f"SELECT id, name FROM {table} ORDER BY id")

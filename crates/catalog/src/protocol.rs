@@ -35,6 +35,8 @@ pub const STAGED_AGAIN: u32 = 7;
 pub const SPILLING_JOINS: u32 = 7;
 /// Since when all partitions of a scan with FINAL may share what there is to read.
 pub const SHARED_FINAL: u32 = 8;
+/// Since when coordinators look at each row that they write for the constraints of its table.
+pub const CONSTRAINTS: u32 = 8;
 
 /// Before the number, behind a build's version: builds that do not know the number keep the text as
 /// it is, so that every member of the metadata group has the same row of a worker.
@@ -141,6 +143,9 @@ pub fn needed(command: &CommandBody) -> u32 {
 
 /// The version that what is said of a table came with.
 fn needed_by(options: &TableOptions) -> u32 {
+    if !options.constraints.is_empty() {
+        return CONSTRAINTS;
+    }
     let names_codecs = |rule: &TtlRule| matches!(rule.action, TtlAction::RecompressWith(_));
     if options.rules.iter().any(names_codecs) {
         return 6;
@@ -190,7 +195,7 @@ mod tests {
     use super::*;
     use crate::apply::apply;
     use crate::command::Command;
-    use crate::model::{BoundIndex, RowExpression, SkipIndex};
+    use crate::model::{BoundIndex, Constraint, RowExpression, SkipIndex};
 
     fn run(state: &Snapshot, body: CommandBody) -> Result<Snapshot> {
         let version = CatalogVersion(state.version.0 + 1);
@@ -265,6 +270,13 @@ mod tests {
         assert_eq!(needed_by(&TableOptions::default()), FIRST_PROTOCOL);
         assert_eq!(needed_by(&options(IndexKind::MinMax)), FIRST_PROTOCOL);
         assert_eq!(needed_by(&options(IndexKind::Words)), 3);
+    }
+
+    #[test]
+    fn constraints_wait_for_the_oldest_node() {
+        let constraint = Constraint { name: "c".into(), condition: "a > 0".into() };
+        let options = TableOptions { constraints: vec![constraint], ..TableOptions::default() };
+        assert_eq!(needed_by(&options), CONSTRAINTS);
     }
 
     #[test]

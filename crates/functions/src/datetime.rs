@@ -18,6 +18,7 @@ use super::scalar::{Scalar, Typed};
 pub(crate) use format::time_texts;
 pub use interval::INTERVAL_LENGTH;
 pub use patterns::mysql_pattern;
+pub use zones::{AS_IS, ON_CLOCKS, zoned_texts};
 
 /// The functions of this family.
 pub(super) fn all() -> Vec<Scalar> {

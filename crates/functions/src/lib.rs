@@ -33,6 +33,7 @@ mod quantiles;
 mod random;
 mod reference;
 mod reinterpret;
+mod renamed;
 mod rows;
 mod sample;
 mod scalar;
@@ -53,11 +54,12 @@ pub use aggregate_names::{AGGREGATES, COMBINATORS, aggregate_of_state, base_and_
 pub use arrays::{ELEMENT, FOLD};
 pub use arrow_types::column_type_from_arrow;
 pub use conditions::IS_MEMBER;
-pub use datetime::{INTERVAL_LENGTH, mysql_pattern};
+pub use datetime::{AS_IS, INTERVAL_LENGTH, ON_CLOCKS, mysql_pattern, zoned_texts};
 pub use gathered::SEPARATOR;
 pub use granary_execution::functions::DOCUMENT_PART;
 pub use json::JsonDocuments;
 pub use reference::{FunctionEntry, FunctionKind, function_reference, function_reference_markdown};
+pub use renamed::{RENAMED, is_renaming};
 pub use scalar::{Arity, Scalar};
 pub use states::States;
 pub use text::{
@@ -85,7 +87,11 @@ static SCALARS: LazyLock<Vec<Arc<ScalarUDF>>> = LazyLock::new(|| {
         vec![sample::SAMPLE_HASH],
     ];
     let described = families.into_iter().flatten().map(Scalar::udf);
-    let typed = datetime::typed().into_iter().chain(text::typed()).map(scalar::Typed::udf);
+    let typed = datetime::typed()
+        .into_iter()
+        .chain(text::typed())
+        .chain(renamed::typed())
+        .map(scalar::Typed::udf);
     let others = [text::text_of()];
     let described = described.chain(typed).chain(conditions::all()).chain(states::scalars());
     described.chain(others).collect()

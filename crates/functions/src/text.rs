@@ -9,6 +9,7 @@ mod html;
 mod length;
 mod marks;
 mod normal;
+mod printf;
 mod regex;
 mod replace;
 mod row;
@@ -32,6 +33,7 @@ pub(super) fn all() -> Vec<Scalar> {
         regex::EXTRACT,
         regex::EXTRACT_ALL,
         format::FORMAT,
+        printf::PRINTF,
         replace::REPLACE_ONE,
         fixed::CUT_ZEROS,
     ];

@@ -10,6 +10,7 @@
 
 mod columns;
 mod computed;
+mod constraints;
 mod options;
 mod order_by;
 mod texts;
@@ -169,6 +170,7 @@ impl Draft<'_> {
         });
         let rules = rest.rules(&columns)?;
         rest.next.options.indexes = rest.indexes(&columns)?;
+        rest.check_constraints(&columns)?;
         rest.next.options.projections = rest.projections(&columns)?;
         let state = rest.source.table.state;
         rest.next.options.partition_expressions =

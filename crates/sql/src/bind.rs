@@ -39,6 +39,7 @@ mod memberships;
 mod merged;
 mod multisets;
 mod names;
+mod opaque;
 mod order;
 mod outside;
 mod overlooked;
@@ -53,6 +54,7 @@ mod repeated;
 mod rows;
 mod series;
 mod setting_calls;
+mod shown;
 mod spelled;
 mod sql_functions;
 mod tables;
@@ -86,6 +88,7 @@ pub use outside::{OutsideCall, OutsideTables, register_outside};
 pub use parameters::{parameter_types, with_named_parameters, with_parameters};
 pub use past::{past_point, reads_past};
 pub use setting_calls::SessionSettings;
+pub use shown::as_shown;
 pub use sql_functions::check as check_function;
 pub(crate) use sql_functions::expand as expand_functions;
 pub use tables::query_of_table;
@@ -160,7 +163,7 @@ async fn plan(
     let names = Names::of(state, "");
     let plan = fixed::settle(literals::floats_beside_floats(plan)?, Some(&names))?;
     windows::refuse_in_filters(&plan)?;
-    coerced::coerce(order::keep_orders(plan, &names)?)
+    opaque::hide_casts(coerced::coerce(order::keep_orders(plan, &names)?)?)
 }
 
 /// Binds the rows of an INSERT: the plan's columns are the named columns, or all visible ones.
@@ -256,6 +259,8 @@ impl VisitorMut for Rewriter<'_> {
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
         let tables = query.with.iter().flat_map(|with| &with.cte_tables);
         self.ctes.extend(tables.map(|cte| cte.alias.name.value.clone()));
+        memberships::rewrite_order(query)?;
+        repeated::name_of_lists(query);
         or_break(rows::floats_beside_floats(query))?;
         or_break(rows::times_beside_texts(query))?;
         or_break(rows::with_subqueries(query))?;

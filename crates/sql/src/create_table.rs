@@ -81,7 +81,7 @@ pub fn create_table(
     let sample_by = keys.sample_by.clone();
     settings.extend(sample_by.map(|key| (Table::SAMPLE_BY_SETTING.to_owned(), key)));
     let unique_key: Vec<ColumnId> = unique_key.iter().map(|key| key.column).collect();
-    let mut options = options::kept(&create, &columns, source, &mut notices)?;
+    let mut options = options::kept(&create, &name.name, &columns, source, &mut notices)?;
     let other_keys = other_keys(&unique_key, &distribution.distribution);
     bind_options(&mut options, &create, &columns, &keys, &other_keys, source)?;
     Ok((

@@ -7,6 +7,7 @@
 
 mod conform;
 mod formatted;
+mod plain;
 mod values;
 mod zero;
 
@@ -25,11 +26,13 @@ use granary_catalog::{Column, ColumnRole, Table};
 use granary_common::{Error, Result, did_you_mean};
 
 use crate::bind::bind_expression;
+use crate::constraints::RowChecks;
 use crate::error_from_datafusion;
 use crate::statement::parse_expression;
 
 pub(crate) use conform::{canonical_ipv6, canonical_uuid};
 pub use formatted::with_formatted_rows;
+pub use plain::has_plain_values;
 pub(crate) use values::defaults_as_null;
 pub use values::insert_values;
 pub(crate) use values::one_value;
@@ -37,6 +40,11 @@ pub(crate) use values::one_value;
 /// The zero value of the type, as an array of one row.
 pub(crate) fn zero_value(column_type: &granary_catalog::ColumnType) -> ArrayRef {
     zero::zero_array(column_type, 1)
+}
+
+/// The value of a row as a message shows it.
+pub(crate) fn shown_value(values: &ArrayRef, row: usize) -> String {
+    conform::shown(values, row)
 }
 
 /// The value, in an array of one row, as a value of the column.
@@ -58,6 +66,7 @@ pub struct RowProjection {
     /// The table's columns as computations see them.
     working: SchemaRef,
     schema: SchemaRef,
+    checks: RowChecks,
 }
 
 #[derive(Clone, Debug)]
@@ -105,13 +114,20 @@ impl RowProjection {
             working,
             schema,
             columns,
+            checks: RowChecks::default(),
         };
-        projection.bind_sources(&targets, state)?;
+        let planner = DFSchema::try_from(projection.schema.as_ref().clone()).map_err(planning)?;
+        projection.bind_sources(&targets, &planner, state)?;
+        projection.checks = RowChecks::bind(table, &planner, state)?;
         Ok(projection)
     }
 
-    fn bind_sources(&mut self, targets: &[usize], state: &SessionState) -> Result<()> {
-        let planner = DFSchema::try_from(self.schema.as_ref().clone()).map_err(planning)?;
+    fn bind_sources(
+        &mut self,
+        targets: &[usize],
+        planner: &DFSchema,
+        state: &SessionState,
+    ) -> Result<()> {
         let mut waiting: Vec<(usize, Vec<usize>)> = Vec::new();
         for (at, column) in self.columns.iter().enumerate() {
             let given = targets.iter().position(|target| *target == at);
@@ -130,7 +146,7 @@ impl RowProjection {
                     continue;
                 }
             };
-            let (expression, mentioned) = computation(text, column, &planner, state)
+            let (expression, mentioned) = computation(text, column, planner, state)
                 .map_err(|error| error.context(format!("column '{}'", column.name)))?;
             self.sources.push(Source::Computed(expression));
             waiting.push((at, mentioned));
@@ -197,6 +213,15 @@ impl RowProjection {
             arrays[*at] = self.conform(&values, column, first_row)?;
         }
         record_batch(&self.schema, arrays, rows)
+    }
+
+    /// Checks that rows which [`Self::apply`] gave meet the table's constraints. `first_row` as there,
+    /// where the rows have numbers.
+    ///
+    /// # Errors
+    /// InvalidInput that names the constraint and the first row that does not meet it.
+    pub fn verify(&self, rows: &RecordBatch, first_row: Option<u64>) -> Result<()> {
+        self.checks.verify(rows, first_row)
     }
 
     fn conform(&self, values: &ArrayRef, column: &Column, first_row: u64) -> Result<ArrayRef> {
@@ -286,7 +311,7 @@ fn computation(
     Ok((physical(bound, schema, state)?, mentioned))
 }
 
-fn physical(
+pub(crate) fn physical(
     bound: PlannedExpr,
     schema: &DFSchema,
     state: &SessionState,

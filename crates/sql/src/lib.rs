@@ -12,6 +12,7 @@
 
 pub mod alter;
 pub mod bind;
+mod constraints;
 pub mod create_table;
 pub mod dialect;
 pub mod error;
@@ -35,9 +36,9 @@ mod walk;
 pub use alter::{AlterSource, AlteredTable, Preparation, alter_table};
 pub use bind::{
     OutsideCall, OutsideTables, ParameterViews, SessionSettings, SessionTables, SessionUser,
-    SessionViewCalls, bind_insert_source, bind_query, check_function, parameter_types, past_point,
-    query_of_table, query_settings, reads_past, register_outside, with_named_parameters,
-    with_parameters,
+    SessionViewCalls, as_shown, bind_insert_source, bind_query, check_function, parameter_types,
+    past_point, query_of_table, query_settings, reads_past, register_outside,
+    with_named_parameters, with_parameters,
 };
 pub use granary_common::did_you_mean;
 pub use granary_functions::column_type_from_arrow;
@@ -47,7 +48,7 @@ pub use create_table::{TableSource, create_table};
 pub use dialect::GranaryDialect;
 pub use error::error_from_datafusion;
 pub use functions::GranaryFunctions;
-pub use insert::{RowProjection, insert_values, with_formatted_rows};
+pub use insert::{RowProjection, has_plain_values, insert_values, with_formatted_rows};
 pub use mutate::{bind_mutation, delete_query, merge_query, mutated_table, update_query};
 pub use notice::Notice;
 pub use overwrite::with_overwritten_columns;

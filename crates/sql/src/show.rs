@@ -132,7 +132,11 @@ pub fn show_create_table(table: &Table, database: &str) -> String {
     let projections = table.options.projections.iter().map(|projection| {
         format!("    PROJECTION {} ({})", identifier(&projection.name), projection.query)
     });
-    let elements: Vec<String> = columns.chain(indexes).chain(projections).collect();
+    let constraints = table.options.constraints.iter().map(|constraint| {
+        format!("    CONSTRAINT {} CHECK {}", identifier(&constraint.name), constraint.condition)
+    });
+    let elements: Vec<String> =
+        columns.chain(indexes).chain(projections).chain(constraints).collect();
     text.push_str(&elements.join(",\n"));
     text.push_str("\n)\nENGINE = ");
     text.push_str(table.engine.kind.name());

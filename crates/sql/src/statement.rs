@@ -9,6 +9,7 @@ mod backup;
 mod check;
 mod clauses;
 mod cluster;
+mod constraints;
 mod dictionary;
 mod elements;
 mod explain;

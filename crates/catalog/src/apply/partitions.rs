@@ -153,6 +153,10 @@ fn check_alike(source: &Table, target: &Table) -> Result<()> {
         "partition keys"
     } else if (&source.distribution, source.buckets) != (&target.distribution, target.buckets) {
         "buckets"
+    } else if !target.options.constraints.is_empty()
+        && source.options.constraints != target.options.constraints
+    {
+        "constraints"
     } else if !target.unique_key.is_empty() {
         return Err(Error::unsupported("a table with a unique key takes no parts of another"));
     } else {

@@ -42,8 +42,8 @@ pub use refresh::{
 pub use scalar::{KeyRange, PartitionValue, Scalar};
 pub use skip_index::{BoundIndex, IndexKind, SkipIndex};
 pub use table::{
-    AddedExpression, Column, ColumnDefault, ColumnRole, Database, Distribution, EarlierColumn,
-    EngineKind, KeyExpression, Table, TableEngine, TableOptions,
+    AddedExpression, Column, ColumnDefault, ColumnRole, Constraint, Database, Distribution,
+    EarlierColumn, EngineKind, KeyExpression, Table, TableEngine, TableOptions,
 };
 pub use token::{InsertToken, StagedInsert, StagedTarget};
 pub use ttl::{RollUp, RowExpression, TtlAction, TtlPlace, TtlRule};

@@ -228,6 +228,17 @@ pub struct TableOptions {
     /// The numbers of its buckets, and those of before: no clause of a statement.
     #[serde(default, skip_serializing_if = "BucketHistory::is_first")]
     pub layout: BucketHistory,
+    /// What every row has to meet when it is written.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub constraints: Vec<Constraint>,
+}
+
+/// `CONSTRAINT name CHECK condition`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Constraint {
+    pub name: String,
+    /// As written, over the table's columns. A row for which it is unknown meets it.
+    pub condition: String,
 }
 
 impl TableOptions {

@@ -361,6 +361,13 @@ fn indexes_of_every_kind() {
 }
 
 #[test]
+fn constraints() {
+    let constraint = Constraint { name: "c".into(), condition: "n > 0".into() };
+    let options = TableOptions { constraints: vec![constraint], ..TableOptions::default() };
+    check("table_options_constraints", &options);
+}
+
+#[test]
 fn projections_of_every_kind() {
     let expression = |byte| RowExpression { plan: vec![byte, 200], columns: vec![ColumnId(2)] };
     let value = |(byte, fold): (u8, Fold)| ProjectedValue {

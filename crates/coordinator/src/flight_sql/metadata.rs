@@ -16,7 +16,7 @@ use granary_sql::{TableName, resolve_table};
 
 use crate::call::Call;
 use crate::core::Coordinator;
-use crate::query::edge_schema;
+use crate::query::{edge_schema, edge_type_of};
 use crate::session::{CATALOG_NAME, parse_settings};
 use crate::system;
 
@@ -99,7 +99,10 @@ pub async fn tables(
 
 /// A table's visible columns as results carry them.
 fn table_schema(table: &Table) -> SchemaRef {
-    let field = |column: &granary_catalog::Column| column.column_type.arrow_field(&column.name);
+    let field = |column: &granary_catalog::Column| {
+        let nullable = column.column_type.is_nullable();
+        Field::new(&column.name, edge_type_of(&column.column_type), nullable)
+    };
     as_sent(table.visible_columns().map(field).collect())
 }
 

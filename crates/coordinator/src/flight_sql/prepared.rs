@@ -91,6 +91,10 @@ async fn describe(
         return Ok((Some(bound.schema), parameter_schema(parameters)));
     }
     let Statement::Insert(insert) = &statement else { return Ok((None, Schema::empty())) };
+    // Each value is made one of its column, so that a column's may be of different types.
+    if insert.formatted.is_none() && granary_sql::has_plain_values(insert) {
+        return Ok((None, Schema::empty()));
+    }
     let (snapshot, _pin) = snapshot_at(core, None).await?;
     let settings = parse_settings(&request.session.settings)?;
     let table = granary_sql::resolve_table(&snapshot, &request.session.database, &insert.table)?;

@@ -19,7 +19,9 @@ use super::digest::statement_digest;
 use super::{Effect, InsertRequest, Inserted, insert_with};
 use crate::core::Coordinator;
 use crate::ddl::partitions_of;
-use crate::query::{Parameters, StatementRequest, edge_schema, hold_past, snapshot_at, to_edge};
+use crate::query::{
+    Parameters, StatementRequest, edge_schema, edge_type_of, hold_past, snapshot_at, to_edge,
+};
 use crate::session::{StatementSettings, parse_settings};
 
 pub(crate) type Rows<'a> = (SchemaRef, BoxStream<'a, Result<RecordBatch>>);
@@ -179,12 +181,14 @@ pub fn placeholder_columns(plan: &LogicalPlan) -> Option<Vec<usize>> {
 /// the insert itself.
 pub fn column_types(table: &Table, named: Option<&[String]>) -> Vec<DataType> {
     match named {
-        None => table.insertable_columns().map(|column| column.column_type.arrow()).collect(),
+        None => {
+            table.insertable_columns().map(|column| edge_type_of(&column.column_type)).collect()
+        }
         Some(names) => names
             .iter()
             .map(|name| {
                 let found = table.visible_columns().find(|c| c.name.eq_ignore_ascii_case(name));
-                found.map_or(DataType::Utf8, |column| column.column_type.arrow())
+                found.map_or(DataType::Utf8, |column| edge_type_of(&column.column_type))
             })
             .collect(),
     }

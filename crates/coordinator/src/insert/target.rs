@@ -251,6 +251,9 @@ impl Target {
         let failed = |error| Error::internal(format!("reading a block failed: {error}"));
         let rows = projecting.await.map_err(failed)??;
         let (rows, removed) = upserted(core, self, rows).await?;
+        if self.is_partial() {
+            rows.iter().try_for_each(|batch| self.projection.verify(batch, None))?;
+        }
         let mut own = self.write_rows(core, rows.clone(), turn).await?;
         own.take_away(&removed);
         let mut all = vec![own];
@@ -261,12 +264,23 @@ impl Target {
         Ok(all)
     }
 
-    /// A block in the table's columns.
+    /// Whether rows are whole only when they have the values of those that they replace.
+    fn is_partial(&self) -> bool {
+        !self.table.unique_key.is_empty()
+            && self.columns.is_some()
+            && self.settings.insert.partial_update
+    }
+
+    /// A block in the table's columns, which meet the table's constraints.
     pub fn project(&self, block: &Block) -> Result<Vec<RecordBatch>> {
         let mut row = block.first_row;
         let mut projected = Vec::with_capacity(block.batches.len());
         for batch in &block.batches {
-            projected.push(self.projection.apply(batch, row)?);
+            let applied = self.projection.apply(batch, row)?;
+            if !self.is_partial() {
+                self.projection.verify(&applied, Some(row))?;
+            }
+            projected.push(applied);
             row += batch.num_rows() as u64;
         }
         Ok(projected)

@@ -111,6 +111,7 @@ pub async fn bind_statement(
                 by_views(core, &snapshot, (&request.session, &settings), &state, plan).await?;
             // A lower pin protects what the higher one does.
             pin = hold_past(core, &plan).await?.unwrap_or(pin);
+            let plan = granary_sql::as_shown(plan, &state)?;
             Bound::Plan { state: Box::new(state), plan }
         }
         Statement::Explain { analyze, verbose, query } => {

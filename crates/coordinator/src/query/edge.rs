@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
+use granary_catalog::ColumnType;
 use granary_common::{Error, Result};
 
 /// The schema under which rows of `schema` leave. Every column may be NULL there: planners are
@@ -13,6 +14,15 @@ use granary_common::{Error, Result};
 pub fn edge_schema(schema: &Schema) -> SchemaRef {
     let nullable = |field: &FieldRef| edge_field(field).as_ref().clone().with_nullable(true);
     Arc::new(Schema::new(schema.fields().iter().map(nullable).collect::<Vec<_>>()))
+}
+
+/// The type in which clients give and get the values of a column of a table.
+pub fn edge_type_of(column_type: &ColumnType) -> DataType {
+    match column_type.base() {
+        // Kept as a number and written as text.
+        ColumnType::Ipv4 => DataType::Utf8,
+        _ => column_type.arrow(),
+    }
 }
 
 fn edge_field(field: &FieldRef) -> FieldRef {

@@ -27,7 +27,7 @@ use granary_common::{CatalogVersion, QueryId, Result};
 
 pub use admission::{Admission, Admitted, Place};
 pub use bind::{Bound, BoundQuery, bind_statement, is_query, one_statement, snapshot_at};
-pub use edge::{edge_schema, to_edge};
+pub use edge::{edge_schema, edge_type_of, to_edge};
 pub use parameters::Parameters;
 pub use past::hold_past;
 pub use pending::PendingQueries;

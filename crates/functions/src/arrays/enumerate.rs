@@ -35,7 +35,7 @@ pub(super) fn all() -> Vec<Scalar> {
 }
 
 fn places_type() -> DataType {
-    DataType::List(Arc::new(Field::new_list_field(DataType::UInt32, true)))
+    DataType::List(Arc::new(Field::new_list_field(DataType::UInt32, false)))
 }
 
 /// A number for each element from its place among all and in its row, from 1.
@@ -48,7 +48,7 @@ fn enumerate(list: &ListArray, mut number: impl FnMut(usize, u32) -> u32) -> Res
             *slot = number(first + place, place as u32 + 1);
         }
     }
-    let field = Arc::new(Field::new_list_field(DataType::UInt32, true));
+    let field = Arc::new(Field::new_list_field(DataType::UInt32, false));
     let numbers = Arc::new(UInt32Array::from(numbers));
     let offsets = list.offsets().clone();
     Ok(Arc::new(ListArray::try_new(field, offsets, numbers, list.nulls().cloned())?))

@@ -89,6 +89,15 @@ fn formatted(time: NaiveDateTime, pattern: &str) -> Result<String> {
         let Some(letter) = chars.next() else {
             return exec_err!("formatDateTime: the pattern ends with '%'");
         };
+        if letter == '-' {
+            let Some(unpadded) = chars.next().filter(|letter| "dmHIiMSjekly".contains(*letter))
+            else {
+                return exec_err!("formatDateTime: '%-' stands before a number, as in '%-d'");
+            };
+            let letter = if "iM".contains(unpadded) { 'M' } else { unpadded };
+            let _ = write!(text, "{}", time.format(&format!("%-{letter}")));
+            continue;
+        }
         // ClickHouse's letters are chrono's, but for the minute, the fraction and a few.
         let plain = match letter {
             'i' => "%M",
@@ -156,6 +165,7 @@ mod tests {
             ("%Y%m%d", "20240305"),
             ("%d/%m/%y %H", "05/03/24 07"),
             ("%T %Q %%", "07:08:09 1 %"),
+            ("%-d.%-m.%Y %-H:%-i", "5.3.2024 7:8"),
         ] {
             assert_eq!(formatted(time, pattern).expect(pattern), expected);
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, Date32Array, UInt8Array, UInt32Array};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Date32Type};
-use chrono::{Datelike, NaiveDate};
+use chrono::{Datelike, NaiveDate, TimeDelta};
 use datafusion::common::Result;
 
 use super::civil::date_of;
@@ -102,8 +102,20 @@ fn place(date: NaiveDate, mode: i64) -> u32 {
     }
 }
 
-/// Year and week, as MySQL computes them.
+/// Year and week where the first week is the one with 1 January.
+fn week_of_new_year(date: NaiveDate, mode: i64) -> Option<(i32, i64)> {
+    let begin = date - TimeDelta::days(i64::from(place(date, mode)));
+    let year = (begin + TimeDelta::days(6)).year();
+    let new_year = NaiveDate::from_yo_opt(year, 1)?;
+    let first = new_year - TimeDelta::days(i64::from(place(new_year, mode)));
+    Some((year, (begin - first).num_days() / 7 + 1))
+}
+
+/// Year and week, as MySQL computes them, and by ClickHouse's modes 8 and 9.
 fn week(date: NaiveDate, mode: i64) -> (i32, i64) {
+    if mode & 8 != 0 {
+        return week_of_new_year(date, mode).unwrap_or((date.year(), 0));
+    }
     let monday_first = mode & 1 != 0;
     let mut by_year = mode & 2 != 0;
     // Without Monday the bit means the opposite.
@@ -151,7 +163,9 @@ mod tests {
         for (date, mode, expected) in [
             ((2016, 12, 27), 0, (2016, 52)),
             ((2016, 12, 27), 1, (2016, 52)),
-            ((2016, 12, 27), 9, (2016, 52)),
+            ((2016, 12, 27), 9, (2017, 1)),
+            ((2016, 12, 24), 8, (2016, 52)),
+            ((2016, 1, 1), 9, (2016, 1)),
             ((2024, 1, 1), 3, (2024, 1)),
             ((2021, 1, 1), 3, (2020, 53)),
             ((2021, 1, 1), 0, (2021, 0)),

@@ -7,8 +7,12 @@ use arrow::array::{
     Array, ArrayRef, AsArray, Int32Array, Int64Array, PrimitiveArray, StringArray,
     TimestampSecondArray,
 };
-use arrow::compute::cast;
-use arrow::datatypes::{ArrowTimestampType, DataType, Int64Type, TimeUnit, TimestampSecondType};
+use arrow::compute::kernels::zip::zip;
+use arrow::compute::{cast, is_not_null};
+use arrow::datatypes::{
+    ArrowTimestampType, DataType, Int64Type, TimeUnit, TimestampMicrosecondType,
+    TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType,
+};
 use chrono::{DateTime, NaiveDateTime, Offset, TimeZone};
 use datafusion::common::{Result, ScalarValue, exec_err, plan_err};
 
@@ -50,8 +54,33 @@ pub(super) fn typed() -> Vec<Typed> {
     ]
 }
 
+/// Any value as it is, behind which the engine does not look for ranges.
+pub const AS_IS: &str = "__granary_as_is";
+
+/// A time whose clocks are meant, not its instant, when it gets a zone.
+pub const ON_CLOCKS: &str = "__granary_on_clocks";
+
+fn same_type(types: &[DataType]) -> Result<DataType> {
+    match types {
+        [one] => Ok(one.clone()),
+        _ => plan_err!("one value is expected"),
+    }
+}
+
 pub(super) fn all() -> Vec<Scalar> {
     vec![
+        Scalar {
+            name: ON_CLOCKS,
+            arity: ONE,
+            returns: same_type,
+            kernel: |arguments| Ok(Arc::clone(&arguments[0])),
+        },
+        Scalar {
+            name: AS_IS,
+            arity: ONE,
+            returns: same_type,
+            kernel: |arguments| Ok(Arc::clone(&arguments[0])),
+        },
         scalar("timeZoneOf", ONE, gives::text, |arguments| {
             let zone = match arguments[0].data_type() {
                 DataType::Timestamp(_, Some(zone)) => zone.to_string(),
@@ -127,9 +156,44 @@ fn in_zone(values: &ArrayRef, data_type: &DataType) -> Result<ArrayRef> {
             Ok(cast(&cast(&cast(values, &DataType::Int64)?, &utc)?, data_type)?)
         }
         DataType::Date32 | DataType::Date64 => {
-            Ok(cast(&cast(values, &DataType::Timestamp(*unit, None))?, data_type)?)
+            on_clocks(&cast(values, &DataType::Timestamp(*unit, None))?, data_type)
         }
-        _ => Ok(cast(values, data_type)?),
+        _ => zoned_texts(values, data_type),
+    }
+}
+
+/// Texts as times of a zone, NULL for what is no time. Of what the clocks of the zone show twice the
+/// first is meant, and what they leave out goes on from before.
+///
+/// # Errors
+/// None but for types that are no times with a zone.
+pub fn zoned_texts(values: &ArrayRef, data_type: &DataType) -> Result<ArrayRef> {
+    let made = cast(values, data_type)?;
+    let DataType::Timestamp(unit, Some(_)) = data_type else { return Ok(made) };
+    if made.null_count() == values.null_count() {
+        return Ok(made);
+    }
+    let walls = on_clocks(&cast(values, &DataType::Timestamp(*unit, None))?, data_type)?;
+    Ok(zip(&is_not_null(&made)?, &made, &walls)?)
+}
+
+/// The instants at which the clocks of a zone show these times.
+fn on_clocks(walls: &ArrayRef, data_type: &DataType) -> Result<ArrayRef> {
+    let DataType::Timestamp(unit, zone) = data_type else {
+        return exec_err!("a time in a zone is expected, not {data_type}");
+    };
+    let zone = zone.as_ref();
+    match unit {
+        TimeUnit::Second => from_wall(walls.as_primitive::<TimestampSecondType>().clone(), zone),
+        TimeUnit::Millisecond => {
+            from_wall(walls.as_primitive::<TimestampMillisecondType>().clone(), zone)
+        }
+        TimeUnit::Microsecond => {
+            from_wall(walls.as_primitive::<TimestampMicrosecondType>().clone(), zone)
+        }
+        TimeUnit::Nanosecond => {
+            from_wall(walls.as_primitive::<TimestampNanosecondType>().clone(), zone)
+        }
     }
 }
 

@@ -192,6 +192,13 @@ fn merged(arguments: &[ArrayRef]) -> Result<ArrayRef> {
     Ok(Arc::new(StringArray::from(rows)))
 }
 
+/// Whether nobody gave the elements of a tuple names.
+fn is_without_names(fields: &Fields) -> bool {
+    fields.iter().enumerate().all(|(place, field)| {
+        *field.name() == (place + 1).to_string() || *field.name() == format!("c{place}")
+    })
+}
+
 /// The values as documents.
 pub(crate) fn documents_of(values: &ArrayRef) -> Result<Vec<Value>> {
     let text = || crate::text_of(values);
@@ -209,7 +216,13 @@ pub(crate) fn documents_of(values: &ArrayRef) -> Result<Vec<Value>> {
         DataType::Struct(fields) => {
             let tuple: &StructArray = values.as_struct();
             let columns = tuple.columns().iter().map(documents_of).collect::<Result<Vec<_>>>()?;
+            let by_place = is_without_names(fields);
             let row = |row: usize| {
+                if by_place {
+                    return Value::Array(
+                        columns.iter().map(|column| column[row].clone()).collect(),
+                    );
+                }
                 let members = fields.iter().zip(&columns);
                 let members =
                     members.map(|(field, column)| (field.name().clone(), column[row].clone()));

@@ -74,7 +74,8 @@ impl Draft<'_> {
             }
         }
         self.added.push(column.id);
-        self.put(column, place)
+        self.put(column, place)?;
+        self.add_constraints_of(definition)
     }
 
     /// The column with what its default gives in every row that is there: computed as rows are read

@@ -37,6 +37,12 @@ impl Draft<'_> {
                 self.check_named(Rebuilt::Projection, name, *if_exists)?;
                 self.next.options.projections.retain(|projection| projection.name != *name);
             }
+            AlterAction::AddConstraint { check, if_not_exists } => {
+                self.add_constraint(check, *if_not_exists)?;
+            }
+            AlterAction::DropConstraint { name, if_exists } => {
+                self.drop_constraint(name, *if_exists)?;
+            }
             // They are made, or go, once the command is through.
             AlterAction::Rebuild { what, name, if_exists, .. }
             | AlterAction::Clear { what, name, if_exists, .. } => {

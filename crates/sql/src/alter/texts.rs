@@ -39,6 +39,9 @@ impl Draft<'_> {
         for index in &mut self.next.options.indexes {
             index.expression = expression(&index.expression)?;
         }
+        for constraint in &mut self.next.options.constraints {
+            constraint.condition = expression(&constraint.condition)?;
+        }
         for projection in &mut self.next.options.projections {
             let mut query = usage::query_of(&projection.query)?;
             rename(&mut query, from, to);

@@ -78,6 +78,11 @@ impl Draft<'_> {
                 return used_by(format!("index '{}'", index.name));
             }
         }
+        for constraint in &self.next.options.constraints {
+            if mentions(&parse_expression(&constraint.condition)?, name) {
+                return used_by(format!("constraint '{}'", constraint.name));
+            }
+        }
         for projection in &self.next.options.projections {
             if mentions_in_query(&query_of(&projection.query)?, name) {
                 return used_by(format!("projection '{}'", projection.name));

@@ -9,7 +9,8 @@ use granary_functions::states::takes_text;
 use granary_functions::{AGGREGATES, base_and_combinators};
 use sqlparser::ast::{
     BinaryOperator, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArguments, Ident, ObjectName, ObjectNamePart, UnaryOperator,
+    FunctionArguments, Ident, ObjectName, ObjectNamePart, UnaryOperator, WindowFrame,
+    WindowFrameBound, WindowType,
 };
 
 use super::calls::{plain_arguments, substitute};
@@ -358,6 +359,20 @@ fn arg_extreme(function: &Function, name: &str, direction: &str) -> Result<Expr>
     else {
         return Err(Error::invalid(format!("{name} takes a value and what to compare")));
     };
+    if let Some(over) = &function.over {
+        let moves =
+            |frame: &WindowFrame| !matches!(frame.start_bound, WindowFrameBound::Preceding(None));
+        if matches!(over, WindowType::WindowSpec(spec) if spec.window_frame.as_ref().is_some_and(moves))
+        {
+            return Err(Error::unsupported(format!(
+                "{name} over a window whose frame does not begin with UNBOUNDED PRECEDING is not \
+                 supported"
+            )));
+        }
+        let own = if direction == "DESC" { "argMax" } else { "argMin" };
+        let text = format!("{own}($1, $2) FILTER (WHERE ($1) IS NOT NULL)");
+        return keep_clauses(substitute(&text, &[value, by])?, function);
+    }
     // Every number is the same, and the engine would take it for the place of a column.
     let order = match &by {
         Expr::Value(_) => String::new(),

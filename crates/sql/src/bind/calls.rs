@@ -311,7 +311,7 @@ fn array_call(lower: &str, arguments: &[Expr]) -> Result<Option<Expr>> {
         |text: &str| Ok(Some(with_arguments(templates::expression(text)?, arguments.to_vec())));
     match (lower, arguments) {
         ("arrayconcat", _) => named("array_concat()"),
-        ("array", _) => named("make_array()"),
+        ("array" | "array_construct" | "list_value" | "list_pack", _) => named("make_array()"),
         ("arrayzip", _) => named("arrays_zip()"),
         // Beyond the count any order will do.
         ("arraypartialsort", [_, array]) => {

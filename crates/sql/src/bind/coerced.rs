@@ -1,16 +1,60 @@
 //! Types where the parts of an expression or of a UNION differ. The engine settles them after a plan
 //! is bound; until then the plan has the types of its first part, and clients would be told these.
 
-use datafusion::common::Result;
+use arrow::datatypes::DataType;
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{DFSchema, Result};
 use datafusion::config::ConfigOptions;
-use datafusion::logical_expr::LogicalPlan;
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::utils::merge_schema;
+use datafusion::logical_expr::{Cast, Expr, ExprSchemable, LogicalPlan, cast};
 use datafusion::optimizer::analyzer::AnalyzerRule;
 use datafusion::optimizer::analyzer::type_coercion::TypeCoercion;
+use granary_functions::ON_CLOCKS;
 
 /// `plan` with the types that its rows will have. One with placeholders waits for their values.
 pub(super) fn coerce(plan: LogicalPlan) -> Result<LogicalPlan> {
     match plan.get_parameter_names()?.is_empty() {
-        true => TypeCoercion::new().analyze(plan, &ConfigOptions::default()),
+        true => instants(TypeCoercion::new().analyze(plan, &ConfigOptions::default())?),
         false => Ok(plan),
+    }
+}
+
+/// A time without a zone is one of UTC. The engine would take it for the time on the clocks of the zone
+/// that it is cast to, as beside a time with one.
+fn instants(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let settled = plan.transform_up_with_subqueries(|plan| {
+        let schema = match plan.inputs().as_slice() {
+            [] => plan.schema().as_ref().clone(),
+            inputs => merge_schema(inputs),
+        };
+        let preserver = NamePreserver::new(&plan);
+        plan.map_expressions(|expression| {
+            let name = preserver.save(&expression);
+            let changed = expression.transform_up(|inner| Ok(through_utc(inner, &schema)))?;
+            Ok(match changed.transformed {
+                true => changed.update_data(|expression| name.restore(expression)),
+                false => changed,
+            })
+        })
+    })?;
+    Ok(settled.data)
+}
+
+/// A cast to a time with a zone from one without.
+fn through_utc(expression: Expr, schema: &DFSchema) -> Transformed<Expr> {
+    let Expr::Cast(Cast { expr, field }) = &expression else { return Transformed::no(expression) };
+    let DataType::Timestamp(_, Some(_)) = field.data_type() else {
+        return Transformed::no(expression);
+    };
+    if matches!(expr.as_ref(), Expr::ScalarFunction(call) if call.func.name() == ON_CLOCKS) {
+        return Transformed::no(expression);
+    }
+    match expr.get_type(schema) {
+        Ok(DataType::Timestamp(unit, None)) => {
+            let utc = cast(expr.as_ref().clone(), DataType::Timestamp(unit, Some("UTC".into())));
+            Transformed::yes(cast(utc, field.data_type().clone()))
+        }
+        _ => Transformed::no(expression),
     }
 }

@@ -1,7 +1,8 @@
 //! Comparisons that the engine does not know, or does not read as the standard says: of rows, with
 //! several patterns, products with intervals, and operators that are functions here.
 
-use granary_common::Result;
+use granary_common::{Error, Result};
+use granary_functions::ON_CLOCKS;
 use sqlparser::ast::{
     BinaryOperator, CeilFloorKind, DataType, DateTimeField, Expr, Interval, StructField,
     UnaryOperator, Value,
@@ -50,6 +51,13 @@ pub(super) fn rewrite(expression: &mut Expr) -> Result<()> {
         Expr::Ceil { expr, field: CeilFloorKind::Scale(scale) } => {
             rounded("ceil", expr, &scale.value)?
         }
+        // The clocks of the zone show this time; a cast to a zone means the same instant.
+        Expr::AtTimeZone { timestamp, .. } => {
+            let text = format!("{ON_CLOCKS}($1)");
+            **timestamp = substitute(&text, std::slice::from_ref(timestamp.as_ref()))?;
+            None
+        }
+        Expr::Interval(interval) if interval.last_field.is_some() => Some(spanned(interval)?),
         // Parts of times that the engine has no name for.
         Expr::Extract { field, expr, .. } => {
             let name = match field {
@@ -164,6 +172,42 @@ fn rounded(name: &str, number: &Expr, scale: &Value) -> Result<Option<Expr>> {
     };
     substitute(&text, std::slice::from_ref(number)).map(Some)
 }
+
+/// `INTERVAL '1-2' YEAR TO MONTH` and `INTERVAL '3 04:05:06' DAY TO SECOND`: a number for each unit.
+fn spanned(interval: &Interval) -> Result<Expr> {
+    let wrong = || {
+        Error::invalid(format!(
+            "'{interval}' is no interval: write one number for each unit, as in '1-2' YEAR TO MONTH \
+             and '3 04:05:06' DAY TO SECOND"
+        ))
+    };
+    let text = text_of(&interval.value).ok_or_else(wrong)?.trim();
+    let (sign, numbers) = match text.strip_prefix('-') {
+        Some(rest) => ("-", rest),
+        None => ("", text),
+    };
+    let place = |field: &Option<DateTimeField>| {
+        let name = field.as_ref()?.to_string().to_lowercase();
+        SPANNED.iter().position(|unit| *unit == name)
+    };
+    let (Some(first), Some(last)) = (place(&interval.leading_field), place(&interval.last_field))
+    else {
+        return Err(wrong());
+    };
+    let units = SPANNED.get(first..=last).ok_or_else(wrong)?;
+    let numbers: Vec<&str> =
+        numbers.split([' ', ':', '-']).filter(|part| !part.is_empty()).collect();
+    let is_number = |number: &&str| number.parse::<f64>().is_ok();
+    if numbers.len() != units.len() || !numbers.iter().all(is_number) || (first < 2 && last > 1) {
+        return Err(wrong());
+    }
+    let parts: Vec<String> =
+        numbers.iter().zip(units).map(|(number, unit)| format!("{sign}{number} {unit}")).collect();
+    templates::expression(&format!("INTERVAL '{}'", parts.join(" ")))
+}
+
+/// Units of which an interval may have several, from the longest; months and days do not mix.
+const SPANNED: [&str; 6] = ["year", "month", "day", "hour", "minute", "second"];
 
 /// `n * INTERVAL '2 days'`, for an interval of one unit.
 fn multiplied(interval: &Interval, number: &Expr) -> Result<Option<Expr>> {

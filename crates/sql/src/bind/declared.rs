@@ -29,7 +29,13 @@ pub(super) fn declared_type(
             declared_type(inner, &projection.input, names)
         }
         LogicalPlan::Aggregate(aggregate) => {
-            let inner = column_of(aggregate.group_expr.get(at(&aggregate.schema)?)?)?;
+            let at = at(&aggregate.schema)?;
+            let inner = match aggregate.group_expr.get(at) {
+                Some(key) => column_of(key)?,
+                None => {
+                    chosen(aggregate.aggr_expr.get(at.checked_sub(aggregate.group_expr.len())?)?)?
+                }
+            };
             declared_type(inner, &aggregate.input, names)
         }
         LogicalPlan::SubqueryAlias(alias) => {
@@ -46,6 +52,21 @@ pub(super) fn declared_type(
             .into_iter()
             .filter(|input| input.schema().has_column(column))
             .find_map(|input| declared_type(column, input, names)),
+        _ => None,
+    }
+}
+
+/// The column of which an aggregate gives one value.
+fn chosen(aggregate: &Expr) -> Option<&Column> {
+    match aggregate {
+        Expr::Alias(alias) => chosen(&alias.expr),
+        Expr::AggregateFunction(call) => {
+            let names = ["min", "max", "first_value", "last_value"];
+            names
+                .contains(&call.func.name())
+                .then(|| column_of(call.params.args.first()?))
+                .flatten()
+        }
         _ => None,
     }
 }

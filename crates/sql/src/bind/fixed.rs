@@ -165,7 +165,7 @@ impl Scope<'_> {
                 Ok(Transformed::yes(Expr::Like(like)))
             }
             Expr::InSubquery(within) => self.within(within),
-            other => containers::from_text(other, self.schema),
+            other => containers::settle(other, self.schema),
         }
     }
 

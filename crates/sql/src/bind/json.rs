@@ -15,15 +15,38 @@ const TYPED: [&str; 2] = ["jsonextract", "jsonextractkeysandvalues"];
 
 /// Whether an operator takes a part of a document.
 pub(super) fn is_arrow(op: &BinaryOperator) -> bool {
-    matches!(op, BinaryOperator::Arrow | BinaryOperator::HashArrow | BinaryOperator::LongArrow)
+    matches!(
+        op,
+        BinaryOperator::Arrow
+            | BinaryOperator::HashArrow
+            | BinaryOperator::LongArrow
+            | BinaryOperator::HashLongArrow
+    )
 }
 
 /// The part that an arrow takes.
 pub(super) fn by_arrow(document: &Expr, op: &BinaryOperator, key: &Expr) -> Result<Expr> {
-    match op {
-        BinaryOperator::LongArrow => part_as_text(document, key),
-        _ => part(document, key),
+    let last = match op {
+        BinaryOperator::LongArrow | BinaryOperator::HashLongArrow => part_as_text,
+        _ => part,
+    };
+    match path(key).as_deref() {
+        Some([before @ .., key]) if *op != BinaryOperator::LongArrow => {
+            let of = before.iter().try_fold(document.clone(), |of, key| part(&of, key))?;
+            last(&of, key)
+        }
+        _ => last(document, key),
     }
+}
+
+/// The keys of a path as PostgreSQL writes it, `'{a,0}'`.
+fn path(key: &Expr) -> Option<Vec<Expr>> {
+    let keys = zoned::text_of(key)?.strip_prefix('{')?.strip_suffix('}')?.split(',');
+    let value = |key: &str| match key.parse::<u32>() {
+        Ok(_) => Value::Number(key.to_owned(), false),
+        Err(_) => Value::SingleQuotedString(key.to_owned()),
+    };
+    Some(keys.map(|key| Expr::Value(value(key.trim()).into())).collect())
 }
 
 /// `document -> 'key'` or `-> 0`: the part as a document, NULL where there is none.

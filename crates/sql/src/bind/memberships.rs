@@ -1,12 +1,13 @@
-//! `EXISTS (...)` and `x IN (SELECT ...)` among the columns of a SELECT. The engine knows them as
-//! conditions of rows only, so there they are counts of rows.
+//! `EXISTS (...)`, `x IN (SELECT ...)` and `x > ALL (SELECT ...)` among the columns, the keys and in the
+//! order of a SELECT. The engine knows them as conditions of rows only, so there they are counts of rows.
 
 use std::ops::ControlFlow;
 
 use granary_common::{Error, Result};
 use granary_functions::IS_MEMBER;
 use sqlparser::ast::{
-    Expr, GroupByExpr, Query, Select, SelectItem, SetExpr, TableFactor, VisitorMut,
+    BinaryOperator, Expr, GroupByExpr, OrderByKind, Query, Select, SelectItem, SetExpr,
+    TableFactor, VisitorMut,
 };
 
 use super::{aggregates, or_break, templates};
@@ -15,11 +16,14 @@ use crate::walk::{visit_expressions_mut, walk_mut};
 /// The rows of the subquery and their only column.
 const MEMBERS: &str = "__granary_members";
 
-/// Rewrites the output columns of one SELECT.
+/// Rewrites the output columns and the keys of one SELECT.
 pub(super) fn rewrite(select: &mut Select) -> ControlFlow<Error> {
-    let has_keys = !matches!(&select.group_by, GroupByExpr::Expressions(keys, modifiers)
-        if keys.is_empty() && modifiers.is_empty());
-    let mut memberships = Memberships { queries: 0, aggregates: usize::from(has_keys) };
+    let mut memberships = Memberships { queries: 0, aggregates: usize::from(has_keys(select)) };
+    if let GroupByExpr::Expressions(keys, _) = &mut select.group_by {
+        for key in keys {
+            walk_mut(key, &mut memberships)?;
+        }
+    }
     for item in &mut select.projection {
         if let SelectItem::UnnamedExpr(expression)
         | SelectItem::ExprWithAlias { expr: expression, .. } = item
@@ -28,6 +32,26 @@ pub(super) fn rewrite(select: &mut Select) -> ControlFlow<Error> {
         }
     }
     ControlFlow::Continue(())
+}
+
+/// Rewrites the order of a query.
+pub(super) fn rewrite_order(query: &mut Query) -> ControlFlow<Error> {
+    let SetExpr::Select(select) = query.body.as_ref() else { return ControlFlow::Continue(()) };
+    let mut memberships = Memberships { queries: 0, aggregates: usize::from(has_keys(select)) };
+    let Some(OrderByKind::Expressions(keys)) =
+        query.order_by.as_mut().map(|order_by| &mut order_by.kind)
+    else {
+        return ControlFlow::Continue(());
+    };
+    for key in keys {
+        walk_mut(&mut key.expr, &mut memberships)?;
+    }
+    ControlFlow::Continue(())
+}
+
+fn has_keys(select: &Select) -> bool {
+    !matches!(&select.group_by, GroupByExpr::Expressions(keys, modifiers)
+        if keys.is_empty() && modifiers.is_empty())
 }
 
 /// What is around the expression that is visited.
@@ -72,6 +96,18 @@ impl VisitorMut for Memberships {
             Expr::InSubquery { expr, subquery, negated } if !is_row(expr) => {
                 is_member(expr, subquery, *negated, self.aggregates > 0)
             }
+            Expr::AnyOp { left, compare_op, right, .. } => match right.as_ref() {
+                Expr::Subquery(rows) => {
+                    quantified(left, compare_op, rows, self.aggregates > 0, false)
+                }
+                _ => return ControlFlow::Continue(()),
+            },
+            Expr::AllOp { left, compare_op, right } => match right.as_ref() {
+                Expr::Subquery(rows) => {
+                    quantified(left, compare_op, rows, self.aggregates > 0, true)
+                }
+                _ => return ControlFlow::Continue(()),
+            },
             _ => return ControlFlow::Continue(()),
         };
         or_break(value.map(|value| *expression = value))
@@ -108,9 +144,7 @@ fn exists(subquery: &Query, negated: bool) -> Result<Expr> {
 
 /// Whether each row of its tables that meets its condition is a row of its own.
 fn is_plain(select: &Select) -> bool {
-    let has_groups = !matches!(&select.group_by, GroupByExpr::Expressions(keys, modifiers)
-        if keys.is_empty() && modifiers.is_empty());
-    let mut aggregates = select.having.is_some() || select.distinct.is_some() || has_groups;
+    let mut aggregates = select.having.is_some() || select.distinct.is_some() || has_keys(select);
     for item in &select.projection {
         aggregates |= match item {
             SelectItem::UnnamedExpr(expression)
@@ -142,6 +176,34 @@ fn is_member(value: &Expr, subquery: &Query, negated: bool, in_set: bool) -> Res
         "CASE WHEN ($1) IS NULL THEN CASE WHEN {any} THEN NULL ELSE {missing} END \
          WHEN {is_equal} THEN {found} WHEN {any_null} THEN NULL ELSE {missing} END"
     );
+    with_rows(&text, std::slice::from_ref(value), subquery)
+}
+
+/// `value op ALL (subquery)` or `value op ANY (subquery)`: one row may decide, and else a comparison that
+/// is open leaves it open.
+fn quantified(
+    value: &Expr,
+    op: &BinaryOperator,
+    subquery: &Query,
+    in_set: bool,
+    all: bool,
+) -> Result<Expr> {
+    if in_set {
+        return Err(Error::unsupported(
+            "ALL and ANY of a subquery are not supported beside GROUP BY and in aggregates or window \
+             functions; compare in a subquery of its own",
+        ));
+    }
+    let rows = format!("(SELECT 1) AS {MEMBERS} ({MEMBERS}_1)");
+    let count = |condition: &str| format!("(SELECT count(*) FROM {rows} WHERE {condition}) > 0");
+    let holds = format!("(($1) {op} {MEMBERS}.{MEMBERS}_1)");
+    let (decides, decided) = match all {
+        true => (count(&format!("NOT {holds}")), "false"),
+        false => (count(&holds), "true"),
+    };
+    let open = count(&format!("{holds} IS NULL"));
+    let text =
+        format!("CASE WHEN {decides} THEN {decided} WHEN {open} THEN NULL ELSE NOT {decided} END");
     with_rows(&text, std::slice::from_ref(value), subquery)
 }
 

@@ -11,6 +11,7 @@ use sqlparser::ast::{Expr, FunctionArguments, Ident, ObjectName, ObjectNamePart,
 
 use super::enums::SessionTables;
 use super::setting_calls::SessionSettings;
+use super::templates;
 use crate::error::place_of;
 use crate::resolve::{Named, resolve_name};
 use crate::statement::{Definition, TableName, dictionary_of};
@@ -47,7 +48,8 @@ fn host_name() -> String {
 }
 
 /// Those that the standard writes without brackets.
-const WITHOUT_BRACKETS: [&str; 3] = ["current_user", "session_user", "current_schema"];
+const WITHOUT_BRACKETS: [&str; 4] =
+    ["current_user", "session_user", "current_schema", "localtimestamp"];
 
 /// The name of the session's database or user in the place of what asks for it.
 pub(super) fn of_session(expression: &Expr, names: &Names<'_>) -> Option<Expr> {
@@ -66,12 +68,17 @@ pub(super) fn of_session(expression: &Expr, names: &Names<'_>) -> Option<Expr> {
         }
         _ => return None,
     };
+    if name == "localtimestamp" {
+        return templates::expression("CAST(current_timestamp AS DateTime64(6))").ok();
+    }
     let value = if CURRENT_DATABASE.contains(&name.as_str()) {
         names.current_database.to_owned()
     } else if CURRENT_USER.contains(&name.as_str()) {
         names.user.clone()
     } else if HOST_NAME.contains(&name.as_str()) {
         host_name()
+    } else if name == "version" {
+        env!("CARGO_PKG_VERSION").to_owned()
     } else {
         return None;
     };

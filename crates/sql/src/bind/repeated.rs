@@ -1,6 +1,30 @@
 //! Names that a subquery gives to several of its columns.
 
-use sqlparser::ast::{Expr, Ident, SelectItem, SetExpr, TableFactor};
+use sqlparser::ast::{Expr, Ident, Query, SelectItem, SetExpr, TableFactor};
+
+/// `WITH p (n, f) AS (SELECT 1, 1::BIGINT)`: the columns have their names at once, since the engine takes
+/// no two expressions of one name.
+pub(super) fn name_of_lists(query: &mut Query) {
+    for cte in query.with.iter_mut().flat_map(|with| &mut with.cte_tables) {
+        let mut body = cte.query.body.as_mut();
+        while let SetExpr::SetOperation { left, .. } = body {
+            body = left.as_mut();
+        }
+        let SetExpr::Select(select) = body else { continue };
+        if cte.alias.columns.len() != select.projection.len() || select.distinct.is_some() {
+            continue;
+        }
+        for (item, column) in select.projection.iter_mut().zip(&cte.alias.columns) {
+            if let SelectItem::UnnamedExpr(expression @ (Expr::Value(_) | Expr::Cast { .. })) = item
+            {
+                *item = SelectItem::ExprWithAlias {
+                    expr: expression.clone(),
+                    alias: Ident::with_quote('`', column.name.value.clone()),
+                };
+            }
+        }
+    }
+}
 
 /// Columns that a subquery gives twice under one name: the later ones are `name_1`, `name_2`.
 pub(super) fn name_apart(factor: &mut TableFactor) {

@@ -43,6 +43,24 @@ pub(super) fn settle(mut expression: Expr, declared: Declared<'_>) -> Result<Tra
             }
             false
         }
+        // What Arrow carries as another type has the name that its table declares.
+        Expr::ScalarFunction(function) if function.func.name() == "toTypeName" => {
+            let declared = function.args.first().and_then(|value| type_of(value, declared));
+            let is_other = |of: &ColumnType| {
+                matches!(
+                    of.base(),
+                    ColumnType::Ipv4
+                        | ColumnType::Ipv6
+                        | ColumnType::Uuid
+                        | ColumnType::Enum8(_)
+                        | ColumnType::Enum16(_)
+                )
+            };
+            match declared.filter(is_other) {
+                Some(of) => return Ok(Transformed::yes(lit(of.to_string()))),
+                None => false,
+            }
+        }
         _ => false,
     };
     Ok(Transformed::new_transformed(expression, changed))

@@ -4,6 +4,7 @@
 mod arrays;
 mod conditions;
 mod conversions;
+mod foreign;
 mod numbers;
 mod others;
 mod texts;
@@ -23,8 +24,15 @@ use crate::walk::visit_expressions_mut;
 /// Name, number of arguments, meaning. Names are matched without case.
 type Call = (&'static str, usize, &'static str);
 
-const FAMILIES: [&[Call]; 6] =
-    [conditions::CALLS, times::CALLS, numbers::CALLS, texts::CALLS, arrays::CALLS, others::CALLS];
+const FAMILIES: [&[Call]; 7] = [
+    conditions::CALLS,
+    times::CALLS,
+    numbers::CALLS,
+    texts::CALLS,
+    arrays::CALLS,
+    others::CALLS,
+    foreign::CALLS,
+];
 
 static TEMPLATES: LazyLock<HashMap<(String, usize), Option<Expr>>> = LazyLock::new(|| {
     let parsed = |name: &str, arguments: usize, text: &str| {
@@ -45,7 +53,7 @@ pub(super) fn expand(name: &str, arguments: &[Expr]) -> Option<Expr> {
 /// The template of a word of another dialect, whose calls are ClickHouse's and want rewriting too.
 pub(super) fn of_other_dialect(name: &str, arguments: usize) -> Option<Expr> {
     let is_one = |call: &&Call| call.0.eq_ignore_ascii_case(name) && call.1 == arguments;
-    others::CALLS.iter().find(is_one)?;
+    others::CALLS.iter().chain(foreign::CALLS).find(is_one)?;
     TEMPLATES.get(&(name.to_lowercase(), arguments))?.clone()
 }
 

@@ -4,7 +4,9 @@ use arrow::datatypes::Schema;
 use datafusion::common::DFSchema;
 use granary_catalog::{Column, ColumnCodec, ColumnDefault, ColumnRole, ColumnType, Table};
 use granary_common::{ColumnId, Error, Result, did_you_mean};
-use sqlparser::ast::{ArrayElemTypeDef, ColumnDef, ColumnOption, DataType, Expr, Ident};
+use sqlparser::ast::{
+    ArrayElemTypeDef, ColumnDef, ColumnOption, ColumnOptionDef, DataType, Expr, Ident,
+};
 
 use super::TableSource;
 use crate::Notice;
@@ -124,7 +126,9 @@ impl Columns {
         notices: &mut Vec<Notice>,
     ) -> Result<Column> {
         let mut column = self.column(definition, source)?;
-        for option in &definition.options {
+        // A CHECK beside a column is one of the table.
+        let is_own = |option: &&ColumnOptionDef| !matches!(option.option, ColumnOption::Check(_));
+        for option in definition.options.iter().filter(is_own) {
             self.option(&mut column, &option.option, notices)?;
         }
         Ok(column)
@@ -209,6 +213,11 @@ impl Columns {
                 return Err(Error::unsupported(format!(
                     "column '{name}': UNIQUE is not checked; write UNIQUE KEY ({name}) behind the \
                      columns, and a row replaces the earlier one of the same key"
+                )));
+            }
+            ColumnOption::Check(check) => {
+                return Err(Error::unsupported(format!(
+                    "column '{name}': write ALTER TABLE ... ADD CONSTRAINT name {check}"
                 )));
             }
             other => {

@@ -102,6 +102,7 @@ fn primary_key(create: &CreateTable) -> Result<Option<Vec<Expr>>> {
                      columns, and a row replaces the earlier one of the same key"
                 )));
             }
+            TableConstraint::Check(_) => {}
             other => {
                 return Err(Error::unsupported(format!("constraint {other} is not supported yet")));
             }

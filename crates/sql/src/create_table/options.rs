@@ -8,12 +8,13 @@ use granary_catalog::replication::{
 };
 use granary_catalog::{KeyExpression, Table, TableOptions};
 use granary_common::{Error, Result, did_you_mean};
-use sqlparser::ast::{Expr, Ident};
+use sqlparser::ast::{CheckConstraint, Expr, Ident, TableConstraint};
 
 use super::TableSource;
 use super::columns::Columns;
 use super::indexes::add_index;
 use super::projections::add_projection;
+use crate::constraints::Constrained;
 use crate::statement::{parse_expression, parse_ttl, ttl_text};
 use crate::{CreateTable, Notice};
 
@@ -184,6 +185,13 @@ pub(super) fn take_over(create: &mut CreateTable, table: &Table) -> Result<()> {
     {
         clauses.ttl = Some(parse_ttl(ttl)?);
     }
+    for constraint in &table.options.constraints {
+        create.constraints.push(TableConstraint::Check(CheckConstraint {
+            name: Some(Ident::with_quote('`', &constraint.name)),
+            expr: Box::new(parse_expression(&constraint.condition)?),
+            enforced: None,
+        }));
+    }
     if clauses.unique_key.is_none() && create.engine.is_none() && !table.unique_key.is_empty() {
         let columns = table.unique_key.iter().filter_map(|id| table.column(*id));
         clauses.unique_key =
@@ -192,9 +200,10 @@ pub(super) fn take_over(create: &mut CreateTable, table: &Table) -> Result<()> {
     Ok(())
 }
 
-/// Indexes, projections and the TTL's text.
+/// Indexes, projections, constraints and the TTL's text.
 pub(super) fn kept(
     create: &CreateTable,
+    table: &str,
     columns: &Columns,
     source: TableSource<'_>,
     notices: &mut Vec<Notice>,
@@ -206,6 +215,15 @@ pub(super) fn kept(
     }
     for projection in &create.projections {
         add_projection(&mut options, projection, columns.all(), source)?;
+    }
+    let of = Constrained { table, columns: columns.all(), state: source.state };
+    for column in &create.columns {
+        of.add_of_column(&mut options, column, notices)?;
+    }
+    for constraint in &create.constraints {
+        if let TableConstraint::Check(check) = constraint {
+            of.add(&mut options, check, None, notices)?;
+        }
     }
     Ok(options)
 }

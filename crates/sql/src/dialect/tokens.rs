@@ -68,7 +68,7 @@ pub(crate) fn tokenize(text: &str) -> Result<Vec<TokenWithSpan>, TokenizerError>
     foreign::settle(&mut tokens);
     apply::settle(&mut tokens);
     joins::settle(&mut tokens);
-    kinds::settle(&mut tokens);
+    kinds::settle(&mut tokens)?;
     past::settle(&mut tokens);
     finals::settle(&mut tokens);
     Ok(replace_placeholders(aliases::expand(tokens)))

@@ -1,4 +1,6 @@
-//! Comparisons with intervals.
+//! Comparisons with intervals, and of times with numbers.
+
+use std::sync::Arc;
 
 use arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::{Result, ScalarValue};
@@ -7,14 +9,34 @@ use datafusion::logical_expr::{Expr, Operator, binary_expr, cast, lit};
 use granary_functions::{INTERVAL_LENGTH, call};
 use sqlparser::ast::BinaryOperator;
 
-/// The comparison that is meant, where it is one of intervals, of times of day or of differences.
+/// The comparison that is meant, where it is one of intervals, of times of day, of differences or of a
+/// time with a number.
 pub(super) fn compared(
     raw: &RawBinaryExpr,
     left: &DataType,
     right: &DataType,
 ) -> Result<Option<Expr>> {
     let of_lengths = compared_lengths(raw, left, right)?;
-    Ok(of_lengths.or_else(|| compared_duration(raw, left, right)))
+    let found = of_lengths.or_else(|| compared_duration(raw, left, right));
+    Ok(found.or_else(|| compared_instants(raw, left, right)))
+}
+
+/// A whole number beside a time is one of seconds since 1970.
+fn compared_instants(raw: &RawBinaryExpr, left: &DataType, right: &DataType) -> Option<Expr> {
+    let operator = comparison(&raw.op)?;
+    let instant = |seconds: &Expr, zone: &Option<Arc<str>>| {
+        let seconds = cast(seconds.clone(), DataType::Int64);
+        cast(seconds, DataType::Timestamp(TimeUnit::Second, zone.clone()))
+    };
+    match (left, right) {
+        (DataType::Timestamp(_, zone), number) if number.is_integer() => {
+            Some(binary_expr(raw.left.clone(), operator, instant(&raw.right, zone)))
+        }
+        (number, DataType::Timestamp(_, zone)) if number.is_integer() => {
+            Some(binary_expr(instant(&raw.left, zone), operator, raw.right.clone()))
+        }
+        _ => None,
+    }
 }
 
 fn comparison(operator: &BinaryOperator) -> Option<Operator> {

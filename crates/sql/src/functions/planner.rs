@@ -302,6 +302,12 @@ fn time_arithmetic(raw: &mut RawBinaryExpr, left: &DataType, right: &DataType) -
         _ => Operator::Minus,
     };
     match (left, right) {
+        (number, DataType::Date32 | DataType::Timestamp(..))
+            if number.is_integer() && operator == Operator::Plus =>
+        {
+            std::mem::swap(&mut raw.left, &mut raw.right);
+            time_arithmetic(raw, right, left)
+        }
         (DataType::Date32, number) if number.is_integer() => {
             let days = cast(take(&mut raw.left), DataType::Int32);
             let moved = binary_expr(days, operator, cast(take(&mut raw.right), DataType::Int32));

@@ -7,12 +7,12 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, StringViewArray, StringViewBuilder, UInt32Builder};
-use arrow::compute::{CastOptions, can_cast_types, cast_with_options};
+use arrow::compute::{CastOptions, can_cast_types, cast, cast_with_options};
 use arrow::datatypes::{DataType, Field, Fields, Int64Type};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use granary_catalog::ColumnType;
 use granary_common::Error;
-use granary_functions::{NotWritten, TooLong, from_texts};
+use granary_functions::{NotWritten, TooLong, from_texts, zoned_texts};
 
 /// Most characters of a value in an error.
 const SHOWN_CHARACTERS: usize = 60;
@@ -107,16 +107,31 @@ fn convert(values: &ArrayRef, column_type: &ColumnType) -> Result<ArrayRef, Misf
     if values.data_type() == &wanted {
         return Ok(Arc::clone(values));
     }
+    if let (DataType::Timestamp(unit, None), DataType::Timestamp(_, Some(_))) =
+        (values.data_type(), &wanted)
+    {
+        // A time without a zone is one of UTC; Arrow would take it for one on the column's clocks.
+        let utc = cast(values, &DataType::Timestamp(*unit, Some("UTC".into())))
+            .map_err(|_| misfit_of_types(values, column_type))?;
+        return convert(&utc, column_type);
+    }
+    if is_text(values.data_type())
+        && matches!(wanted, DataType::Timestamp(_, Some(_)))
+        && let Ok(times) = zoned_texts(values, &wanted)
+        && times.null_count() == values.null_count()
+    {
+        return Ok(times);
+    }
     let loose = with_nulls(&wanted);
     if !can_cast_types(values.data_type(), &loose) {
         return Err(misfit_of_types(values, column_type));
     }
-    let cast = cast_with_options(values, &loose, &STRICT)
+    let made = cast_with_options(values, &loose, &STRICT)
         .map_err(|_| misfit_of_cast(values, &loose, column_type))?;
-    if let Some(row) = first_inner_null(&cast, &wanted) {
+    if let Some(row) = first_inner_null(&made, &wanted) {
         return Err(Misfit::at(row, format!("NULL inside a value of type {column_type}")));
     }
-    cast_with_options(&cast, &wanted, &STRICT)
+    cast_with_options(&made, &wanted, &STRICT)
         .map_err(|_| misfit_of_cast(values, &wanted, column_type))
 }
 
@@ -220,7 +235,7 @@ fn misfit_of_cast(values: &ArrayRef, wanted: &DataType, column_type: &ColumnType
     )
 }
 
-fn shown(values: &ArrayRef, row: usize) -> String {
+pub(super) fn shown(values: &ArrayRef, row: usize) -> String {
     let options = FormatOptions::new().with_null("NULL");
     let text = ArrayFormatter::try_new(values, &options)
         .map(|formatter| formatter.value(row).to_string())

@@ -17,10 +17,10 @@ use sqlparser::ast::{
     UnaryOperator, Value, ValueWithSpan,
 };
 
+use super::plain::{needs_planning, plain_rows};
 use super::{conform, physical, planning, targets, wrong_number, zero};
 use crate::Insert;
 use crate::bind::{bind_expression, expand_functions};
-use crate::walk::visit_expressions;
 
 /// The rows of `INSERT ... VALUES` with the named columns, or the visible ones; give them to
 /// [`super::RowProjection::apply`]. `None` when the rows come from a query or have placeholders:
@@ -33,15 +33,7 @@ pub fn insert_values(
     table: &Table,
     state: &SessionState,
 ) -> Result<Option<RecordBatch>> {
-    let query = insert.source.as_ref();
-    let SetExpr::Values(values) = query.body.as_ref() else { return Ok(None) };
-    if query.with.is_some() || query.order_by.is_some() || query.limit_clause.is_some() {
-        return Ok(None);
-    }
-    let rows = &values.rows;
-    if rows.iter().any(|row| row.content.iter().any(needs_planning)) {
-        return Ok(None);
-    }
+    let Some(rows) = plain_rows(insert) else { return Ok(None) };
     let targets = targets(table, insert.columns.as_deref())?;
     for (at, row) in rows.iter().enumerate() {
         if row.content.len() != targets.len() {
@@ -160,18 +152,6 @@ pub(crate) fn one_value(column: &Column, cell: &Expr, state: &SessionState) -> R
         return Err(Error::invalid(format!("'{cell}' is not a constant")));
     }
     Cells { column, state }.column(&[cell])
-}
-
-/// Whether the cell cannot be evaluated on its own.
-fn needs_planning(cell: &Expr) -> bool {
-    let found = visit_expressions(cell, |inner| match inner {
-        Expr::Value(ValueWithSpan { value: Value::Placeholder(_), .. })
-        | Expr::Subquery(_)
-        | Expr::Exists { .. }
-        | Expr::InSubquery { .. } => std::ops::ControlFlow::Break(()),
-        _ => std::ops::ControlFlow::Continue(()),
-    });
-    found.is_break()
 }
 
 /// The cells of one column.

@@ -1,7 +1,7 @@
 //! ALTER TABLE: changes of columns, clauses and settings, several in one statement.
 
 use granary_common::Error;
-use sqlparser::ast::{ColumnDef, ColumnOption, DataType, Expr};
+use sqlparser::ast::{CheckConstraint, ColumnDef, ColumnOption, DataType, Expr};
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::Parser;
 use sqlparser::tokenizer::Token;
@@ -9,6 +9,7 @@ use sqlparser::tokenizer::Token;
 use super::alter::in_partition;
 use super::alter_buckets::{check_alone, modify_buckets};
 use super::alter_settings::{modify_settings, reset_settings};
+use super::constraints::{add_check, add_constraint, drop_constraint};
 use super::elements::{IndexClause, ProjectionClause, index, projection};
 use super::parse::{Parsed, if_exists, if_not_exists, is_next_word};
 use super::{PartitionClause, TableName, TtlClause};
@@ -53,6 +54,14 @@ pub enum AlterAction {
         if_not_exists: bool,
     },
     DropIndex {
+        name: String,
+        if_exists: bool,
+    },
+    AddConstraint {
+        check: CheckConstraint,
+        if_not_exists: bool,
+    },
+    DropConstraint {
         name: String,
         if_exists: bool,
     },
@@ -158,6 +167,9 @@ fn action(parser: &mut Parser<'_>) -> Parsed<Option<AlterAction>> {
         ["DROP", "INDEX"] => drop_index,
         ["MATERIALIZE", "INDEX"] => rebuild_index,
         ["CLEAR", "INDEX"] => clear_index,
+        ["ADD", "CONSTRAINT"] => add_constraint,
+        ["ADD", "CHECK"] => add_check,
+        ["DROP", "CONSTRAINT"] => drop_constraint,
         ["ADD", "PROJECTION"] => add_projection,
         ["DROP", "PROJECTION"] => drop_projection,
         ["MATERIALIZE", "PROJECTION"] => rebuild_projection,

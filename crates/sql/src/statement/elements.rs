@@ -1,12 +1,12 @@
 //! What stands between the brackets of CREATE TABLE: columns, constraints, indexes, projections.
 
-use sqlparser::ast::{CheckConstraint, Expr, Query, TableConstraint};
-use sqlparser::keywords::Keyword;
+use sqlparser::ast::{Expr, Query};
 use sqlparser::parser::Parser;
 use sqlparser::tokenizer::Token;
 
 use super::CreateTable;
-use super::parse::{Parsed, is_ahead, is_next_word};
+use super::constraints::{ConstraintClause, constraint};
+use super::parse::{Parsed, is_next_word};
 
 /// `INDEX name expr TYPE kind [GRANULARITY n]`.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,8 +37,11 @@ pub(super) fn elements(parser: &mut Parser<'_>, create: &mut CreateTable) -> Par
         } else if begins(parser, "PROJECTION") {
             parser.next_token();
             create.projections.push(projection(parser)?);
-        } else if let Some(check) = check(parser)? {
-            create.constraints.push(check);
+        } else if let Some(clause) = constraint(parser)? {
+            match clause {
+                ConstraintClause::Check(check) => create.constraints.push(check.into()),
+                ConstraintClause::Assumed(notice) => create.notices.push(notice),
+            }
         } else if let Some(constraint) = parser.parse_optional_table_constraint()? {
             create.constraints.push(constraint);
         } else {
@@ -49,27 +52,6 @@ pub(super) fn elements(parser: &mut Parser<'_>, create: &mut CreateTable) -> Par
         }
         parser.expect_token(&Token::Comma)?;
     }
-}
-
-/// `CONSTRAINT name CHECK condition`, as ClickHouse has it: without brackets.
-fn check(parser: &mut Parser<'_>) -> Parsed<Option<TableConstraint>> {
-    let is_check = is_ahead(parser, &[Keyword::CONSTRAINT])
-        && matches!(parser.peek_nth_token(2).token, Token::Word(word) if word.keyword == Keyword::CHECK);
-    if !is_check {
-        return Ok(None);
-    }
-    parser.expect_keyword(Keyword::CONSTRAINT)?;
-    let name = Some(parser.parse_identifier()?);
-    parser.expect_keyword(Keyword::CHECK)?;
-    let expr = match parser.parse_expr()? {
-        Expr::Nested(inner) => inner,
-        condition => Box::new(condition),
-    };
-    let enforced = match parser.parse_keywords(&[Keyword::NOT, Keyword::ENFORCED]) {
-        true => Some(false),
-        false => parser.parse_keyword(Keyword::ENFORCED).then_some(true),
-    };
-    Ok(Some(TableConstraint::Check(CheckConstraint { name, expr, enforced })))
 }
 
 /// Whether an element of this kind comes: a column may have the word as its name. Columns have a

@@ -54,10 +54,17 @@ pub(super) fn rewrite(function: &Function, base: &str, name: &str) -> Result<Exp
         }
         "quantile_disc" => {
             let (value, level) = value_and_level(function, name)?;
-            let text = "array_element(array_sort($1), greatest(CAST(ceil(CAST($2 AS Float64) * \
-                        length($1)) AS Int64), 1))";
+            let key = function.within_group.first();
+            let order = match key.is_some_and(|key| key.options.asc == Some(false)) {
+                true => "DESC",
+                false => "ASC",
+            };
+            let text = format!(
+                "array_element(array_sort($1, '{order}', 'NULLS LAST'), \
+                 greatest(CAST(ceil(CAST($2 AS Float64) * length($1)) AS Int64), 1))"
+            );
             let values = substitute("array_agg($1) FILTER (WHERE ($1) IS NOT NULL)", &[value])?;
-            substitute(text, &[keep_clauses(values, function)?, level])
+            substitute(&text, &[keep_clauses(values, function)?, level])
         }
         "approx_percentile" => approx_percentile(function, name),
         "product" => {

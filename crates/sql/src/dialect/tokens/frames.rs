@@ -21,8 +21,7 @@ pub(super) fn settle(tokens: &mut Vec<TokenWithSpan>) -> Result<(), TokenizerErr
             continue;
         }
         return Err(TokenizerError {
-            message: "EXCLUDE of a window's frame is not supported, apart from EXCLUDE NO OTHERS"
-                .to_owned(),
+            message: "a window's frame takes no EXCLUDE but EXCLUDE NO OTHERS".to_owned(),
             location: tokens[at].span.start,
         });
     }

@@ -5,7 +5,7 @@
 //! which the tree's rewrites take out again.
 
 use sqlparser::keywords::Keyword;
-use sqlparser::tokenizer::{Token, TokenWithSpan};
+use sqlparser::tokenizer::{Token, TokenWithSpan, TokenizerError};
 
 use super::joins::condition_of;
 use super::spelling::keyword;
@@ -16,14 +16,28 @@ pub(crate) const ANY_MARK: &str = "__granary_any";
 const WORDS: [&str; 9] = ["LEFT", "RIGHT", "FULL", "INNER", "OUTER", "ANY", "ALL", "SEMI", "ANTI"];
 
 /// Rewrites all of them, in place.
-pub(super) fn settle(tokens: &mut Vec<TokenWithSpan>) {
+///
+/// # Errors
+/// For PASTE JOIN, whose word would be taken for the name of the table before it.
+pub(super) fn settle(tokens: &mut Vec<TokenWithSpan>) -> Result<(), TokenizerError> {
     let mut at = 0;
     while at < tokens.len() {
         if keyword(tokens.get(at)) == Some(Keyword::JOIN) {
+            let before = at.checked_sub(1).and_then(|before| tokens.get(before));
+            if before.and_then(word).is_some_and(|word| ["PASTE", "POSITIONAL"].contains(&&*word)) {
+                return Err(TokenizerError {
+                    message:
+                        "joins by position are not supported, rows have no order of their own: \
+                              join on row_number() OVER (ORDER BY ...)"
+                            .to_owned(),
+                    location: tokens[at].span.start,
+                });
+            }
             at = settle_join(tokens, at);
         }
         at += 1;
     }
+    Ok(())
 }
 
 fn word(token: &TokenWithSpan) -> Option<String> {

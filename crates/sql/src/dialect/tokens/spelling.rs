@@ -9,6 +9,7 @@ pub(super) fn settle(tokens: &mut Vec<TokenWithSpan>) {
     whole_divisions(tokens);
     zoned_times(tokens);
     tuple_places(tokens);
+    null_parts(tokens);
     aggregate_types(tokens);
     drop_global(tokens);
     enclose_using(tokens);
@@ -33,6 +34,18 @@ fn numbers_in_hex(tokens: &mut [TokenWithSpan]) {
         let number = u128::from_str_radix(&digits.replace('_', ""), 16);
         if let (true, Ok(number)) = (is_number, number) {
             token.token = Token::Number(number.to_string(), false);
+        }
+    }
+}
+
+/// `n.null`, whether a column is NULL, names a part of it and no value.
+fn null_parts(tokens: &mut [TokenWithSpan]) {
+    for at in 2..tokens.len() {
+        let is_part = tokens[at - 1].token == Token::Period
+            && matches!(tokens[at - 2].token, Token::Word(_))
+            && keyword(tokens.get(at)) == Some(Keyword::NULL);
+        if is_part {
+            tokens[at].token = Token::make_word("null", Some('"'));
         }
     }
 }
