@@ -78,6 +78,15 @@ fn format_date_time(arguments: &[ArrayRef], as_mysql: fn(&str) -> String) -> Res
     Ok(Arc::new(texts))
 }
 
+/// `%-d`: a number without leading zeros.
+fn unpadded(time: NaiveDateTime, letter: Option<char>) -> Result<String> {
+    match letter.filter(|letter| "dmHIiMSjekly".contains(*letter)) {
+        Some('i' | 'M') => Ok(time.format("%-M").to_string()),
+        Some(letter) => Ok(time.format(&format!("%-{letter}")).to_string()),
+        None => exec_err!("formatDateTime: '%-' stands before a number, as in '%-d'"),
+    }
+}
+
 fn formatted(time: NaiveDateTime, pattern: &str) -> Result<String> {
     let mut text = String::with_capacity(pattern.len() * 2);
     let mut chars = pattern.chars();
@@ -90,12 +99,7 @@ fn formatted(time: NaiveDateTime, pattern: &str) -> Result<String> {
             return exec_err!("formatDateTime: the pattern ends with '%'");
         };
         if letter == '-' {
-            let Some(unpadded) = chars.next().filter(|letter| "dmHIiMSjekly".contains(*letter))
-            else {
-                return exec_err!("formatDateTime: '%-' stands before a number, as in '%-d'");
-            };
-            let letter = if "iM".contains(unpadded) { 'M' } else { unpadded };
-            let _ = write!(text, "{}", time.format(&format!("%-{letter}")));
+            text.push_str(&unpadded(time, chars.next())?);
             continue;
         }
         // ClickHouse's letters are chrono's, but for the minute, the fraction and a few.

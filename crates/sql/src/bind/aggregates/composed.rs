@@ -54,14 +54,10 @@ pub(super) fn rewrite(function: &Function, base: &str, name: &str) -> Result<Exp
         }
         "quantile_disc" => {
             let (value, level) = value_and_level(function, name)?;
-            let key = function.within_group.first();
-            let order = match key.is_some_and(|key| key.options.asc == Some(false)) {
-                true => "DESC",
-                false => "ASC",
-            };
             let text = format!(
-                "array_element(array_sort($1, '{order}', 'NULLS LAST'), \
-                 greatest(CAST(ceil(CAST($2 AS Float64) * length($1)) AS Int64), 1))"
+                "array_element(array_sort($1, '{}', 'NULLS LAST'), \
+                 greatest(CAST(ceil(CAST($2 AS Float64) * length($1)) AS Int64), 1))",
+                direction(function)
             );
             let values = substitute("array_agg($1) FILTER (WHERE ($1) IS NOT NULL)", &[value])?;
             substitute(&text, &[keep_clauses(values, function)?, level])
@@ -138,6 +134,14 @@ fn avg_weighted(function: &Function, name: &str) -> Result<Expr> {
 }
 
 /// The value of `f() WITHIN GROUP (ORDER BY value)`.
+/// Which way `WITHIN GROUP (ORDER BY ...)` goes.
+fn direction(function: &Function) -> &'static str {
+    match function.within_group.first().and_then(|key| key.options.asc) {
+        Some(false) => "DESC",
+        _ => "ASC",
+    }
+}
+
 fn ordered_value(function: &Function) -> Option<Expr> {
     function.within_group.first().map(|key| key.expr.clone())
 }
