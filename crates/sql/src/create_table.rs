@@ -12,6 +12,7 @@ mod unique;
 use datafusion::execution::SessionState;
 use granary_catalog::{ColumnType, Distribution, NewTable, Snapshot, Table, TableOptions};
 use granary_common::{ColumnId, Error, Result};
+use sqlparser::ast::DataType;
 
 use crate::resolve::{find_database, resolve_table};
 use crate::ttl::{TtlTable, bind_rules, partition_expressions};
@@ -78,6 +79,10 @@ pub fn create_table(
     )?;
     let mut settings = options::settings(&create.clauses.settings, &mut notices)?;
     options::check_copies(&settings)?;
+    if create.columns.iter().any(|column| is_document(&column.data_type)) {
+        let columns = || Table::DEFAULT_JSON_COLUMNS.to_string();
+        settings.entry(Table::JSON_COLUMNS_SETTING.to_owned()).or_insert_with(columns);
+    }
     let sample_by = keys.sample_by.clone();
     settings.extend(sample_by.map(|key| (Table::SAMPLE_BY_SETTING.to_owned(), key)));
     let unique_key: Vec<ColumnId> = unique_key.iter().map(|key| key.column).collect();
@@ -135,6 +140,15 @@ pub(crate) fn other_keys(unique_key: &[ColumnId], distribution: &Distribution) -
         keys.extend(hashed);
     }
     keys
+}
+
+/// Whether a column is declared to hold documents; they are kept as texts.
+fn is_document(declared: &DataType) -> bool {
+    match declared {
+        DataType::JSON | DataType::JSONB => true,
+        DataType::Nullable(inner) => is_document(inner),
+        _ => false,
+    }
 }
 
 fn refuse_no_columns(create: &CreateTable, source: TableSource<'_>) -> Result<()> {

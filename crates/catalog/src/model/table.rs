@@ -315,7 +315,7 @@ impl Table {
 
     /// The setting that bounds the columns with parts of documents; 0 for none.
     pub const JSON_COLUMNS_SETTING: &str = "json_columns";
-    /// Columns with parts of documents of a column at most, unless the table sets `json_columns`.
+    /// What a table with a column of documents sets it to when it is made, unless told otherwise.
     pub const DEFAULT_JSON_COLUMNS: usize = 64;
 
     /// The setting that keeps the expression of SAMPLE BY.
@@ -359,6 +359,6 @@ impl Table {
         self.settings
             .get(Self::JSON_COLUMNS_SETTING)
             .and_then(|text| text.parse().ok())
-            .unwrap_or(Self::DEFAULT_JSON_COLUMNS)
+            .unwrap_or(0)
     }
 }
