@@ -146,8 +146,15 @@ impl Member {
         &self,
         body: CommandBody,
     ) -> Answer<(CatalogVersion, Outcome, Arc<Snapshot>)> {
-        if let Err(error) = protocol::check(&body, &self.snapshot()) {
-            return Answer::Done(Err(error));
+        if protocol::check(&body, &self.snapshot()).is_err() {
+            // A member that is behind the others may not know yet what they speak.
+            let checked = match self.read().await {
+                Answer::Done(snapshot) => snapshot.and_then(|now| protocol::check(&body, &now)),
+                Answer::Elsewhere(leader) => return Answer::Elsewhere(leader),
+            };
+            if let Err(error) = checked {
+                return Answer::Done(Err(error));
+            }
         }
         let command = Command { time_ms: self.clock.now_ms(), body };
         let proposal = Proposal { command, written: Arc::default() };
