@@ -98,11 +98,22 @@ impl Group {
         if self.leads().is_none() {
             return self.change_elsewhere(request, hop).await;
         }
+        self.confirm_lead().await?;
         match change {
             Change::Add(member) => self.add_member(member).await?,
             Change::RemoveNodeId(node) => self.remove_member(node).await?,
         }
         Ok(self.members())
+    }
+
+    /// Whether this node still leads, so that it knows every member: one that was replaced without
+    /// knowing it would tell that a member is gone which others have let in meanwhile. Kind
+    /// `Unavailable` otherwise.
+    async fn confirm_lead(&self) -> Result<()> {
+        let version = self.read_version(Hop::Forwarded).await?;
+        let reached = self.feed.reached(version);
+        let behind = || Error::unavailable(format!("node {} is behind the others", self.node));
+        within(&*self.clock, self.timing.command_limit, reached).await.map(drop).ok_or_else(behind)
     }
 
     async fn change_elsewhere(

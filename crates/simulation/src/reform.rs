@@ -67,6 +67,12 @@ impl Member {
         if self.leads().is_none() {
             return Answer::Elsewhere(self.raft.metrics().borrow().current_leader);
         }
+        // One that was replaced without knowing it would answer from what it knew.
+        match self.read().await {
+            Answer::Done(Ok(_)) => {}
+            Answer::Done(Err(error)) => return Answer::Done(Err(error)),
+            Answer::Elsewhere(leader) => return Answer::Elsewhere(leader),
+        }
         Answer::Done(match change {
             MemberChange::Add { node, address } => self.add(node.0, address).await,
             MemberChange::Remove { node } => self.remove(node.0).await,
