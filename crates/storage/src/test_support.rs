@@ -7,9 +7,11 @@ use arrow::array::{Array, ArrayRef, Datum, new_empty_array};
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use futures::TryStreamExt;
-use granary_catalog::{ColumnType, NewPart, Scalar};
+use granary_catalog::{ColumnType, NewPart, PartitionValue, Scalar};
 use granary_common::{ColumnId, PartId, Result, TableId, WorkerId};
 
+use crate::merge::{CollapseMode, CollapseRule, MergeSpec};
+use crate::part::format::Effort;
 use crate::read::{OpenPart, PartRef, PartScan, PartStore, PartStoreOptions};
 use crate::scalar::{scalar_at, to_arrow_scalar};
 use crate::schema::{PartColumn, PartSchema};
@@ -123,6 +125,24 @@ pub fn part_ref(schema: &PartSchema, part: &NewPart) -> PartRef {
         bytes: part.bytes,
         schema_version: schema.schema_version,
         projection: None,
+    }
+}
+
+/// A merge of `inputs` that keeps every row, in one go.
+pub fn plain_merge(schema: &PartSchema, volume: &Volume, inputs: Vec<PartRef>) -> MergeSpec {
+    MergeSpec {
+        schema: Arc::new(schema.clone()),
+        rule: CollapseRule::None,
+        mode: CollapseMode::Merge,
+        inputs,
+        location: volume.part_location(),
+        partition: PartitionValue::default(),
+        deduplicate_by: None,
+        ttl: None,
+        effort: Effort::Full,
+        skip: None,
+        projections: None,
+        memory_bytes: u64::MAX,
     }
 }
 

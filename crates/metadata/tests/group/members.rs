@@ -28,9 +28,7 @@ async fn members_are_added_and_removed() {
     for place in 0..4 {
         group.start(place).await;
     }
-    for place in 0..3 {
-        group.nodes[place].as_ref().expect("runs").ready(LIMIT).await.expect("forms");
-    }
+    group.ready().await;
     create_surely(&*group.catalog(0), "before").await;
     // Through any member, by a fourth one that only waits until then.
     let members = group.client(1).change_membership(add(&group, 3)).await.expect("added");
@@ -100,9 +98,7 @@ async fn a_member_that_is_behind_does_not_take_the_others_for_older() {
     for place in 0..4 {
         group.start(place).await;
     }
-    for place in 0..3 {
-        group.nodes[place].as_ref().expect("runs").ready(LIMIT).await.expect("forms");
-    }
+    group.ready().await;
     let (knows, behind) = (group.catalog(0), group.catalog(3));
     let raised = || async { (knows.snapshot().protocol() == PROTOCOL_VERSION).then_some(()) };
     eventually("all members speak the newest version", raised).await;

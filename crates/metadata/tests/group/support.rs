@@ -112,8 +112,9 @@ impl TestGroup {
         self.nodes.iter().enumerate().filter_map(|(place, node)| Some((place, node.as_ref()?)))
     }
 
+    /// Those that the nodes are told of form the group.
     pub async fn ready(&self) {
-        for (_, node) in self.running() {
+        for (_, node) in self.running().filter(|(place, _)| *place < self.told) {
             node.ready(LIMIT).await.expect("the group forms");
         }
     }

@@ -14,11 +14,9 @@ use granary_catalog::{
 use granary_common::{ColumnId, Error, Result};
 
 use super::{DocumentPath, DocumentReader};
-use crate::Effort;
 use crate::deletions::Deletions;
 use crate::merge::{
-    CollapseMode, CollapseRule, Dealing, MergeProgress, MergeSpec, NoStates, SplitSpec,
-    merge_parts, split_parts,
+    CollapseRule, Dealing, MergeProgress, MergeSpec, NoStates, SplitSpec, merge_parts, split_parts,
 };
 use crate::part::{DATA_FILE, DESCRIPTOR_FILE, INDEX_FILE, file_path};
 use crate::read::{OpenPart, PartStore};
@@ -144,20 +142,8 @@ impl Bench {
     }
 
     fn spec(&self, parts: &[NewPart]) -> MergeSpec {
-        MergeSpec {
-            schema: Arc::new(self.schema.clone()),
-            rule: CollapseRule::None,
-            mode: CollapseMode::Merge,
-            inputs: parts.iter().map(|part| part_ref(&self.schema, part)).collect(),
-            location: self.volume.part_location(),
-            partition: PartitionValue::default(),
-            deduplicate_by: None,
-            ttl: None,
-            effort: Effort::Full,
-            skip: None,
-            projections: None,
-            memory_bytes: u64::MAX,
-        }
+        let inputs = parts.iter().map(|part| part_ref(&self.schema, part)).collect();
+        plain_merge(&self.schema, &self.volume, inputs)
     }
 
     async fn merge(&self, spec: MergeSpec) -> NewPart {

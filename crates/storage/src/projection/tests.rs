@@ -12,15 +12,14 @@ use granary_catalog::{
 use granary_common::{ColumnId, Error, PartId};
 
 use super::*;
-use crate::merge::{CollapseMode, CollapseRule, MergeProgress, MergeSpec, NoStates, merge_parts};
+use crate::merge::{MergeProgress, MergeSpec, NoStates, merge_parts};
 use crate::part::DESCRIPTOR_FILE;
 use crate::part::descriptor::Descriptor;
 use crate::part::file_path;
-use crate::part::format::Effort;
 use crate::read::{PartRef, PartStore};
 use crate::relocate_part;
 use crate::test_support::{
-    Counter, block, folder, memory, part_ref, rows, scanned, store, table, whole,
+    Counter, block, folder, memory, part_ref, plain_merge, rows, scanned, store, table, whole,
 };
 use crate::ttl::{GroupFolder, RowComputation};
 use crate::write::{PartIds, WriteOptions, write_block};
@@ -276,20 +275,8 @@ async fn inserts_merges_and_moves_keep_them() {
     let moved = moved.await.expect("moves");
     assert_eq!(moved.projections, parts[0].projections);
     check(&store, &schema, &moved, first).await;
-    let spec = |inputs, projections| MergeSpec {
-        schema: Arc::new(schema.clone()),
-        rule: CollapseRule::None,
-        mode: CollapseMode::Merge,
-        inputs,
-        location: volume.part_location(),
-        partition: PartitionValue::default(),
-        deduplicate_by: None,
-        ttl: None,
-        effort: Effort::Full,
-        skip: None,
-        projections,
-        memory_bytes: u64::MAX,
-    };
+    let spec =
+        |inputs, projections| MergeSpec { projections, ..plain_merge(&schema, &volume, inputs) };
     let inputs: Vec<PartRef> = parts.iter().map(|part| part_ref(&schema, part)).collect();
     for projections in [Some(all()), None] {
         let has_them = projections.is_some();
@@ -336,18 +323,9 @@ async fn merges_in_groups_make_the_same_projections() {
     for memory_bytes in [u64::MAX, 0] {
         let evaluator = Arc::new(Named);
         let spec = MergeSpec {
-            schema: Arc::new(schema.clone()),
-            rule: CollapseRule::None,
-            mode: CollapseMode::Merge,
-            inputs: inputs.clone(),
-            location: volume.part_location(),
-            partition: PartitionValue::default(),
-            deduplicate_by: None,
-            ttl: None,
-            effort: Effort::Full,
-            skip: None,
             projections: Some(Projections { projections: projections.clone(), evaluator }),
             memory_bytes,
+            ..plain_merge(&schema, &volume, inputs.clone())
         };
         let (states, progress) = (Arc::new(NoStates), Arc::<MergeProgress>::default());
         let merged = merge_parts(&store, &volume, &ids, spec, states, progress).await;

@@ -12,11 +12,10 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::filter::CompareOp;
-use crate::merge::{CollapseMode, CollapseRule, MergeProgress, MergeSpec, NoStates, merge_parts};
+use crate::merge::{MergeProgress, MergeSpec, NoStates, merge_parts};
 use crate::part::file_path;
-use crate::part::format::Effort;
 use crate::schema::PartSchema;
-use crate::test_support::{Counter, block, memory, part_ref, store, table, write};
+use crate::test_support::{Counter, block, memory, part_ref, plain_merge, store, table, write};
 use crate::ttl::{GroupFolder, RowComputation};
 use crate::write::{WriteOptions, write_block};
 
@@ -279,18 +278,9 @@ async fn merges_in_groups_make_the_same_indexes() {
     for memory_bytes in [u64::MAX, 0] {
         let evaluator = Arc::new(Columns);
         let spec = MergeSpec {
-            schema: Arc::new(schema.clone()),
-            rule: CollapseRule::None,
-            mode: CollapseMode::Merge,
-            inputs: inputs.clone(),
-            location: volume.part_location(),
-            partition: Default::default(),
-            deduplicate_by: None,
-            ttl: None,
-            effort: Effort::Full,
             skip: Some(SkipIndexes { indexes: indexes.clone(), evaluator }),
-            projections: None,
             memory_bytes,
+            ..plain_merge(&schema, &volume, inputs.clone())
         };
         let (states, progress) = (Arc::new(NoStates), Arc::<MergeProgress>::default());
         let merged = merge_parts(&store, &volume, &ids, spec, states, progress).await;

@@ -7,17 +7,17 @@ use arrow::array::{ArrayRef, AsArray, BooleanArray, Int64Array};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema};
 use arrow::record_batch::RecordBatch;
 use granary_catalog::ColumnCodec::{Delta, Lz4, Plain, T64, Zstd};
-use granary_catalog::{NewPart, PartitionValue, RollUp, RowExpression, Scalar, TtlAction, TtlRule};
+use granary_catalog::{NewPart, RollUp, RowExpression, Scalar, TtlAction, TtlRule};
 use granary_common::{ColumnId, Error, Result};
 
 use super::*;
-use crate::merge::{
-    CollapseMode, CollapseRule, MergeProgress, MergeSpec, Merged, NoStates, merge_parts,
-};
+use crate::merge::{MergeProgress, MergeSpec, Merged, NoStates, merge_parts};
 use crate::part::format::Effort;
 use crate::read::PartStore;
 use crate::schema::PartSchema;
-use crate::test_support::{Counter, block, memory, part_ref, rows, scanned, store, table, whole};
+use crate::test_support::{
+    Counter, block, memory, part_ref, plain_merge, rows, scanned, store, table, whole,
+};
 use crate::volume::Volume;
 use crate::write::{WriteOptions, write_block};
 
@@ -164,14 +164,9 @@ impl Bench {
         how: Option<&Recompression>,
     ) -> Merged {
         let schema = self.schema.clone();
+        let inputs = parts.iter().map(|part| part_ref(&self.schema, part)).collect();
         let spec = MergeSpec {
             schema: Arc::new(how.map_or(schema.clone(), |how| how.applied(schema))),
-            rule: CollapseRule::None,
-            mode: CollapseMode::Merge,
-            inputs: parts.iter().map(|part| part_ref(&self.schema, part)).collect(),
-            location: self.volume.part_location(),
-            partition: PartitionValue::default(),
-            deduplicate_by: None,
             ttl: Some(MergeTtl {
                 rules: rules.to_vec(),
                 now_s,
@@ -179,9 +174,8 @@ impl Bench {
                 evaluator: Arc::new(Readable),
             }),
             effort: how.map_or(Effort::Full, Recompression::effort),
-            skip: None,
-            projections: None,
             memory_bytes: 0,
+            ..plain_merge(&self.schema, &self.volume, inputs)
         };
         // All columns at once, or one at a time: there is no difference.
         let at_once = self.run(MergeSpec { memory_bytes: u64::MAX, ..spec.clone() }).await;

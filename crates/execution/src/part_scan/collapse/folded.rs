@@ -52,12 +52,14 @@ impl Collapsing {
                 return Ok(None);
             }
             let missing: Vec<ColumnId> = places.iter().map(|place| self.columns[*place]).collect();
-            let made =
-                self.fold(units, hidden, &missing, threads, store.folded_bytes_max()).await?;
+            let budget = Arc::new(Budget::of(missing.len(), store.folded_bytes_max()));
+            let made = self.fold(units, hidden, &missing, threads, &budget).await?;
             for (at, place) in places.iter().enumerate() {
                 let values = made.as_ref().map(|made| Arc::clone(made.column(at)));
                 columns[*place].clone_from(&values);
-                store.keep_folded(&self.spec.schema, &parts, missing[at], values).await;
+                if values.is_some() || budget.is_blown_by(at) {
+                    store.keep_folded(&self.spec.schema, &parts, missing[at], values).await;
+                }
             }
         }
         let Some(columns) = columns.into_iter().collect() else { return Ok(None) };
@@ -68,23 +70,22 @@ impl Collapsing {
         })
     }
 
-    /// Makes `columns` of all these rows; `None` when they take more than so many bytes.
+    /// Makes `columns` of all these rows; `None` when they go beyond the budget.
     async fn fold(
         &self,
         units: &[Unit],
         hidden: &HiddenRows,
         columns: &[ColumnId],
         threads: usize,
-        bytes_max: u64,
+        budget: &Arc<Budget>,
     ) -> Result<Option<RecordBatch>, DataFusionError> {
         let whole = Arc::new(self.of_all_rows(columns)?);
         let apart = whole.all_but(units, hidden).await?;
-        let left = Arc::new(AtomicU64::new(bytes_max));
         let ranges = whole.merged_slices(units, &apart, threads).await?.into_iter();
         let making: Vec<_> = ranges
             .map(|slices| {
-                let (whole, left) = (Arc::clone(&whole), Arc::clone(&left));
-                SpawnedTask::spawn(async move { whole.gathered(slices, &left).await })
+                let (whole, budget) = (Arc::clone(&whole), Arc::clone(budget));
+                SpawnedTask::spawn(async move { whole.gathered(slices, &budget).await })
             })
             .collect();
         let mut made = Vec::new();
@@ -106,26 +107,54 @@ impl Collapsing {
         Collapsing::new(Arc::new(spec), &self.rule, &[], self.metrics.clone(), &self.context)
     }
 
-    /// The rows that those of `slices` become, in the scan's columns; `None` when more bytes than are
-    /// `left` are needed.
+    /// The rows that those of `slices` become, in the scan's columns; `None` beyond the budget.
     async fn gathered(
         &self,
         slices: Vec<Slice>,
-        left: &AtomicU64,
+        budget: &Budget,
     ) -> Result<Option<Vec<RecordBatch>>, DataFusionError> {
         let output: Vec<usize> = (0..self.spec.columns.len()).collect();
         let mut batches: Batches = self.run(slices)?;
         let mut gathered = Vec::new();
         while let Some(batch) = batches.try_next().await? {
             let batch = compact(&batch.project(&output)?).map_err(to_datafusion)?;
-            let bytes = batch.get_array_memory_size() as u64;
-            let taken = left
-                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(bytes));
-            if taken.is_err() {
+            if !budget.take(&batch) {
                 return Ok(None);
             }
             gathered.push(batch);
         }
         Ok(Some(gathered))
+    }
+}
+
+/// What rows that are to be remembered may take.
+struct Budget {
+    bytes_max: u64,
+    /// By each of the columns that are made.
+    taken: Vec<AtomicU64>,
+}
+
+impl Budget {
+    /// For so many columns, all together.
+    fn of(columns: usize, bytes_max: u64) -> Budget {
+        Budget { bytes_max, taken: (0..columns).map(|_| AtomicU64::new(0)).collect() }
+    }
+
+    /// Whether there is room for these rows as well.
+    fn take(&self, rows: &RecordBatch) -> bool {
+        let mut total = 0;
+        for (taken, column) in self.taken.iter().zip(rows.columns()) {
+            let bytes = column.get_array_memory_size() as u64;
+            total += taken.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        }
+        total <= self.bytes_max
+    }
+
+    /// Whether a column took its share and more of what was too much. One that did not may be
+    /// remembered beside fewer others.
+    fn is_blown_by(&self, column: usize) -> bool {
+        let taken: Vec<u64> = self.taken.iter().map(|it| it.load(Ordering::Relaxed)).collect();
+        let total: u64 = taken.iter().sum();
+        total > self.bytes_max && taken[column] * taken.len() as u64 >= total
     }
 }

@@ -10,10 +10,9 @@ use granary_common::{PartId, Random};
 
 use super::parts::run;
 use super::*;
-use crate::part::format::Effort;
 use crate::read::PartRef;
 use crate::schema::PartSchema;
-use crate::test_support::{Counter, folder, part_ref, store, table};
+use crate::test_support::{Counter, folder, part_ref, plain_merge, store, table};
 use crate::write::{PartIds, WriteOptions, write_block};
 
 const COLUMNS: usize = 200;
@@ -69,18 +68,9 @@ async fn merge(at: &Path, memory_bytes: u64) {
         part_ref(&schema, &part)
     };
     let spec = MergeSpec {
-        schema: Arc::new(schema.clone()),
         rule: CollapseRule::Replacing { version: None, is_deleted: None },
-        mode: CollapseMode::Merge,
-        inputs: (0..PARTS).map(input).collect(),
-        location: volume.part_location(),
-        partition: PartitionValue::default(),
-        deduplicate_by: None,
-        ttl: None,
-        effort: Effort::Full,
-        skip: None,
-        projections: None,
         memory_bytes,
+        ..plain_merge(&schema, &volume, (0..PARTS).map(input).collect())
     };
     let (store, progress) = (store(&volume), Arc::<MergeProgress>::default());
     let before = process_bytes("VmRSS");

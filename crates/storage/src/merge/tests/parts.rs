@@ -3,15 +3,14 @@
 use std::sync::atomic::Ordering;
 
 use futures::FutureExt;
-use granary_catalog::{NewPart, PartitionValue};
+use granary_catalog::NewPart;
 
 use super::model::{DECIMAL, NUMBER, SIGN, TEXT, VERSION};
 use super::*;
 use crate::deletions::Deletions;
-use crate::part::format::Effort;
 use crate::read::{PartRef, PartStore};
 use crate::schema::PartSchema;
-use crate::test_support::{Counter, folder, memory, part_ref, scanned, store, whole};
+use crate::test_support::{Counter, folder, memory, part_ref, plain_merge, scanned, store, whole};
 use crate::volume::Volume;
 use crate::write::{WriteOptions, write_block};
 
@@ -44,20 +43,8 @@ impl Bench {
 
     pub fn spec(&self, inputs: &[Made], rule: &CollapseRule, mode: CollapseMode) -> MergeSpec {
         let parts = inputs.iter().filter_map(|made| made.part.as_ref());
-        MergeSpec {
-            schema: Arc::new(self.schema.clone()),
-            rule: rule.clone(),
-            mode,
-            inputs: parts.map(|part| part_ref(&self.schema, part)).collect(),
-            location: self.volume.part_location(),
-            partition: PartitionValue::default(),
-            deduplicate_by: None,
-            ttl: None,
-            effort: Effort::Full,
-            skip: None,
-            projections: None,
-            memory_bytes: u64::MAX,
-        }
+        let inputs = parts.map(|part| part_ref(&self.schema, part)).collect();
+        MergeSpec { rule: rule.clone(), mode, ..plain_merge(&self.schema, &self.volume, inputs) }
     }
 
     pub async fn run(&self, spec: MergeSpec) -> granary_common::Result<Merged> {
