@@ -23,7 +23,7 @@ use super::target::Target;
 use super::upsert::check_stageable;
 use super::{InsertRequest, Inserted, group};
 use crate::core::Coordinator;
-use crate::query::QueryHandle;
+use crate::query::{Place, QueryHandle};
 
 /// Blocks that are written while the next one is gathered: as many that the processors have work while
 /// some of them wait for the disk.
@@ -41,6 +41,8 @@ pub(super) struct Writer<'a> {
     digest: ContentDigest,
     rows: u64,
     staged: Option<Staged>,
+    /// Its place among the inserts that run, until it waits for a group.
+    place: Option<Place>,
 }
 
 /// A block whose parts are there.
@@ -73,7 +75,13 @@ impl<'a> Writer<'a> {
             given => given.to_owned(),
         };
         let digest = ContentDigest::new(&schema);
-        Ok(Self { core, request, effect, schema, target, token, digest, rows: 0, staged: None })
+        let (rows, staged, place) = (0, None, None);
+        Ok(Self { core, request, effect, schema, target, token, digest, rows, staged, place })
+    }
+
+    /// Gives `place` back once it need not be held any more.
+    pub fn holding(self, place: Place) -> Self {
+        Self { place: Some(place), ..self }
     }
 
     /// Takes all rows and commits them.
@@ -136,6 +144,9 @@ impl<'a> Writer<'a> {
 
     async fn join_group(mut self, block: Block) -> Result<Inserted> {
         let digest = self.take_digest();
+        let room = self.core.insert_groups.room_for(&block).await?;
+        // Who only waits for others keeps nobody from joining them.
+        self.place = None;
         let Self { core, request, schema, target, token, .. } = self;
         group::join(core, |reply| group::Member {
             request: request.clone(),
@@ -145,6 +156,7 @@ impl<'a> Writer<'a> {
             token,
             digest,
             reply,
+            room,
         })
         .await
     }

@@ -116,8 +116,13 @@ async fn admitted(
     batches: BoxStream<'_, Result<RecordBatch>>,
     handle: &QueryHandle,
 ) -> Result<Inserted> {
-    let _permit = core.insert_admission.admit().await?;
-    write_admitted(core, request, effect, schema, batches, handle).await
+    let place = core.insert_admission.admit().await?;
+    // Of a type of its own: what an insert waits for is too deep for the compiler to look through.
+    let writing = async {
+        let writer = Writer::begin(core, request, effect, schema).await?;
+        writer.holding(place).write(batches, handle).await
+    };
+    writing.boxed().await
 }
 
 /// The same for who is admitted already and has a handle.
@@ -129,7 +134,6 @@ pub(crate) async fn write_admitted(
     batches: BoxStream<'_, Result<RecordBatch>>,
     handle: &QueryHandle,
 ) -> Result<Inserted> {
-    // Of a type of its own: what an insert waits for is too deep for the compiler to look through.
     let writing =
         async { Writer::begin(core, request, effect, schema).await?.write(batches, handle).await };
     writing.boxed().await

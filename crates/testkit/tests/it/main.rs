@@ -38,6 +38,7 @@ mod sql;
 mod stale;
 mod tiers;
 mod tiers_s3;
+mod tiny_inserts;
 mod tpch;
 mod upgrade;
 mod view_answers;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use granary_catalog::{InsertReceipt, InsertToken};
 use granary_common::{Error, Result};
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::insert::block::Block;
 use crate::insert::target::Target;
@@ -22,6 +22,9 @@ pub(in crate::insert) struct Member {
     pub token: String,
     pub digest: String,
     pub reply: oneshot::Sender<Result<Inserted>>,
+    /// What it takes of what groups may hold, until it is answered.
+    #[expect(dead_code, reason = "held, not read")]
+    pub room: OwnedSemaphorePermit,
 }
 
 impl Member {

@@ -10,8 +10,8 @@
 //!
 //! A lone insert does not wait: a lane gathers only while others are about, and for as long as they
 //! keep coming until all of them are there. So it is the clients that shape groups, on a slow machine
-//! as on a fast one. What a lane holds is bounded by the inserts that are admitted, each of at most
-//! [`BYTES_MAX`].
+//! as on a fast one. What all lanes hold is bounded by [`ROOM_BYTES`], not by the inserts that are
+//! admitted: an insert that waits for its group gives its place to the next one, which may join it.
 
 mod commit;
 mod member;
@@ -24,9 +24,10 @@ use std::time::Duration;
 use futures::future::select;
 use granary_common::{Error, Result, TableId};
 use parking_lot::Mutex;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::Inserted;
+use super::block::Block;
 use crate::core::Coordinator;
 use commit::commit_group;
 pub(super) use member::Member;
@@ -37,16 +38,32 @@ pub(super) const ROWS_MAX: u64 = 10_000;
 pub(super) const BYTES_MAX: u64 = 1 << 20;
 /// Bytes at which a group is written at once.
 const GROUP_BYTES_MAX: u64 = 64 << 20;
+/// Bytes of what waits for groups, or is being committed by them; who comes then waits for room.
+const ROOM_BYTES: u64 = 64 << 20;
+/// An insert of one row takes so much beside the row, for its text, its settings and its answer.
+const MEMBER_BYTES_MIN: u64 = 16 << 10;
+/// The unit in which room is counted.
+const ROOM_UNIT: u64 = 1 << 10;
 /// A group may wait for the next insert so many times as long as its clients ask for, where commits
 /// take that long.
 const PAUSE_TIMES_MAX: u64 = 4;
-/// A group may wait for so long while inserts keep coming, or for its longest pause if that is more.
+/// While inserts keep coming a group may wait for as long as so many commits take, ...
+const WAIT_COMMITS_MAX: u64 = 4;
+/// ... for so long at most, and in any case for its longest pause.
 const WAIT_MS_MAX: u64 = 1_000;
 
 /// The lanes of a coordinator, by table. A table without inserts has none.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct InsertGroups {
     lanes: Mutex<Lanes>,
+    room: Arc<Semaphore>,
+}
+
+impl Default for InsertGroups {
+    fn default() -> Self {
+        let room = Arc::new(Semaphore::new((ROOM_BYTES / ROOM_UNIT) as usize));
+        Self { lanes: Mutex::default(), room }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -72,6 +89,14 @@ struct Waiting {
 }
 
 impl InsertGroups {
+    /// Waits until what is held for groups leaves room for `block`, which is of at most [`BYTES_MAX`].
+    pub(super) async fn room_for(&self, block: &Block) -> Result<OwnedSemaphorePermit> {
+        let bytes = block.bytes.clamp(MEMBER_BYTES_MIN, ROOM_BYTES);
+        let units = bytes.div_ceil(ROOM_UNIT) as u32;
+        let permit = Arc::clone(&self.room).acquire_many_owned(units).await;
+        permit.map_err(|_| Error::unavailable("the coordinator is stopping"))
+    }
+
     /// Adds an insert; gives the number of its lane when that is new and nobody drives it.
     fn add(&self, table: TableId, member: Member) -> Option<u64> {
         let mut lanes = self.lanes.lock();
@@ -194,7 +219,8 @@ impl Driver {
 fn pause_ms(wait_ms: u64, commit_ms: u64, waited_ms: u64) -> u64 {
     let longest_ms = wait_ms.saturating_mul(PAUSE_TIMES_MAX);
     let pause_ms = commit_ms.clamp(wait_ms, longest_ms);
-    pause_ms.min(longest_ms.max(WAIT_MS_MAX).saturating_sub(waited_ms))
+    let total_ms = commit_ms.saturating_mul(WAIT_COMMITS_MAX).min(WAIT_MS_MAX).max(longest_ms);
+    pause_ms.min(total_ms.saturating_sub(waited_ms))
 }
 
 impl Drop for Driver {
@@ -214,7 +240,8 @@ mod tests {
             (50, 0, 0, 50),
             (50, 20, 0, 50),
             (50, 120, 0, 120),
-            (50, 120, 700, 120),
+            (50, 120, 400, 80),
+            (50, 120, 700, 0),
             (50, 5_000, 0, 200),
             (50, 5_000, 900, 100),
             (800, 0, 1_000, 800),

@@ -13,15 +13,21 @@ use arrow::array::{ArrayRef, RecordBatch};
 use arrow::compute::{concat_batches, filter_record_batch};
 use datafusion::common::DataFusionError;
 use datafusion::common::runtime::SpawnedTask;
+use datafusion::execution::memory_pool::{
+    MemoryConsumer, MemoryLimit, MemoryPool, MemoryReservation,
+};
 use futures::TryStreamExt;
-use granary_common::{ColumnId, Error};
+use granary_common::{ColumnId, Error, ErrorKind};
 use granary_storage::merge::{HiddenRows, compact};
 
 use super::Collapsing;
 use super::pieces::Slice;
-use crate::error::to_datafusion;
+use crate::error::{from_datafusion, to_datafusion};
 use crate::part_scan::layout::{ScanSpec, Unit};
 use crate::part_scan::stream::Batches;
+
+/// What is about to be remembered takes at most this share of the memory of its query.
+const MEMORY_SHARE: usize = 4;
 
 impl Collapsing {
     /// What becomes of the rows of `units` that are `hidden`, in the columns that a collapse reads, and
@@ -52,8 +58,13 @@ impl Collapsing {
                 return Ok(None);
             }
             let missing: Vec<ColumnId> = places.iter().map(|place| self.columns[*place]).collect();
-            let budget = Arc::new(Budget::of(missing.len(), store.folded_bytes_max()));
-            let made = self.fold(units, hidden, &missing, threads, &budget).await?;
+            let pool = self.context.memory_pool();
+            let budget = Arc::new(Budget::of(missing.len(), store.folded_bytes_max(), pool));
+            let made = match self.fold(units, hidden, &missing, threads, &budget).await {
+                // What it held may be what the merge lacked.
+                Err(error) if is_exhausted(&error) => None,
+                made => made?,
+            };
             for (at, place) in places.iter().enumerate() {
                 let values = made.as_ref().map(|made| Arc::clone(made.column(at)));
                 columns[*place].clone_from(&values);
@@ -127,27 +138,42 @@ impl Collapsing {
     }
 }
 
+fn is_exhausted(error: &DataFusionError) -> bool {
+    from_datafusion(error).kind() == ErrorKind::ResourceExhausted
+}
+
 /// What rows that are to be remembered may take.
 struct Budget {
     bytes_max: u64,
+    /// Of the query's memory.
+    share: u64,
+    /// Until the store has them.
+    held: MemoryReservation,
     /// By each of the columns that are made.
     taken: Vec<AtomicU64>,
 }
 
 impl Budget {
     /// For so many columns, all together.
-    fn of(columns: usize, bytes_max: u64) -> Budget {
-        Budget { bytes_max, taken: (0..columns).map(|_| AtomicU64::new(0)).collect() }
+    fn of(columns: usize, bytes_max: u64, pool: &Arc<dyn MemoryPool>) -> Budget {
+        let share = match pool.memory_limit() {
+            MemoryLimit::Finite(max) => (max / MEMORY_SHARE) as u64,
+            MemoryLimit::Infinite | MemoryLimit::Unknown => u64::MAX,
+        };
+        let held = MemoryConsumer::new("RowsOfFinal").register(pool);
+        let taken = (0..columns).map(|_| AtomicU64::new(0)).collect();
+        Budget { bytes_max, share, held, taken }
     }
 
-    /// Whether there is room for these rows as well.
+    /// Whether there is room for these rows as well, in the store and in the query's memory.
     fn take(&self, rows: &RecordBatch) -> bool {
         let mut total = 0;
         for (taken, column) in self.taken.iter().zip(rows.columns()) {
             let bytes = column.get_array_memory_size() as u64;
             total += taken.fetch_add(bytes, Ordering::Relaxed) + bytes;
         }
-        total <= self.bytes_max
+        total <= self.bytes_max.min(self.share)
+            && self.held.try_grow(rows.get_array_memory_size()).is_ok()
     }
 
     /// Whether a column took its share and more of what was too much. One that did not may be
