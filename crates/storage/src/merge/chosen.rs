@@ -4,12 +4,15 @@
 //! becomes of a group of several is decided by one column at most.
 
 use std::cmp::Ordering;
+use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use arrow::compute::SortOptions;
+use futures::stream::BoxStream;
 use granary_common::{ColumnId, Error, Result};
 
 use super::collapse::is_zero;
-use super::k_way::{Cursor, KWayMerge, Taken};
+use super::k_way::Cursor;
 use super::keys::Keys;
 use super::rule::CollapseRule;
 
@@ -62,171 +65,213 @@ pub(super) struct ChosenRow {
 /// What is looked at of the batch of an input beside its keys.
 #[derive(Default)]
 struct Beside {
-    /// Of the batch before which so many rows came; `None` before the first.
-    of: Option<u64>,
     versions: Option<Keys>,
     /// Rows that are not shown even alone.
     zero: Vec<bool>,
 }
 
-/// The rows with one key so far.
-struct Group {
+/// A row of the batch that its input is at.
+#[derive(Clone, Copy)]
+struct Row {
     head: u128,
-    tail: Tail,
-    rows: u64,
-    /// The row that is shown if no other comes.
-    best: ChosenRow,
-    best_is_zero: bool,
-    version: Version,
+    input: u32,
+    at: u32,
 }
 
-/// What the head does not tell of a key.
-enum Tail {
-    /// In the batch of an input.
-    Of(Taken),
-    /// The batch is given up.
-    Kept(Box<[u8]>),
-}
-
-#[derive(Default)]
-struct Version {
+/// A whole key that is kept apart from the batch that it is in.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct WholeKey {
     head: u128,
     tail: Vec<u8>,
 }
 
-/// Gives the rows that are shown, key by key.
+impl WholeKey {
+    fn set(&mut self, (head, tail): (u128, &[u8])) {
+        self.head = head;
+        self.tail.clear();
+        self.tail.extend_from_slice(tail);
+    }
+
+    fn cmp_to(&self, (head, tail): (u128, &[u8])) -> Ordering {
+        self.head.cmp(&head).then_with(|| self.tail.as_slice().cmp(tail))
+    }
+}
+
+/// The rows with the key of a bound so far.
+struct Group {
+    rows: u64,
+    /// The row that is shown if no other comes.
+    best: ChosenRow,
+    best_is_zero: bool,
+    version: WholeKey,
+}
+
+/// Gives the rows that are shown.
+///
+/// ```text
+///   input 0  . . . . . │ .          all that is below the first end of a batch is sorted at once, and
+///   input 1  . . . ────┤            its groups are whole; the group of the bound itself may go on in
+///   input 2  . . . . . │ . . .      the next batches, and is looked at row by row
+/// ```
+///
+/// The sort is stable and makes use of rows that are in order already, so it merges the inputs' rows
+/// in a few passes over memory; taking them one by one would cost several times as much.
 pub(super) struct Chooser {
-    merge: KWayMerge,
+    inputs: Vec<Cursor>,
     choice: Choice,
     beside: Vec<Beside>,
-    group: Option<Group>,
+    window: Vec<Row>,
 }
 
 impl Chooser {
-    pub fn new(merge: KWayMerge, inputs: usize, choice: Choice) -> Chooser {
-        let beside = (0..inputs).map(|_| Beside::default()).collect();
-        Chooser { merge, choice, beside, group: None }
+    /// Of sorted `inputs`, batches of one schema with the sort key at the places `key`.
+    pub fn new(
+        inputs: Vec<BoxStream<'static, Result<RecordBatch>>>,
+        key: Vec<usize>,
+        choice: Choice,
+    ) -> Chooser {
+        let beside = inputs.iter().map(|_| Beside::default()).collect();
+        let key: Arc<[usize]> = key.into();
+        let inputs = inputs.into_iter().map(|batches| Cursor::new(batches, &key)).collect();
+        Chooser { inputs, choice, beside, window: Vec::new() }
     }
 
-    /// Appends rows that are shown to `chosen`; whether there may be more.
+    /// Appends rows that are shown to `chosen`, those of an input in its order; whether there may be
+    /// more.
     pub async fn next(&mut self, chosen: &mut Vec<ChosenRow>) -> Result<bool> {
-        let Some(taken) = self.merge.next_run().await? else {
-            self.end_group(chosen);
-            return Ok(false);
-        };
-        let cursor = self.merge.cursor(taken.cursor);
-        look_beside(&self.choice, cursor, &mut self.beside[taken.cursor])?;
-        for row in taken.rows.clone() {
-            let one = Taken { cursor: taken.cursor, rows: row..row + 1 };
-            match self.belongs(&one) {
-                true => self.join(&one),
-                false => {
-                    self.end_group(chosen);
-                    self.group = Some(self.begin(one));
-                }
+        for input in 0..self.inputs.len() {
+            if self.inputs[input].rows_left() == 0 {
+                self.fill(input).await?;
             }
         }
-        self.keep_tail(&taken);
+        let ends = self.inputs.iter().filter_map(Cursor::last_key);
+        let Some((head, tail)) = ends.min() else { return Ok(false) };
+        let bound = WholeKey { head, tail: tail.to_vec() };
+        self.gather_below(&bound);
+        self.choose_of_window(chosen);
+        self.choose_of_bound(&bound, chosen).await?;
         Ok(true)
     }
 
-    /// The key of a row: its head, and what that does not tell.
-    fn key(&self, one: &Taken) -> (u128, &[u8]) {
-        match &self.merge.cursor(one.cursor).keys {
-            Some(keys) => (keys.heads[one.rows.start], keys.tail(one.rows.start)),
-            None => (0, &[]),
+    /// Gives an input its next batch, if there is one.
+    async fn fill(&mut self, input: usize) -> Result<bool> {
+        let is_filled = self.inputs[input].fill().await?;
+        if let Some(batch) = self.inputs[input].batch.as_ref().filter(|_| is_filled) {
+            look_beside(&self.choice, batch, &mut self.beside[input])?;
         }
+        Ok(is_filled)
     }
 
-    /// Whether a row has the key of the group.
-    fn belongs(&self, one: &Taken) -> bool {
-        let Some(group) = &self.group else { return false };
-        let (head, tail) = self.key(one);
-        head == group.head
-            && match &group.tail {
-                Tail::Of(first) => tail == self.key(first).1,
-                Tail::Kept(kept) => tail == &**kept,
+    /// Moves the rows below `bound` into the window, in the order of their keys, equal ones in the
+    /// order of their inputs.
+    fn gather_below(&mut self, bound: &WholeKey) {
+        let (mut has_tails, mut sources) = (false, 0);
+        for (input, cursor) in self.inputs.iter_mut().enumerate() {
+            let rows = cursor.pass_below(|key| bound.cmp_to(key).is_gt());
+            sources += usize::from(!rows.is_empty());
+            has_tails |= cursor.keys.as_ref().is_some_and(Keys::has_tails);
+            let of_row = |at| Row { head: cursor.key(at).0, input: input as u32, at: at as u32 };
+            self.window.extend(rows.map(of_row));
+        }
+        if sources > 1 {
+            let mut window = std::mem::take(&mut self.window);
+            match has_tails {
+                false => window.sort_by_key(|row| row.head),
+                true => window.sort_by(|a, b| self.key(a).cmp(&self.key(b))),
             }
-    }
-
-    fn chosen(&self, one: &Taken) -> ChosenRow {
-        let row = self.merge.cursor(one.cursor).rows_before + one.rows.start as u64;
-        ChosenRow { input: one.cursor, row }
-    }
-
-    fn begin(&self, one: Taken) -> Group {
-        let beside = &self.beside[one.cursor];
-        let row = one.rows.start;
-        let mut version = Version::default();
-        if let Some(versions) = &beside.versions {
-            version.head = versions.heads[row];
-            version.tail.extend_from_slice(versions.tail(row));
-        }
-        Group {
-            head: self.key(&one).0,
-            rows: 1,
-            best: self.chosen(&one),
-            best_is_zero: beside.zero.get(row).copied().unwrap_or(false),
-            version,
-            tail: Tail::Of(one),
+            self.window = window;
         }
     }
 
-    /// A further row of the group, later than its others.
-    fn join(&mut self, one: &Taken) {
-        let (row, chosen) = (one.rows.start, self.chosen(one));
-        let Some(group) = &mut self.group else { return };
-        group.rows += 1;
-        let Choice::Last { .. } = self.choice else { return };
-        if let Some(versions) = &self.beside[one.cursor].versions {
-            let (head, tail) = (versions.heads[row], versions.tail(row));
-            let order = head.cmp(&group.version.head);
-            if order.then_with(|| tail.cmp(&group.version.tail)) == Ordering::Less {
-                return;
+    fn key(&self, row: &Row) -> (u128, &[u8]) {
+        (row.head, self.inputs[row.input as usize].tail(row.at as usize))
+    }
+
+    fn choose_of_window(&mut self, chosen: &mut Vec<ChosenRow>) {
+        let mut window = std::mem::take(&mut self.window);
+        for group in window.chunk_by(|a, b| a.head == b.head && self.key(a).1 == self.key(b).1) {
+            let best = match (&self.choice, group) {
+                (Choice::Alone { .. }, [only]) if !self.is_zero(only) => only,
+                (Choice::Alone { .. }, _) => continue,
+                (Choice::Last { .. }, [.., last]) if group.len() == 1 => last,
+                // Of equal ones the last.
+                (Choice::Last { version: Some(_) }, _) => {
+                    let by_version = |a: &&Row, b: &&Row| self.version(a).cmp(&self.version(b));
+                    let Some(best) = group.iter().max_by(by_version) else { continue };
+                    best
+                }
+                (Choice::Last { version: None }, [.., last]) => last,
+                (Choice::Last { .. }, []) => continue,
+            };
+            chosen.push(self.chosen(best));
+        }
+        window.clear();
+        self.window = window;
+    }
+
+    fn version(&self, row: &Row) -> (u128, &[u8]) {
+        let at = row.at as usize;
+        let versions = self.beside[row.input as usize].versions.as_ref();
+        versions.map_or((0, &[]), |versions| (versions.heads[at], versions.tail(at)))
+    }
+
+    fn is_zero(&self, row: &Row) -> bool {
+        self.beside[row.input as usize].zero.get(row.at as usize).copied().unwrap_or(false)
+    }
+
+    fn chosen(&self, row: &Row) -> ChosenRow {
+        let input = row.input as usize;
+        ChosenRow { input, row: self.inputs[input].rows_before + u64::from(row.at) }
+    }
+
+    /// The group of `bound`, which is the first of what is left, input by input.
+    async fn choose_of_bound(
+        &mut self,
+        bound: &WholeKey,
+        chosen: &mut Vec<ChosenRow>,
+    ) -> Result<()> {
+        let mut group: Option<Group> = None;
+        for input in 0..self.inputs.len() {
+            loop {
+                let rows = self.inputs[input].pass_below(|key| bound.cmp_to(key).is_ge());
+                for at in rows {
+                    let row = Row { head: bound.head, input: input as u32, at: at as u32 };
+                    match &mut group {
+                        Some(group) => self.join(group, &row),
+                        None => group = Some(self.begin(&row)),
+                    }
+                }
+                if self.inputs[input].rows_left() > 0 || !self.fill(input).await? {
+                    break;
+                }
             }
-            group.version.head = head;
-            group.version.tail.clear();
-            group.version.tail.extend_from_slice(tail);
         }
-        group.best = chosen;
-    }
-
-    fn end_group(&mut self, chosen: &mut Vec<ChosenRow>) {
-        let Some(group) = self.group.take() else { return };
-        let is_shown = match &self.choice {
+        let is_shown = |group: &Group| match &self.choice {
             Choice::Last { .. } => true,
             Choice::Alone { .. } => group.rows == 1 && !group.best_is_zero,
         };
-        if is_shown {
-            chosen.push(group.best);
-        }
+        chosen.extend(group.filter(is_shown).map(|group| group.best));
+        Ok(())
     }
 
-    /// Keeps the key of the group when the batch that it is in has no further row.
-    fn keep_tail(&mut self, taken: &Taken) {
-        let rows = self.merge.cursor(taken.cursor).batch.as_ref().map_or(0, |it| it.num_rows());
-        if taken.rows.end < rows {
-            return;
-        }
-        let kept = match &self.group {
-            Some(Group { tail: Tail::Of(first), .. }) if first.cursor == taken.cursor => {
-                Tail::Kept(self.key(first).1.into())
-            }
-            _ => return,
-        };
-        if let Some(group) = &mut self.group {
-            group.tail = kept;
+    fn begin(&self, row: &Row) -> Group {
+        let mut version = WholeKey::default();
+        version.set(self.version(row));
+        Group { rows: 1, best: self.chosen(row), best_is_zero: self.is_zero(row), version }
+    }
+
+    /// A further row of the group, later than its others.
+    fn join(&self, group: &mut Group, row: &Row) {
+        group.rows += 1;
+        if group.version.cmp_to(self.version(row)).is_le() {
+            group.version.set(self.version(row));
+            group.best = self.chosen(row);
         }
     }
 }
 
 /// Looks at the other columns of a new batch.
-fn look_beside(choice: &Choice, cursor: &Cursor, beside: &mut Beside) -> Result<()> {
-    let Some(batch) = cursor.batch.as_ref().filter(|_| beside.of != Some(cursor.rows_before))
-    else {
-        return Ok(());
-    };
-    beside.of = Some(cursor.rows_before);
+fn look_beside(choice: &Choice, batch: &RecordBatch, beside: &mut Beside) -> Result<()> {
     match choice {
         Choice::Last { version: Some(place) } => {
             let column = std::slice::from_ref(batch.column(*place));
@@ -242,4 +287,104 @@ fn look_beside(choice: &Choice, cursor: &Cursor, beside: &mut Beside) -> Result<
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use arrow::array::{ArrayRef, Int64Array, StringArray};
+    use futures::{FutureExt, StreamExt, stream};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The key, and the version or the sum.
+    type Pair = (i64, Option<i64>);
+
+    /// Keys as numbers, or as texts whose difference is not in their heads.
+    fn batch(rows: &[Pair], as_texts: bool) -> RecordBatch {
+        let text = |key: &i64| format!("the same first letters {key:03}");
+        let keys = rows.iter().map(|(key, _)| key);
+        let keys: ArrayRef = match as_texts {
+            true => Arc::new(StringArray::from_iter_values(keys.map(text))),
+            false => Arc::new(Int64Array::from_iter_values(keys.copied())),
+        };
+        let values: Int64Array = rows.iter().map(|(_, value)| *value).collect();
+        RecordBatch::try_from_iter_with_nullable([
+            ("key", keys, false),
+            ("value", Arc::new(values) as ArrayRef, true),
+        ])
+        .unwrap()
+    }
+
+    /// What is shown of inputs whose batches end after so many rows, by input.
+    fn found(inputs: &[Vec<Pair>], cut: usize, as_texts: bool, choice: Choice) -> Vec<Vec<u64>> {
+        let batches = |rows: &Vec<Pair>| {
+            let batches: Vec<_> = rows.chunks(cut).map(|rows| Ok(batch(rows, as_texts))).collect();
+            stream::iter(batches).boxed()
+        };
+        let streams = inputs.iter().map(batches).collect();
+        let mut chooser = Chooser::new(streams, vec![0], choice);
+        let mut shown = vec![Vec::new(); inputs.len()];
+        let mut chosen = Vec::new();
+        while chooser.next(&mut chosen).now_or_never().unwrap().unwrap() {
+            for ChosenRow { input, row } in chosen.drain(..) {
+                shown[input].push(row);
+            }
+        }
+        shown
+    }
+
+    fn expected(inputs: &[Vec<Pair>], choice: &Choice) -> Vec<Vec<u64>> {
+        let mut groups: BTreeMap<i64, Vec<(usize, u64, Option<i64>)>> = BTreeMap::new();
+        for (input, rows) in inputs.iter().enumerate() {
+            for (row, (key, value)) in rows.iter().enumerate() {
+                groups.entry(*key).or_default().push((input, row as u64, *value));
+            }
+        }
+        let mut shown = vec![Vec::new(); inputs.len()];
+        for group in groups.into_values() {
+            let best = match (choice, group.as_slice()) {
+                (Choice::Last { version: None }, _) => group.last(),
+                (Choice::Last { .. }, _) => group.iter().max_by_key(|row| row.2),
+                (Choice::Alone { sums }, [only]) => {
+                    (sums.is_empty() || only.2.unwrap_or(0) != 0).then_some(only)
+                }
+                (Choice::Alone { .. }, _) => None,
+            };
+            if let Some((input, row, _)) = best {
+                shown[*input].push(*row);
+            }
+        }
+        shown
+    }
+
+    proptest! {
+        #[test]
+        fn rows_are_chosen_wherever_batches_end(
+            inputs in prop::collection::vec(
+                prop::collection::vec((0..12_i64, prop::option::of(0..3_i64)), 0..30),
+                1..5,
+            ),
+            cut in 1..9_usize,
+            as_texts: bool,
+        ) {
+            let sorted = inputs.into_iter().map(|mut rows| {
+                rows.sort_by_key(|(key, _)| *key);
+                rows
+            });
+            let sorted: Vec<Vec<Pair>> = sorted.collect();
+            for choice in [
+                Choice::Last { version: None },
+                Choice::Last { version: Some(1) },
+                Choice::Alone { sums: Vec::new() },
+                Choice::Alone { sums: vec![1] },
+            ] {
+                let expected = expected(&sorted, &choice);
+                let found = found(&sorted, cut, as_texts, choice.clone());
+                prop_assert_eq!(&found, &expected, "{:?}", choice);
+            }
+        }
+    }
 }

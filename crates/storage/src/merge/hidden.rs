@@ -30,9 +30,6 @@ use crate::deletions::Deletions;
 use crate::read::{PartRef, PartStore};
 use crate::schema::{PART_OFFSET_COLUMN, PartSchema};
 
-/// Runs of rows that are looked at without letting others have the thread.
-const RUNS_PER_TURN: u64 = 8192;
-
 /// What the rows that a set of parts hides depend on. A deletion vector only grows, so of one part
 /// there is one with so many rows.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -117,10 +114,10 @@ pub async fn shown_rows(
     }
     let mut places = Places { positions, shown: rows.iter().cloned().map(Shown::none).collect() };
     let key = (0..schema.sort_key.len()).collect();
-    let merge = KWayMerge::new(inputs, key);
     match Choice::of(rule, &columns)? {
-        Some(choice) => places.choose(Chooser::new(merge, rows.len(), choice)).await?,
+        Some(choice) => places.choose(Chooser::new(inputs, key, choice)).await?,
         None => {
+            let merge = KWayMerge::new(inputs, key);
             let fields = schema.project(&columns)?;
             places.fill(merge, collapser(schema, rule, columns, &fields)?).await?;
         }
@@ -191,23 +188,16 @@ struct Places {
 impl Places {
     async fn choose(&mut self, mut chooser: Chooser) -> Result<()> {
         let mut chosen = Vec::new();
-        let mut looked_at = 0;
-        loop {
-            let is_more = chooser.next(&mut chosen).await?;
-            looked_at += 1;
+        while chooser.next(&mut chosen).await? {
             for ChosenRow { input, row } in chosen.drain(..) {
                 if let Some(row) = self.positions[input].of(row) {
                     self.shown[input].add(row);
                 }
             }
-            if !is_more {
-                return Ok(());
-            }
             // Other tasks of the thread run in between.
-            if looked_at % RUNS_PER_TURN == 0 {
-                tokio::task::yield_now().await;
-            }
+            tokio::task::yield_now().await;
         }
+        Ok(())
     }
 
     async fn fill(&mut self, mut merge: KWayMerge, mut collapser: Collapser) -> Result<()> {

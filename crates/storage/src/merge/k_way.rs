@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::compute::interleave_record_batch;
-use futures::stream::{BoxStream, StreamExt};
+use futures::stream::{BoxStream, Fuse, StreamExt};
 use granary_common::{Error, Result};
 
 use super::keys::Keys;
@@ -58,13 +58,14 @@ struct Next {
 
 /// Rows of the batch of one cursor that come next.
 #[derive(Clone, Debug)]
-pub(super) struct Taken {
-    pub cursor: usize,
-    pub rows: Range<usize>,
+struct Taken {
+    cursor: usize,
+    rows: Range<usize>,
 }
 
+/// Where a merge is in one of its inputs.
 pub(super) struct Cursor {
-    batches: BoxStream<'static, Result<RecordBatch>>,
+    batches: Fuse<BoxStream<'static, Result<RecordBatch>>>,
     /// Places of the sort key.
     key: Arc<[usize]>,
     pub batch: Option<RecordBatch>,
@@ -92,15 +93,8 @@ impl KWayMerge {
     /// Merges `inputs`, batches of one schema sorted by the columns at `key`.
     pub fn new(inputs: Vec<BoxStream<'static, Result<RecordBatch>>>, key: Vec<usize>) -> KWayMerge {
         let key: Arc<[usize]> = key.into();
-        let cursor = |batches| Cursor {
-            batches,
-            key: Arc::clone(&key),
-            batch: None,
-            keys: None,
-            next: 0,
-            rows_before: 0,
-        };
-        let cursors: Vec<_> = inputs.into_iter().map(cursor).collect();
+        let cursors: Vec<_> =
+            inputs.into_iter().map(|batches| Cursor::new(batches, &key)).collect();
         KWayMerge {
             order: Vec::with_capacity(cursors.len()),
             // Filled from the end, the first input first.
@@ -124,7 +118,7 @@ impl KWayMerge {
 
     /// The next rows of one input, whose batch stays where it is until the next call; `None` after the
     /// last.
-    pub(super) async fn next_run(&mut self) -> Result<Option<Taken>> {
+    async fn next_run(&mut self) -> Result<Option<Taken>> {
         if let Some(Taken { cursor, rows }) = self.given.take() {
             match self.cursors[cursor].advance(rows.len()) {
                 true => self.enter(cursor),
@@ -145,11 +139,6 @@ impl KWayMerge {
         let taken = Taken { cursor, rows: first..first + length };
         self.given = Some(taken.clone());
         Ok(Some(taken))
-    }
-
-    /// The batch that the input at `place` is at.
-    pub(super) fn cursor(&self, place: usize) -> &Cursor {
-        &self.cursors[place]
     }
 
     /// Puts a cursor that has a row into the order.
@@ -206,8 +195,14 @@ impl KWayMerge {
 }
 
 impl Cursor {
+    /// Before the first batch of an input with the sort key at the places `key`.
+    pub fn new(batches: BoxStream<'static, Result<RecordBatch>>, key: &Arc<[usize]>) -> Cursor {
+        let (batches, key) = (batches.fuse(), Arc::clone(key));
+        Cursor { batches, key, batch: None, keys: None, next: 0, rows_before: 0 }
+    }
+
     /// Reads the next batch that has rows; whether there is one.
-    async fn fill(&mut self) -> Result<bool> {
+    pub async fn fill(&mut self) -> Result<bool> {
         if let Some(batch) = self.batch.take() {
             self.rows_before += batch.num_rows() as u64;
         }
@@ -238,13 +233,41 @@ impl Cursor {
 
     /// Compares what the heads do not tell of `row` and of the next row of `other`.
     fn compare_tails(&self, row: usize, other: &Cursor) -> Ordering {
-        match (&self.keys, &other.keys) {
-            (Some(own), Some(others)) => own.tail(row).cmp(others.tail(other.next)),
-            _ => Ordering::Equal,
-        }
+        self.tail(row).cmp(other.tail(other.next))
     }
 
-    fn rows_left(&self) -> usize {
+    /// What the head does not tell of the key of a row of the batch.
+    pub fn tail(&self, row: usize) -> &[u8] {
+        self.keys.as_ref().map_or(&[], |keys| keys.tail(row))
+    }
+
+    /// The key of a row of the batch: its head, and what that does not tell.
+    pub fn key(&self, row: usize) -> (u128, &[u8]) {
+        (self.head_of(row), self.tail(row))
+    }
+
+    /// The key of the last row of the batch, if there are rows left.
+    pub fn last_key(&self) -> Option<(u128, &[u8])> {
+        let left = self.rows_left();
+        (left > 0).then(|| self.key(self.next + left - 1))
+    }
+
+    /// Passes the next rows whose keys are `below` a bound, and gives their places in the batch.
+    pub fn pass_below(&mut self, below: impl Fn((u128, &[u8])) -> bool) -> Range<usize> {
+        let first = self.next;
+        let (mut start, mut end) = (first, first + self.rows_left());
+        while start < end {
+            let middle = start + (end - start) / 2;
+            match below(self.key(middle)) {
+                true => start = middle + 1,
+                false => end = middle,
+            }
+        }
+        self.next = start;
+        first..start
+    }
+
+    pub fn rows_left(&self) -> usize {
         self.batch.as_ref().map_or(0, |batch| batch.num_rows() - self.next)
     }
 

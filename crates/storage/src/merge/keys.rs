@@ -33,6 +33,11 @@ impl Keys {
         Ok(Keys { heads, rows: (!is_whole).then_some(rows) })
     }
 
+    /// Whether heads do not tell all.
+    pub fn has_tails(&self) -> bool {
+        self.rows.is_some()
+    }
+
     /// What the head does not tell of the key of `row`: keys are equal if both are.
     pub fn tail(&self, row: usize) -> &[u8] {
         self.rows.as_ref().map_or(&[], |rows| rows.row(row).data())
