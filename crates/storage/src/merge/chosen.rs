@@ -70,10 +70,11 @@ struct Beside {
     zero: Vec<bool>,
 }
 
-/// A row of the batch that its input is at.
+/// A row of the batch that its input is at. Heads are mostly so close to each other that what they are
+/// above the lowest one is half as long.
 #[derive(Clone, Copy)]
-struct Row {
-    head: u128,
+struct Row<Head = u64> {
+    head: Head,
     input: u32,
     at: u32,
 }
@@ -120,7 +121,8 @@ pub(super) struct Chooser {
     inputs: Vec<Cursor>,
     choice: Choice,
     beside: Vec<Beside>,
-    window: Vec<Row>,
+    close: Vec<Row<u64>>,
+    wide: Vec<Row<u128>>,
 }
 
 impl Chooser {
@@ -133,7 +135,7 @@ impl Chooser {
         let beside = inputs.iter().map(|_| Beside::default()).collect();
         let key: Arc<[usize]> = key.into();
         let inputs = inputs.into_iter().map(|batches| Cursor::new(batches, &key)).collect();
-        Chooser { inputs, choice, beside, window: Vec::new() }
+        Chooser { inputs, choice, beside, close: Vec::new(), wide: Vec::new() }
     }
 
     /// Appends rows that are shown to `chosen`, those of an input in its order; whether there may be
@@ -147,8 +149,7 @@ impl Chooser {
         let ends = self.inputs.iter().filter_map(Cursor::last_key);
         let Some((head, tail)) = ends.min() else { return Ok(false) };
         let bound = WholeKey { head, tail: tail.to_vec() };
-        self.gather_below(&bound);
-        self.choose_of_window(chosen);
+        self.choose_below(&bound, chosen);
         self.choose_of_bound(&bound, chosen).await?;
         Ok(true)
     }
@@ -162,64 +163,82 @@ impl Chooser {
         Ok(is_filled)
     }
 
-    /// Moves the rows below `bound` into the window, in the order of their keys, equal ones in the
-    /// order of their inputs.
-    fn gather_below(&mut self, bound: &WholeKey) {
+    /// Chooses among the rows below `bound` and passes them.
+    fn choose_below(&mut self, bound: &WholeKey, chosen: &mut Vec<ChosenRow>) {
+        let first = |cursor: &Cursor| (cursor.rows_left() > 0).then(|| cursor.head());
+        let low = self.inputs.iter().filter_map(first).min().unwrap_or(bound.head);
+        if bound.head - low <= u128::from(u64::MAX) {
+            let mut window = std::mem::take(&mut self.close);
+            self.choose_of_window(bound, &mut window, |head| (head - low) as u64, chosen);
+            self.close = window;
+        } else {
+            let mut window = std::mem::take(&mut self.wide);
+            self.choose_of_window(bound, &mut window, |head| head, chosen);
+            self.wide = window;
+        }
+    }
+
+    /// The same by way of `window`, which is empty before and after.
+    fn choose_of_window<Head: Ord + Copy>(
+        &mut self,
+        bound: &WholeKey,
+        window: &mut Vec<Row<Head>>,
+        shortened: impl Fn(u128) -> Head,
+        chosen: &mut Vec<ChosenRow>,
+    ) {
         let (mut has_tails, mut sources) = (false, 0);
         for (input, cursor) in self.inputs.iter_mut().enumerate() {
             let rows = cursor.pass_below(|key| bound.cmp_to(key).is_gt());
-            sources += usize::from(!rows.is_empty());
-            has_tails |= cursor.keys.as_ref().is_some_and(Keys::has_tails);
-            let of_row = |at| Row { head: cursor.key(at).0, input: input as u32, at: at as u32 };
-            self.window.extend(rows.map(of_row));
-        }
-        if sources > 1 {
-            let mut window = std::mem::take(&mut self.window);
-            match has_tails {
-                false => window.sort_by_key(|row| row.head),
-                true => window.sort_by(|a, b| self.key(a).cmp(&self.key(b))),
-            }
-            self.window = window;
-        }
-    }
-
-    fn key(&self, row: &Row) -> (u128, &[u8]) {
-        (row.head, self.inputs[row.input as usize].tail(row.at as usize))
-    }
-
-    fn choose_of_window(&mut self, chosen: &mut Vec<ChosenRow>) {
-        let mut window = std::mem::take(&mut self.window);
-        for group in window.chunk_by(|a, b| a.head == b.head && self.key(a).1 == self.key(b).1) {
-            let best = match (&self.choice, group) {
-                (Choice::Alone { .. }, [only]) if !self.is_zero(only) => only,
-                (Choice::Alone { .. }, _) => continue,
-                (Choice::Last { .. }, [.., last]) if group.len() == 1 => last,
-                // Of equal ones the last.
-                (Choice::Last { version: Some(_) }, _) => {
-                    let by_version = |a: &&Row, b: &&Row| self.version(a).cmp(&self.version(b));
-                    let Some(best) = group.iter().max_by(by_version) else { continue };
-                    best
-                }
-                (Choice::Last { version: None }, [.., last]) => last,
-                (Choice::Last { .. }, []) => continue,
+            let Some(keys) = cursor.keys.as_ref().filter(|_| !rows.is_empty()) else { continue };
+            (sources, has_tails) = (sources + 1, has_tails || keys.has_tails());
+            let of_row = |(at, head): (usize, &u128)| Row {
+                head: shortened(*head),
+                input: input as u32,
+                at: at as u32,
             };
-            chosen.push(self.chosen(best));
+            window.extend(rows.clone().zip(&keys.heads[rows]).map(of_row));
         }
+        // Equal keys stay in the order of their inputs.
+        match (sources, has_tails) {
+            (0 | 1, _) => {}
+            (_, false) => window.sort_by_key(|row| row.head),
+            (_, true) => window
+                .sort_by(|a, b| a.head.cmp(&b.head).then_with(|| self.tail(a).cmp(self.tail(b)))),
+        }
+        let tails_meet = |a: &Row<Head>, b: &Row<Head>| !has_tails || self.tail(a) == self.tail(b);
+        let groups = window.chunk_by(|a, b| a.head == b.head && tails_meet(a, b));
+        chosen.extend(groups.filter_map(|group| self.best_of(group)).map(|row| self.chosen(row)));
         window.clear();
-        self.window = window;
     }
 
-    fn version(&self, row: &Row) -> (u128, &[u8]) {
+    fn tail<Head>(&self, row: &Row<Head>) -> &[u8] {
+        self.inputs[row.input as usize].tail(row.at as usize)
+    }
+
+    /// The row that is shown of all rows with one key.
+    fn best_of<'a, Head>(&self, group: &'a [Row<Head>]) -> Option<&'a Row<Head>> {
+        match (&self.choice, group) {
+            (Choice::Alone { .. }, [only]) => (!self.is_zero(only)).then_some(only),
+            (Choice::Alone { .. }, _) => None,
+            // Of equal ones the last.
+            (Choice::Last { version: Some(_) }, [_, _, ..]) => {
+                group.iter().max_by(|a, b| self.version(a).cmp(&self.version(b)))
+            }
+            (Choice::Last { .. }, _) => group.last(),
+        }
+    }
+
+    fn version<Head>(&self, row: &Row<Head>) -> (u128, &[u8]) {
         let at = row.at as usize;
         let versions = self.beside[row.input as usize].versions.as_ref();
         versions.map_or((0, &[]), |versions| (versions.heads[at], versions.tail(at)))
     }
 
-    fn is_zero(&self, row: &Row) -> bool {
+    fn is_zero<Head>(&self, row: &Row<Head>) -> bool {
         self.beside[row.input as usize].zero.get(row.at as usize).copied().unwrap_or(false)
     }
 
-    fn chosen(&self, row: &Row) -> ChosenRow {
+    fn chosen<Head>(&self, row: &Row<Head>) -> ChosenRow {
         let input = row.input as usize;
         ChosenRow { input, row: self.inputs[input].rows_before + u64::from(row.at) }
     }
@@ -254,14 +273,14 @@ impl Chooser {
         Ok(())
     }
 
-    fn begin(&self, row: &Row) -> Group {
+    fn begin<Head>(&self, row: &Row<Head>) -> Group {
         let mut version = WholeKey::default();
         version.set(self.version(row));
         Group { rows: 1, best: self.chosen(row), best_is_zero: self.is_zero(row), version }
     }
 
     /// A further row of the group, later than its others.
-    fn join(&self, group: &mut Group, row: &Row) {
+    fn join<Head>(&self, group: &mut Group, row: &Row<Head>) {
         group.rows += 1;
         if group.version.cmp_to(self.version(row)).is_le() {
             group.version.set(self.version(row));

@@ -223,7 +223,8 @@ impl Cursor {
         Ok(false)
     }
 
-    fn head(&self) -> u128 {
+    /// The head of the next row's key.
+    pub fn head(&self) -> u128 {
         self.head_of(self.next)
     }
 
