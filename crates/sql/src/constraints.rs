@@ -20,6 +20,7 @@ use crate::Notice;
 use crate::bind::bind_expression;
 use crate::error::error_from_datafusion;
 use crate::insert::{physical, shown_value};
+use crate::session::SessionSource;
 use crate::statement::parse_expression;
 use crate::ttl::schema_of;
 
@@ -152,8 +153,9 @@ struct Check {
 
 impl RowChecks {
     /// Binds the constraints over rows of `schema`, the table's columns, hidden ones included.
-    pub fn bind(table: &Table, schema: &DFSchema, state: &SessionState) -> Result<Self> {
+    pub fn bind(table: &Table, schema: &DFSchema, session: &dyn SessionSource) -> Result<Self> {
         let check = |constraint: &Constraint| {
+            let state = session.session()?;
             let bound = bound(constraint, schema, state)?;
             let columns = bound.column_refs().into_iter();
             let mut mentioned: Vec<usize> =

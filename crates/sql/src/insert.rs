@@ -28,6 +28,7 @@ use granary_common::{Error, Result, did_you_mean};
 use crate::bind::bind_expression;
 use crate::constraints::RowChecks;
 use crate::error_from_datafusion;
+use crate::session::SessionSource;
 use crate::statement::parse_expression;
 
 pub(crate) use conform::{canonical_ipv6, canonical_uuid};
@@ -90,7 +91,7 @@ impl RowProjection {
         table: &Table,
         named_columns: Option<&[String]>,
         input: &Schema,
-        state: &SessionState,
+        session: &dyn SessionSource,
     ) -> Result<RowProjection> {
         let targets = targets(table, named_columns)?;
         if targets.len() != input.fields().len() {
@@ -117,8 +118,8 @@ impl RowProjection {
             checks: RowChecks::default(),
         };
         let planner = DFSchema::try_from(projection.schema.as_ref().clone()).map_err(planning)?;
-        projection.bind_sources(&targets, &planner, state)?;
-        projection.checks = RowChecks::bind(table, &planner, state)?;
+        projection.bind_sources(&targets, &planner, session)?;
+        projection.checks = RowChecks::bind(table, &planner, session)?;
         Ok(projection)
     }
 
@@ -126,7 +127,7 @@ impl RowProjection {
         &mut self,
         targets: &[usize],
         planner: &DFSchema,
-        state: &SessionState,
+        session: &dyn SessionSource,
     ) -> Result<()> {
         let mut waiting: Vec<(usize, Vec<usize>)> = Vec::new();
         for (at, column) in self.columns.iter().enumerate() {
@@ -146,7 +147,7 @@ impl RowProjection {
                     continue;
                 }
             };
-            let (expression, mentioned) = computation(text, column, planner, state)
+            let (expression, mentioned) = computation(text, column, planner, session.session()?)
                 .map_err(|error| error.context(format!("column '{}'", column.name)))?;
             self.sources.push(Source::Computed(expression));
             waiting.push((at, mentioned));

@@ -25,6 +25,7 @@ pub mod partition;
 mod relations;
 pub mod resolve;
 mod secrets;
+mod session;
 pub mod settings;
 pub mod show;
 pub mod statement;
@@ -55,6 +56,7 @@ pub use overwrite::with_overwritten_columns;
 pub use partition::partition_values;
 pub use resolve::{Named, find_database, resolve_name, resolve_table};
 pub use secrets::without_secrets;
+pub use session::{LazySession, SessionSource};
 pub use settings::DialectSettings;
 pub use show::{
     DescribedColumn, describe, describe_columns, describe_view, show_create_function,

@@ -11,8 +11,8 @@ use granary_catalog::{Partitions, Snapshot, Table};
 use granary_common::{Error, Result};
 use granary_execution::error::from_datafusion;
 use granary_sql::{
-    Insert, OverwriteClause, Query, TableName, bind_insert_source, insert_values, resolve_table,
-    with_formatted_rows, with_overwritten_columns, with_parameters,
+    Insert, LazySession, OverwriteClause, Query, SessionSource, TableName, bind_insert_source,
+    insert_values, resolve_table, with_formatted_rows, with_overwritten_columns, with_parameters,
 };
 
 use super::digest::statement_digest;
@@ -37,10 +37,14 @@ pub async fn insert_statement(
     settings.set_all(&statement.settings)?;
     let (snapshot, _pin) = snapshot_at(core, request.version).await?;
     let table = resolve_table(&snapshot, &request.session.database, &statement.table)?;
-    let state = core.session_state(&snapshot, &request.session, &settings)?;
+    let of_session = (Arc::clone(&snapshot), settings.clone());
+    let session = LazySession::new(move || {
+        let (snapshot, settings) = &of_session;
+        core.session_state(snapshot, &request.session, settings)
+    });
     let statement = &with_formatted_rows(statement, &table)?;
     let statement = &with_overwritten_columns(statement, &table)?;
-    let effect = effect_of(statement, &snapshot, &table, &state)?;
+    let effect = effect_of(statement, &snapshot, &table, &session)?;
     let insert_request = InsertRequest {
         id: request.id.clone(),
         session: request.session.clone(),
@@ -51,20 +55,21 @@ pub async fn insert_statement(
         text: request.sql.clone(),
     };
     let values = match request.parameters.is_empty() {
-        true => insert_values(statement, &table, &state)?,
+        true => insert_values(statement, &table, &session)?,
         false => None,
     };
     if let Some(values) = values {
         let schema = values.schema();
         return insert_with(core, insert_request, effect, schema, once(values)).await;
     }
-    let plan = bind_insert_source(&state, &statement.source, &request.sql).await?;
+    let state = session.session()?;
+    let plan = bind_insert_source(state, &statement.source, &request.sql).await?;
     let _past = hold_past(core, &plan).await?;
     if let Some((schema, rows)) = placed(&plan, &request.parameters)? {
         return insert_with(core, insert_request, effect, schema, rows).await;
     }
     let _permit = core.query_admission.admit().await?;
-    let (schema, rows) = rows_of(core, &state, plan, request)?;
+    let (schema, rows) = rows_of(core, state, plan, request)?;
     insert_with(core, insert_request, effect, schema, rows).await
 }
 
@@ -73,13 +78,13 @@ fn effect_of(
     statement: &Insert,
     snapshot: &Snapshot,
     table: &Table,
-    state: &SessionState,
+    session: &dyn SessionSource,
 ) -> Result<Effect> {
     Ok(match &statement.overwrite {
         None => Effect::Add,
         Some(OverwriteClause::Table) => Effect::Overwrite(Partitions::All),
         Some(OverwriteClause::Partition(clause)) => {
-            Effect::Overwrite(partitions_of(snapshot, table, clause, state)?)
+            Effect::Overwrite(partitions_of(snapshot, table, clause, session.session()?)?)
         }
         Some(OverwriteClause::Columns(_)) => {
             return Err(Error::internal("the columns of PARTITION were not taken apart"));

@@ -16,7 +16,7 @@ use granary_catalog::{
 };
 use granary_common::{BucketIndex, Error, Result, TableId, WorkerId};
 use granary_execution::WriteSpec;
-use granary_sql::{Notice, RowProjection, resolve_table};
+use granary_sql::{LazySession, Notice, RowProjection, resolve_table};
 use granary_storage::PartSchema;
 
 use super::InsertRequest;
@@ -151,8 +151,9 @@ impl Target {
         snapshot: Arc<Snapshot>,
         table: Arc<Table>,
     ) -> Result<Arc<Self>> {
-        let state = core.session_state(&snapshot, &request.session, &request.settings)?;
-        let projection = RowProjection::bind(&table, request.columns.as_deref(), schema, &state)?;
+        let session =
+            LazySession::new(|| core.session_state(&snapshot, &request.session, &request.settings));
+        let projection = RowProjection::bind(&table, request.columns.as_deref(), schema, &session)?;
         Ok(Arc::new(Self {
             part_schema: PartSchema::of(&table),
             partitions_per_block_max: request.settings.query.max_partitions_per_insert_block,

@@ -9,7 +9,6 @@ use arrow::compute::concat;
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use datafusion::common::DFSchema;
-use datafusion::execution::SessionState;
 use granary_catalog::{Column, ColumnDefault, ColumnType, Table};
 use granary_common::{Error, Result};
 use sqlparser::ast::{
@@ -21,6 +20,7 @@ use super::plain::{needs_planning, plain_rows};
 use super::{conform, physical, planning, targets, wrong_number, zero};
 use crate::Insert;
 use crate::bind::{bind_expression, expand_functions};
+use crate::session::SessionSource;
 
 /// The rows of `INSERT ... VALUES` with the named columns, or the visible ones; give them to
 /// [`super::RowProjection::apply`]. `None` when the rows come from a query or have placeholders:
@@ -31,7 +31,7 @@ use crate::bind::{bind_expression, expand_functions};
 pub fn insert_values(
     insert: &Insert,
     table: &Table,
-    state: &SessionState,
+    session: &dyn SessionSource,
 ) -> Result<Option<RecordBatch>> {
     let Some(rows) = plain_rows(insert) else { return Ok(None) };
     let targets = targets(table, insert.columns.as_deref())?;
@@ -59,7 +59,7 @@ pub fn insert_values(
             Some(maps) => maps.iter().collect(),
             None => written,
         };
-        let array = Cells { column, state }.column(&cells)?;
+        let array = Cells { column, session }.column(&cells)?;
         fields.push(Field::new(&column.name, array.data_type().clone(), true));
         arrays.push(array);
     }
@@ -147,17 +147,21 @@ fn default_of(column: &Column) -> Result<Expr> {
 ///
 /// # Errors
 /// InvalidInput when it is none of the column's type.
-pub(crate) fn one_value(column: &Column, cell: &Expr, state: &SessionState) -> Result<ArrayRef> {
+pub(crate) fn one_value(
+    column: &Column,
+    cell: &Expr,
+    session: &dyn SessionSource,
+) -> Result<ArrayRef> {
     if needs_planning(cell) {
         return Err(Error::invalid(format!("'{cell}' is not a constant")));
     }
-    Cells { column, state }.column(&[cell])
+    Cells { column, session }.column(&[cell])
 }
 
 /// The cells of one column.
 struct Cells<'a> {
     column: &'a Column,
-    state: &'a SessionState,
+    session: &'a dyn SessionSource,
 }
 
 impl Cells<'_> {
@@ -260,9 +264,10 @@ impl Cells<'_> {
     fn value(&self, cell: &Expr) -> Result<ArrayRef> {
         let schema = DFSchema::empty();
         let mut cell = cell.clone();
-        expand_functions(&mut cell, self.state, "")?;
-        let bound = bind_expression(self.state, &cell, &schema)?;
-        let expression = physical(bound, &schema, self.state)?;
+        let state = self.session.session()?;
+        expand_functions(&mut cell, state, "")?;
+        let bound = bind_expression(state, &cell, &schema)?;
+        let expression = physical(bound, &schema, state)?;
         let one_row = RecordBatchOptions::new().with_row_count(Some(1));
         let batch =
             RecordBatch::try_new_with_options(Arc::new(Schema::empty()), Vec::new(), &one_row)
