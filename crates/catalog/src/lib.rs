@@ -15,6 +15,7 @@ pub mod apply;
 pub mod codec;
 pub mod command;
 mod damage;
+mod deletion_files;
 pub mod departure;
 pub mod history;
 pub mod layout;
@@ -41,6 +42,7 @@ pub use command::{
     NewTable, NewView, Outcome, PartitionChange, Partitions, SplitParts, TableWrite, TokenEntry,
     UserChange,
 };
+pub use deletion_files::DeletionFiles;
 pub use history::{Past, PastTable};
 pub use memory::MemoryCatalog;
 pub use model::*;

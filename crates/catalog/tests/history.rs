@@ -302,3 +302,78 @@ fn a_clone_shares_files_and_nothing_else() {
     let bucket = |id| (*bench.state.tables[&id].buckets[&BucketIndex(0)]).clone();
     assert_eq!(bucket(current).replicas, bucket(earlier).replicas);
 }
+
+/// Deletes rows of part 1, which a file of that id says.
+fn delete_into(bench: &mut Bench, table: TableId, rows: u64, file: u64) {
+    let newest = state(bench, table).parts[&PartId(1)].deletions.last().map(|v| v.since);
+    let mut commit = bench.commit(table, &format!("delete {rows}"), &[]);
+    let name = format!("{DELETIONS_FILE_PREFIX}{file}");
+    commit.tables[0].buckets[0].deletions = vec![NewDeletions {
+        known: KnownPart { part: PartId(1), deletions: newest },
+        rows,
+        content: DeletionContent::File { name, bytes: 1, crc32c: 1 },
+        synced: Vec::new(),
+    }];
+    bench.inserted(commit);
+}
+
+/// What is needed and what is named of files of deletions, as a table goes through its life.
+#[test]
+fn files_of_deletions_are_needed_as_long_as_somebody_may_read_them() {
+    let mut bench = Bench::with_workers(1);
+    let table = kept_table(&mut bench, "t");
+    bench.inserted(bench.commit(table, "a", &[1]));
+    let pinned = bench.state.version;
+    let check = |bench: &Bench, when: &str, needed: &[u64], named: &[u64]| {
+        let files = DeletionFiles::of(&bench.state, &Default::default());
+        let ids = |files: &std::collections::BTreeSet<PartId>| -> Vec<u64> {
+            files.iter().map(|file| file.0).collect()
+        };
+        assert_eq!(ids(&files.needed), needed, "{when}");
+        assert_eq!(ids(&files.committed), named, "{when}");
+        for file in named {
+            let owner = (table, PartId(1));
+            let is_needed = bench.state.needs_deletions(owner, PartId(*file));
+            assert_eq!(is_needed, needed.contains(file), "{when}: {file}");
+        }
+    };
+    for (rows, file) in [(1, 501), (2, 502), (3, 503)] {
+        delete_into(&mut bench, table, rows, file);
+    }
+    let first = CatalogVersion(pinned.0 + 1);
+    bench.forget(bench.state.version);
+    check(&bench, "within the retention", &[501, 502, 503], &[501, 502, 503]);
+    bench.time_ms += 2 * KEPT_MS;
+    bench.forget(pinned);
+    check(&bench, "a query reads what was before", &[501, 502, 503], &[501, 502, 503]);
+    let clone = CloneTable {
+        from: table,
+        version: Some(first),
+        database: DEFAULT_DATABASE,
+        name: "then".into(),
+        if_not_exists: false,
+    };
+    let Outcome::TableCreated(clone) = bench.done(CommandBody::CloneTable(clone)) else {
+        panic!("no table")
+    };
+    bench.forget(first);
+    check(&bench, "a query reads the first", &[501, 502, 503], &[501, 502, 503]);
+    bench.forget(bench.state.version);
+    check(&bench, "the clone shows the first", &[501, 503], &[501, 502, 503]);
+    bench.done(CommandBody::DropTable { table: clone });
+    check(&bench, "the clone may come back", &[501, 503], &[501, 502, 503]);
+    bench.time_ms += 2 * KEPT_MS;
+    bench.forget(bench.state.version);
+    check(&bench, "the clone is gone", &[503], &[501, 502, 503]);
+    let third = bench.state.version;
+    delete_into(&mut bench, table, 4, 504);
+    check(&bench, "a later commit drops names", &[503, 504], &[503, 504]);
+    bench.done(CommandBody::RestoreTable { table, version: third });
+    check(&bench, "restored", &[503, 504], &[503, 504]);
+    bench.done(CommandBody::DropTable { table });
+    check(&bench, "dropped", &[503, 504], &[503, 504]);
+    bench.done(CommandBody::UndropTable { table });
+    bench.time_ms += 2 * KEPT_MS;
+    bench.forget(bench.state.version);
+    check(&bench, "and back", &[503], &[503]);
+}

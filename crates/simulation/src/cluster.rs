@@ -10,7 +10,7 @@ use granary_common::{Clock, WorkerId};
 use parking_lot::Mutex;
 
 use crate::clock::HostClock;
-use crate::coordinator::{Coordinator, TABLES, VIEW};
+use crate::coordinator::{Coordinator, TABLES};
 use crate::far::Far;
 use crate::member::Member;
 use crate::net::{Host, Net};
@@ -52,7 +52,7 @@ impl Cluster {
     /// A cluster without hosts, which begins now.
     pub fn new(net: Arc<Net>, sabotage: Option<Sabotage>) -> Arc<Cluster> {
         let clock = HostClock::right();
-        let far = Far::new((net.pick(0..2) == 0).then_some(TABLES[VIEW]));
+        let far = Far::new(TABLES.get(net.pick(0..TABLES.len() as u64 + 1) as usize).copied());
         Arc::new(Cluster {
             net,
             sabotage,

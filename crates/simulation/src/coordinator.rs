@@ -30,10 +30,9 @@ pub(crate) const ATTEMPTS: usize = 12;
 /// Reads of one part before a query gives up.
 const READ_ATTEMPTS: usize = 6;
 
-/// The tables: rows, what a view makes of each of them, and rows with a UNIQUE KEY.
+/// The tables: rows, what a view makes of each of them, and rows with a UNIQUE KEY. In most of the runs,
+/// one of them lies on a shared volume.
 pub const TABLES: [&str; 3] = ["rows", "view", "keyed"];
-/// Which of them a view fills. In half of the runs it lies on a shared volume.
-pub const VIEW: usize = 1;
 /// Which of them has the key.
 pub const KEYED: usize = 2;
 
@@ -294,7 +293,7 @@ impl Coordinator {
         for (place, name) in TABLES.iter().enumerate() {
             let state = table(snapshot, name)?;
             for part in state.visible_parts(snapshot.version) {
-                let deleted = deleted_at(part, snapshot.version)?;
+                let deleted = deleted_at(&self.cluster.far, part, snapshot.version)?;
                 let held = self.read(snapshot, part).await?;
                 rows[place].extend(held.into_iter().filter(|row| !deleted.contains(row)));
             }

@@ -1,7 +1,7 @@
 //! The disk of a worker: parts as lists of rows. What was not synced may be lost or torn when the host
 //! dies.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 
 use crate::cluster::Cluster;
 use crate::executor;
+use crate::far::Far;
 use crate::net::Host;
 use crate::sabotage::Sabotage;
 
@@ -91,11 +92,20 @@ impl WorkerDisk {
 
     /// Writes a part where every worker reaches it. What is on its way arrives, whoever dies.
     pub async fn write_far(&self, part: PartId, rows: Vec<u64>) -> Result<()> {
+        self.send_far(move |far| far.put(part, rows)).await
+    }
+
+    /// The same for a file of deletions.
+    pub async fn write_far_deletions(&self, file: PartId, rows: BTreeSet<u64>) -> Result<()> {
+        self.send_far(move |far| far.put_deletions(file, rows)).await
+    }
+
+    async fn send_far(&self, put: impl FnOnce(&Far) + Send + 'static) -> Result<()> {
         self.work(0..1).await?;
         let (cluster, ms) = (Arc::clone(&self.cluster), self.cluster.net.pick(FAR_MS));
         let sent = self.cluster.net.spawn(Host::Client, async move {
             executor::sleep_ms(ms).await;
-            cluster.far.put(part, rows);
+            put(&cluster.far);
         });
         sent.await.map_err(|_| Error::unavailable("the shared volume does not answer"))?;
         self.work(0..1).await

@@ -13,6 +13,8 @@ use granary_worker::decisions::{
     CarryOver, Job, Made, Merger, SplitCarryOver, SplitDeletions, SplitJob, SplitMade,
 };
 
+use crate::cluster::Cluster;
+use crate::far::Far;
 use crate::rows::hashes;
 use crate::upkeep::{deleted_at, is_far};
 use crate::worker::Worker;
@@ -21,7 +23,8 @@ use crate::worker::Worker;
 impl Merger for Worker {
     async fn merge(&self, job: &Job, _: &Arc<MergeProgress>) -> Result<Made> {
         let rows = self.rows_of(job)?;
-        let kept = Box::new(Kept(rows.iter().copied().collect()));
+        let kept = rows.iter().copied().collect();
+        let kept = Box::new(Kept { cluster: Arc::clone(&self.cluster), rows: kept });
         let part = match rows.is_empty() {
             true => None,
             false => Some(self.write(job.table.id, rows, &job.location(), &job.copies).await?),
@@ -40,7 +43,8 @@ impl Merger for Worker {
             kept.insert(bucket, rows.iter().copied().collect());
             parts.push((bucket, self.write(table.id, rows, &location, copies).await?));
         }
-        Ok(SplitMade { parts, rows: Box::new(KeptApart(kept)) })
+        let cluster = Arc::clone(&self.cluster);
+        Ok(SplitMade { parts, rows: Box::new(KeptApart { cluster, rows: kept }) })
     }
 
     async fn life(&self, _: &Table, _: &Part, _: CatalogVersion) -> Result<PartLife> {
@@ -70,7 +74,7 @@ impl Worker {
     fn rows_of(&self, job: &Job) -> Result<Vec<u64>> {
         let mut rows = Vec::new();
         for part in &job.inputs {
-            let deleted = deleted_at(part, job.version)?;
+            let deleted = deleted_at(&self.cluster.far, part, job.version)?;
             let held = self.read(part.id, is_far(part))?;
             rows.extend(held.into_iter().filter(|row| !deleted.contains(row)));
         }
@@ -96,7 +100,10 @@ fn dealt(split: &SplitJob, rows: Vec<u64>) -> Result<BTreeMap<u32, Vec<u64>>> {
 
 /// The rows of a merged part.
 #[derive(Debug)]
-struct Kept(BTreeSet<u64>);
+struct Kept {
+    cluster: Arc<Cluster>,
+    rows: BTreeSet<u64>,
+}
 
 #[async_trait]
 impl CarryOver for Kept {
@@ -105,31 +112,35 @@ impl CarryOver for Kept {
         inputs: &[Arc<Part>],
         version: CatalogVersion,
     ) -> Result<Option<(u64, DeletionContent)>> {
-        deleted_since(&self.0, inputs, version).map(Some)
+        deleted_since(&self.cluster.far, &self.rows, inputs, version).map(Some)
     }
 }
 
 /// The rows of each part that a split made.
 #[derive(Debug)]
-struct KeptApart(BTreeMap<BucketIndex, BTreeSet<u64>>);
+struct KeptApart {
+    cluster: Arc<Cluster>,
+    rows: BTreeMap<BucketIndex, BTreeSet<u64>>,
+}
 
 #[async_trait]
 impl SplitCarryOver for KeptApart {
     async fn carry(&self, inputs: &[Arc<Part>], version: CatalogVersion) -> Result<SplitDeletions> {
-        let kept = self.0.iter();
-        kept.map(|(bucket, rows)| Ok((*bucket, deleted_since(rows, inputs, version)?))).collect()
+        let since = |rows| deleted_since(&self.cluster.far, rows, inputs, version);
+        self.rows.iter().map(|(bucket, rows)| Ok((*bucket, since(rows)?))).collect()
     }
 }
 
 /// Which of the rows that were read from parts are deleted in them by now.
 fn deleted_since(
+    far: &Far,
     rows: &BTreeSet<u64>,
     inputs: &[Arc<Part>],
     version: CatalogVersion,
 ) -> Result<(u64, DeletionContent)> {
     let mut deleted = BTreeSet::new();
     for part in inputs {
-        deleted.extend(deleted_at(part, version)?.intersection(rows).copied());
+        deleted.extend(deleted_at(far, part, version)?.intersection(rows).copied());
     }
     Ok((deleted.len() as u64, DeletionContent::Inline(codec::encode(&deleted)?)))
 }

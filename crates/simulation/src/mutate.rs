@@ -9,10 +9,13 @@ use granary_catalog::{
 };
 use granary_common::{Error, Result};
 
+use crate::cluster::host_of;
 use crate::coordinator::{ATTEMPTS, Coordinator, Done, RETRY, TABLES, earlier, table};
 use crate::executor;
+use crate::net::Host;
 use crate::rows::{id_of, row, value_of};
-use crate::upkeep::{deleted_at, known};
+use crate::upkeep::{deleted_at, is_far, known};
+use crate::worker::answered;
 
 /// What becomes of the rows that a mutation finds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,7 +83,7 @@ impl Coordinator {
     ) -> Result<Found> {
         let (mut found, mut losses) = (Vec::new(), Vec::new());
         for part in state.visible_parts(snapshot.version) {
-            let mut deleted = deleted_at(part, snapshot.version)?;
+            let mut deleted = deleted_at(&self.cluster.far, part, snapshot.version)?;
             let before = deleted.len();
             for held in self.read(snapshot, part).await? {
                 if ids.contains(&id_of(held)) && deleted.insert(held) {
@@ -88,18 +91,41 @@ impl Coordinator {
                 }
             }
             if deleted.len() > before {
-                losses.push((Arc::clone(part), loss(part, &deleted)?));
+                losses.push((Arc::clone(part), self.loss(snapshot, part, deleted).await?));
             }
         }
         Ok((found, losses))
     }
-}
 
-fn loss(part: &Part, deleted: &BTreeSet<u64>) -> Result<Loss> {
-    let (known, rows) = (known(part), deleted.len() as u64);
-    if rows >= part.rows {
-        return Ok(Loss::Whole(known));
+    async fn loss(&self, snapshot: &Snapshot, part: &Part, deleted: BTreeSet<u64>) -> Result<Loss> {
+        let (known, rows) = (known(part), deleted.len() as u64);
+        if rows >= part.rows {
+            return Ok(Loss::Whole(known));
+        }
+        let content = match is_far(part) {
+            true => self.written_far(snapshot, deleted).await?,
+            false => DeletionContent::Inline(codec::encode(&deleted)?),
+        };
+        Ok(Loss::Rows(NewDeletions { known, rows, content, synced: Vec::new() }))
     }
-    let content = DeletionContent::Inline(codec::encode(deleted)?);
-    Ok(Loss::Rows(NewDeletions { known, rows, content, synced: Vec::new() }))
+
+    /// Lets some worker write deletions into a file where every worker reaches it.
+    async fn written_far(
+        &self,
+        snapshot: &Snapshot,
+        deleted: BTreeSet<u64>,
+    ) -> Result<DeletionContent> {
+        let workers: Vec<_> = snapshot.workers.keys().copied().collect();
+        let turn = self.cluster.net.pick(0..workers.len().max(1) as u64) as usize;
+        let number = workers.get(turn).and_then(|worker| host_of(snapshot, *worker));
+        let number = number.ok_or_else(|| Error::unavailable("no worker is known"))?;
+        let there = Arc::clone(&self.cluster);
+        let serve = move || async move {
+            match there.worker(number) {
+                Some(worker) => worker.write_far_deletions(deleted).await,
+                None => Err(Error::unavailable("the worker has not registered yet")),
+            }
+        };
+        answered(self.cluster.net.call(self.host, Host::Worker(number), serve).await)
+    }
 }

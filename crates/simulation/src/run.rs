@@ -1,10 +1,10 @@
 //! One run: a cluster is made, used and mistreated, left alone, and looked at.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use granary_catalog::replication::{holds_all, replication_factor};
-use granary_catalog::{Catalog, PartLocation, Snapshot};
+use granary_catalog::{Catalog, DeletionFiles, PartLocation, Snapshot};
 use granary_common::PartId;
 use granary_common::random::SeededRandom;
 use granary_worker::decisions::{named, named_shared};
@@ -208,6 +208,18 @@ fn far_differs(cluster: &Cluster, snapshot: &Snapshot) -> Option<String> {
     let is_kept = |part: &&PartId| !named.contains(part) && !snapshot.is_leased(**part);
     let kept = there.iter().find(is_kept);
     lost.or_else(|| kept.map(|part| format!("the shared volume keeps part {part}")))
+        .or_else(|| far_deletions_differ(cluster, snapshot))
+}
+
+/// So are the files of deletions: those that somebody may need, and at most those that may yet be
+/// committed.
+fn far_deletions_differ(cluster: &Cluster, snapshot: &Snapshot) -> Option<String> {
+    let files = DeletionFiles::of(snapshot, &BTreeSet::new());
+    let there = cluster.far.deletions();
+    let lost = files.needed.iter().find(|file| !there.contains(file));
+    let lost = lost.map(|file| format!("deletions {file} are not on the shared volume"));
+    let kept = there.iter().find(|file| files.is_orphan(**file, snapshot.is_leased(**file)));
+    lost.or_else(|| kept.map(|file| format!("the shared volume keeps deletions {file}")))
 }
 
 /// Copies are whole and alike, and nothing else is on any disk.

@@ -20,24 +20,27 @@ pub enum Sabotage {
     StaleDeletions,
     /// Keys that were looked up before others wrote some are taken.
     StaleKeys,
+    /// Sweeps delete files of deletions that may yet be committed.
+    SweptLeases,
 }
 
 impl Sabotage {
     /// Every way.
-    pub const ALL: [Sabotage; 6] = [
+    pub const ALL: [Sabotage; 7] = [
         Sabotage::UnsyncedParts,
         Sabotage::UnsyncedLog,
         Sabotage::OldEpochs,
         Sabotage::LostTokens,
         Sabotage::StaleDeletions,
         Sabotage::StaleKeys,
+        Sabotage::SweptLeases,
     ];
 
     /// Makes of a command what a catalog without the check would make of it.
     pub(crate) fn spoil(self, command: &mut Command, version: CatalogVersion, state: &Snapshot) {
         let CommandBody::CommitWrite(commit) = &mut command.body else { return };
         match self {
-            Sabotage::UnsyncedParts | Sabotage::UnsyncedLog => {}
+            Sabotage::UnsyncedParts | Sabotage::UnsyncedLog | Sabotage::SweptLeases => {}
             Sabotage::LostTokens => commit.token = format!("{} at {version}", commit.token),
             Sabotage::OldEpochs => each_bucket(commit, state, believe),
             Sabotage::StaleDeletions => each_bucket(commit, state, forget_others),

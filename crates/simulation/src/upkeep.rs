@@ -15,6 +15,7 @@ use granary_worker::decisions::{
 };
 
 use crate::executor;
+use crate::far::Far;
 use crate::worker::Worker;
 
 const CATCH_UP_MS: std::ops::Range<u64> = 200..900;
@@ -175,10 +176,12 @@ pub fn is_far(part: &Part) -> bool {
     matches!(part.location, PartLocation::Shared { .. })
 }
 
-/// The rows of a part that a reader of `version` does not see.
-pub fn deleted_at(part: &Part, version: CatalogVersion) -> Result<BTreeSet<u64>> {
+/// The rows of a part that a reader of `version` does not see. Kind `NotFound` when they are in a file
+/// that is not there.
+pub fn deleted_at(far: &Far, part: &Part, version: CatalogVersion) -> Result<BTreeSet<u64>> {
     match part.deletions_at(version).map(|vector| &vector.content) {
         Some(DeletionContent::Inline(bytes)) => codec::decode(bytes),
-        _ => Ok(BTreeSet::new()),
+        Some(DeletionContent::File { name, .. }) => far.read_deletions(name),
+        None => Ok(BTreeSet::new()),
     }
 }

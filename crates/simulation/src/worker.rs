@@ -8,8 +8,8 @@ use std::time::Duration;
 use granary_catalog::protocol::PROTOCOL_VERSION;
 use granary_catalog::replication::CopyTargets;
 use granary_catalog::{
-    Catalog, CommandBody, Heartbeat, LeaseHolder, NewPart, PartLocation, PartitionValue,
-    WorkerState,
+    Catalog, CommandBody, DELETIONS_FILE_PREFIX, DeletionContent, DeletionFiles, Heartbeat,
+    LeaseHolder, NewPart, PartLocation, PartitionValue, WorkerState,
 };
 use granary_common::{BucketIndex, Clock, Error, ErrorKind, PartId, Result, TableId, WorkerId};
 use granary_execution::CopySpec;
@@ -27,6 +27,7 @@ use crate::directory::Directory;
 use crate::disk::WorkerDisk;
 use crate::executor;
 use crate::net::{Host, Lost};
+use crate::sabotage::Sabotage;
 
 const BEAT: Duration = Duration::from_millis(900);
 const RETRY: Duration = Duration::from_millis(300);
@@ -140,6 +141,13 @@ impl Worker {
         parts.pop().ok_or_else(|| Error::internal("a part was lost on its way"))
     }
 
+    /// Writes deletions of a part into a file where every worker reaches it.
+    pub async fn write_far_deletions(&self, rows: BTreeSet<u64>) -> Result<DeletionContent> {
+        let (id, bytes) = (self.ids.next().await?, rows.len() as u64 * ROW_BYTES);
+        self.disk.write_far_deletions(id, rows).await?;
+        Ok(DeletionContent::File { name: format!("{DELETIONS_FILE_PREFIX}{id}"), bytes, crc32c: 0 })
+    }
+
     /// The rows of a part that is here, or where every worker reaches it.
     pub fn read(&self, part: PartId, is_far: bool) -> Result<Vec<u64>> {
         if is_far { self.cluster.far.read(part) } else { self.disk.read(part) }
@@ -236,7 +244,7 @@ impl Worker {
 
     /// Deletes what nothing refers to.
     async fn sweep(self: Arc<Worker>) {
-        let mut seen = BTreeSet::new();
+        let mut seen = SeenFar::default();
         loop {
             let pause = self.cluster.net.pick(SWEEP_MS);
             executor::sleep_ms(pause).await;
@@ -276,23 +284,32 @@ impl Worker {
     }
 
     /// Deletes what nothing refers to where every worker reaches it, if it is this one's turn.
-    async fn sweep_shared(&self, seen: &mut BTreeSet<PartId>) -> Result<()> {
+    async fn sweep_shared(&self, seen: &mut SeenFar) -> Result<()> {
         if !sweeps_shared(&self.catalog.snapshot(), self.id) {
-            seen.clear();
+            *seen = SeenFar::default();
             return Ok(());
         }
-        let listed = self.cluster.far.parts();
+        let far = &self.cluster.far;
+        let (listed, files) = (far.parts(), far.deletions());
         self.breathe().await;
         let snapshot = self.catalog.read_latest().await?;
         let present = named_shared(&snapshot);
         for part in listed {
-            let has_left = seen.contains(&part) || !snapshot.is_leased(part);
+            let has_left = seen.parts.contains(&part) || !snapshot.is_leased(part);
             if has_left && !present.contains(&part) {
-                self.cluster.far.delete(part);
+                far.delete(part);
                 self.breathe().await;
             }
         }
-        *seen = present;
+        let deletions = DeletionFiles::of(&snapshot, &seen.deletions);
+        let looks = self.cluster.sabotage != Some(Sabotage::SweptLeases);
+        for file in files {
+            if deletions.is_orphan(file, looks && snapshot.is_leased(file)) {
+                far.delete_deletions(file);
+                self.breathe().await;
+            }
+        }
+        *seen = SeenFar { parts: present, deletions: deletions.needed };
         Ok(())
     }
 
@@ -306,6 +323,14 @@ impl Worker {
         }
         led
     }
+}
+
+/// What the catalog named where every worker reaches it, at the last sweep.
+#[derive(Default)]
+struct SeenFar {
+    parts: BTreeSet<PartId>,
+    /// Files of deletions that were needed.
+    deletions: BTreeSet<PartId>,
 }
 
 fn boxed(

@@ -27,7 +27,6 @@ pub mod schema;
 pub mod skip;
 pub mod sort_order;
 pub mod sweep;
-mod sweep_deletions;
 #[cfg(test)]
 mod test_support;
 pub mod transfer;
@@ -49,8 +48,7 @@ pub use relocate::relocate_part;
 pub use scalar::{has_scalars, scalar_at, to_arrow_scalar};
 pub use schema::{PART_COLUMN, PART_OFFSET_COLUMN, PartColumn, PartSchema, virtual_columns};
 pub use skip::{SkipHint, SkipIndexes, SkipTerm};
-pub use sweep::{PartsOnVolume, SweptParts, delete_part, sweep_orphans};
-pub use sweep_deletions::sweep_deletions;
+pub use sweep::{PartsOnVolume, SweptParts, delete_part};
 pub use transfer::{FileSource, PartCopy, copy_part, deletion_file, file_bytes};
 pub use volume::{
     DiskStep, DiskWatch, LocalStore, Owner, ReadCache, ReadCacheFigures, Reserve, Room, TierVolume,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
+use granary_catalog::DeletionContent;
 use granary_common::{PartId, Result, TableId};
 use object_store::path::Path;
 
@@ -26,6 +27,11 @@ struct Files {
 }
 
 /// The part folders that a volume had when they were listed.
+///
+/// What is being written is safe only through the lease of its id: who says what goes must go by a
+/// state of the catalog that was read after the writers of this volume got their current leases, and
+/// leases must be kept until their last commit is answered. Where others write whose leases nobody
+/// holds, the volume has to be listed before the catalog is read.
 #[derive(Debug, Default)]
 pub struct PartsOnVolume(BTreeMap<PartId, Files>);
 
@@ -50,40 +56,63 @@ impl PartsOnVolume {
     /// of the part are deleted. It is asked just before. Kind `Unavailable`; what was deleted until
     /// then stays deleted.
     pub async fn sweep<G>(
-        self,
+        &mut self,
         volume: &Volume,
         mut claim: impl FnMut(PartId) -> Option<G>,
     ) -> Result<SweptParts> {
         let mut swept = SweptParts::default();
-        for (part, files) in self.0 {
+        let parts: Vec<PartId> = self.0.keys().copied().collect();
+        for part in parts {
             let Some(_claimed) = claim(part) else { continue };
-            let paths = stream::iter(files.paths.into_iter().map(Ok)).boxed();
-            let deleted = volume.store.delete_stream(paths);
-            match deleted.try_for_each(|_| async { Ok(()) }).await {
-                // Somebody else sweeps too.
-                Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
-                Err(error) => return Err(store_error(&error).context(format!("part {part}"))),
-            }
+            let Some(files) = self.0.remove(&part) else { continue };
+            let deleted = delete_files(volume, files.paths).await;
+            deleted.map_err(|error| error.context(format!("part {part}")))?;
             tracing::info!(%part, bytes = files.bytes, volume = volume.name, "swept an orphan part");
             swept.deleted.push(part);
             swept.bytes += files.bytes;
         }
         Ok(swept)
     }
+
+    /// Deletes those files of deletions beside the parts that are left of which `is_orphan`, by the id
+    /// in their name, says that nobody can read them any more, nor commit them; gives how many. Files
+    /// may also come in from another worker, under ids of a lease that is newer than what `is_orphan`
+    /// knows: `claim` gives none of the parts for which that may be so, and what it gives is held while
+    /// files of the part are deleted. Kind `Unavailable`; what was deleted until then stays deleted.
+    pub async fn sweep_deletions<G>(
+        &self,
+        volume: &Volume,
+        is_orphan: impl Fn(PartId) -> bool,
+        mut claim: impl FnMut(PartId) -> Option<G>,
+    ) -> Result<u64> {
+        let mut swept = 0;
+        for (part, files) in &self.0 {
+            let id = |path: &Path| DeletionContent::id_of_file(path.filename()?);
+            let goes = |path: &&Path| id(path).is_some_and(&is_orphan);
+            let orphans: Vec<Path> = files.paths.iter().filter(goes).cloned().collect();
+            if orphans.is_empty() {
+                continue;
+            }
+            let Some(_claimed) = claim(*part) else { continue };
+            swept += orphans.len() as u64;
+            let deleted = delete_files(volume, orphans).await;
+            deleted.map_err(|error| error.context(format!("deletions of part {part}")))?;
+        }
+        if swept > 0 {
+            let volume = &volume.name;
+            tracing::info!(files = swept, volume, "deleted files of deletions that nobody needs");
+        }
+        Ok(swept)
+    }
 }
 
-/// Deletes the part folders of `volume` whose parts `claim` gives away, as [`PartsOnVolume::sweep`]
-/// does.
-///
-/// A part that is being written is safe only through the lease of its id: `claim` must go by a state
-/// of the catalog that was read after the writers of this volume got their current leases, and leases
-/// must be kept until their last commit is answered. Where others write whose leases nobody holds,
-/// the volume has to be listed before the catalog is read. Kind `Unavailable`.
-pub async fn sweep_orphans<G>(
-    volume: &Volume,
-    claim: impl FnMut(PartId) -> Option<G>,
-) -> Result<SweptParts> {
-    PartsOnVolume::list(volume).await?.sweep(volume, claim).await
+async fn delete_files(volume: &Volume, paths: Vec<Path>) -> Result<()> {
+    let paths = stream::iter(paths.into_iter().map(Ok)).boxed();
+    match volume.store.delete_stream(paths).try_for_each(|_| async { Ok(()) }).await {
+        // Somebody else sweeps too.
+        Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+        Err(error) => Err(store_error(&error)),
+    }
 }
 
 /// Deletes the files of a part that nothing refers to or ever will. One that is not there is no
@@ -128,11 +157,44 @@ mod tests {
         });
         let snapshot = Snapshot::default().with_changes(CatalogVersion(1), &[Change::Put(lease)]);
         let claim = |part| (!snapshot.may_reference_part(part)).then_some(());
-        let swept = sweep_orphans(&volume, claim).await.unwrap();
+        let mut parts = PartsOnVolume::list(&volume).await.unwrap();
+        let swept = parts.sweep(&volume, claim).await.unwrap();
         assert_eq!(swept, SweptParts { deleted: vec![PartId(5)], bytes: 8 });
         assert!(!temporary.path().join("parts/1/5").exists());
         for kept in ["parts/1/12/index", "parts/x", "other/1/5/y"] {
             assert!(temporary.path().join(kept).exists(), "{kept}");
+        }
+    }
+    #[tokio::test]
+    async fn deletions_go_beside_parts_that_stay() {
+        let temporary = tempfile::tempdir().unwrap();
+        let volume = folder(temporary.path());
+        for path in [
+            "parts/1/5/deletions-20",
+            "parts/1/6/data.vortex",
+            "parts/1/6/deletions-20",
+            "parts/1/6/deletions-21",
+            "parts/1/6/deletions-x",
+            "parts/1/7/deletions-20",
+        ] {
+            volume.store.put(&volume.path(path), "1234".into()).await.unwrap();
+        }
+        let mut parts = PartsOnVolume::list(&volume).await.unwrap();
+        parts.sweep(&volume, |part| (part == PartId(5)).then_some(())).await.unwrap();
+        // For part 7, files come in.
+        let swept = parts
+            .sweep_deletions(
+                &volume,
+                |file| file == PartId(20),
+                |part| (part != PartId(7)).then_some(()),
+            )
+            .await
+            .unwrap();
+        assert_eq!(swept, 1);
+        let is_there = |path: &str| temporary.path().join("parts/1").join(path).exists();
+        assert!(!is_there("5") && !is_there("6/deletions-20"));
+        for kept in ["6/data.vortex", "6/deletions-21", "6/deletions-x", "7/deletions-20"] {
+            assert!(is_there(kept), "{kept}");
         }
     }
 }

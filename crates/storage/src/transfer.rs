@@ -13,7 +13,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
-use granary_catalog::{DeletionContent, NewPart, Part, PartLocation};
+use granary_catalog::{DeletionContent, DeletionVector, NewPart, Part, PartLocation};
 use granary_common::{Error, ErrorKind, PartId, Result, TableId};
 use object_store::ObjectStoreExt;
 use serde::{Deserialize, Serialize};
@@ -48,9 +48,9 @@ pub struct PartCopy {
 }
 
 impl PartCopy {
-    /// All of `part`.
-    pub fn of(part: &Part) -> PartCopy {
-        let vectors = part.deletions.iter().map(|vector| &vector.content);
+    /// All of `part`, with those of its deletions that somebody needs.
+    pub fn of(part: &Part, deletions: &[DeletionVector]) -> PartCopy {
+        let vectors = deletions.iter().map(|vector| &vector.content);
         let deletions = vectors.filter_map(deletion_file).collect();
         PartCopy { files: part.file_owner(), disk: disk_of(&part.location), whole: true, deletions }
     }

@@ -141,16 +141,16 @@ impl LocalWorker {
         part: &PartRef,
         throttle: &dyn Throttle,
     ) -> Result<(Option<String>, bool)> {
-        let copy = MetPart::from(part).copy(self.worker);
+        let met = MetPart::from(part);
         let damage = match self.store.check(part, throttle).await {
             Ok(()) => None,
             Err(error) if error.kind() == ErrorKind::Corruption => Some(error.message().to_owned()),
             Err(error) => return Err(error),
         };
-        let noted = self.disks.quarantine.note(copy, damage.as_deref()).await?;
+        let noted = self.disks.quarantine.note(&met, damage.as_deref()).await?;
         if noted || damage.is_some() {
             // What is open was read from other files, or was not looked at as closely.
-            self.store.reopen(copy.part).await;
+            self.store.reopen(met.files.1).await;
         }
         Ok((damage, noted))
     }

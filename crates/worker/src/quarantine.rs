@@ -10,7 +10,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use granary_catalog::{Catalog, CommandBody, CopyId, Snapshot};
+use granary_catalog::{Catalog, CommandBody, Snapshot};
 use granary_common::{Clock, Error, PartId, Result, TableId, WorkerId};
 use granary_storage::{DamageWatch, MetPart};
 use tokio::sync::mpsc;
@@ -28,14 +28,14 @@ const REASON_CHARS_MAX: usize = 300;
 pub struct Quarantine {
     worker: WorkerId,
     catalog: Arc<dyn Catalog>,
-    found: mpsc::Sender<(CopyId, String)>,
+    found: mpsc::Sender<(MetPart, String)>,
 }
 
 /// Damage that reads met and that is not noted yet.
 #[derive(Debug)]
 pub struct Found {
     quarantine: Arc<Quarantine>,
-    waiting: mpsc::Receiver<(CopyId, String)>,
+    waiting: mpsc::Receiver<(MetPart, String)>,
 }
 
 impl Quarantine {
@@ -51,8 +51,10 @@ impl Quarantine {
         self.worker
     }
 
-    /// Notes damage of a copy, or with no reason that it is whole. Returns whether that was news.
-    pub async fn note(&self, copy: CopyId, reason: Option<&str>) -> Result<bool> {
+    /// Notes damage of a part's copy here, or with no reason that it is whole. Returns whether that was
+    /// news. Kind `Unavailable` when the damage is one of deletions that were replaced meanwhile.
+    pub async fn note(&self, met: &MetPart, reason: Option<&str>) -> Result<bool> {
+        let copy = met.copy(self.worker);
         let reason = reason.map(|text| text.chars().take(REASON_CHARS_MAX).collect::<String>());
         let snapshot = self.catalog.read_latest().await?;
         if snapshot.damage.get(&copy).map(|row| &row.reason) == reason.as_ref() {
@@ -61,6 +63,9 @@ impl Quarantine {
         // It was read while it left the catalog, and perhaps the disk.
         if reason.is_some() && !snapshot.has_copy(&copy) {
             return Ok(false);
+        }
+        if reason.is_some() && is_outdated(&snapshot, met) {
+            return Err(outdated(met));
         }
         match &reason {
             Some(reason) => tracing::error!(part = %copy.part, reason, "a part is damaged"),
@@ -75,9 +80,12 @@ impl DamageWatch for Quarantine {
     fn damaged(&self, part: &MetPart, error: Error) -> Error {
         let copy = part.copy(self.worker);
         let snapshot = self.catalog.snapshot();
+        if is_outdated(&snapshot, part) {
+            return outdated(part);
+        }
         if !snapshot.damage.contains_key(&copy) {
             // When too many wait, the next read tells of it again.
-            let _ = self.found.try_send((copy, error.message().to_owned()));
+            let _ = self.found.try_send((*part, error.message().to_owned()));
         }
         complaint(&snapshot, self.worker, part, &error)
     }
@@ -95,14 +103,30 @@ impl DamageWatch for Quarantine {
 impl Found {
     /// Notes what is found, for ever.
     pub async fn run(mut self, clock: Arc<dyn Clock>) {
-        while let Some((copy, reason)) = self.waiting.recv().await {
+        while let Some((met, reason)) = self.waiting.recv().await {
             for attempt in 1..=ATTEMPTS_MAX {
-                let Err(error) = self.quarantine.note(copy, Some(&reason)).await else { break };
-                tracing::warn!(part = %copy.part, %error, attempt, "damage could not be noted");
+                let Err(error) = self.quarantine.note(&met, Some(&reason)).await else { break };
+                if is_outdated(&self.quarantine.catalog.snapshot(), &met) {
+                    break;
+                }
+                tracing::warn!(part = %met.part, %error, attempt, "damage could not be noted");
                 clock.sleep(BETWEEN_ATTEMPTS).await;
             }
         }
     }
+}
+
+/// Whether a part was read by deletions that nobody needs any more, so that their file may be gone. A
+/// merge or a check that began long ago does that; queries pin what they read.
+fn is_outdated(snapshot: &Snapshot, met: &MetPart) -> bool {
+    met.deletions.is_some_and(|file| !snapshot.needs_deletions(met.files, file))
+}
+
+fn outdated(met: &MetPart) -> Error {
+    Error::unavailable(format!(
+        "the deletions of part {} were replaced while it was read; it is to be read again",
+        met.part
+    ))
 }
 
 /// What a query fails with that met damage. Where another copy is whole, running it again helps.

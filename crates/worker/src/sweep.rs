@@ -5,18 +5,20 @@
 //! query can see it any more) never comes back. Without it, what merges replace would stay until the
 //! worker starts again. The same goes for copies that the catalog does not name here any more.
 //!
+//! Files of deletions that later ones replaced go as soon as no version needs them that can be read.
+//!
 //! Copies that come in from other workers are named here only when they are complete, so parts that
 //! have come in since the sweep began are left alone as well.
 
 mod shared;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use granary_catalog::{Catalog, PartLocation, Snapshot};
+use granary_catalog::{Catalog, DeletionFiles, PartLocation, Snapshot};
 use granary_common::{Clock, PartId, Result, TableId, WorkerId};
-use granary_storage::{Volume, delete_part, sweep_deletions, sweep_orphans};
+use granary_storage::{PartsOnVolume, Volume, delete_part};
 
 use crate::merge::Replaced;
 use crate::part_ids::LeasedPartIds;
@@ -36,6 +38,8 @@ pub struct Sweeper {
     worker: WorkerId,
     /// The parts on the volumes that the catalog named at the last sweep, with their tables.
     seen: BTreeMap<PartId, TableId>,
+    /// The files of deletions that were needed then, by the ids in their names.
+    deletions: BTreeSet<PartId>,
     /// Parts that were merged away since.
     replaced: Replaced,
     /// Parts that come in from other workers.
@@ -52,7 +56,8 @@ impl Sweeper {
         replaced: Replaced,
         arrivals: Arc<Arrivals>,
     ) -> Self {
-        Self { catalog, ids, volumes, worker, seen: BTreeMap::new(), replaced, arrivals }
+        let (seen, deletions) = (BTreeMap::new(), BTreeSet::new());
+        Self { catalog, ids, volumes, worker, seen, deletions, replaced, arrivals }
     }
 
     /// Sweeps every `interval`, for ever.
@@ -82,9 +87,12 @@ impl Sweeper {
             if is_kept { None } else { self.arrivals.leave(part) }
         };
         let settled = |part: PartId| self.arrivals.leave(part);
+        let deletions = DeletionFiles::of(&snapshot, &self.deletions);
+        let is_orphan = |file: PartId| deletions.is_orphan(file, snapshot.is_leased(file));
         for volume in &self.volumes {
-            let swept = sweep_orphans(volume, claim).await?;
-            sweep_deletions(volume, &snapshot, settled).await?;
+            let mut parts = PartsOnVolume::list(volume).await?;
+            let swept = parts.sweep(volume, claim).await?;
+            parts.sweep_deletions(volume, is_orphan, settled).await?;
             if !swept.deleted.is_empty() {
                 tracing::info!(
                     parts = swept.deleted.len(),
@@ -95,6 +103,7 @@ impl Sweeper {
             }
         }
         drop(leases);
+        self.deletions = deletions.needed;
         self.delete_departed(present).await
     }
 

@@ -82,10 +82,7 @@ fn shorten(draft: &mut Draft, table: TableId, from: CatalogVersion) -> Result<()
 
 /// Drops vectors of the part that no query needs, and the oldest ones when there are too many.
 pub(super) fn trim_deletions(draft: &mut Draft, part: &mut Part) -> Result<()> {
-    let forgotten = match &table::find(draft, part.table)?.history {
-        Some(history) => history.forgotten,
-        None => draft.cluster()?.horizon,
-    };
+    let forgotten = draft.next.forgotten(table::find(draft, part.table)?);
     part.forget_deletions_below(forgotten);
     let inline = |vector: &DeletionVector| match &vector.content {
         DeletionContent::Inline(bytes) => Some(bytes.len()),

@@ -120,10 +120,16 @@ impl Part {
         self.deletions.iter().rev().find(|vector| vector.since <= version)
     }
 
+    /// The vectors that a query at `horizon` or above may need.
+    pub fn deletions_from(&self, horizon: CatalogVersion) -> &[DeletionVector] {
+        let first = self.deletions.iter().rposition(|vector| vector.since <= horizon);
+        &self.deletions[first.unwrap_or(0)..]
+    }
+
     /// Drops vectors that no query at `horizon` or above can need.
     pub fn forget_deletions_below(&mut self, horizon: CatalogVersion) {
-        let needed = self.deletions.iter().rposition(|vector| vector.since <= horizon);
-        self.deletions.drain(..needed.unwrap_or(0));
+        let needed = self.deletions_from(horizon).len();
+        self.deletions.drain(..self.deletions.len() - needed);
     }
 
     /// Rows that a query at `version` sees.

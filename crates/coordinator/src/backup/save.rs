@@ -250,7 +250,7 @@ async fn copy(
             core.with.workers.live().into_iter().map(|(worker, _)| worker).collect()
         }
     };
-    let wanted = PartCopy { whole, ..PartCopy::of(part) };
+    let wanted = PartCopy { whole, ..PartCopy::of(part, &part.deletions) };
     let from = async |sources: &[WorkerId]| {
         let holders = Holders {
             workers: Arc::clone(&core.with.workers),

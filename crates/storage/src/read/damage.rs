@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use granary_catalog::{CopyId, PartLocation};
+use granary_catalog::{CopyId, DeletionContent, PartLocation};
 use granary_common::{Error, ErrorKind, PartId, TableId, WorkerId};
 
 use super::PartRef;
@@ -17,6 +17,8 @@ pub struct MetPart {
     pub files: (TableId, PartId),
     /// Whether the files are on a volume that all workers share.
     pub is_shared: bool,
+    /// The file of deletions that the query goes by, if any, by the id in its name.
+    pub deletions: Option<PartId>,
 }
 
 impl MetPart {
@@ -30,7 +32,11 @@ impl MetPart {
 impl From<&PartRef> for MetPart {
     fn from(part: &PartRef) -> MetPart {
         let is_shared = matches!(part.location, PartLocation::Shared { .. });
-        MetPart { table: part.table, part: part.id, files: part.files, is_shared }
+        let deletions = match &part.deletions {
+            Some(DeletionContent::File { name, .. }) => DeletionContent::id_of_file(name),
+            Some(DeletionContent::Inline(_)) | None => None,
+        };
+        MetPart { table: part.table, part: part.id, files: part.files, is_shared, deletions }
     }
 }
 

@@ -132,6 +132,7 @@ async fn the_watch_is_told_of_damage_and_decides_what_is_read() {
         part: PartId(9),
         files: (schema.table, PartId(1)),
         is_shared: false,
+        deletions: None,
     };
     assert_eq!(*watch.0.lock().unwrap(), [met]);
     assert!(parts.may_read(&reference));

@@ -69,6 +69,12 @@ impl Store {
         Ok(listed.matches("<Key>").count())
     }
 
+    /// How many of them are files of deletions.
+    pub fn deletion_files(&self, prefix: &str) -> TestResult<usize> {
+        let listed = self.ask("GET", &format!("/lake?list-type=2&prefix={prefix}"))?;
+        Ok(listed.split("<Key>").filter(|key| is_deletion_file(key)).count())
+    }
+
     /// Has a cluster's processes find the server.
     pub fn configure(&self, spec: &mut ClusterSpec) {
         let endpoint = format!("http://{}", self.address);
@@ -82,4 +88,10 @@ impl Store {
             spec.environment.push((name.to_owned(), value.to_owned()));
         }
     }
+}
+
+/// Whether the listing's `key`, with what follows, is the name of a file of deletions.
+fn is_deletion_file(key: &str) -> bool {
+    let name = key.split("</Key>").next().and_then(|path| path.rsplit('/').next());
+    name.is_some_and(|name| name.starts_with("deletions-"))
 }

@@ -2,6 +2,7 @@
 //! is on a disk, and all of them are there after a kill.
 
 use std::path::Path;
+use std::time::Duration;
 
 use granary_testkit::{Mode, SqlClient, TestCluster, TestResult};
 
@@ -67,6 +68,85 @@ async fn check_nothing_is_lost(mode: Mode) -> TestResult {
     check(&mut cluster.client(0).await?, expected).await?;
     assert_eq!(files_of_rows(cluster.folder())?, 0, "a part is on a disk of this machine");
     Ok(())
+}
+
+/// Rows that lose so many, so scattered, that each deletion is a file of its own.
+const MANY_ROWS: u64 = 400_000;
+/// Times that something is looked for, a quarter of a second apart.
+const LOOKS_MAX: usize = 240;
+
+/// The store has so many files of deletions, soon.
+async fn wait_for_deletions(store: &Store, expected: usize) -> TestResult {
+    let mut found = 0;
+    for _ in 0..LOOKS_MAX {
+        found = store.deletion_files("below/here/")?;
+        if found == expected {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
+    Err(format!("{found} files of deletions are on the server, not {expected}").into())
+}
+
+/// Files of deletions that later ones replaced go, beside parts that stay, and none that a clone, a
+/// restored table or a reader needs.
+async fn check_replaced_deletions_go(mode: Mode) -> TestResult {
+    let store = Store::start()?;
+    let cluster = TestCluster::start_with(mode, |spec| {
+        store.configure(spec);
+        spec.environment.push(("GRANARY_VOLUME".to_owned(), "s3://lake/below/here".to_owned()));
+        spec.environment.push(("GRANARY_SWEEP_INTERVAL_S".to_owned(), "1".to_owned()));
+    })
+    .await?;
+    let mut client = cluster.client(0).await?;
+    let table = "CREATE TABLE t (id Int64) ENGINE = MergeTree ORDER BY id DISTRIBUTED BY (id) BUCKETS 1 \
+                 SETTINGS history_retention_seconds = 60";
+    client.update(table).await?;
+    client.update("SYSTEM STOP MERGES t").await?;
+    client.update(&format!("INSERT INTO t SELECT number FROM numbers({MANY_ROWS})")).await?;
+    client.update("DELETE FROM t WHERE id % 3 = 1").await?;
+    let version = client.value("SELECT max(version) FROM system.versions").await?;
+    let lines = "SELECT count(*), sum(id)";
+    let first = client.lines(&format!("{lines} FROM t")).await?;
+    client.update("DELETE FROM t WHERE id % 5 = 1").await?;
+    client.update("DELETE FROM t WHERE id % 7 = 1").await?;
+    let now = client.lines(&format!("{lines} FROM t")).await?;
+    assert_eq!(
+        store.deletion_files("below/here/")?,
+        3,
+        "within the table's retention all are kept"
+    );
+    let then = client.lines(&format!("{lines} FROM t AS OF VERSION {version}")).await?;
+    assert_eq!(then, first);
+    client.update(&format!("CREATE TABLE c CLONE t AT(VERSION => {version})")).await?;
+    client.update("SYSTEM STOP MERGES c").await?;
+
+    client.update("ALTER TABLE t MODIFY SETTING history_retention_seconds = 0").await?;
+    client.update("ALTER TABLE c MODIFY SETTING history_retention_seconds = 0").await?;
+    wait_for_deletions(&store, 2).await?;
+    assert_eq!(client.lines(&format!("{lines} FROM c")).await?, first, "the clone's stay");
+    assert_eq!(client.lines(&format!("{lines} FROM t")).await?, now);
+    client.update("DROP TABLE c").await?;
+    wait_for_deletions(&store, 1).await?;
+    assert_eq!(client.lines(&format!("{lines} FROM t")).await?, now);
+    client.update("DELETE FROM t WHERE id % 11 = 1").await?;
+    wait_for_deletions(&store, 1).await?;
+    let wrong =
+        "SELECT count(*) FROM t WHERE id % 3 = 1 OR id % 5 = 1 OR id % 7 = 1 OR id % 11 = 1";
+    assert_eq!(client.value(wrong).await?, "0");
+    let damaged = "SELECT count(*) FROM system.parts WHERE damage IS NOT NULL";
+    assert_eq!(client.value(damaged).await?, "0");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replaced_deletions_go_from_s3_embedded() -> TestResult {
+    check_replaced_deletions_go(Mode::Embedded).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replaced_deletions_go_from_s3_cluster() -> TestResult {
+    check_replaced_deletions_go(Mode::Cluster).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -67,7 +67,7 @@ fn plan_table(snapshot: &Snapshot, state: &TableState, worker: WorkerId, plan: &
         if bucket.replicas.contains(&worker) {
             if !is_here {
                 lacking.insert(part.bucket);
-                plan.fetch.extend(wanted(snapshot, part, copies));
+                plan.fetch.extend(wanted(snapshot, state, part, copies));
             }
         } else if is_here && bucket.replicas.iter().all(is_whole) {
             plan.spare.entry(part.table).or_default().push(known(part));
@@ -89,14 +89,20 @@ fn known(part: &Part) -> KnownPart {
     KnownPart { part: part.id, deletions: part.deletions.last().map(|vector| vector.since) }
 }
 
-fn wanted(snapshot: &Snapshot, part: &Part, copies: &[WorkerId]) -> Option<Wanted> {
+fn wanted(
+    snapshot: &Snapshot,
+    state: &TableState,
+    part: &Part,
+    copies: &[WorkerId],
+) -> Option<Wanted> {
     let is_source =
         |copy: &WorkerId| is_alive(snapshot, *copy) && !snapshot.is_damaged(part, *copy);
     let sources: Vec<WorkerId> = copies.iter().copied().filter(is_source).collect();
     (!sources.is_empty()).then(|| Wanted {
         table: part.table,
         known: known(part),
-        copy: PartCopy::of(part),
+        // Files of others may have been swept.
+        copy: PartCopy::of(part, snapshot.needed_deletions(state, part)),
         sources,
         bytes: part.bytes,
     })

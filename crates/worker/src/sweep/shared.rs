@@ -3,7 +3,11 @@
 //!
 //! The other workers' leases are not held meanwhile, so the order counts: a volume is listed before the
 //! catalog is read. Whatever was listed has an id that was leased by then, and the catalog tells
-//! whether it still is, or was committed, or never will be.
+//! whether it still is, or was committed, or never will be. The same goes for files of deletions, whose
+//! ids are of the same leases; those that were replaced go when no version needs them that can be read.
+//!
+//! Two workers may take turns for the lowest id while each believes in its own, and sweep at the same
+//! time: what one of them may delete nobody needs ever again, so neither harms the other.
 //!
 //! A volume belongs to one cluster, whose name is written beside its parts. The parts of another one
 //! are no orphans, so nothing is swept there.
@@ -12,7 +16,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use granary_catalog::{Catalog, PartLocation, Snapshot, WorkerState};
+use granary_catalog::{Catalog, DeletionFiles, PartLocation, Snapshot, WorkerState};
 use granary_common::{Clock, PartId, Result, WorkerId};
 use granary_storage::{Owner, PartsOnVolume, Volume};
 
@@ -27,12 +31,14 @@ pub struct SharedSweeper {
     volumes: Vec<Arc<Volume>>,
     /// The parts on the volumes that the catalog named at the last sweep.
     seen: BTreeSet<PartId>,
+    /// The files of deletions that were needed then, by the ids in their names.
+    deletions: BTreeSet<PartId>,
 }
 
 impl SharedSweeper {
     /// A sweeper that has seen no part yet.
     pub fn new(catalog: Arc<dyn Catalog>, worker: WorkerId, volumes: Vec<Arc<Volume>>) -> Self {
-        Self { catalog, worker, volumes, seen: BTreeSet::new() }
+        Self { catalog, worker, volumes, seen: BTreeSet::new(), deletions: BTreeSet::new() }
     }
 
     /// Sweeps every `interval`, for ever; ends at once where there is nothing to sweep.
@@ -57,6 +63,7 @@ impl SharedSweeper {
         else {
             // What is seen until the next turn says nothing of the time between.
             self.seen.clear();
+            self.deletions.clear();
             return Ok(());
         };
         let mut listed = Vec::new();
@@ -72,13 +79,16 @@ impl SharedSweeper {
         }
         let snapshot = self.catalog.read_latest().await?;
         let present = named_shared(&snapshot);
-        for (volume, parts) in listed {
+        let deletions = DeletionFiles::of(&snapshot, &self.deletions);
+        let is_orphan = |file: PartId| deletions.is_orphan(file, snapshot.is_leased(file));
+        for (volume, mut parts) in listed {
             let seen = &self.seen;
             let claim = |part: PartId| {
                 let has_left = seen.contains(&part) || !snapshot.is_leased(part);
                 (has_left && !present.contains(&part)).then_some(())
             };
             let swept = parts.sweep(volume, claim).await?;
+            parts.sweep_deletions(volume, is_orphan, |_| Some(())).await?;
             if !swept.deleted.is_empty() {
                 tracing::info!(
                     parts = swept.deleted.len(),
@@ -88,7 +98,7 @@ impl SharedSweeper {
                 );
             }
         }
-        self.seen = present;
+        (self.seen, self.deletions) = (present, deletions.needed);
         Ok(())
     }
 }

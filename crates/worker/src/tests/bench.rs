@@ -10,7 +10,7 @@ use futures::TryStreamExt;
 use granary_catalog::replication::CopyTargets;
 use granary_catalog::*;
 use granary_common::{BucketIndex, ColumnId, DatabaseId, ErrorKind, Result, SystemClock, TableId};
-use granary_common::{PartId, WorkerId};
+use granary_common::{CatalogVersion, PartId, WorkerId};
 use granary_execution::{
     ActiveWork, CatalogDirectory, OptimizeSpec, WorkerApi, WorkerDirectory, WriteSpec,
     WrittenDeletions,
@@ -19,7 +19,8 @@ use granary_storage::merge::NoStates;
 use granary_storage::part::owner_of;
 use granary_storage::ttl::NoExpressions;
 use granary_storage::{
-    Deletions, PartRef, PartScan, PartSchema, PartStore, PartStoreOptions, Tiers, Volume, Volumes,
+    Deletions, PartRef, PartScan, PartSchema, PartStore, PartStoreOptions, Tiers, Volume,
+    VolumeKind, Volumes,
 };
 
 use crate::fullness::Fullness;
@@ -28,7 +29,7 @@ use crate::merge::{MergeSettings, Merges, StoredParts};
 use crate::part_ids::LeasedPartIds;
 use crate::quarantine::Quarantine;
 use crate::replicate::{Arrivals, Receiver, Shipper};
-use crate::sweep::Sweeper;
+use crate::sweep::{SharedSweeper, Sweeper};
 
 /// Rows of a part whose deletions are too many for the catalog to hold them itself.
 pub const BIG: i64 = 2 << 16;
@@ -42,6 +43,8 @@ pub enum Change {
     Insert(i64),
     /// Every second row of the partition's first part.
     DeleteHalf(i64),
+    /// Every third one, whether or not it is deleted.
+    DeleteThird(i64),
     Optimize,
     /// Lets go of what no query can see, and deletes what nothing refers to.
     Sweep,
@@ -50,7 +53,7 @@ pub enum Change {
 /// The catalog and the rows that are in the table, which outlast the worker.
 pub struct Bench {
     pub catalog: Arc<MemoryCatalog>,
-    table: TableId,
+    pub table: TableId,
     next_id: i64,
     /// The rows by their id, with their partition.
     pub rows: BTreeSet<(i64, i64)>,
@@ -58,10 +61,19 @@ pub struct Bench {
 
 /// One life of the worker.
 pub struct Life {
-    local: Arc<LocalWorker>,
+    pub local: Arc<LocalWorker>,
     store: Arc<PartStore>,
-    volume: Arc<Volume>,
+    pub volume: Arc<Volume>,
     sweeper: Sweeper,
+    shared_sweeper: SharedSweeper,
+}
+
+impl Life {
+    /// Deletes what nothing refers to.
+    pub async fn sweep(&mut self) -> Result<()> {
+        self.sweeper.sweep().await?;
+        self.shared_sweeper.sweep().await
+    }
 }
 
 fn new_table() -> NewTable {
@@ -148,14 +160,19 @@ impl Bench {
             Arc::new(merger),
             active.clone(),
         ));
+        let of_kind = |is_shared: bool| {
+            let is_it = (volume.kind == VolumeKind::Shared) == is_shared;
+            is_it.then(|| Arc::clone(&volume)).into_iter().collect()
+        };
         let sweeper = Sweeper::new(
             Arc::clone(&catalog),
             Arc::clone(&ids),
             worker,
-            vec![Arc::clone(&volume)],
+            of_kind(false),
             merges.replaced(),
             arrivals,
         );
+        let shared_sweeper = SharedSweeper::new(Arc::clone(&catalog), worker, of_kind(true));
         let fullness = Fullness::new(worker, &catalog, &store, &Tiers::default());
         let (quarantine, _) = Quarantine::new(worker, catalog);
         let copying = Copying { shipper, receiver };
@@ -168,14 +185,15 @@ impl Bench {
             Arc::new(NoExpressions),
             Disks { quarantine, fullness: Arc::new(fullness) },
         );
-        Life { local: Arc::new(local), store, volume, sweeper }
+        Life { local: Arc::new(local), store, volume, sweeper, shared_sweeper }
     }
 
     /// Makes a change as the coordinator would: the rows change with its commit, or not at all.
     pub async fn make(&mut self, life: &mut Life, change: Change) -> Result<()> {
         match change {
             Change::Insert(rows) => self.insert(life, rows).await,
-            Change::DeleteHalf(half) => self.delete_half(life, half).await,
+            Change::DeleteHalf(half) => self.delete(life, half, 2).await,
+            Change::DeleteThird(half) => self.delete(life, half, 3).await,
             Change::Optimize => {
                 let spec = OptimizeSpec {
                     buckets: vec![BucketIndex(0)],
@@ -185,22 +203,26 @@ impl Bench {
                 life.local.optimize(spec).await.map(drop)
             }
             Change::Sweep => {
-                let horizon = self.catalog.snapshot().version;
-                // What is refused from then on goes with the second command.
-                for _ in 0..2 {
-                    let forget = CommandBody::AdvanceHorizon { horizon };
-                    self.catalog.execute(forget).await.unwrap();
-                }
-                life.sweeper.sweep().await
+                self.forget(self.catalog.snapshot().version).await;
+                life.sweep().await
             }
         }
     }
 
-    fn state(&self) -> TableState {
+    /// Forgets what nobody needs who reads at `pinned` or above.
+    pub async fn forget(&self, pinned: CatalogVersion) {
+        // What is refused from then on goes with the second command.
+        for _ in 0..2 {
+            let forget = CommandBody::AdvanceHorizon { horizon: pinned };
+            self.catalog.execute(forget).await.unwrap();
+        }
+    }
+
+    pub fn state(&self) -> TableState {
         self.catalog.snapshot().tables[&self.table].clone()
     }
 
-    fn parts(&self) -> Vec<Arc<Part>> {
+    pub fn parts(&self) -> Vec<Arc<Part>> {
         let snapshot = self.catalog.snapshot();
         let state = &snapshot.tables[&self.table];
         state.visible_parts(snapshot.version).map(Arc::clone).collect()
@@ -233,23 +255,26 @@ impl Bench {
         Ok(())
     }
 
-    async fn delete_half(&mut self, life: &Life, half: i64) -> Result<()> {
+    async fn delete(&mut self, life: &Life, half: i64, every: u32) -> Result<()> {
         let version = self.catalog.snapshot().version;
         let partition = PartitionValue(vec![Scalar::Int(half)]);
         let parts = self.parts();
         let part = parts.iter().find(|part| part.partition == partition).unwrap();
         let reference = PartRef::at(part, version);
-        let deleted: Deletions = (0..part.rows as u32).filter(|row| row % 2 == 0).collect();
-        let ids = read(life, &self.state(), &reference).await.unwrap();
-        let rows = deleted.len();
+        let deleted: Deletions = (0..part.rows as u32).filter(|row| row % every == 0).collect();
+        let mut all = deleted.clone();
+        all.union(&life.store.deletions(&reference).await.unwrap().unwrap_or_default());
+        let whole = PartRef { deletions: None, rows_deleted: 0, ..reference.clone() };
+        let ids = read(life, &self.state(), &whole).await.unwrap();
         let WrittenDeletions { content, synced } =
             life.local.write_deletions(reference, deleted).await?;
         assert!(matches!(content, DeletionContent::File { .. }), "it was to be a file");
-        let known = KnownPart { part: part.id, deletions: None };
-        let deletions = vec![NewDeletions { known, rows, content, synced }];
-        self.commit(format!("delete of {}", part.id), BucketWrite { deletions, ..self.write() })
-            .await;
-        for row in ids.iter().step_by(2) {
+        let newest = part.deletions.last().map(|vector| vector.since);
+        let known = KnownPart { part: part.id, deletions: newest };
+        let deletions = vec![NewDeletions { known, rows: all.len(), content, synced }];
+        let token = format!("delete of {}, each {every}", part.id);
+        self.commit(token, BucketWrite { deletions, ..self.write() }).await;
+        for row in ids.iter().step_by(every as usize) {
             self.rows.remove(row);
         }
         Ok(())
@@ -309,10 +334,12 @@ impl Bench {
     /// Nothing is on the volume but what the catalog refers to.
     pub async fn check_files(&self, life: &Life) {
         let mut owned: BTreeMap<PartId, BTreeSet<String>> = BTreeMap::new();
+        let (snapshot, state) = (self.catalog.snapshot(), self.state());
         for part in self.parts() {
             let names = owned.entry(part.file_owner().1).or_default();
             names.extend(["data.vortex", "descriptor", "index"].map(str::to_owned));
-            names.extend(part.deletions.iter().filter_map(|vector| match &vector.content {
+            let needed = snapshot.needed_deletions(&state, &part).iter();
+            names.extend(needed.filter_map(|vector| match &vector.content {
                 DeletionContent::File { name, .. } => Some(name.clone()),
                 DeletionContent::Inline(_) => None,
             }));
@@ -321,6 +348,9 @@ impl Bench {
         let objects: Vec<_> = life.volume.store.list(None).try_collect().await.unwrap();
         for object in objects {
             let path = object.location.as_ref();
+            if path == "cluster" {
+                continue; // Whose a shared volume is.
+            }
             let below = path.strip_prefix("parts/").unwrap_or_else(|| panic!("{path} is left"));
             let (_, part) = owner_of(below).unwrap();
             let name = object.location.filename().unwrap_or_default().to_owned();
@@ -330,7 +360,8 @@ impl Bench {
     }
 }
 
-async fn read(life: &Life, state: &TableState, part: &PartRef) -> Result<Vec<(i64, i64)>> {
+/// The rows of a part.
+pub async fn read(life: &Life, state: &TableState, part: &PartRef) -> Result<Vec<(i64, i64)>> {
     let schema = Arc::new(PartSchema::of(&state.table));
     let scan = PartScan {
         columns: vec![ColumnId(0), ColumnId(1)],
