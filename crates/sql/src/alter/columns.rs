@@ -5,9 +5,10 @@ use granary_common::{ColumnId, Error, Result, did_you_mean};
 use sqlparser::ast::{ColumnDef, ColumnOption, ColumnOptionDef, Expr, Ident};
 
 use super::Draft;
-use super::computed::computed;
+use super::computed::{computed, repeated};
 use super::usage::with_column;
 use super::widening::is_widening;
+use crate::Notice;
 use crate::bind::bind_expression;
 use crate::create_table::columns::Columns;
 use crate::insert::{conform_value, one_value, zero_value};
@@ -60,39 +61,50 @@ impl Draft<'_> {
         let mut column = self.columns.definition(definition, source, &mut self.notices)?;
         if let Some(default) = column.default.clone() {
             let expression = parse_expression(default.text())?;
-            let is_constant = self.columns.check_default(name, &expression, source)?;
-            let value = match is_constant {
-                true => {
-                    let value = one_value(&column, &expression, source.state)?;
-                    (self.source.to_scalar)(&conform_value(&value, &column)?, 0)
-                }
-                false => Err(Error::unsupported("each row has a value of its own")),
+            column = match self.columns.check_default(name, &expression, source)? {
+                true => self.with_constant(column, &expression)?,
+                false => self.with_default(column, &expression)?,
             };
-            match value {
-                Ok(value) => column.added = Some(value),
-                Err(_) => column = self.with_default(column, &expression, is_constant)?,
-            }
         }
         self.added.push(column.id);
         self.put(column, place)?;
         self.add_constraints_of(definition)
     }
 
-    /// The column with what its default gives in every row that is there: computed as rows are read
-    /// where that is always the same, else written.
-    fn with_default(
-        &mut self,
-        mut column: Column,
-        default: &Expr,
-        is_constant: bool,
-    ) -> Result<Column> {
+    /// The column with the value that its default has now, in every row that is there. What depends on
+    /// the time or on who asks is settled with that.
+    fn with_constant(&mut self, mut column: Column, default: &Expr) -> Result<Column> {
+        let state = self.source.table.state;
+        let value = conform_value(&one_value(&column, default, state)?, &column)?;
+        if let Ok(kept) = (self.source.to_scalar)(&value, 0) {
+            column.added = Some(kept);
+            return Ok(column);
+        }
         if self.source.has_parts {
             let since = self.table.schema_version + 1;
-            let of = (self.columns.all(), self.source.table.state);
-            column.computed = computed(&column, default, is_constant, of, since)?.map(Box::new);
+            column.computed = repeated(&value, state, since).map(Box::new);
             if column.computed.is_some() {
                 return Ok(column);
             }
+        }
+        self.with_values(column, &default.to_string())
+    }
+
+    /// The column with what its default gives in every row that is there: computed as rows are read
+    /// where that is always the same, else written.
+    fn with_default(&mut self, mut column: Column, default: &Expr) -> Result<Column> {
+        if self.source.has_parts {
+            let since = self.table.schema_version + 1;
+            let of = (self.columns.all(), self.source.table.state);
+            column.computed = computed(&column, default, of, since)?.map(Box::new);
+            if column.computed.is_some() {
+                return Ok(column);
+            }
+            self.notices.push(Notice::new(format!(
+                "column '{}': every row that is there has been written again, since each of them keeps \
+                 what the default {default} gave it once",
+                column.name
+            )));
         }
         self.with_values(column, &default.to_string())
     }

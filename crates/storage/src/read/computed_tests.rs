@@ -13,7 +13,7 @@ use crate::schema::{PartColumn, PartSchema};
 use crate::test_support::*;
 use crate::ttl::{GroupFolder, RowComputation, RowEvaluator};
 
-/// The sum of its columns; NULL above 100.
+/// The sum of its columns; NULL above 100, and none at all below 0.
 #[derive(Debug)]
 struct Sum;
 
@@ -36,8 +36,11 @@ impl RowComputation for Sum {
         let numbers = |row: usize| {
             rows.columns().iter().map(|column| column.as_primitive::<Int64Type>().value(row)).sum()
         };
-        let sums =
-            (0..rows.num_rows()).map(|row| Some(numbers(row)).filter(|sum: &i64| *sum <= 100));
+        let sums: Vec<i64> = (0..rows.num_rows()).map(numbers).collect();
+        if sums.iter().any(|sum| *sum < 0) {
+            return Err(Error::invalid("it is negative"));
+        }
+        let sums = sums.into_iter().map(|sum| Some(sum).filter(|sum| *sum <= 100));
         Ok(Arc::new(sums.collect::<Int64Array>()))
     }
 }
@@ -136,4 +139,26 @@ async fn what_cannot_be_null_is_zero_and_parts_that_have_the_column_keep_it() {
     assert_eq!(found, vec![vec![7]; 3]);
     let open = with_sums.open(&part).await.expect("opens");
     assert!(open.descriptor().schema.columns.iter().all(|column| column.computed.is_none()));
+}
+
+#[tokio::test]
+async fn a_row_without_a_value_is_named() {
+    let volume = memory();
+    let old = table(&["Int64", "Int64"], &[0], &[], 4);
+    let data: Vec<Vec<Scalar>> =
+        (0..10).map(|n| vec![Scalar::Int(n), Scalar::Int(5 - n)]).collect();
+    let parts = write(&volume, &old, block(&old, &data)).await.expect("written");
+    let part = part_ref(&old, &parts[0]);
+    let mut now = old.clone();
+    now.columns.push(PartColumn::of(&sum(2, "c", "Int64", &[column(1, "b", "Int64")])));
+    let store = store(&volume).with_evaluator(Arc::new(Sum));
+    let open = store.open(&part).await.expect("opens");
+    let error = scanned(&open, &now, whole(&now)).await.expect_err("negative");
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    let expected = "column 'c' has no value in an older row where b = -1: the default that it was added \
+                    with fails there: it is negative; UPDATE the column";
+    assert!(error.message().contains(expected), "{error}");
+    // Columns that have values can be read.
+    let found = rows_of(&store, &now, &part, &[1]).await;
+    assert_eq!(found.len(), 10);
 }

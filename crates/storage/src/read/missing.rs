@@ -10,9 +10,9 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, RecordBatchOptions, StringArray, UInt64Array};
 use arrow::compute::kernels::zip::zip;
 use arrow::compute::{CastOptions, cast_with_options, ilike, is_null, like};
-use arrow::datatypes::{Field, SchemaRef};
+use arrow::datatypes::{DataType, Field, SchemaRef};
 use arrow::record_batch::RecordBatch;
-use arrow::util::display::FormatOptions;
+use arrow::util::display::{ArrayFormatter, FormatOptions};
 use futures::stream::{BoxStream, StreamExt};
 use granary_catalog::Scalar;
 use granary_common::{ColumnId, Error, PartId, Result};
@@ -315,11 +315,8 @@ fn filled(
 impl Computed {
     fn values(&self, batch: &RecordBatch, field: &Field, id: PartId) -> Result<ArrayRef> {
         let rows = filled(&self.inputs, batch, Arc::clone(&self.schema), id)?;
-        let computed = self.computation.evaluate(&rows).and_then(|it| as_type(&it, field));
-        let values = computed.map_err(|error| {
-            let name = &self.column.name;
-            error.context(format!("column '{name}', which is computed for rows older than it"))
-        })?;
+        let values = self.evaluated(&rows, field);
+        let values = values.map_err(|error| self.explained(error, &rows, field))?;
         if field.is_nullable() || values.null_count() == 0 {
             return Ok(values);
         }
@@ -328,6 +325,59 @@ impl Computed {
         let zeros = repeated(&plain, field.data_type(), values.len())?;
         let missing = is_null(&values).and_then(|missing| zip(&missing, &zeros, &values));
         missing.map_err(|error| Error::internal(error.to_string()))
+    }
+
+    fn evaluated(&self, rows: &RecordBatch, field: &Field) -> Result<ArrayRef> {
+        self.computation.evaluate(rows).and_then(|values| as_type(&values, field))
+    }
+
+    /// `error` with the first row that has no value, found by halves, and what to do about it.
+    fn explained(&self, error: Error, rows: &RecordBatch, field: &Field) -> Error {
+        let fails = |first: usize, count: usize| {
+            self.evaluated(&rows.slice(first, count), field).err().filter(|_| count > 0)
+        };
+        let (mut first, mut count) = (0, rows.num_rows());
+        while count > 1 {
+            let half = count / 2;
+            match fails(first, half) {
+                Some(_) => count = half,
+                None => (first, count) = (first + half, count - half),
+            }
+        }
+        let error = fails(first, count).unwrap_or(error);
+        let computed = self.column.computed.as_ref();
+        let names = computed.iter().flat_map(|computed| &computed.inputs).map(|input| &input.name);
+        let shown = |(name, values): (&String, &ArrayRef)| {
+            format!("{name} = {}", shown(values.as_ref(), first))
+        };
+        let row: Vec<String> = names.zip(rows.columns()).map(shown).collect();
+        let name = &self.column.name;
+        Error::new(
+            error.kind(),
+            format!(
+                "column '{name}' has no value in an older row where {}: the default that it was added \
+                 with fails there: {}; UPDATE the column where that is so, or drop it and add it with a \
+                 default that has a value for every row",
+                row.join(" and "),
+                error.message()
+            ),
+        )
+    }
+}
+
+/// Most characters of a value in an error.
+const SHOWN_CHARACTERS: usize = 60;
+
+fn shown(values: &dyn Array, row: usize) -> String {
+    let options = FormatOptions::new().with_null("NULL");
+    let formatter = ArrayFormatter::try_new(values, &options);
+    let text = formatter.map(|it| it.value(row).to_string()).unwrap_or_default();
+    let cut: String = text.chars().take(SHOWN_CHARACTERS).collect();
+    let dots = if cut.len() < text.len() { "..." } else { "" };
+    let is_text = matches!(values.data_type(), DataType::Utf8 | DataType::Utf8View);
+    match is_text && values.is_valid(row) {
+        true => format!("'{cut}{dots}'"),
+        false => format!("{cut}{dots}"),
     }
 }
 

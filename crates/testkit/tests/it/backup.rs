@@ -15,7 +15,7 @@ async fn start(mode: Mode) -> TestResult<TestCluster> {
 
 /// Tables whose rows are not all plain: deleted, older than a column, computed once, of one key each,
 /// aggregated by a view.
-pub const TABLES: [&str; 12] = [
+pub const TABLES: [&str; 13] = [
     "CREATE DATABASE shop",
     "CREATE TABLE shop.orders (id UInt64, day Date, note Nullable(String) CODEC(ZSTD(3)), \
      amount Decimal(15, 2), tags Array(String), u UUID, gone Int8, \
@@ -30,6 +30,7 @@ pub const TABLES: [&str; 12] = [
      SELECT number, toDate('2024-01-01') + number % 60, if(number % 7 = 0, NULL, 'n' || number), \
      number / 4, ['a', toString(number % 3)], generateUUIDv4(), 1 FROM numbers(3000)",
     "ALTER TABLE shop.orders ADD COLUMN extra Int32 DEFAULT 7",
+    "ALTER TABLE shop.orders ADD COLUMN counts Map(String, Array(UInt8)) DEFAULT map('k', [1, 2])",
     "ALTER TABLE shop.orders DROP COLUMN gone",
     "ALTER TABLE shop.orders RENAME COLUMN tags TO labels",
     "DELETE FROM shop.orders WHERE id % 10 = 3",
