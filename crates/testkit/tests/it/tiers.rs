@@ -110,6 +110,17 @@ async fn check(mode: Mode) -> TestResult {
     client.update("OPTIMIZE TABLE tiers FINAL").await?;
     assert!(disks(&mut client, "tiers").await?.contains(&"default".to_owned()), "not due");
 
+    // Of two rules, the one whose time came last counts.
+    let before = one(&mut client, total).await?;
+    client
+        .update(
+            "ALTER TABLE tiers MODIFY TTL day + INTERVAL 1 DAY TO VOLUME 'cold', \
+             day + INTERVAL 2 DAY TO DISK 'far'",
+        )
+        .await?;
+    wait_for(&mut client, "tiers", &["default", "far"]).await?;
+    assert_eq!(one(&mut client, total).await?, before);
+
     // New rows of another policy go to its first volume at once.
     client
         .update(
