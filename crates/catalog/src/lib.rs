@@ -27,6 +27,7 @@ pub mod replication;
 pub mod row;
 pub mod shared_round;
 pub mod snapshot;
+pub mod temporary;
 pub mod types;
 mod writes;
 
@@ -50,5 +51,6 @@ pub use remote::RemoteCatalog;
 pub use row::{Change, Row, RowKey};
 pub use shared_round::SharedRound;
 pub use snapshot::{Relation, Snapshot, TableState};
+pub use temporary::TemporaryDatabase;
 pub use types::{AggregateType, ColumnType};
 pub use writes::{Loss, losses_by_bucket};

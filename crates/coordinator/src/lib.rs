@@ -30,6 +30,7 @@ pub mod seal;
 pub mod session;
 mod statement;
 mod system;
+mod temporary;
 mod views;
 
 pub use auth::{AcceptAll, Authenticator, Credentials, Identity};

@@ -20,7 +20,7 @@ use crate::core::{Collaborators, Coordinator};
 use crate::flight_sql::GranaryFlight;
 use crate::insert::BulkInsertService;
 use crate::session::tagged;
-use crate::{heartbeat, refresh};
+use crate::{heartbeat, refresh, temporary};
 
 /// Bytes that a client may send on one stream before we have read them.
 const STREAM_WINDOW_BYTES: u32 = 4 << 20;
@@ -74,6 +74,7 @@ impl CoordinatorNode {
         let address = node.core.advertised_address(grpc_addr.port());
         heartbeat::start(Arc::clone(&node.core), address, node.tasks.cancelled())?;
         node.tasks.spawn(refresh::keep_refreshing(Arc::clone(&node.core)));
+        node.tasks.spawn(temporary::keep_sweeping(Arc::clone(&node.core)));
         Ok(node)
     }
 

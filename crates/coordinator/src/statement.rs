@@ -26,7 +26,7 @@ pub enum Answer {
 /// Binds a query; runs anything else.
 pub async fn answer(core: &Arc<Coordinator>, request: StatementRequest) -> Result<Answer> {
     core.check_accepting()?;
-    let statement = one_statement(core, &request.sql)?;
+    let statement = one_statement(core, &request).await?;
     match is_query(&statement) {
         true => Ok(Answer::Query(Box::new(bind_statement(core, request, statement).await?))),
         false => Ok(Answer::Done(run(core, request, statement).await?)),

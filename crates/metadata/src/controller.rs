@@ -45,6 +45,7 @@ pub fn decide(view: &View<'_>) -> Vec<CommandBody> {
     let settled = view.now_ms >= since_ms + view.lease_ms.max(view.worker_lease_ms);
     if settled && view.housekeeping {
         commands.extend(advance_horizon(view));
+        commands.extend(abandoned(view));
     }
     if view.housekeeping {
         commands.extend(expire(view));
@@ -104,6 +105,18 @@ fn advance_horizon(view: &View<'_>) -> Option<CommandBody> {
     let horizon = pinned.unwrap_or(view.snapshot.version).min(view.snapshot.version);
     let useful = view.snapshot.can_forget(horizon, view.wall_ms);
     useful.then_some(CommandBody::AdvanceHorizon { horizon })
+}
+
+/// Temporary tables whose coordinator is gone: nobody else would drop them.
+fn abandoned<'a>(view: &'a View<'_>) -> impl Iterator<Item = CommandBody> + use<'a> {
+    let is_gone = |identity: &str| {
+        let holder = LeaseHolder::Coordinator { identity: identity.to_owned() };
+        !view.leases.held.contains_key(&holder)
+    };
+    let databases = view.snapshot.temporary_databases();
+    databases
+        .filter(move |(_, of)| is_gone(of.coordinator))
+        .map(|(name, _)| CommandBody::DropDatabase { name: name.to_owned(), if_exists: true })
 }
 
 fn expire(view: &View<'_>) -> Option<CommandBody> {

@@ -281,3 +281,22 @@ fn tokens_and_staged_inserts_expire() {
         check(&with_rows(vec![table(), row], 20), 60_000, vec![], &expected);
     }
 }
+
+#[test]
+fn temporary_tables_go_with_their_coordinator() {
+    let name = "_temporary_a_1";
+    let row = granary_catalog::Database { id: granary_common::DatabaseId(9), name: name.into() };
+    let snapshot = with_rows(vec![Row::Database(row)], 20);
+    let drop = vec![CommandBody::DropDatabase { name: name.into(), if_exists: true }];
+    for (held, leads_for_ms, expected) in [
+        (vec![coordinator_lease("a", 20, 0)], 60_000, vec![]),
+        // It is not known yet to be gone for good.
+        (vec![coordinator_lease("a", 20, LEASE_MS)], 60_000, vec![]),
+        (vec![coordinator_lease("b", 20, 0)], 60_000, drop.clone()),
+        (vec![], 60_000, drop),
+        // A new leader waits until every coordinator can have reached it.
+        (vec![], LEASE_MS - 1, vec![]),
+    ] {
+        check(&snapshot, leads_for_ms, held, &expected);
+    }
+}

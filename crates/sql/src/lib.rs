@@ -29,6 +29,7 @@ mod session;
 pub mod settings;
 pub mod show;
 pub mod statement;
+pub mod temporary;
 mod ttl;
 pub mod types;
 pub mod view;
@@ -71,6 +72,7 @@ pub use statement::{
     RowFormat, Statement, SystemView, TableName, Update, ViewAction, carries_rows,
     dictionary_shape, dictionary_text, parse, refresh_text,
 };
+pub use temporary::{TemporaryTables, with_temporary};
 pub use types::type_from_sql;
 pub use view::{AliasArguments, alias_arguments, query_columns, view_plan, view_query};
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use granary_catalog::{Relation, Snapshot, Table, View};
+use granary_catalog::{Relation, Snapshot, Table, TemporaryDatabase, View};
 use granary_common::{DatabaseId, Error, Result, did_you_mean};
 
 use crate::TableName;
@@ -82,6 +82,7 @@ pub fn find_database(snapshot: &Snapshot, name: &str) -> Result<DatabaseId> {
         Some(database) => Ok(database.id),
         None => {
             let names = snapshot.databases.values().map(|database| database.name.as_str());
+            let names = names.filter(|name| TemporaryDatabase::parse(name).is_none());
             let hint = did_you_mean(name, names);
             Err(Error::not_found(format!("unknown database '{name}'{hint}")))
         }

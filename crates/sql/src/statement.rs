@@ -136,6 +136,8 @@ pub enum Statement {
     DropTables {
         tables: Vec<TableName>,
         if_exists: bool,
+        /// Whether only temporary tables are meant.
+        temporary: bool,
         notices: Vec<Notice>,
     },
     CreateView(Box<CreateView>),
@@ -311,6 +313,8 @@ pub enum OverwriteClause {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct CreateTable {
     pub or_replace: bool,
+    /// Whether it goes with its session.
+    pub temporary: bool,
     pub if_not_exists: bool,
     pub name: Option<TableName>,
     pub columns: Vec<ColumnDef>,

@@ -10,8 +10,8 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use granary_catalog::{
-    Backup, BackupPlace, BackupTable, Part, PartLocation, Relation, Snapshot, TableState, View,
-    ViewKind,
+    Backup, BackupPlace, BackupTable, Database, Part, PartLocation, Relation, Snapshot, TableState,
+    TemporaryDatabase, View, ViewKind,
 };
 use granary_common::units::display_time_ms;
 use granary_common::{
@@ -151,7 +151,10 @@ fn contents(snapshot: &Snapshot, current: &str, what: &[BackupScope]) -> Result<
     let mut relations: BTreeSet<TableId> = BTreeSet::new();
     for scope in what {
         match scope {
-            BackupScope::All => databases.extend(snapshot.databases.keys()),
+            BackupScope::All => {
+                let lasts = |row: &&Arc<Database>| TemporaryDatabase::parse(&row.name).is_none();
+                databases.extend(snapshot.databases.values().filter(lasts).map(|row| row.id));
+            }
             BackupScope::Database(name) => {
                 databases.insert(find_database(snapshot, name)?);
             }

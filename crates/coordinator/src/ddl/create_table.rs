@@ -19,7 +19,7 @@ use crate::session::{StatementSettings, parse_settings};
 use crate::views::create_alias;
 
 /// Creates a table. Gives the rows that its query filled it with.
-pub(super) async fn create(
+pub(crate) async fn create(
     core: &Arc<Coordinator>,
     request: &StatementRequest,
     create: &CreateTable,

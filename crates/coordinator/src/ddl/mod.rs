@@ -23,6 +23,7 @@ mod users;
 use std::sync::Arc;
 
 use granary_catalog::CommandBody;
+use granary_catalog::temporary::is_reserved;
 use granary_common::{Error, ErrorKind, QueryId, Result};
 use granary_sql::{
     Named, Notice, Statement, TableName, find_database, resolve_name, resolve_table,
@@ -33,9 +34,11 @@ use crate::core::Coordinator;
 use crate::query::StatementRequest;
 use crate::refresh::system_view;
 use crate::session::{Session, StatementSettings, is_known, parse_settings};
+use crate::temporary;
 use crate::views::create_view;
 
 pub(crate) use balance::balance;
+pub(crate) use create_table::create as create_table;
 pub(crate) use partitions::partitions_of;
 pub(crate) use replace_table::{check_unused, take_place};
 pub use show::{describe_query, show};
@@ -59,10 +62,18 @@ pub async fn change(
     let mut done = Done { notices: statement.notices().to_vec(), ..Done::default() };
     match statement {
         Statement::CreateDatabase { name, if_not_exists, .. } => {
+            if is_reserved(&name) {
+                return Err(Error::invalid(format!(
+                    "'{name}' is a name for databases of temporary tables"
+                )));
+            }
             execute(core, CommandBody::CreateDatabase { name, if_not_exists }).await?;
         }
         Statement::DropDatabase { name, if_exists, .. } => {
             execute(core, CommandBody::DropDatabase { name, if_exists }).await?;
+        }
+        Statement::CreateTable(create) if create.temporary => {
+            Box::pin(temporary::create(core, request, *create, &mut done)).await?;
         }
         Statement::CreateTable(create) => {
             done.rows = create_table::create(core, request, &create, &mut done.notices).await?;

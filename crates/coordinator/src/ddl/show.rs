@@ -6,7 +6,7 @@ use arrow::array::{ArrayRef, StringArray, UInt8Array};
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::record_batch::RecordBatch;
 use datafusion::logical_expr::LogicalPlan;
-use granary_catalog::{Snapshot, ViewKind};
+use granary_catalog::{Snapshot, TemporaryDatabase, ViewKind};
 use granary_common::{Error, ErrorKind, Result};
 use granary_sql::{
     DescribedColumn, ExistsName, LikePattern, Named, Statement, describe, describe_columns,
@@ -16,6 +16,7 @@ use granary_sql::{
 use crate::core::Coordinator;
 use crate::session::Session;
 use crate::system;
+use crate::temporary;
 
 /// The rows of a SHOW or DESCRIBE.
 pub fn show(
@@ -26,13 +27,23 @@ pub fn show(
 ) -> Result<RecordBatch> {
     match statement {
         Statement::ShowDatabases { like } => {
-            let own = snapshot.databases.values().map(|database| database.name.clone());
+            let lasting = snapshot.without_temporary_of_others(None);
+            let own: Vec<String> =
+                lasting.databases.values().map(|database| database.name.clone()).collect();
+            let own = own.into_iter();
             let names = own.chain(system::SCHEMAS.iter().map(|name| (*name).to_owned()));
             names_matching(names, like.as_ref())
         }
         Statement::ShowTables { database, like } => {
+            let mut names = match database {
+                Some(_) => Vec::new(),
+                None => temporary::names(snapshot, session),
+            };
             let database = database.as_deref().unwrap_or(&session.database);
-            names_matching(tables_of(core, snapshot, database)?.into_iter(), like.as_ref())
+            names.extend(tables_of(core, snapshot, database)?);
+            names.sort();
+            names.dedup();
+            names_matching(names.into_iter(), like.as_ref())
         }
         Statement::ShowCreateTable { table } => {
             let text = match resolve_name(snapshot, &session.database, table)? {
@@ -40,7 +51,13 @@ pub fn show(
                 Named::Table(found) => {
                     let database = snapshot.databases.get(&found.database);
                     let database = database.map_or("default", |database| database.name.as_str());
-                    show_create_table(&found, database)
+                    let text = show_create_table(&found, database);
+                    match text.split_once('.') {
+                        Some((_, rest)) if TemporaryDatabase::parse(database).is_some() => {
+                            format!("CREATE TEMPORARY TABLE {rest}")
+                        }
+                        _ => text,
+                    }
                 }
             };
             text_columns([("statement", vec![text])])

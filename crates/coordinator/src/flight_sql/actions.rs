@@ -19,6 +19,7 @@ use crate::session::{
     SessionOptionValue, SetSessionOptionsRequest, is_known, set_options,
 };
 use crate::system::is_system_schema;
+use crate::temporary;
 
 /// The result `closed` of CloseSession.
 const CLOSED: i32 = 1;
@@ -47,6 +48,7 @@ pub async fn run(core: &Arc<Coordinator>, call: &Call, action: &Action) -> Resul
         "GetSessionOptions" => Ok(get(call).encode_to_vec().into()),
         "CloseSession" => {
             call.close_session(core);
+            temporary::drop_all(core, &call.session).await;
             Ok(CloseSessionResult { status: CLOSED }.encode_to_vec().into())
         }
         other => Err(Error::unsupported(format!("there is no action '{other}'"))),

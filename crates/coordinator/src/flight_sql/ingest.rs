@@ -16,7 +16,8 @@ use super::status;
 use crate::call::Call;
 use crate::core::Coordinator;
 use crate::insert::{ArrowSource, InsertRequest, Inserted, Piece, insert, stream_error};
-use crate::session::{CATALOG_NAME, parse_settings};
+use crate::session::{CATALOG_NAME, Session, parse_settings};
+use crate::temporary;
 
 /// The option and header that carry an insert's token.
 const TOKEN_OPTION: &str = "insert_deduplication_token";
@@ -55,9 +56,6 @@ async fn run(
     command: CommandStatementIngest,
     stream: PeekableFlightDataStream,
 ) -> Result<Inserted> {
-    if command.temporary {
-        return Err(Error::unsupported("temporary tables are not supported"));
-    }
     if command.transaction_id.is_some() {
         return Err(Error::unsupported("transactions are not supported; each ingest is atomic"));
     }
@@ -70,6 +68,11 @@ async fn run(
     let settings = parse_settings(&session.settings)?;
     let table =
         TableName { database: command.schema.filter(|name| !name.is_empty()), name: command.table };
+    let held = core.sessions.hold(&session.id);
+    let table = match command.temporary {
+        true => in_temporary(core, call, &mut session, table).await?,
+        false => temporary::named(core, &session, table).await?,
+    };
     let limit = core.config.limits.message_bytes_max;
     let source = ArrowSource::new(pieces(stream, limit), limit);
     let (schema, batches) = source.open().await?;
@@ -88,8 +91,30 @@ async fn run(
     };
     call.names_query(&request.id);
     let inserted = insert(core, request, schema, batches).await;
-    match made {
+    let inserted = match made {
         Some(made) => made.settle(inserted).await,
         None => inserted,
+    };
+    drop(held);
+    inserted
+}
+
+/// The table of this name among the temporary ones of the session, which may have none yet.
+async fn in_temporary(
+    core: &Arc<Coordinator>,
+    call: &Call,
+    session: &mut Session,
+    table: TableName,
+) -> Result<TableName> {
+    if let Some(database) = table.database {
+        return Err(Error::invalid(format!(
+            "a temporary table belongs to its session and not to database '{database}'"
+        )));
     }
+    let with_database = temporary::with_database(core, &call.session).await?;
+    session.temporary.clone_from(&with_database.temporary);
+    if with_database.temporary != call.session.temporary {
+        call.change_session(core, with_database);
+    }
+    Ok(TableName { database: session.temporary.clone(), name: table.name })
 }

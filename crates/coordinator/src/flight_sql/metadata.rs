@@ -38,12 +38,17 @@ pub fn catalogs() -> Result<RecordBatch> {
 }
 
 /// The databases.
-pub fn db_schemas(snapshot: &Snapshot, command: CommandGetDbSchemas) -> Result<RecordBatch> {
+pub fn db_schemas(snapshot: &Arc<Snapshot>, command: CommandGetDbSchemas) -> Result<RecordBatch> {
     let mut builder = command.into_builder();
-    for name in schema_names(snapshot) {
+    for name in schema_names(&lasting(snapshot)) {
         builder.append(CATALOG_NAME, name);
     }
     built(builder.build())
+}
+
+/// Without the databases of temporary tables.
+fn lasting(snapshot: &Arc<Snapshot>) -> Arc<Snapshot> {
+    snapshot.without_temporary_of_others(None)
 }
 
 fn schema_names(snapshot: &Snapshot) -> Vec<&str> {
@@ -74,7 +79,7 @@ pub async fn tables(
             .append(CATALOG_NAME, database, table, kind, schema)
             .map_err(|error| Error::internal(format!("a table's schema: {error}")))
     };
-    for database in snapshot.databases.values() {
+    for database in lasting(snapshot).databases.values() {
         for state in snapshot.tables_of(database.id) {
             let schema = table_schema(&state.table);
             append(&database.name, &state.table.name, TABLE, &schema)?;

@@ -81,7 +81,7 @@ async fn describe(
     core: &Arc<Coordinator>,
     request: StatementRequest,
 ) -> Result<(Option<SchemaRef>, Schema)> {
-    let statement = one_statement(core, &request.sql)?;
+    let statement = one_statement(core, &request).await?;
     if is_query(&statement) {
         let bound = bind_statement(core, request, statement).await?;
         let parameters = match &bound.bound {

@@ -56,7 +56,7 @@ async fn schema_of(flight: &FlightSql, call: &Call, command: &[u8]) -> Result<Sc
 }
 
 async fn of_statement(flight: &FlightSql, request: StatementRequest) -> Result<SchemaRef> {
-    let parsed = one_statement(&flight.core, &request.sql)?;
+    let parsed = one_statement(&flight.core, &request).await?;
     match is_query(&parsed) {
         true => Ok(bind_statement(&flight.core, request, parsed).await?.schema),
         false => Ok(Arc::new(Schema::empty())),

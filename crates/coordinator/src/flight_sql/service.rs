@@ -216,7 +216,7 @@ impl FlightSqlService for FlightSql {
     }
 
     async fn do_get_schemas(&self, query: CommandGetDbSchemas, _: Request<Ticket>) -> Rows {
-        self.rows(metadata::db_schemas(&*self.latest().await?, query))
+        self.rows(metadata::db_schemas(&self.latest().await?, query))
     }
 
     async fn get_flight_info_tables(

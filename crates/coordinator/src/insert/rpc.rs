@@ -17,6 +17,7 @@ use super::{ArrowSource, InsertRequest, Inserted, insert};
 use crate::call::Call;
 use crate::core::Coordinator;
 use crate::session::{Session, parse_settings};
+use crate::temporary;
 
 /// Serves `granary.v1.BulkInsert`.
 #[derive(Clone, Debug)]
@@ -52,7 +53,12 @@ impl BulkInsertService {
         });
         let (schema, batches) = ArrowSource::new(pieces.boxed(), limit).open().await?;
         let names = schema.fields().iter().map(|field| field.name().clone()).collect();
-        let request = insert_request(&self.core, session, header, names)?;
+        let named = TableName {
+            database: Some(header.database.clone()).filter(|name| !name.is_empty()),
+            name: header.table.clone(),
+        };
+        let table = temporary::named(&self.core, &session, named).await?;
+        let request = insert_request(&self.core, session, header, table, names)?;
         insert(&self.core, request, schema, batches).await
     }
 }
@@ -61,16 +67,14 @@ fn insert_request(
     core: &Coordinator,
     mut session: Session,
     header: InsertHeader,
+    table: TableName,
     columns: Vec<String>,
 ) -> Result<InsertRequest> {
     if header.table.is_empty() {
         return Err(Error::invalid("the insert's header names no table"));
     }
-    let database = Some(header.database).filter(|name| !name.is_empty());
-    let table = TableName {
-        database: Some(database.unwrap_or_else(|| session.database.clone())),
-        name: header.table,
-    };
+    let database = table.database.unwrap_or_else(|| session.database.clone());
+    let table = TableName { database: Some(database), name: table.name };
     session.settings.extend(header.settings);
     let mut settings = parse_settings(&session.settings)?;
     if !header.token.is_empty() {

@@ -18,6 +18,7 @@ use super::{Pin, StatementRequest, edge_schema, hold_past};
 use crate::core::Coordinator;
 use crate::ddl;
 use crate::session::{StatementSettings, parse_settings};
+use crate::temporary;
 use crate::views::by_views;
 
 /// What gives the rows.
@@ -67,8 +68,17 @@ pub fn is_query(statement: &Statement) -> bool {
     )
 }
 
-/// The only statement of a text.
-pub fn one_statement(core: &Coordinator, sql: &str) -> Result<Statement> {
+/// The only statement of a request; its names mean the session's temporary tables first.
+pub async fn one_statement(
+    core: &Arc<Coordinator>,
+    request: &StatementRequest,
+) -> Result<Statement> {
+    let mut statement = parsed(core, &request.sql)?;
+    temporary::settle(core, request, &mut statement).await?;
+    Ok(statement)
+}
+
+fn parsed(core: &Coordinator, sql: &str) -> Result<Statement> {
     let limit = core.config.limits.statement_bytes_max;
     if sql.len() > limit {
         return Err(Error::exhausted(format!(

@@ -53,7 +53,7 @@ pub struct StatementRequest {
 
 /// Runs a query from its text to its batches.
 pub async fn execute(core: &Arc<Coordinator>, request: StatementRequest) -> Result<ResultStream> {
-    let statement = one_statement(core, &request.sql)?;
+    let statement = one_statement(core, &request).await?;
     let bound = bind_statement(core, request, statement).await?;
     run_bound(core, bound).await
 }

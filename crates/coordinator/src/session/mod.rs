@@ -54,6 +54,9 @@ pub struct Session {
     pub revision: u64,
     /// When this state was signed, in milliseconds since the epoch.
     pub issued_ms: u64,
+    /// The database of its temporary tables, once it has made one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub temporary: Option<String>,
 }
 
 impl Session {
@@ -66,6 +69,7 @@ impl Session {
             settings: BTreeMap::new(),
             revision: 0,
             issued_ms: now_ms,
+            temporary: None,
         }
     }
 }

@@ -2,7 +2,7 @@
 //! token. Bounded by number and by idle time.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use granary_common::{Clock, Error, Random, Result};
@@ -42,6 +42,10 @@ struct Remembered {
 #[derive(Debug)]
 pub struct SessionStore {
     remembered: Mutex<HashMap<String, Remembered>>,
+    /// What connections keep, for sessions with temporary tables.
+    connections: Mutex<HashMap<String, Weak<Mutex<Option<Session>>>>>,
+    /// Sessions that a statement is making something for.
+    held: Mutex<Vec<String>>,
     sessions_max: usize,
     idle_max: Duration,
     clock: Arc<dyn Clock>,
@@ -57,7 +61,8 @@ impl SessionStore {
         clock: Arc<dyn Clock>,
         random: Arc<dyn Random>,
     ) -> Self {
-        Self { remembered: Mutex::default(), sessions_max, idle_max, clock, random }
+        let (remembered, connections, held) = Default::default();
+        Self { remembered, connections, held, sessions_max, idle_max, clock, random }
     }
 
     /// A new session of `user`.
@@ -134,6 +139,11 @@ impl SessionStore {
         session.issued_ms = self.clock.now_ms();
         if let Carrier::Connection(connection) = carrier {
             *connection.session.lock() = Some(session.clone());
+            if session.temporary.is_some() {
+                let mut connections = self.connections.lock();
+                connections.retain(|_, kept| kept.strong_count() > 0);
+                connections.insert(session.id.clone(), Arc::downgrade(&connection.session));
+            }
             return session;
         }
         let entry = Remembered { session: Some(session.clone()), used_ms: session.issued_ms };
@@ -161,6 +171,31 @@ impl SessionStore {
         self.insert(&mut self.remembered.lock(), &session.id, entry);
     }
 
+    /// Whether a session of this id is known here, or a statement holds it.
+    pub fn is_live(&self, id: &str) -> bool {
+        if self.held.lock().iter().any(|held| held == id) {
+            return true;
+        }
+        let kept = self.connections.lock().get(id).and_then(Weak::upgrade);
+        let is_kept = |kept: Arc<Mutex<Option<Session>>>| {
+            kept.lock().as_ref().is_some_and(|session| session.id == id)
+        };
+        if kept.is_some_and(is_kept) {
+            return true;
+        }
+        let now_ms = self.clock.now_ms();
+        let idle_ms = self.idle_max.as_millis() as u64;
+        self.remembered.lock().get(id).is_some_and(|entry| {
+            entry.session.is_some() && now_ms.saturating_sub(entry.used_ms) <= idle_ms
+        })
+    }
+
+    /// Lets a session count as live until the result is dropped.
+    pub fn hold(&self, id: &str) -> Held<'_> {
+        self.held.lock().push(id.to_owned());
+        Held { store: self, id: id.to_owned() }
+    }
+
     fn insert(&self, all: &mut HashMap<String, Remembered>, id: &str, entry: Remembered) {
         if all.len() >= self.sessions_max && !all.contains_key(id) {
             let idle_ms = self.idle_max.as_millis() as u64;
@@ -175,6 +210,22 @@ impl SessionStore {
             }
         }
         all.insert(id.to_owned(), entry);
+    }
+}
+
+/// A session that counts as live.
+#[derive(Debug)]
+pub struct Held<'a> {
+    store: &'a SessionStore,
+    id: String,
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        let mut held = self.store.held.lock();
+        if let Some(at) = held.iter().position(|id| *id == self.id) {
+            held.swap_remove(at);
+        }
     }
 }
 
@@ -301,6 +352,35 @@ mod tests {
         };
         assert_eq!(database(&plain).as_deref(), Some("sales"));
         assert_eq!(database(&headers("x-forwarded-for", "10.0.0.1")), None);
+    }
+
+    #[test]
+    fn a_session_lives_while_somebody_keeps_it() {
+        let clock = TestClock::at(1_000);
+        let store = store(&clock, 8);
+        let with_tables = |session| Session { temporary: Some("x".into()), ..session };
+        // By its token, until it was idle for too long or was closed.
+        let session = store.change(with_tables(store.open("ann")), &Carrier::Bearer);
+        assert!(store.is_live(&session.id));
+        clock.advance(IDLE + Duration::from_secs(1));
+        assert!(!store.is_live(&session.id));
+        let session = store.change(with_tables(store.open("ann")), &Carrier::Bearer);
+        store.close(&session, &Carrier::Bearer);
+        assert!(!store.is_live(&session.id));
+        // By its connection, however idle, until it is closed.
+        let connection = ConnectionId { number: 1, session: Arc::default() };
+        let carrier = Carrier::Connection(connection.clone());
+        let session = store.change(with_tables(store.open("ann")), &carrier);
+        clock.advance(IDLE * 2);
+        assert!(store.is_live(&session.id));
+        drop((carrier, connection));
+        assert!(!store.is_live(&session.id));
+        // By a statement that is under way.
+        let (first, second) = (store.hold("s"), store.hold("s"));
+        drop(first);
+        assert!(store.is_live("s"));
+        drop(second);
+        assert!(!store.is_live("s"));
     }
 
     #[test]

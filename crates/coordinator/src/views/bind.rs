@@ -47,7 +47,7 @@ impl SessionViews {
     ) -> Self {
         Self {
             core: Arc::clone(core),
-            snapshot: Arc::clone(snapshot),
+            snapshot: snapshot.without_temporary_of_others(session.temporary.as_deref()),
             session: session.clone(),
             settings: settings.clone(),
             depth: 0,

@@ -23,6 +23,7 @@ use super::populate::populate;
 use crate::core::Coordinator;
 use crate::query::StatementRequest;
 use crate::session::{StatementSettings, parse_settings};
+use crate::temporary::is_temporary;
 
 /// Where a view is made.
 struct Place<'a> {
@@ -184,6 +185,9 @@ fn materialized(
             ));
         }
     };
+    if is_temporary(place.snapshot, source) {
+        return Err(Error::invalid("a materialized view follows a table that lasts"));
+    }
     let kind = |target, owns_target| match clause.refresh {
         Some(RefreshClause { schedule, append }) => {
             ViewKind::Refreshable { target, owns_target, schedule, append }
@@ -196,6 +200,9 @@ fn materialized(
                 return Err(Error::invalid("a view TO a table has no engine of its own"));
             }
             let target = resolve_table(place.snapshot, &place.request.session.database, to)?;
+            if is_temporary(place.snapshot, target.id) {
+                return Err(Error::invalid("a materialized view fills a table that lasts"));
+            }
             check_target(&target, columns, notices)?;
             Ok((kind(target.id, false), None))
         }

@@ -133,9 +133,9 @@ async fn wrong_streams_change_nothing() {
     let status = send(client, messages(&missing, &[rows(0..5)]).await).await.unwrap_err();
     assert_eq!(status.code(), Code::NotFound);
     assert!(status.message().contains("'missing'"), "{status}");
-    let temporary = Command { temporary: true, ..append() };
+    let temporary = Command { temporary: true, schema: Some("default".into()), ..append() };
     let status = send(client, messages(&temporary, &[rows(0..5)]).await).await.unwrap_err();
-    assert_eq!(status.code(), Code::Unimplemented);
+    assert_eq!(status.code(), Code::InvalidArgument);
     let catalog = Command { catalog: Some("other".into()), ..append() };
     let status = send(client, messages(&catalog, &[rows(0..5)]).await).await.unwrap_err();
     assert_eq!(status.code(), Code::NotFound);

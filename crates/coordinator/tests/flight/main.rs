@@ -8,6 +8,7 @@ mod inserts;
 mod metadata;
 mod queries;
 mod sessions;
+mod temporary;
 mod users;
 
 use std::net::SocketAddr;

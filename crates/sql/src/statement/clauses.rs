@@ -10,11 +10,25 @@ use sqlparser::tokenizer::Token;
 use super::parse::{Parsed, is_ahead, is_next_word, on_cluster};
 use super::{CreateTable, DistributionClause, EngineClause, Statement, TableName, setting_text};
 
-/// CREATE [OR REPLACE] TABLE.
+/// Whether CREATE [OR REPLACE] [TEMPORARY] TABLE comes next.
+pub(super) fn is_create_table(parser: &Parser<'_>) -> bool {
+    let replaces = is_ahead(parser, &[Keyword::CREATE, Keyword::OR, Keyword::REPLACE]);
+    let next = if replaces { 3 } else { 1 };
+    let is_word = |at: usize, words: &[Keyword]| {
+        matches!(&parser.peek_nth_token_ref(at).token, Token::Word(word)
+            if words.contains(&word.keyword))
+    };
+    let temporary = is_word(next, &[Keyword::TEMPORARY, Keyword::TEMP]);
+    is_ahead(parser, &[Keyword::CREATE])
+        && is_word(next + usize::from(temporary), &[Keyword::TABLE])
+}
+
+/// CREATE [OR REPLACE] [TEMPORARY] TABLE.
 pub(super) fn create_table(parser: &mut Parser<'_>) -> Parsed<Statement> {
     parser.expect_keyword(Keyword::CREATE)?;
     let mut create = CreateTable {
         or_replace: parser.parse_keywords(&[Keyword::OR, Keyword::REPLACE]),
+        temporary: parser.parse_one_of_keywords(&[Keyword::TEMPORARY, Keyword::TEMP]).is_some(),
         ..CreateTable::default()
     };
     parser.expect_keyword(Keyword::TABLE)?;

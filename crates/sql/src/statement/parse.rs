@@ -127,10 +127,11 @@ fn query(parser: &mut Parser<'_>) -> Parsed<Statement> {
         _ => None,
     };
     let Some(into) = into else { return Ok(Statement::Query(query)) };
-    if into.temporary || into.unlogged {
-        return Err(Error::unsupported("SELECT INTO makes lasting tables only").into());
+    if into.unlogged {
+        return Err(Error::unsupported("every table of SELECT INTO is logged").into());
     }
     Ok(Statement::CreateTable(Box::new(CreateTable {
+        temporary: into.temporary,
         name: Some(TableName::of(&into.name)?),
         query: Some(query),
         ..CreateTable::default()
@@ -168,9 +169,7 @@ fn create(parser: &mut Parser<'_>, text: &str) -> Parsed<Statement> {
         let notices = on_cluster(parser)?;
         return Ok(Statement::CreateDatabase { name, if_not_exists, notices });
     }
-    if is_ahead(parser, &[Keyword::CREATE, Keyword::TABLE])
-        || is_ahead(parser, &[Keyword::CREATE, Keyword::OR, Keyword::REPLACE, Keyword::TABLE])
-    {
+    if super::clauses::is_create_table(parser) {
         return super::clauses::create_table(parser);
     }
     if super::view::is_create_view(parser) {
@@ -203,11 +202,15 @@ fn drop(parser: &mut Parser<'_>) -> Parsed<Statement> {
     let is_dictionary = matches!(&parser.peek_nth_token_ref(1).token, Token::Word(word)
         if word.value.eq_ignore_ascii_case("DICTIONARY"));
     let is_view = is_dictionary || is_ahead(parser, &[Keyword::DROP, Keyword::VIEW]);
-    if !is_view && !is_ahead(parser, &[Keyword::DROP, Keyword::TABLE]) {
+    let temporary = [Keyword::TEMPORARY, Keyword::TEMP]
+        .iter()
+        .any(|word| is_ahead(parser, &[Keyword::DROP, *word, Keyword::TABLE]));
+    if !is_view && !temporary && !is_ahead(parser, &[Keyword::DROP, Keyword::TABLE]) {
         return Err(other(parser)?);
     }
-    parser.next_token();
-    parser.next_token();
+    for _ in 0..2 + usize::from(temporary) {
+        parser.next_token();
+    }
     let if_exists = parser.parse_keywords(&[Keyword::IF, Keyword::EXISTS]);
     let names = parser.parse_comma_separated(|parser| parser.parse_object_name(false))?;
     let tables = names.iter().map(TableName::of).collect::<Result<_>>()?;
@@ -215,7 +218,7 @@ fn drop(parser: &mut Parser<'_>) -> Parsed<Statement> {
     let _ = is_next_word(parser, "SYNC");
     Ok(match is_view {
         true => Statement::DropViews { views: tables, if_exists, notices },
-        false => Statement::DropTables { tables, if_exists, notices },
+        false => Statement::DropTables { tables, if_exists, temporary, notices },
     })
 }
 

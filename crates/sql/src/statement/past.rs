@@ -91,6 +91,10 @@ pub(super) fn clone(
                        clone under another name and EXCHANGE TABLES";
         return Err(Error::unsupported(message).into());
     }
+    if create.temporary {
+        let message = "a temporary table is no clone: write CREATE TEMPORARY TABLE ... AS SELECT";
+        return Err(Error::unsupported(message).into());
+    }
     let _ = parser.parse_keyword(Keyword::AS);
     let source = TableName::of(&parser.parse_object_name(false)?)?;
     let point = clause(parser)?;

@@ -36,6 +36,7 @@ mod s3_server;
 mod soak;
 mod sql;
 mod stale;
+mod temporary;
 mod tiers;
 mod tiers_s3;
 mod tiny_inserts;
