@@ -2,8 +2,8 @@
 
 use granary_common::{Error, Result};
 use sqlparser::ast::{
-    Expr, GroupByExpr, GroupByWithModifier, Ident, LimitClause, OrderBy, OrderByKind, Query,
-    Select, SelectItem, SetExpr, Value, ValueWithSpan,
+    BinaryOperator, Expr, GroupByExpr, GroupByWithModifier, Ident, LimitClause, OrderBy,
+    OrderByKind, Query, Select, SelectItem, SetExpr, Value, ValueWithSpan,
 };
 
 use super::clauses::enclose;
@@ -12,6 +12,7 @@ use super::templates;
 /// Names of the columns that WITH TOTALS adds and takes away again.
 const IS_TOTAL: &str = "__granary_is_total";
 const POSITION: &str = "__granary_total_position";
+const KEY: &str = "__granary_total_key_";
 
 /// The modifiers of one GROUP BY; WITH TOTALS is the query's, since it is about its last row.
 pub(super) fn rewrite_select(select: &mut Select) -> Result<()> {
@@ -50,9 +51,9 @@ pub(super) fn rewrite_query(query: &mut Query) -> Result<()> {
     if !matches!(modifiers.as_slice(), [GroupByWithModifier::Totals]) {
         return Ok(());
     }
-    if select.having.is_some() || select.distinct.is_some() || select.qualify.is_some() {
+    if select.distinct.is_some() || select.qualify.is_some() {
         return Err(Error::unsupported(
-            "WITH TOTALS together with HAVING, QUALIFY or DISTINCT is not supported yet",
+            "WITH TOTALS together with QUALIFY or DISTINCT is not supported yet",
         ));
     }
     modifiers.clear();
@@ -72,8 +73,8 @@ pub(super) fn rewrite_query(query: &mut Query) -> Result<()> {
         }
     }
     query.order_by = None;
+    keep_groups_of_having(select, &keys)?;
     let position = format!("row_number() OVER (ORDER BY {})", order.join(", "));
-    let named = |expr, name| SelectItem::ExprWithAlias { expr, alias: Ident::new(name) };
     select.projection.push(named(is_total, IS_TOTAL));
     select.projection.push(named(templates::expression(&position)?, POSITION));
     let sets = Expr::GroupingSets(vec![keys, Vec::new()]);
@@ -86,6 +87,44 @@ pub(super) fn rewrite_query(query: &mut Query) -> Result<()> {
              WHERE {IS_TOTAL} = 1 OR ({kept}) ORDER BY {POSITION}"
         ),
     )
+}
+
+fn named(expr: Expr, name: &str) -> SelectItem {
+    SelectItem::ExprWithAlias { expr, alias: Ident::new(name) }
+}
+
+/// The last row is about the rows of those groups that pass HAVING. So the other rows go before they are
+/// grouped, by the keys of these groups; a NULL is a key like any other one.
+fn keep_groups_of_having(select: &mut Select, keys: &[Expr]) -> Result<()> {
+    if select.having.is_none() {
+        return Ok(());
+    }
+    let mut groups = select.clone();
+    groups.group_by = GroupByExpr::Expressions(keys.to_vec(), Vec::new());
+    let names: Vec<String> = (0..keys.len()).map(|at| format!("{KEY}{at}")).collect();
+    groups.projection.extend(keys.iter().zip(&names).map(|(key, name)| named(key.clone(), name)));
+    let of_key = |key: &str| format!("({key}) IS NULL, valueOrDefault({key})");
+    let outer = names.iter().map(|name| of_key(name)).collect::<Vec<_>>().join(", ");
+    let mut passing = templates::query("SELECT 1")?;
+    *passing.body = SetExpr::Select(Box::new(groups));
+    enclose(&mut passing, &format!("SELECT {outer} FROM (SELECT 1)"))?;
+    let own: Vec<String> = (1..=keys.len()).map(|at| of_key(&format!("${at}"))).collect();
+    let own = templates::expression(&format!("({})", own.join(", ")))?;
+    let is_kept = Expr::InSubquery {
+        expr: Box::new(templates::substitute(own, keys)),
+        subquery: Box::new(passing),
+        negated: false,
+    };
+    select.having = None;
+    select.selection = Some(match select.selection.take() {
+        Some(condition) => Expr::BinaryOp {
+            left: Box::new(Expr::Nested(Box::new(condition))),
+            op: BinaryOperator::And,
+            right: Box::new(is_kept),
+        },
+        None => is_kept,
+    });
+    Ok(())
 }
 
 /// Which groups the limit keeps.
