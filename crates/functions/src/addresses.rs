@@ -4,11 +4,17 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, BooleanArray, StringArray, StructArray, UInt32Array};
+use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Fields};
 use datafusion::common::{Result, exec_err};
 
 use super::rows::{integers, map_texts, texts};
 use super::scalar::{Arity, Scalar, TWO, scalar};
+
+/// An address of a text, or of its number.
+pub const TO_IPV4: &str = "toIPv4";
+/// The same, NULL for what is none.
+pub const TO_IPV4_OR_NULL: &str = "toIPv4OrNull";
 
 /// The functions of this family.
 pub(super) fn all() -> Vec<Scalar> {
@@ -23,11 +29,23 @@ pub(super) fn all() -> Vec<Scalar> {
             name: "IPv4StringToNumOrNull",
             arity: Arity::Exactly(1),
             returns: |_| Ok(DataType::UInt32),
-            kernel: |arguments| {
-                let numbers: UInt32Array =
-                    texts(&arguments[0])?.iter().map(|text| text.and_then(number)).collect();
-                Ok(Arc::new(numbers))
+            kernel: or_null,
+        },
+        // The same numbers, shown as addresses.
+        Scalar {
+            name: TO_IPV4,
+            arity: Arity::Exactly(1),
+            returns: |_| Ok(DataType::UInt32),
+            kernel: |arguments| match arguments[0].data_type().is_integer() {
+                true => Ok(cast(&arguments[0], &DataType::UInt32)?),
+                false => strict(arguments),
             },
+        },
+        Scalar {
+            name: TO_IPV4_OR_NULL,
+            arity: Arity::Exactly(1),
+            returns: |_| Ok(DataType::UInt32),
+            kernel: or_null,
         },
         Scalar {
             name: "IPv4NumToString",
@@ -129,6 +147,12 @@ fn range(low: ArrayRef, high: ArrayRef) -> Result<ArrayRef> {
 
 fn number(text: &str) -> Option<u32> {
     text.trim().parse::<Ipv4Addr>().ok().map(u32::from)
+}
+
+fn or_null(arguments: &[ArrayRef]) -> Result<ArrayRef> {
+    let numbers: UInt32Array =
+        texts(&arguments[0])?.iter().map(|text| text.and_then(number)).collect();
+    Ok(Arc::new(numbers))
 }
 
 fn strict(arguments: &[ArrayRef]) -> Result<ArrayRef> {

@@ -50,6 +50,7 @@ use datafusion::common::Result;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::logical_expr::{Expr, ScalarUDF};
 
+pub use addresses::{TO_IPV4, TO_IPV4_OR_NULL};
 pub use aggregate_names::{AGGREGATES, COMBINATORS, aggregate_of_state, base_and_combinators};
 pub use arrays::{ELEMENT, FOLD};
 pub use arrow_types::column_type_from_arrow;

@@ -65,6 +65,7 @@ mod units;
 mod untuple;
 mod using;
 mod view_calls;
+mod whole;
 mod windows;
 mod words;
 mod zoned;
@@ -118,8 +119,9 @@ pub async fn bind_query(state: &SessionState, query: &Query, sql: &str) -> Resul
     pivots::settle(&mut query, state, sql).await?;
     columns::expand(&mut query, state, sql).await?;
     untuple::expand(&mut query, state, sql).await?;
-    multisets::expand(&mut query, state, sql).await?;
+    // Before what the expressions are made of shows.
     clauses::name_outputs(&mut query);
+    multisets::expand(&mut query, state, sql).await?;
     rewrite(&mut query, state, sql)?;
     // Long VALUES name nothing that could be corrected, and copying them costs.
     let repairs_max = match *query.body {

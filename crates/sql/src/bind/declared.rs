@@ -5,6 +5,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan};
 use granary_catalog::ColumnType;
 
 use super::names::Names;
+use super::spelled::made_type;
 use crate::statement::TableName;
 
 /// The type of a column of a table that `plan` reads.
@@ -25,8 +26,11 @@ pub(super) fn declared_type(
             Some(found.column_type.clone())
         }
         LogicalPlan::Projection(projection) => {
-            let inner = column_of(projection.expr.get(at(&projection.schema)?)?)?;
-            declared_type(inner, &projection.input, names)
+            let expression = projection.expr.get(at(&projection.schema)?)?;
+            match column_of(expression) {
+                Some(inner) => declared_type(inner, &projection.input, names),
+                None => made_type(expression),
+            }
         }
         LogicalPlan::Aggregate(aggregate) => {
             let at = at(&aggregate.schema)?;

@@ -31,7 +31,7 @@ use granary_functions::{ELEMENT, TEXT_OF, WITHOUT_ZEROS, call, filled_to};
 
 use super::declared::declared_type;
 use super::names::Names;
-use super::{containers, spelled, type_names};
+use super::{containers, spelled, type_names, whole};
 
 pub(super) use marks::{mark, mark_parts};
 
@@ -94,7 +94,13 @@ impl Scope<'_> {
         let spelled = spelled::settle(expression, &|column| self.declared(column))?;
         match spelled.transformed {
             true => Ok(spelled),
-            false => self.settle_fixed(spelled.data),
+            false => {
+                let said = whole::settle(spelled.data, self.schema)?;
+                match said.transformed {
+                    true => Ok(said),
+                    false => self.settle_fixed(said.data),
+                }
+            }
         }
     }
 

@@ -155,6 +155,13 @@ fn array_first(name: &str, arguments: &[Expr]) -> Result<Option<Expr>> {
         ("transform", [array, function @ Expr::Lambda(_)]) => ("arrayMap", vec![function, array]),
         ("filter", [array, function @ Expr::Lambda(_)]) => ("arrayFilter", vec![function, array]),
         ("all_match", [array, function @ Expr::Lambda(_)]) => ("arrayAll", vec![function, array]),
+        ("none_match", [array, function @ Expr::Lambda(_)]) => {
+            let arguments = [function.clone(), array.clone()];
+            return match rewrite("arrayExists", &arguments)? {
+                Some(found) => substitute("NOT ($1)", &[found]).map(Some),
+                None => Ok(None),
+            };
+        }
         ("map_filter", [map, function @ Expr::Lambda(_)]) => ("mapFilter", vec![function, map]),
         ("zip_with", [one, other, function @ Expr::Lambda(_)]) => {
             ("arrayMap", vec![function, one, other])
@@ -169,6 +176,13 @@ fn array_first(name: &str, arguments: &[Expr]) -> Result<Option<Expr>> {
         }
         ("reduce" | "list_reduce", [array, Expr::Lambda(step), first]) => {
             return fold(name, step, &[array.clone(), first.clone()]).map(Some);
+        }
+        // Without a first value it is the first element; of an empty list there is none.
+        ("list_reduce", [array, Expr::Lambda(step)]) => {
+            let array = std::slice::from_ref(array);
+            let first = substitute("array_element($1, 1)", array)?;
+            let others = substitute("array_pop_front($1)", array)?;
+            return fold(name, step, &[others, first]).map(Some);
         }
         _ => return Ok(None),
     };

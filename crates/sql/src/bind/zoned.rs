@@ -129,6 +129,11 @@ pub(super) fn rewrite(lower: &str, arguments: &[Expr]) -> Result<Option<Expr>> {
                 false => Ok(None),
             }
         }
+        ("date_trunc" | "datetrunc", [unit, time]) if years_into(unit).is_some() => {
+            let years = years_into(unit).unwrap_or_default();
+            let text = format!("date_trunc('year', $1) - toInterval({years}, 'year')");
+            dates(substitute(&text, std::slice::from_ref(time))?).map(Some)
+        }
         ("date_trunc" | "datetrunc", [unit, _]) => {
             let cut = substitute("date_trunc($1, $2)", arguments)?;
             let unit = text_of(unit).map(str::to_lowercase);
@@ -145,6 +150,17 @@ pub(super) fn rewrite(lower: &str, arguments: &[Expr]) -> Result<Option<Expr>> {
                 .map(Some)
         }
         _ => Ok(None),
+    }
+}
+
+/// How many years a time lies behind the first one of its decade, century or millennium, which are counted
+/// from the year 1.
+fn years_into(unit: &Expr) -> Option<&'static str> {
+    match text_of(unit)?.to_lowercase().as_str() {
+        "decade" => Some("date_part('year', $1) % 10"),
+        "century" => Some("(date_part('year', $1) + 99) % 100"),
+        "millennium" => Some("(date_part('year', $1) + 999) % 1000"),
+        _ => None,
     }
 }
 

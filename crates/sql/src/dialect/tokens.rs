@@ -6,6 +6,7 @@ mod braces;
 mod brackets;
 mod casts;
 mod comprehensions;
+mod dollars;
 mod finals;
 mod foreign;
 mod frames;
@@ -33,7 +34,7 @@ use super::GranaryDialect;
 pub(crate) fn tokenize(text: &str) -> Result<Vec<TokenWithSpan>, TokenizerError> {
     let dialect = GranaryDialect;
     // Our own unescape keeps the backslash of an unknown escape, as in a regular expression.
-    let mut tokens: Vec<TokenWithSpan> = Tokenizer::new(&dialect, text)
+    let mut tokens: Vec<TokenWithSpan> = Tokenizer::new(&dialect, &dollars::quoted(text))
         .with_unescape(false)
         .tokenize_with_location()?
         .into_iter()

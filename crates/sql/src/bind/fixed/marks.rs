@@ -97,7 +97,8 @@ fn mark_one(argument: &mut Expr) -> Result<()> {
         Expr::Identifier(_) | Expr::CompoundIdentifier(_) | Expr::Case { .. } => true,
         Expr::Function(function) => {
             let name = function.name.to_string().to_lowercase();
-            ["tofixedstring", "coalesce", "nullif", "min", "max", "any"].contains(&name.as_str())
+            let known = ["tofixedstring", "coalesce", "nullif", "min", "max", "any"];
+            known.contains(&name.as_str()) || name.starts_with("toipv4")
         }
         _ => false,
     };
