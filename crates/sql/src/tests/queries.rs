@@ -216,8 +216,8 @@ async fn mistakes_are_explained() {
         ("SELECT count() FROM t SAMPLE 0.1", "no sampling key"),
         ("SELECT id FROM t SAMPLE 2.5", "whole rows"),
         (
-            "SELECT count() FROM t GROUP BY Name WITH TOTALS HAVING count() > 1",
-            "WITH TOTALS together with HAVING",
+            "SELECT DISTINCT count() FROM t GROUP BY Name WITH TOTALS",
+            "WITH TOTALS together with QUALIFY",
         ),
         ("SELECT id FROM t FOR UPDATE", "FOR UPDATE"),
         ("SELECT sum(0.5)(id) FROM t", "takes no parameters"),
