@@ -31,22 +31,6 @@ pub(super) fn all() -> Vec<Scalar> {
             returns: |_| Ok(DataType::UInt32),
             kernel: or_null,
         },
-        // The same numbers, shown as addresses.
-        Scalar {
-            name: TO_IPV4,
-            arity: Arity::Exactly(1),
-            returns: |_| Ok(DataType::UInt32),
-            kernel: |arguments| match arguments[0].data_type().is_integer() {
-                true => Ok(cast(&arguments[0], &DataType::UInt32)?),
-                false => strict(arguments),
-            },
-        },
-        Scalar {
-            name: TO_IPV4_OR_NULL,
-            arity: Arity::Exactly(1),
-            returns: |_| Ok(DataType::UInt32),
-            kernel: or_null,
-        },
         Scalar {
             name: "IPv4NumToString",
             arity: Arity::Exactly(1),
@@ -89,7 +73,29 @@ pub(super) fn all() -> Vec<Scalar> {
         },
     ];
     all.extend(ranges());
+    all.extend(shown());
     all
+}
+
+/// Numbers that are shown as addresses.
+fn shown() -> [Scalar; 2] {
+    [
+        Scalar {
+            name: TO_IPV4,
+            arity: Arity::Exactly(1),
+            returns: |_| Ok(DataType::UInt32),
+            kernel: |arguments| match arguments[0].data_type().is_integer() {
+                true => Ok(cast(&arguments[0], &DataType::UInt32)?),
+                false => strict(arguments),
+            },
+        },
+        Scalar {
+            name: TO_IPV4_OR_NULL,
+            arity: Arity::Exactly(1),
+            returns: |_| Ok(DataType::UInt32),
+            kernel: or_null,
+        },
+    ]
 }
 
 /// Networks as ranges of addresses.
