@@ -1,7 +1,7 @@
 //! Columns whose values in older rows follow from other columns, and are computed as they are read.
 
 use arrow::array::{Array, ArrayRef};
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::execution::SessionState;
@@ -87,13 +87,27 @@ fn fitting(
     if is_cast && !data_type.is_nested() {
         return Ok(Some(cast(bound, wanted)));
     }
-    if is_kept(base) && data_type == wanted {
+    if is_kept(base) && is_alike(&data_type, &wanted) {
         return Ok(Some(bound));
     }
     let Some(template) = checked(base).filter(|_| is_text(&data_type)) else { return Ok(None) };
     let text = template.replace("$1", &format!("({default})"));
     let bound = bind_expression(state, &parse_expression(&text)?, schema)?;
     Ok(Some(cast(bound, wanted)))
+}
+
+/// Whether values differ at most in the names of their elements, in which of these may be NULL, and in
+/// how texts are held. One that is NULL where none may be has no value when it is read.
+fn is_alike(from: &DataType, to: &DataType) -> bool {
+    let fields = |(from, to): (&FieldRef, &FieldRef)| is_alike(from.data_type(), to.data_type());
+    match (from, to) {
+        (DataType::List(from), DataType::List(to)) => fields((from, to)),
+        (DataType::Map(from, _), DataType::Map(to, _)) => fields((from, to)),
+        (DataType::Struct(from), DataType::Struct(to)) => {
+            from.len() == to.len() && from.iter().zip(to).all(fields)
+        }
+        (from, to) => from == to || (is_text(from) && is_text(to)),
+    }
 }
 
 fn is_text(data_type: &DataType) -> bool {
