@@ -231,13 +231,15 @@ impl Outer {
         for key in sort.into_iter().flat_map(|sort| &sort.expr) {
             keys.push(SortKey { expr: self.inside(key.expr.clone(), &input.keys)?, ..key.clone() });
         }
+        // Without an order any rows are the first ones, and no range of values is there for a frame.
+        let window_frame = WindowFrame::new((!keys.is_empty()).then_some(false));
         let number = WindowFunction {
             fun: WindowFunctionDefinition::WindowUDF(row_number_udwf()),
             params: WindowFunctionParams {
                 args: Vec::new(),
                 partition_by: input.shown_keys(),
                 order_by: keys,
-                window_frame: WindowFrame::new(Some(false)),
+                window_frame,
                 filter: None,
                 null_treatment: None,
                 distinct: false,

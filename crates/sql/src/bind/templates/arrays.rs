@@ -40,6 +40,8 @@ pub(super) const CALLS: &[Call] = &[
     ("emptyArrayString", 0, "CAST([] AS Array(String))"),
     ("emptyArrayInt64", 0, "CAST([] AS Array(Int64))"),
     ("mapFromArrays", 2, "map($1, $2)"),
+    // The library's own panics over values that cannot be NULL.
+    ("map_entries", 1, "mapEntries($1)"),
     ("mapContainsKey", 2, "array_has(map_keys($1), $2)"),
     ("mapContainsValue", 2, "array_has(map_values($1), $2)"),
     ("mapKeys", 1, "map_keys($1)"),
