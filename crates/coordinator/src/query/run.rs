@@ -1,5 +1,7 @@
 //! From a bound query to its batches.
 
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin as StdPin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -133,11 +135,28 @@ async fn with_retries(
 
 async fn open(core: &Arc<Coordinator>, state: &SessionState, plan: &LogicalPlan) -> Result<Opened> {
     let engine = &core.with.engine;
-    let physical = engine.physical_plan(state, plan).await?;
+    let planned = AssertUnwindSafe(engine.physical_plan(state, plan)).catch_unwind().await;
+    let physical = planned.unwrap_or_else(|panic| Err(panicked(panic.as_ref())))?;
     let batches = engine.execute(&physical, state)?;
-    let mut batches = batches.map(|batch| batch.map_err(|error| from_datafusion(&error))).boxed();
+    let batches = batches.map(|batch| batch.map_err(|error| from_datafusion(&error)));
+    let mut batches = without_panics(batches).boxed();
     let first = batches.next().await.transpose()?;
     Ok((first, batches))
+}
+
+/// Ends with an error where making the next batch panics, as a function of a library may: the client
+/// would only see that its connection is cut.
+fn without_panics(
+    batches: impl Stream<Item = Result<RecordBatch>>,
+) -> impl Stream<Item = Result<RecordBatch>> {
+    let caught = AssertUnwindSafe(batches).catch_unwind();
+    caught.map(|batch| batch.unwrap_or_else(|panic| Err(panicked(panic.as_ref()))))
+}
+
+fn panicked(panic: &(dyn Any + Send)) -> Error {
+    let said = panic.downcast_ref::<&str>().copied();
+    let said = said.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    Error::internal(format!("the query panicked, which is a bug: {}", said.unwrap_or("no reason")))
 }
 
 async fn explain(
@@ -277,4 +296,25 @@ fn next_batch(
         }
     }
     .boxed()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_an_error_with_its_reason_and_the_end() {
+        let batches = futures::stream::iter(0..3).map(|number| match number {
+            1 => panic!("number {number}"),
+            _ => Err(Error::invalid("a first one")),
+        });
+        let errors: Vec<Error> =
+            without_panics(batches).map(|batch| batch.expect_err("no rows")).collect().await;
+        let shown: Vec<(ErrorKind, String)> =
+            errors.iter().map(|error| (error.kind(), error.to_string())).collect();
+        assert_eq!(shown[0], (ErrorKind::InvalidInput, "a first one".to_owned()));
+        assert_eq!(shown[1].0, ErrorKind::Internal);
+        assert!(shown[1].1.ends_with("which is a bug: number 1"), "{shown:?}");
+        assert_eq!(shown.len(), 2);
+    }
 }
