@@ -129,62 +129,10 @@ const STALE: &str = "allow_stale_reads";
 
 /// Settings of ClickHouse that scripts carry along. Either Granary always behaves as they ask, or
 /// they tune what it does not have.
-const WITHOUT_EFFECT: [&str; 51] = [
-    "aggregate_functions_null_for_empty",
-    "alter_sync",
-    "async_insert",
-    "compile_expressions",
-    "database_atomic_wait_for_drop_and_detach_synchronously",
-    "date_time_input_format",
-    "distributed_aggregation_memory_efficient",
-    "distributed_ddl_task_timeout",
-    "distributed_foreground_insert",
-    "distributed_product_mode",
-    "do_not_merge_across_partitions_select_final",
-    "enable_optimize_predicate_expression",
-    "force_index_by_date",
-    "force_primary_key",
-    "group_by_two_level_threshold",
-    "input_format_parallel_parsing",
-    "insert_distributed_sync",
-    "insert_quorum",
-    "insert_quorum_parallel",
-    "insert_quorum_timeout",
-    "join_algorithm",
-    "join_use_nulls",
-    "load_balancing",
-    "log_comment",
-    "log_queries",
-    "max_bytes_before_external_group_by",
-    "max_bytes_before_external_sort",
-    "max_bytes_in_join",
-    "max_distributed_connections",
-    "max_final_threads",
-    "max_insert_threads",
-    "max_parallel_replicas",
-    "max_rows_in_join",
-    "mutations_sync",
-    "optimize_aggregation_in_order",
-    "optimize_move_to_prewhere",
-    "optimize_on_insert",
-    "optimize_read_in_order",
-    "optimize_skip_unused_shards",
-    "output_format_json_quote_64bit_integers",
-    "output_format_pretty_max_rows",
-    "parallel_replicas_for_non_replicated_merge_tree",
-    "prefer_localhost_replica",
-    "receive_timeout",
-    "replication_alter_partitions_sync",
-    "select_sequential_consistency",
-    "send_timeout",
-    "skip_unavailable_shards",
-    "union_default_mode",
-    "use_uncompressed_cache",
-    "wait_for_async_insert",
-];
+const WITHOUT_EFFECT: &str = include_str!("foreign_settings.txt");
 
 fn is_without_effect(name: &str) -> bool {
-    WITHOUT_EFFECT.contains(&name) || name.starts_with("allow_experimental_")
+    WITHOUT_EFFECT.lines().any(|known| known == name) || name.starts_with("allow_experimental_")
 }
 
 /// The settings of a session. Kind `InvalidInput` names the setting that does not fit.

@@ -50,19 +50,7 @@ const KNOWN: [&str; 12] = [
 ];
 
 /// Settings of ClickHouse's MergeTree that have no counterpart here.
-const WITHOUT_EFFECT: [&str; 11] = [
-    "index_granularity_bytes",
-    "min_bytes_for_wide_part",
-    "min_rows_for_wide_part",
-    "enable_mixed_granularity_parts",
-    "max_parts_in_total",
-    "enable_block_number_column",
-    "enable_block_offset_column",
-    "allow_nullable_key",
-    "non_replicated_deduplication_window",
-    "replicated_deduplication_window",
-    "merge_max_block_size",
-];
+const WITHOUT_EFFECT: &str = include_str!("foreign_settings.txt");
 
 /// The settings that the catalog keeps.
 pub(crate) fn settings(
@@ -121,11 +109,11 @@ pub(crate) fn settings(
             "storage_policy" => drop(settings.insert(name.clone(), value.clone())),
             // The distribution has taken it.
             "colocation_group" => {}
-            known if WITHOUT_EFFECT.contains(&known) => {
+            known if WITHOUT_EFFECT.lines().any(|other| other == known) => {
                 notices.push(Notice::new(format!("setting {name} has no effect")));
             }
             _ => {
-                let hint = did_you_mean(name, KNOWN.into_iter().chain(WITHOUT_EFFECT));
+                let hint = did_you_mean(name, KNOWN.into_iter().chain(WITHOUT_EFFECT.lines()));
                 return Err(Error::invalid(format!("unknown setting '{name}'{hint}")));
             }
         }

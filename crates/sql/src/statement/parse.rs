@@ -167,6 +167,11 @@ fn create(parser: &mut Parser<'_>, text: &str) -> Parsed<Statement> {
         let if_not_exists = parser.parse_keywords(&[Keyword::IF, Keyword::NOT, Keyword::EXISTS]);
         let name = parser.parse_identifier()?.value;
         let notices = on_cluster(parser)?;
+        // `ENGINE = Atomic`: a database is always one.
+        if parser.parse_keyword(Keyword::ENGINE) {
+            let _ = parser.consume_token(&Token::Eq);
+            parser.parse_expr()?;
+        }
         return Ok(Statement::CreateDatabase { name, if_not_exists, notices });
     }
     if super::clauses::is_create_table(parser) {
@@ -193,7 +198,8 @@ fn drop(parser: &mut Parser<'_>) -> Parsed<Statement> {
         let if_exists = parser.parse_keywords(&[Keyword::IF, Keyword::EXISTS]);
         let name = parser.parse_identifier()?.value;
         let notices = on_cluster(parser)?;
-        let _ = parser.parse_keyword(Keyword::CASCADE) || is_next_word(parser, "SYNC");
+        let _ = parser.parse_keyword(Keyword::CASCADE);
+        at_once(parser);
         return Ok(Statement::DropDatabase { name, if_exists, notices });
     }
     if is_ahead(parser, &[Keyword::DROP, Keyword::FUNCTION]) {
@@ -215,11 +221,17 @@ fn drop(parser: &mut Parser<'_>) -> Parsed<Statement> {
     let names = parser.parse_comma_separated(|parser| parser.parse_object_name(false))?;
     let tables = names.iter().map(TableName::of).collect::<Result<_>>()?;
     let notices = on_cluster(parser)?;
-    let _ = is_next_word(parser, "SYNC");
+    at_once(parser);
     Ok(match is_view {
         true => Statement::DropViews { views: tables, if_exists, notices },
         false => Statement::DropTables { tables, if_exists, temporary, notices },
     })
+}
+
+/// `SYNC` or `NO DELAY`, which statements are anyway.
+fn at_once(parser: &mut Parser<'_>) {
+    let _ = is_next_word(parser, "SYNC")
+        || (is_next_word(parser, "NO") && is_next_word(parser, "DELAY"));
 }
 
 fn truncate(parser: &mut Parser<'_>) -> Parsed<Statement> {
@@ -228,6 +240,7 @@ fn truncate(parser: &mut Parser<'_>) -> Parsed<Statement> {
     let if_exists = parser.parse_keywords(&[Keyword::IF, Keyword::EXISTS]);
     let table = TableName::of(&parser.parse_object_name(false)?)?;
     let notices = on_cluster(parser)?;
+    at_once(parser);
     Ok(Statement::TruncateTable { table, if_exists, notices })
 }
 
