@@ -15,6 +15,7 @@ mod aggregates;
 mod ambiguous;
 mod answered;
 mod calls;
+mod chances;
 mod clauses;
 mod coerced;
 mod columns;
@@ -49,6 +50,7 @@ mod past;
 mod patterns;
 mod pivots;
 mod positions;
+mod ranges;
 mod repair;
 mod repeated;
 mod rows;
@@ -73,6 +75,7 @@ mod zoned;
 use std::ops::ControlFlow;
 
 use datafusion::common::DFSchema;
+use datafusion::error::DataFusionError;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::{Expr as PlannedExpr, LogicalPlan};
 use datafusion::sql::parser::Statement as PlannerStatement;
@@ -95,6 +98,7 @@ pub(crate) use sql_functions::expand as expand_functions;
 pub use tables::query_of_table;
 pub(crate) use tables::{SERIES, all_of};
 pub(crate) use templates::{expression as parsed_expression, query as parsed_query};
+pub(crate) use type_names::may_be_null;
 pub use view_calls::{ParameterViews, SessionViewCalls};
 
 use crate::error_from_datafusion;
@@ -134,13 +138,11 @@ pub async fn bind_query(state: &SessionState, query: &Query, sql: &str) -> Resul
             Ok(plan) => return Ok(plan),
             Err(error) if repair::repair(&mut query, &error) => {}
             Err(error) if ambiguous::column(&error).is_some() => {
-                let name = ambiguous::column(&error).unwrap_or_default();
-                for candidate in ambiguous::candidates(&query, &name) {
-                    if let Ok(plan) = plan(state, candidate).await {
-                        return Ok(plan);
-                    }
+                match first_meant(state, &query, &error).await {
+                    Some((_, Some(plan))) => return Ok(plan),
+                    Some((settled, None)) => query = settled,
+                    None => return Err(error_from_datafusion(error, Some(sql))),
                 }
-                return Err(error_from_datafusion(error, Some(sql)));
             }
             // The last chance; where it does not help, what was wrong before counts.
             Err(error) => match before_aliases.take() {
@@ -155,17 +157,37 @@ pub async fn bind_query(state: &SessionState, query: &Query, sql: &str) -> Resul
     plan(state, query).await.map_err(|error| error_from_datafusion(error, Some(sql)))
 }
 
+/// The query with a column that several tables have taken for the first one's, and its plan if no other
+/// column is in doubt.
+async fn first_meant(
+    state: &SessionState,
+    query: &Query,
+    error: &DataFusionError,
+) -> Option<(Query, Option<LogicalPlan>)> {
+    let name = ambiguous::column(error)?;
+    for candidate in ambiguous::candidates(query, &name) {
+        match plan(state, candidate.clone()).await {
+            Ok(plan) => return Some((candidate, Some(plan))),
+            Err(other) if ambiguous::column(&other).is_some_and(|other| other != name) => {
+                return Some((candidate, None));
+            }
+            Err(_) => {}
+        }
+    }
+    None
+}
+
 async fn plan(
     state: &SessionState,
     query: Query,
-) -> std::result::Result<LogicalPlan, datafusion::error::DataFusionError> {
+) -> std::result::Result<LogicalPlan, DataFusionError> {
     let tree = Tree::Query(Box::new(query));
     let plan = state.statement_to_plan(PlannerStatement::Statement(Box::new(tree))).await?;
     let plan = correlated::join_correlated(nullable_subqueries(plan)?, state)?;
     let names = Names::of(state, "");
     let plan = fixed::settle(literals::floats_beside_floats(plan)?, Some(&names))?;
     windows::refuse_in_filters(&plan)?;
-    opaque::hide_casts(coerced::coerce(order::keep_orders(plan, &names)?)?)
+    opaque::hide_casts(coerced::coerce(ranges::settle(order::keep_orders(plan, &names)?)?)?)
 }
 
 /// Binds the rows of an INSERT: the plan's columns are the named columns, or all visible ones.
@@ -272,6 +294,7 @@ impl VisitorMut for Rewriter<'_> {
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
         or_break(matched::rewrite(select))?;
+        or_break(rows::in_projection(select))?;
         windows::name_in_lower_case(select);
         windows::refine(select);
         or_break(using::settle(select))?;

@@ -5,6 +5,7 @@ mod fill;
 mod floats;
 mod intervals;
 mod planner;
+mod texts;
 
 use std::sync::Arc;
 
@@ -14,8 +15,9 @@ use datafusion::logical_expr::{Expr, lit};
 use granary_execution::functions::{DocumentReader, FunctionSet, StateMerger};
 use granary_functions::{JsonDocuments, States, call};
 
-pub(crate) use fill::{FillKey, FillSpec, FilledColumn, step_type};
+pub(crate) use fill::{FillKey, FillSpec, FilledColumn, NULL, step_type};
 pub(crate) use floats::as_float;
+pub(crate) use planner::ELEMENTS;
 
 use crate::relations::DialectRelations;
 use planner::{DialectPlanner, DialectTypes};

@@ -52,9 +52,7 @@ pub(super) fn all() -> Vec<Scalar> {
             name: "JSONExtractString",
             arity: Arity::AtLeastOne,
             returns: |_| Ok(DataType::Utf8),
-            kernel: |arguments| {
-                texts(arguments, |value| value.as_str().unwrap_or_default().to_owned())
-            },
+            kernel: |arguments| texts(arguments, text),
         },
         Scalar {
             name: "JSONExtractRaw",
@@ -68,6 +66,15 @@ pub(super) fn all() -> Vec<Scalar> {
 fn texts(arguments: &[ArrayRef], of: impl Fn(&Value) -> String) -> Result<ArrayRef> {
     let texts = Documents::new(arguments)?.map(|value| value.map(&of).unwrap_or_default());
     Ok(Arc::new(StringArray::from(texts)))
+}
+
+/// A text as it is, nothing for null, and everything else as it stands in a document.
+fn text(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Null => String::new(),
+        other => other.to_string(),
+    }
 }
 
 /// Fractions are cut off; numbers in quotes count, and so do conditions.

@@ -25,7 +25,7 @@ fn to_string(arguments: &[ArrayRef]) -> Result<ArrayRef> {
         DataType::Decimal128(..) | DataType::Decimal256(..) => {
             without_zeros(values, |text| text.contains('.'))
         }
-        DataType::Float32 | DataType::Float64 => without_zeros(values, |text| text.ends_with(".0")),
+        DataType::Float32 | DataType::Float64 => float_texts(values),
         nested if nested.is_nested() => Ok(Arc::new(nested_texts(values)?)),
         _ => Ok(cast(values, &DataType::Utf8)?),
     }
@@ -94,6 +94,23 @@ fn without_zeros(values: &ArrayRef, applies: fn(&str) -> bool) -> Result<ArrayRe
     Ok(Arc::new(shorter))
 }
 
+/// Up to 1e21 all digits of a large number are written, as ClickHouse does it.
+fn float_texts(values: &ArrayRef) -> Result<ArrayRef> {
+    let texts = without_zeros(values, |text| text.ends_with(".0"))?;
+    let written: StringArray = texts
+        .as_string::<i32>()
+        .iter()
+        .map(|text| {
+            text.map(|text| match text.parse::<f64>() {
+                Ok(number) if number.is_nan() => "nan".to_owned(),
+                Ok(number) if (1e15..1e21).contains(&number.abs()) => format!("{number}"),
+                _ => text.to_owned(),
+            })
+        })
+        .collect();
+    Ok(Arc::new(written))
+}
+
 #[cfg(test)]
 mod tests {
     use arrow::array::{
@@ -110,6 +127,8 @@ mod tests {
         for (values, expected) in [
             (Arc::new(Float64Array::from(vec![1.0, 12.5])) as ArrayRef, ["1", "12.5"]),
             (Arc::new(decimals.expect("decimals")), ["10", "10.5"]),
+            (Arc::new(Float64Array::from(vec![f64::NAN, 1e20])), ["nan", "100000000000000000000"]),
+            (Arc::new(Float64Array::from(vec![1e21, 1.5e-7])), ["1e21", "1.5e-7"]),
             (
                 Arc::new(TimestampMillisecondArray::from(vec![500, 1_704_067_200_001])),
                 ["1970-01-01 00:00:00.500", "2024-01-01 00:00:00.001"],

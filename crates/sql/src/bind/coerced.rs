@@ -41,9 +41,16 @@ fn instants(plan: LogicalPlan) -> Result<LogicalPlan> {
     Ok(settled.data)
 }
 
-/// A cast to a time with a zone from one without.
+/// A cast to a time with a zone from one without, and one of a date to a number without a sign, for which
+/// the engine has no way.
 fn through_utc(expression: Expr, schema: &DFSchema) -> Transformed<Expr> {
     let Expr::Cast(Cast { expr, field }) = &expression else { return Transformed::no(expression) };
+    if field.data_type().is_unsigned_integer()
+        && expr.get_type(schema).ok() == Some(DataType::Date32)
+    {
+        let days = cast(expr.as_ref().clone(), DataType::Int32);
+        return Transformed::yes(cast(days, field.data_type().clone()));
+    }
     let DataType::Timestamp(_, Some(_)) = field.data_type() else {
         return Transformed::no(expression);
     };

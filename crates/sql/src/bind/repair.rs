@@ -20,7 +20,9 @@ pub(super) fn repair(query: &mut Query, error: &DataFusionError) -> bool {
     if is_unsigned_minus(error) {
         return subtract_from_zero(query);
     }
-    let Some((missing, valid)) = missing_column(error) else { return false };
+    let Some((missing, valid)) = missing_column(error) else {
+        return super::chances::take(query, error);
+    };
     let names: Vec<&str> = valid.iter().map(|column| column.name.as_str()).collect();
     let mut tables: Vec<&str> = Vec::new();
     for column in valid {
@@ -75,6 +77,7 @@ fn nested_column(query: &mut Query, missing: &Column, names: &[&str]) -> bool {
     };
     let mut changed = false;
     let _ = visit_expressions_mut(query, |expression| {
+        changed |= super::chances::nested_root(expression, &whole, exact);
         if let Expr::CompoundIdentifier(parts) = expression
             && let [.., prefix, last] = parts.as_slice()
             && format!("{}.{}", prefix.value, last.value) == whole

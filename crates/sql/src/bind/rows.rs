@@ -4,8 +4,8 @@ use std::ops::ControlFlow;
 
 use granary_common::Result;
 use sqlparser::ast::{
-    DataType, Expr, Ident, Query, SelectItem, SetExpr, SetOperator, SetQuantifier, UnaryOperator,
-    Value, ValueWithSpan,
+    DataType, Expr, Ident, Query, Select, SelectItem, SetExpr, SetOperator, SetQuantifier,
+    UnaryOperator, Value, ValueWithSpan,
 };
 
 use super::templates;
@@ -45,6 +45,23 @@ pub(super) fn with_subqueries(query: &mut Query) -> Result<()> {
     }
     if let Some(all) = all {
         *query.body = all;
+    }
+    Ok(())
+}
+
+/// `SELECT (count(), sum(x))`: a tuple of anything is made by a function, the engine's own syntax takes names
+/// and constants only.
+pub(super) fn in_projection(select: &mut Select) -> Result<()> {
+    for item in &mut select.projection {
+        let (SelectItem::UnnamedExpr(value) | SelectItem::ExprWithAlias { expr: value, .. }) = item
+        else {
+            continue;
+        };
+        if let Expr::Tuple(parts) = value
+            && !parts.iter().all(|part| matches!(part, Expr::Identifier(_) | Expr::Value(_)))
+        {
+            *value = super::with_arguments(templates::expression("tuple()")?, parts.clone());
+        }
     }
     Ok(())
 }

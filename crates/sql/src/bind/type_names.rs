@@ -24,7 +24,7 @@ pub(super) fn name(value: &Expr, schema: &DFSchema, fixed_length: Option<usize>)
 
 /// Whether a value may be NULL where the columns that it is computed from say so. The engine takes
 /// most functions to give NULL now and then, which would make every type nullable.
-pub(super) fn may_be_null(value: &Expr, schema: &DFSchema) -> bool {
+pub(crate) fn may_be_null(value: &Expr, schema: &DFSchema) -> bool {
     let any = |values: &[Expr]| values.iter().any(|value| may_be_null(value, schema));
     match value {
         Expr::Alias(alias) => may_be_null(&alias.expr, schema),

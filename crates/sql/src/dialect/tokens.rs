@@ -17,6 +17,7 @@ mod pivots;
 mod spelling;
 mod standard;
 mod types;
+mod unions;
 
 use std::ops::Range;
 
@@ -62,6 +63,7 @@ pub(crate) fn tokenize(text: &str) -> Result<Vec<TokenWithSpan>, TokenizerError>
     casts::settle(&mut tokens)?;
     comprehensions::settle(&mut tokens);
     frames::settle(&mut tokens)?;
+    unions::settle(&mut tokens);
     // USING is enclosed in brackets by the next one.
     pivots::settle(&mut tokens);
     spelling::settle(&mut tokens);
@@ -311,6 +313,18 @@ mod tests {
             ),
             ("WITH 5 AS n SELECT n + t.n", "SELECT ( 5 ) + t . n"),
             ("WITH 5 AS n, x AS (SELECT 1) SELECT n", "WITH x AS ( SELECT 1 ) SELECT ( 5 )"),
+            (
+                "CREATE VIEW v AS WITH 5 AS n, x AS (SELECT 1) SELECT n",
+                "CREATE VIEW v AS WITH x AS ( SELECT 1 ) SELECT ( 5 )",
+            ),
+            ("INSERT INTO t WITH 5 AS n SELECT n", "INSERT INTO t SELECT ( 5 )"),
+            ("FROM (WITH 5 AS n SELECT n), n", "FROM ( SELECT ( 5 ) ) , n"),
+            (
+                "SELECT a ORDER BY a LIMIT 1 UNION ALL SELECT b ORDER BY b",
+                "( SELECT a ORDER BY a LIMIT 1 ) UNION ALL SELECT b ORDER BY b",
+            ),
+            ("SELECT * EXCEPT (a) FROM t LIMIT 1", "SELECT * EXCEPT ( a ) FROM t LIMIT 1"),
+            ("x / any(y), x > any(y)", "x / any_value ( y ) , x > any ( y )"),
             ("x::INT[]", "x :: Array ( Nullable ( INT ) )"),
             ("x::decimal(9, 2)[][]", "x :: Array ( Array ( Nullable ( decimal ( 9 , 2 ) ) ) )"),
             ("CASE WHEN a THEN [] END", "CASE WHEN a THEN [ ] END"),

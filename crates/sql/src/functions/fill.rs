@@ -23,7 +23,7 @@ use rows::FilledRows;
 use sequence::{Bounds, Gaps};
 
 pub(crate) use key::step_type;
-pub(crate) use spec::{FillKey, FillSpec, FilledColumn};
+pub(crate) use spec::{FillKey, FillSpec, FilledColumn, NULL};
 
 /// Most rows that one result is filled with.
 const NEW_ROWS_MAX: usize = 10_000_000;

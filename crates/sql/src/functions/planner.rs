@@ -17,8 +17,11 @@ use sqlparser::ast::{BinaryOperator, DataType as SqlType};
 
 use granary_functions::{DOCUMENT_PART, ELEMENT, call, zero_value};
 
-use super::{floats, intervals};
+use super::{floats, intervals, texts};
 use crate::types::type_from_sql;
+
+/// How the error for `items.sku` of an array of tuples begins; binding writes a function then.
+pub(crate) const ELEMENTS: &str = "an element of the tuples in an array: ";
 
 /// ClickHouse's arithmetic: `/` is a real division, days are added to dates.
 #[derive(Clone, Copy, Debug)]
@@ -43,7 +46,7 @@ impl ExprPlanner for DialectPlanner {
             _ if left == DataType::Boolean || right == DataType::Boolean => {
                 return numbered(raw, &left, &right);
             }
-            BinaryOperator::StringConcat => joined(&mut raw, &left, &right),
+            BinaryOperator::StringConcat => texts::joined(&mut raw, &left, &right)?,
             BinaryOperator::Divide => division(&mut raw, &left, &right),
             BinaryOperator::MyIntegerDivide => Some(integer_division(&mut raw, &left, &right)),
             BinaryOperator::Plus | BinaryOperator::Minus => {
@@ -72,6 +75,9 @@ impl ExprPlanner for DialectPlanner {
         match field.data_type() {
             DataType::Utf8 | DataType::Utf8View | DataType::LargeUtf8 => {
                 call(DOCUMENT_PART, arguments).map(PlannerResult::Planned)
+            }
+            DataType::List(item) if has_element(item, nested_names) => {
+                plan_err!("{ELEMENTS}{}.{}", field.name(), nested_names[0])
             }
             _ => Ok(match subcolumn(field, &arguments[0], nested_names)? {
                 Some(part) => PlannerResult::Planned(part),
@@ -127,6 +133,12 @@ fn subcolumn(field: &Field, column: &Expr, names: &[String]) -> Result<Option<Ex
         (_, "null") => Some(column.clone().is_null()),
         _ => None,
     })
+}
+
+/// Whether the items are tuples with an element of that one name.
+fn has_element(item: &Field, names: &[String]) -> bool {
+    matches!((item.data_type(), names), (DataType::Struct(fields), [name])
+        if fields.iter().any(|field| field.name() == name))
 }
 
 /// Operations one in the other, `a + b + c`, whose type is asked for anew at each of them.
@@ -243,19 +255,6 @@ fn division(raw: &mut RawBinaryExpr, left: &DataType, right: &DataType) -> Optio
     let float = |operand: &mut Expr| cast(take(operand), DataType::Float64);
     (is_exact(left) && is_exact(right))
         .then(|| binary_expr(float(&mut raw.left), Operator::Divide, float(&mut raw.right)))
-}
-
-/// FixedStrings are joined as texts.
-fn joined(raw: &mut RawBinaryExpr, left: &DataType, right: &DataType) -> Option<Expr> {
-    let text = |operand: &mut Expr, data_type: &DataType| match data_type {
-        DataType::BinaryView => cast(take(operand), DataType::Utf8View),
-        _ => take(operand),
-    };
-    let is_fixed = |data_type: &DataType| *data_type == DataType::BinaryView;
-    (is_fixed(left) || is_fixed(right)).then(|| {
-        let (first, second) = (text(&mut raw.left, left), text(&mut raw.right, right));
-        binary_expr(first, Operator::StringConcat, second)
-    })
 }
 
 /// Towards zero, whatever the operands are.

@@ -13,7 +13,7 @@ use sqlparser::ast::{
 };
 
 use super::invalid;
-use crate::functions::{FillKey, FillSpec, FilledColumn, fill_rows, step_type};
+use crate::functions::{FillKey, FillSpec, FilledColumn, NULL, fill_rows, step_type};
 
 /// The column that keeps the order of the filled rows.
 pub(crate) const POSITION: &str = "__granary_fill_position";
@@ -68,6 +68,7 @@ pub(super) fn plan(
     if let Some(interpolate) = order_by.interpolate {
         spec.carried = carried(interpolate, &columns, &spec)?;
     }
+    null_in_new_rows(&rows, &mut spec);
     let mut fields: Vec<Expr> = Vec::with_capacity(columns.len() * 2);
     for (at, column) in columns.iter().enumerate() {
         fields.push(lit(format!("c{at}")));
@@ -90,6 +91,39 @@ pub(super) fn plan(
         .unnest_column_with_options(Column::from_name(ROWS), options)?
         .project(outputs)?
         .build()
+}
+
+/// Columns that may be NULL are NULL in new rows, the others have the zero of their type.
+fn null_in_new_rows(rows: &LogicalPlan, spec: &mut FillSpec) {
+    for column in 0..rows.schema().fields().len() {
+        let is_known = spec.keys.iter().any(|key| key.column == column)
+            || spec.carried.iter().any(|carried| carried.column == column);
+        if !is_known && may_be_null(rows, column) {
+            spec.carried.push(FilledColumn { column, expression: Some(NULL.to_owned()) });
+        }
+    }
+}
+
+fn may_be_null(rows: &LogicalPlan, column: usize) -> bool {
+    match rows {
+        LogicalPlan::Projection(projection) => {
+            let schema = projection.input.schema();
+            let value = projection.expr.get(column).map(|value| value.clone().unalias());
+            match value {
+                Some(Expr::Column(inner)) => match schema.maybe_index_of_column(&inner) {
+                    Some(inner) => may_be_null(&projection.input, inner),
+                    None => true,
+                },
+                Some(value) => crate::bind::may_be_null(&value, schema),
+                None => true,
+            }
+        }
+        LogicalPlan::SubqueryAlias(alias) => may_be_null(&alias.input, column),
+        LogicalPlan::Filter(filter) => may_be_null(&filter.input, column),
+        LogicalPlan::Sort(sort) => may_be_null(&sort.input, column),
+        LogicalPlan::Limit(limit) => may_be_null(&limit.input, column),
+        other => other.schema().field(column).is_nullable(),
+    }
 }
 
 /// The key as the function takes it; its bounds and step follow in `bounds`.

@@ -139,10 +139,16 @@ fn required_predicate(parser: &mut Parser<'_>, clause: &str) -> Parsed<Expr> {
 
 /// `IN PARTITION p`.
 pub(super) fn in_partition(parser: &mut Parser<'_>) -> Parsed<Option<PartitionClause>> {
-    match parser.parse_keywords(&[Keyword::IN, Keyword::PARTITION]) {
-        true => partition(parser).map(Some),
-        false => Ok(None),
+    let is_word = |ahead: usize, text: &str| {
+        matches!(&parser.peek_nth_token_ref(ahead).token, Token::Word(word)
+            if word.quote_style.is_none() && word.value.eq_ignore_ascii_case(text))
+    };
+    if !is_word(0, "IN") || !is_word(1, "PARTITION") {
+        return Ok(None);
     }
+    parser.next_token();
+    parser.next_token();
+    partition(parser).map(Some)
 }
 
 #[derive(Clone, Copy)]

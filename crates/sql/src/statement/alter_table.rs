@@ -163,6 +163,7 @@ fn action(parser: &mut Parser<'_>) -> Parsed<Option<AlterAction>> {
         ["RENAME", "COLUMN"] => rename_column,
         ["MODIFY" | "ALTER" | "CHANGE", "COLUMN"] => modify_column,
         ["COMMENT", "COLUMN"] => comment_column,
+        ["MATERIALIZE", "COLUMN"] => materialize_column,
         ["ADD", "INDEX"] => add_index,
         ["DROP", "INDEX"] => drop_index,
         ["MATERIALIZE", "INDEX"] => rebuild_index,
@@ -216,6 +217,21 @@ fn add_column(parser: &mut Parser<'_>) -> Parsed<AlterAction> {
     let if_not_exists = if_not_exists(parser);
     let column = Box::new(parser.parse_column_def()?);
     Ok(AlterAction::AddColumn { column, place: place(parser)?, if_not_exists })
+}
+
+/// Older rows have the column's default anyway; merges write it. So nothing is left to do.
+fn materialize_column(parser: &mut Parser<'_>) -> Parsed<AlterAction> {
+    let if_exists = if_exists(parser);
+    let name = name(parser)?;
+    super::alter::in_partition(parser)?;
+    Ok(AlterAction::ModifyColumn(Box::new(ModifyColumn {
+        name,
+        if_exists,
+        data_type: None,
+        options: Vec::new(),
+        removed: None,
+        place: None,
+    })))
 }
 
 fn drop_column(parser: &mut Parser<'_>) -> Parsed<AlterAction> {

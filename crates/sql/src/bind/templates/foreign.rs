@@ -160,6 +160,11 @@ pub(super) const CALLS: &[Call] = &[
     ("nfc_normalize", 1, "normalizeUTF8NFC($1)"),
     ("strip_accents", 1, "replaceRegexpAll(normalizeUTF8NFD($1), '\\\\p{M}', '')"),
     ("parse_filename", 1, "basename($1)"),
+    ("toTime", 1, "CAST($1 AS Time)"),
+    ("tumbleStart", 2, "toStartOfInterval($1, $2)"),
+    ("tumbleEnd", 2, "toStartOfInterval($1, $2) + ($2)"),
+    ("hopStart", 3, "toStartOfInterval($1, $2) + ($2) - ($3)"),
+    ("hopEnd", 3, "toStartOfInterval($1, $2) + ($2)"),
     ("add", 2, "($1) + ($2)"),
     ("subtract", 2, "($1) - ($2)"),
 ];

@@ -10,7 +10,7 @@ pub(super) const CALLS: &[Call] = &[
     ("multiply", 2, "($1) * ($2)"),
     ("divide", 2, "($1) / ($2)"),
     ("negate", 1, "-($1)"),
-    ("sign", 1, "signum($1)"),
+    ("sign", 1, "CAST(signum($1) AS Int8)"),
     ("rand", 0, "CAST(random() * 4294967295 AS UInt32)"),
     ("log", 1, "ln($1)"),
     ("exp2", 1, "power(2, $1)"),

@@ -11,10 +11,47 @@ struct Alias {
     expression: Vec<TokenWithSpan>,
 }
 
-/// Puts the expressions in the place of their names. Only a WITH at the statement's beginning has
-/// them; common table expressions in it stay.
-pub(super) fn expand(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
-    if !is_keyword(tokens.first(), Keyword::WITH) || is_keyword(tokens.get(1), Keyword::RECURSIVE) {
+/// Puts the expressions in the place of their names, in the query that the WITH begins: a statement, one
+/// in brackets, or that of a view or an INSERT. Common table expressions in it stay.
+pub(super) fn expand(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+    let inserts = is_keyword(tokens.first(), Keyword::INSERT);
+    let creates = is_keyword(tokens.first(), Keyword::CREATE);
+    // From the last one, so that queries inside of others are done before these.
+    for at in (0..tokens.len()).rev() {
+        let before = at.checked_sub(1).and_then(|before| tokens.get(before));
+        let begins = match before {
+            None => true,
+            Some(before) if before.token == Token::LParen => true,
+            before if creates => is_keyword(before, Keyword::AS),
+            _ => inserts,
+        };
+        if begins && is_keyword(tokens.get(at), Keyword::WITH) {
+            let end = end_of_query(&tokens, at);
+            let rest = tokens.split_off(end);
+            let query = tokens.split_off(at);
+            tokens.extend(expand_query(query));
+            tokens.extend(rest);
+        }
+    }
+    tokens
+}
+
+/// Where the bracket closes in which the query stands that begins at `start`, or the statement ends.
+fn end_of_query(tokens: &[TokenWithSpan], start: usize) -> usize {
+    let mut depth = 0_usize;
+    for (at, token) in tokens.iter().enumerate().skip(start) {
+        match &token.token {
+            Token::LParen | Token::LBracket => depth += 1,
+            Token::RParen | Token::RBracket if depth == 0 => return at,
+            Token::RParen | Token::RBracket => depth -= 1,
+            _ => {}
+        }
+    }
+    tokens.len()
+}
+
+fn expand_query(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+    if is_keyword(tokens.get(1), Keyword::RECURSIVE) {
         return tokens;
     }
     let (items, body) = items(&tokens);

@@ -12,6 +12,7 @@ use datafusion::physical_expr::PhysicalExpr;
 use sqlparser::ast::ExprWithAlias;
 
 use super::key::{Point, value};
+use super::spec::NULL;
 use super::{FillSpec, NEW_ROWS_MAX};
 use crate::functions::register;
 use granary_common::Error;
@@ -29,6 +30,8 @@ enum Source {
     Run,
     /// The zero value of the type.
     Zero,
+    /// Nothing: the column may be NULL.
+    Null,
     /// The row before.
     Carried,
     /// An expression over the row before.
@@ -96,6 +99,7 @@ impl FilledRows {
                 Source::Run
             } else {
                 match carried.map(|carried| carried.expression.as_deref()) {
+                    Some(Some(NULL)) => Source::Null,
                     Some(Some(text)) => Source::Computed(computed(text, &schema)?),
                     Some(None) => Source::Carried,
                     None => Source::Zero,
@@ -142,6 +146,7 @@ impl FilledRows {
                     None => column.places.push(None),
                 },
                 Source::Run => column.places.push(Some(self.run_start)),
+                Source::Null => column.places.push(None),
                 Source::Carried if !column.places.is_empty() => {
                     let place = column.places.last().copied().flatten();
                     column.places.push(place);

@@ -4,6 +4,9 @@ use datafusion::common::Result;
 
 use super::invalid;
 
+/// The expression of a column that is NULL in new rows.
+pub(crate) const NULL: &str = "NULL";
+
 /// One key of the order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct FillKey {
