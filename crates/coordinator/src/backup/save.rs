@@ -145,16 +145,19 @@ fn name_of(
     }
 }
 
+/// The databases without those of temporary tables.
+fn lasting(snapshot: &Snapshot) -> impl Iterator<Item = DatabaseId> {
+    let lasts = |row: &&Arc<Database>| TemporaryDatabase::parse(&row.name).is_none();
+    snapshot.databases.values().filter(lasts).map(|row| row.id)
+}
+
 /// What the statement names, as it is in `snapshot`; of no cluster and time yet.
 fn contents(snapshot: &Snapshot, current: &str, what: &[BackupScope]) -> Result<Backup> {
     let mut databases: BTreeSet<DatabaseId> = BTreeSet::new();
     let mut relations: BTreeSet<TableId> = BTreeSet::new();
     for scope in what {
         match scope {
-            BackupScope::All => {
-                let lasts = |row: &&Arc<Database>| TemporaryDatabase::parse(&row.name).is_none();
-                databases.extend(snapshot.databases.values().filter(lasts).map(|row| row.id));
-            }
+            BackupScope::All => databases.extend(lasting(snapshot)),
             BackupScope::Database(name) => {
                 databases.insert(find_database(snapshot, name)?);
             }

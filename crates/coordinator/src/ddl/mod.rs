@@ -26,7 +26,7 @@ use granary_catalog::CommandBody;
 use granary_catalog::temporary::is_reserved;
 use granary_common::{Error, ErrorKind, QueryId, Result};
 use granary_sql::{
-    Named, Notice, Statement, TableName, find_database, resolve_name, resolve_table,
+    CreateTable, Named, Notice, Statement, TableName, find_database, resolve_name, resolve_table,
 };
 
 use crate::cancel::{Cancellation, What, cancel};
@@ -62,21 +62,13 @@ pub async fn change(
     let mut done = Done { notices: statement.notices().to_vec(), ..Done::default() };
     match statement {
         Statement::CreateDatabase { name, if_not_exists, .. } => {
-            if is_reserved(&name) {
-                return Err(Error::invalid(format!(
-                    "'{name}' is a name for databases of temporary tables"
-                )));
-            }
-            execute(core, CommandBody::CreateDatabase { name, if_not_exists }).await?;
+            create_database(core, name, if_not_exists).await?;
         }
         Statement::DropDatabase { name, if_exists, .. } => {
             execute(core, CommandBody::DropDatabase { name, if_exists }).await?;
         }
-        Statement::CreateTable(create) if create.temporary => {
-            Box::pin(temporary::create(core, request, *create, &mut done)).await?;
-        }
         Statement::CreateTable(create) => {
-            done.rows = create_table::create(core, request, &create, &mut done.notices).await?;
+            Box::pin(create_any(core, request, *create, &mut done)).await?;
         }
         Statement::CreateView(create) => {
             create_view(core, request, &create, &mut done.notices).await?;
@@ -130,6 +122,28 @@ pub async fn change(
         other => functions::change(core, request, other).await?,
     }
     Ok(done)
+}
+
+async fn create_database(core: &Coordinator, name: String, if_not_exists: bool) -> Result<()> {
+    if is_reserved(&name) {
+        let message = format!("'{name}' is a name for databases of temporary tables");
+        return Err(Error::invalid(message));
+    }
+    execute(core, CommandBody::CreateDatabase { name, if_not_exists }).await
+}
+
+/// CREATE TABLE, of one that lasts or of a temporary one.
+async fn create_any(
+    core: &Arc<Coordinator>,
+    request: &StatementRequest,
+    create: CreateTable,
+    done: &mut Done,
+) -> Result<()> {
+    if create.temporary {
+        return temporary::create(core, request, create, done).await;
+    }
+    done.rows = create_table::create(core, request, &create, &mut done.notices).await?;
+    Ok(())
 }
 
 fn only_views(found: &[Named]) -> Result<()> {

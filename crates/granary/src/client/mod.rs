@@ -6,6 +6,7 @@ mod statement;
 
 use std::time::Duration;
 
+use arrow_flight::Action;
 use arrow_flight::error::FlightError;
 use arrow_flight::flight_service_client::FlightServiceClient;
 use arrow_flight::sql::client::FlightSqlServiceClient;
@@ -23,6 +24,8 @@ pub use statement::{Answer, stream_error};
 /// A batch of a result must fit; coordinators cut theirs far smaller.
 const MESSAGE_BYTES_MAX: usize = 256 << 20;
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+/// A coordinator that is not there any more is not waited for.
+const CLOSE_LIMIT: Duration = Duration::from_secs(1);
 /// A coordinator that is silent for so long is asked whether it is there, and has as long again.
 const SILENCE: Duration = Duration::from_secs(10);
 
@@ -157,6 +160,12 @@ impl Client {
             client.run(&format!("USE {}", quote_identifier(database))).await?;
         }
         Ok(client)
+    }
+
+    /// Ends the session and what is temporary in it. Where nobody answers it ends by itself, later.
+    pub async fn close(&mut self) {
+        let action = Action { r#type: "CloseSession".to_owned(), body: Default::default() };
+        let _ = within(&SystemClock, CLOSE_LIMIT, self.flight.do_action(action)).await;
     }
 
     /// Notices of the statements since this was last asked: what was accepted without effect.

@@ -17,7 +17,7 @@ use crate::exit::print_error;
 const HISTORY_LINES: usize = 10_000;
 
 /// Reads and runs statements until the user leaves.
-pub(super) fn run(mut session: Session, mut output: Output, runtime: &Runtime) -> Result<()> {
+pub(super) fn run(session: &mut Session, mut output: Output, runtime: &Runtime) -> Result<()> {
     println!("Connected to {}. \\? for help, \\q to leave.", session.client.url());
     let mut editor = Reedline::create().with_validator(Box::new(WholeStatement));
     if let Some(history) = open_history() {
@@ -26,7 +26,7 @@ pub(super) fn run(mut session: Session, mut output: Output, runtime: &Runtime) -
     loop {
         match editor.read_line(&ShellPrompt) {
             Ok(Signal::Success(text)) => {
-                if !run_text(&text, &mut session, &mut output, runtime) {
+                if !run_text(&text, session, &mut output, runtime) {
                     return output.close();
                 }
             }

@@ -53,11 +53,24 @@ fn run_inner(options: &SqlOptions, runtime: &tokio::runtime::Runtime) -> Result<
     let interactive = options.command.is_empty() && options.file.is_empty() && keyboard;
     let client = runtime.block_on(Client::connect(&options.connect))?;
     // Not before: a file that is there already stays as it is when nobody answers.
-    let mut output = Output::open(options.format, options.output.as_deref())?;
+    let output = Output::open(options.format, options.output.as_deref())?;
     let mut session = Session { client, connect: options.connect.clone() };
-    if interactive {
-        return interactive::run(session, output, runtime);
-    }
+    let done = match interactive {
+        true => interactive::run(&mut session, output, runtime),
+        false => run_texts(options, &mut session, output, runtime),
+    };
+    // Temporary tables go now, and not only when the session was idle for long.
+    runtime.block_on(session.client.close());
+    done
+}
+
+/// Runs what the command line names, or else the standard input.
+fn run_texts(
+    options: &SqlOptions,
+    session: &mut Session,
+    mut output: Output,
+    runtime: &tokio::runtime::Runtime,
+) -> Result<()> {
     let mut texts = options.command.clone();
     for path in &options.file {
         texts.push(read_script(path)?);
