@@ -65,6 +65,7 @@ impl<'a> Writer<'a> {
         request: &'a InsertRequest,
         effect: Effect,
         schema: SchemaRef,
+        place: Option<Place>,
     ) -> Result<Self> {
         let target = match effect.removals() {
             Some(removals) => Target::replaced(core, request, &schema, removals)?,
@@ -75,13 +76,8 @@ impl<'a> Writer<'a> {
             given => given.to_owned(),
         };
         let digest = ContentDigest::new(&schema);
-        let (rows, staged, place) = (0, None, None);
+        let (rows, staged) = (0, None);
         Ok(Self { core, request, effect, schema, target, token, digest, rows, staged, place })
-    }
-
-    /// Gives `place` back once it need not be held any more.
-    pub fn holding(self, place: Place) -> Self {
-        Self { place: Some(place), ..self }
     }
 
     /// Takes all rows and commits them.

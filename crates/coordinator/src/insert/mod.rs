@@ -119,8 +119,8 @@ async fn admitted(
     let place = core.insert_admission.admit().await?;
     // Of a type of its own: what an insert waits for is too deep for the compiler to look through.
     let writing = async {
-        let writer = Writer::begin(core, request, effect, schema).await?;
-        writer.holding(place).write(batches, handle).await
+        let writer = Writer::begin(core, request, effect, schema, Some(place)).await?;
+        writer.write(batches, handle).await
     };
     writing.boxed().await
 }
@@ -134,7 +134,9 @@ pub(crate) async fn write_admitted(
     batches: BoxStream<'_, Result<RecordBatch>>,
     handle: &QueryHandle,
 ) -> Result<Inserted> {
-    let writing =
-        async { Writer::begin(core, request, effect, schema).await?.write(batches, handle).await };
+    let writing = async {
+        let writer = Writer::begin(core, request, effect, schema, None).await?;
+        writer.write(batches, handle).await
+    };
     writing.boxed().await
 }

@@ -105,6 +105,7 @@ fn formatted(time: NaiveDateTime, pattern: &str) -> Result<String> {
         // ClickHouse's letters are chrono's, but for the minute, the fraction and a few.
         let plain = match letter {
             'i' => "%M",
+            'c' => "%m",
             'f' => "%6f",
             'M' => "%B",
             'k' => "%H",
@@ -118,20 +119,12 @@ fn formatted(time: NaiveDateTime, pattern: &str) -> Result<String> {
                 let _ = write!(text, "{}", time.month0() / 3 + 1);
                 continue;
             }
-            'c' => {
-                let _ = write!(text, "{}", time.month());
-                continue;
-            }
             'e' => {
-                let _ = write!(text, "{:>2}", time.day());
+                let _ = write!(text, "{}", time.day());
                 continue;
             }
             'w' => {
                 let _ = write!(text, "{}", time.weekday().num_days_from_sunday());
-                continue;
-            }
-            'l' => {
-                let _ = write!(text, "{:>2}", time.hour12().1);
                 continue;
             }
             'n' => {

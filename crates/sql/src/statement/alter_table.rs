@@ -224,14 +224,9 @@ fn materialize_column(parser: &mut Parser<'_>) -> Parsed<AlterAction> {
     let if_exists = if_exists(parser);
     let name = name(parser)?;
     super::alter::in_partition(parser)?;
-    Ok(AlterAction::ModifyColumn(Box::new(ModifyColumn {
-        name,
-        if_exists,
-        data_type: None,
-        options: Vec::new(),
-        removed: None,
-        place: None,
-    })))
+    let (data_type, removed, place) = (None, None, None);
+    let same = ModifyColumn { name, if_exists, data_type, options: Vec::new(), removed, place };
+    Ok(AlterAction::ModifyColumn(Box::new(same)))
 }
 
 fn drop_column(parser: &mut Parser<'_>) -> Parsed<AlterAction> {
