@@ -68,7 +68,10 @@ async fn bind(memory: &Memory, statement: &Statement, sql: &str) -> Result<()> {
             alter_table(alter, &table, super::alter::source_of(source)).map(drop)
         }
         other => match mutated_table(other) {
-            Some(name) => bind_mutation(&state, other, &table(name)?, sql).await.map(drop),
+            Some(name) => {
+                let table = table(name)?;
+                bind_mutation(&state, other, &table, sql).await.map(drop)
+            }
             None => Ok(()),
         },
     }
