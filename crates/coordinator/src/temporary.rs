@@ -139,8 +139,12 @@ pub async fn create(
 
 /// The session with a database for its temporary tables, which is made when there is none.
 pub async fn with_database(core: &Arc<Coordinator>, session: &Session) -> Result<Session> {
-    if core.lease_left().is_none() {
-        return Err(Error::unavailable("the metadata group does not answer"));
+    // Without a lease the controller would take the coordinator for dead, and drop the database.
+    let mut backoff = core.backoff();
+    while core.lease_left().is_none() {
+        if !backoff.wait().await {
+            return Err(Error::unavailable("the metadata group does not answer"));
+        }
     }
     let snapshot = core.with.catalog.read_latest().await?;
     let is_there = |database: &String| id_of(&snapshot, database).is_some();

@@ -63,25 +63,18 @@ async fn a_closed_connection_ends_its_session() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn other_coordinators_continue_a_session() {
+async fn what_is_gone_does_not_become_a_table_that_lasts() {
     let cluster = Cluster::start().await;
-    let other = cluster.another().await;
     let mut here = cluster.connect().await;
     here.handshake("ann", "").await.unwrap();
     update(&mut here, TABLE).await;
     update(&mut here, "INSERT INTO t VALUES (1, 'lasting')").await;
     update(&mut here, "CREATE TEMPORARY TABLE t AS SELECT 7 AS id").await;
-    // The client keeps the token of the last answer.
-    let mut there = connect(&other).await;
-    there.set_token(here.token().unwrap().clone());
-    assert_eq!(lines(&mut there, "SELECT id FROM t").await, ["7"]);
-    // Without the tables, the names do not mean others all of a sudden.
+    assert_eq!(lines(&mut here, "SELECT id FROM t").await, ["7"]);
     let name = databases(&cluster).pop().unwrap();
     update(&mut here, &format!("DROP DATABASE {name}")).await;
-    for client in [&mut here, &mut there] {
-        let status = refused(client, "SELECT id FROM t").await;
-        assert!(status.message().contains("begin a new session"), "{status}");
-    }
+    let status = refused(&mut here, "SELECT id FROM t").await;
+    assert!(status.message().contains("begin a new session"), "{status}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

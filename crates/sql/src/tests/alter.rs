@@ -18,12 +18,7 @@ fn to_scalar(values: &dyn Array, row: usize) -> Result<Scalar> {
 }
 
 fn to_array(_: &Scalar, _: &DataType) -> Result<ArrayRef> {
-    Err(Error::unsupported("no value is kept here"))
-}
-
-/// How a table that has rows is altered, by itself.
-pub(super) fn source_of(table: TableSource<'_>) -> AlterSource<'_> {
-    AlterSource { table, has_parts: true, views: &[], prepared: &[], to_scalar, to_array }
+    Err(Error::internal("no value is kept here"))
 }
 
 async fn altered(sql: &str, has_parts: bool) -> Result<AlteredTable> {
@@ -37,7 +32,7 @@ async fn altered(sql: &str, has_parts: bool) -> Result<AlteredTable> {
         state: &state,
         query_columns: &[],
     };
-    let source = AlterSource { has_parts, ..source_of(table) };
+    let source = AlterSource { table, has_parts, views: &[], prepared: &[], to_scalar, to_array };
     alter_table(&alter, &memory.table("t"), source)
 }
 

@@ -6,7 +6,7 @@ use crate::parse;
 const NOT_YET: [&str; 0] = [];
 
 /// The statements of the first section, each with the line that says where it is from.
-pub(super) fn first_section() -> Vec<(String, String)> {
+fn first_section() -> Vec<(String, String)> {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/acceptance/seed_statements.sql");
     let text = std::fs::read_to_string(path).expect("the statements");
     let mut statements: Vec<(String, String)> = Vec::new();

@@ -164,7 +164,6 @@ pub(super) const CALLS: &[Call] = &[
     ("tumbleStart", 2, "toStartOfInterval($1, $2)"),
     ("tumbleEnd", 2, "toStartOfInterval($1, $2) + ($2)"),
     ("hopStart", 3, "toStartOfInterval($1, $2) + ($2) - ($3)"),
-    ("hopEnd", 3, "toStartOfInterval($1, $2) + ($2)"),
     ("add", 2, "($1) + ($2)"),
     ("subtract", 2, "($1) - ($2)"),
 ];
