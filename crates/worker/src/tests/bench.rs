@@ -272,7 +272,7 @@ impl Bench {
         let newest = part.deletions.last().map(|vector| vector.since);
         let known = KnownPart { part: part.id, deletions: newest };
         let deletions = vec![NewDeletions { known, rows: all.len(), content, synced }];
-        let token = format!("delete of {}, each {every}", part.id);
+        let token = format!("delete of {} at {version}, each {every}", part.id);
         self.commit(token, BucketWrite { deletions, ..self.write() }).await;
         for row in ids.iter().step_by(every as usize) {
             self.rows.remove(row);
