@@ -1,9 +1,9 @@
 //! How many inserts of one row many clients get acknowledged; `benches/tiny-inserts/run` runs it.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use futures::future::try_join_all;
+use granary_common::{Clock, SystemClock};
 use granary_testkit::{Mode, TestCluster, TestResult};
 
 const SECONDS: u64 = 10;
@@ -13,21 +13,21 @@ fn setting(name: &str, default: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| default.to_owned())
 }
 
-/// Inserts by so many clients, each waiting for its answer, and how long each took.
-async fn insert(cluster: &TestCluster, table: &str, clients: usize) -> TestResult<Vec<Duration>> {
+/// Inserts by so many clients, each waiting for its answer; how long each took, in milliseconds.
+async fn insert(cluster: &TestCluster, table: &str, clients: usize) -> TestResult<Vec<u64>> {
     let names = Arc::new(table.to_owned());
-    let until = Instant::now()
-        + Duration::from_secs(setting("GRANARY_TINY_S", "").parse().unwrap_or(SECONDS));
+    let seconds = setting("GRANARY_TINY_S", "").parse().unwrap_or(SECONDS);
+    let until_ms = SystemClock.monotonic_ms() + 1_000 * seconds;
     let mut writers = Vec::new();
     for place in 0..clients {
         let (mut client, table) = (cluster.client(0).await?, Arc::clone(&names));
         writers.push(async move {
             let mut took = Vec::new();
-            while Instant::now() < until {
-                let begun = Instant::now();
+            while SystemClock.monotonic_ms() < until_ms {
+                let begun_ms = SystemClock.monotonic_ms();
                 let row = format!("INSERT INTO {table} VALUES ({}, {place}, 'row')", took.len());
                 client.update(&row).await?;
-                took.push(begun.elapsed());
+                took.push(SystemClock.monotonic_ms() - begun_ms);
             }
             TestResult::Ok(took)
         });
@@ -49,19 +49,19 @@ async fn rates() -> TestResult {
                 .update(&format!("CREATE TABLE {table} {columns} ENGINE = MergeTree ORDER BY turn"))
                 .await?;
             client.update(&format!("SYSTEM STOP MERGES {table}")).await?;
-            let begun = Instant::now();
+            let begun_ms = SystemClock.monotonic_ms();
             let mut took = insert(&cluster, &table, clients).await?;
-            let seconds = begun.elapsed().as_secs_f64();
+            let seconds = (SystemClock.monotonic_ms() - begun_ms) as f64 / 1e3;
             let rows = client.value(&format!("SELECT count(*) FROM {table}")).await?;
             assert_eq!(rows, took.len().to_string());
             let parts = format!("SELECT count(*) FROM system.parts WHERE table = '{table}'");
             took.sort();
             println!(
-                "{}, {clients} clients: {:.0} inserts a second, median {:.1} ms, p99 {:.1} ms, {rows} rows in {} parts",
+                "{}, {clients} clients: {:.0} inserts a second, median {} ms, p99 {} ms, {rows} rows in {} parts",
                 mode.name(),
                 took.len() as f64 / seconds,
-                took[took.len() / 2].as_secs_f64() * 1e3,
-                took[took.len() * 99 / 100].as_secs_f64() * 1e3,
+                took[took.len() / 2],
+                took[took.len() * 99 / 100],
                 client.value(&parts).await?
             );
         }
