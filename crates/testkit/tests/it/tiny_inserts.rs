@@ -7,7 +7,7 @@ use granary_common::{Clock, SystemClock};
 use granary_testkit::{Mode, TestCluster, TestResult};
 
 const SECONDS: u64 = 10;
-const CLIENTS: &str = "1,16,64,256,1024";
+const CLIENTS: &str = "1,16,64,256";
 
 fn setting(name: &str, default: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| default.to_owned())
