@@ -165,6 +165,7 @@ mod tests {
             assert!(temporary.path().join(kept).exists(), "{kept}");
         }
     }
+
     #[tokio::test]
     async fn deletions_go_beside_parts_that_stay() {
         let temporary = tempfile::tempdir().unwrap();
