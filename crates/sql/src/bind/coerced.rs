@@ -2,15 +2,15 @@
 //! is bound; until then the plan has the types of its first part, and clients would be told these.
 
 use arrow::datatypes::DataType;
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, Result};
 use datafusion::config::ConfigOptions;
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
-use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Cast, Expr, ExprSchemable, LogicalPlan, cast};
 use datafusion::optimizer::analyzer::AnalyzerRule;
 use datafusion::optimizer::analyzer::type_coercion::TypeCoercion;
 use granary_functions::ON_CLOCKS;
+
+use super::each;
 
 /// `plan` with the types that its rows will have. One with placeholders waits for their values.
 pub(super) fn coerce(plan: LogicalPlan) -> Result<LogicalPlan> {
@@ -23,22 +23,7 @@ pub(super) fn coerce(plan: LogicalPlan) -> Result<LogicalPlan> {
 /// A time without a zone is one of UTC. The engine would take it for the time on the clocks of the zone
 /// that it is cast to, as beside a time with one.
 fn instants(plan: LogicalPlan) -> Result<LogicalPlan> {
-    let settled = plan.transform_up_with_subqueries(|plan| {
-        let schema = match plan.inputs().as_slice() {
-            [] => plan.schema().as_ref().clone(),
-            inputs => merge_schema(inputs),
-        };
-        let preserver = NamePreserver::new(&plan);
-        plan.map_expressions(|expression| {
-            let name = preserver.save(&expression);
-            let changed = expression.transform_up(|inner| Ok(through_utc(inner, &schema)))?;
-            Ok(match changed.transformed {
-                true => changed.update_data(|expression| name.restore(expression)),
-                false => changed,
-            })
-        })
-    })?;
-    Ok(settled.data)
+    each::of_plan(plan, through_utc)
 }
 
 /// A cast to a time with a zone from one without, and one of a date to a number without a sign, for which

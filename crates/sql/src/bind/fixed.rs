@@ -18,11 +18,9 @@ use std::sync::Arc;
 
 use arrow::datatypes::DataType;
 use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{Column, DFSchema, DFSchemaRef, Result, ScalarValue};
+use datafusion::common::{Column, DFSchema, Result, ScalarValue};
 use datafusion::functions_nested::extract::array_element_udf;
 use datafusion::logical_expr::expr::InSubquery;
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
-use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
     Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Operator, cast, lit,
 };
@@ -31,17 +29,14 @@ use granary_functions::{ELEMENT, TEXT_OF, WITHOUT_ZEROS, call, filled_to};
 
 use super::declared::declared_type;
 use super::names::Names;
-use super::{containers, spelled, type_names, whole};
+use super::{containers, each, spelled, type_names, whole};
 
 pub(super) use marks::{mark, mark_parts};
 
 /// `plan` without marks, and with such comparisons.
 pub(super) fn settle(plan: LogicalPlan, names: Option<&Names<'_>>) -> Result<LogicalPlan> {
     let settled = plan.transform_up_with_subqueries(|plan| {
-        let schema = match plan.inputs().as_slice() {
-            [] => DFSchemaRef::clone(plan.schema()),
-            inputs => Arc::new(merge_schema(inputs)),
-        };
+        let schema = each::read_by(&plan);
         let depends = |data_type: &DataType| {
             matches!(
                 data_type,
@@ -54,15 +49,7 @@ pub(super) fn settle(plan: LogicalPlan, names: Option<&Names<'_>>) -> Result<Log
             false => Vec::new(),
         };
         let scope = Scope { schema: &schema, inputs: &inputs, names };
-        let preserver = NamePreserver::new(&plan);
-        let settled = plan.map_expressions(|expression| {
-            let name = preserver.save(&expression);
-            let changed = expression.transform_up(|inner| scope.settle(inner))?;
-            Ok(match changed.transformed {
-                true => changed.update_data(|expression| name.restore(expression)),
-                false => changed,
-            })
-        })?;
+        let settled = each::of_operator(plan, |inner| scope.settle(inner))?;
         settled.map_data(|plan| scope.settle_join(plan))
     })?;
     Ok(settled.data)

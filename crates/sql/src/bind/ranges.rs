@@ -2,32 +2,17 @@
 //! everywhere. The engine would take the number for an interval without a unit.
 
 use arrow::datatypes::DataType;
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, Result, ScalarValue};
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
-use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
     Expr, ExprSchemable, LogicalPlan, WindowFrameBound, WindowFrameUnits,
 };
 
+use super::each;
+
 /// Gives the numbers in frames over times and dates their unit.
 pub(super) fn settle(plan: LogicalPlan) -> Result<LogicalPlan> {
-    let settled = plan.transform_up_with_subqueries(|plan| {
-        if !matches!(plan, LogicalPlan::Window(_)) {
-            return Ok(Transformed::no(plan));
-        }
-        let schema = merge_schema(&plan.inputs());
-        let preserver = NamePreserver::new(&plan);
-        plan.map_expressions(|expression| {
-            let name = preserver.save(&expression);
-            let changed = expression.transform_up(|inner| Ok(with_units(inner, &schema)))?;
-            Ok(match changed.transformed {
-                true => changed.update_data(|expression| name.restore(expression)),
-                false => changed,
-            })
-        })
-    })?;
-    Ok(settled.data)
+    each::of_plan(plan, with_units)
 }
 
 fn with_units(mut expression: Expr, schema: &DFSchema) -> Transformed<Expr> {
