@@ -176,7 +176,25 @@ def final(engine, total: int, parts: int, times: int, kind: str, buckets: int) -
             "final_over_plain": with_final["ms_median"] / plain["ms_median"],
             "first_final_over_plain": with_final["ms_first"] / plain["ms_median"],
         }
+    name = "one column"
+    after = after_inserts(engine, queries[name].format(" FINAL"), total, times)
+    over = after["ms_median"] / results[name]["plain"]["ms_median"]
+    results[f"{name}, 1,000 rows inserted before each"] = {"final": after, "final_over_plain": over}
     return results
+
+
+def after_inserts(engine, text: str, total: int, times: int) -> dict:
+    """The query after an insert of 1,000 rows whose keys lie among all others, time and again."""
+    write, close = engine.writer()
+    random, seconds = np.random.default_rng(17), []
+    for turn in range(times):
+        ids = np.sort(random.choice(int(total * 5), 1_000, replace=False))
+        write("replaced", rows(ids, seed=100 + turn), None)
+        begin = time.perf_counter()
+        engine.query(text)
+        seconds.append(time.perf_counter() - begin)
+    close()
+    return {"ms_median": 1e3 * statistics.median(seconds), "ms_best": 1e3 * min(seconds)}
 
 
 def reads(engine, total: int, times: int) -> dict:

@@ -134,6 +134,17 @@ impl PartSchema {
         only
     }
 
+    /// The columns of the sort key, then those of `others` that are not among them.
+    pub fn with_key(&self, others: &[ColumnId]) -> Vec<ColumnId> {
+        let mut columns = self.sort_key.clone();
+        for id in others {
+            if !columns.contains(id) {
+                columns.push(*id);
+            }
+        }
+        columns
+    }
+
     /// The logical Arrow schema: every column under its name, in order.
     pub fn arrow_schema(&self) -> SchemaRef {
         let fields = self.columns.iter().map(|c| c.column_type.arrow_field(&c.name));

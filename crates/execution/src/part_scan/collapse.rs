@@ -17,6 +17,7 @@
 //! any ranges of rows.
 
 mod folded;
+mod hidden;
 mod pieces;
 mod shared;
 
@@ -24,7 +25,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::SchemaRef;
-use datafusion::common::runtime::SpawnedTask;
 use datafusion::execution::memory_pool::MemoryConsumer;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::expressions::Column;
@@ -32,13 +32,10 @@ use datafusion::physical_expr::{LexOrdering, PhysicalExpr, PhysicalSortExpr};
 use datafusion::physical_plan::sorts::streaming_merge::StreamingMergeBuilder;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::stream::{self, BoxStream};
-use futures::{FutureExt, StreamExt, TryStreamExt};
-use granary_common::{BucketIndex, ColumnId, Error};
-use granary_storage::merge::{
-    CollapseMode, CollapseRule, Collapser, HiddenRows, key_ranges, shown_rows,
-};
+use futures::{StreamExt, TryStreamExt};
+use granary_common::{BucketIndex, ColumnId};
+use granary_storage::merge::{CollapseMode, CollapseRule, Collapser};
 use granary_storage::sort_order::SORT_OPTIONS;
-use granary_storage::{PartRef, PartStore};
 
 use self::pieces::{Piece, Slice, concurrently};
 pub use self::shared::SharedPieces;
@@ -49,9 +46,6 @@ use crate::error::to_datafusion;
 use crate::functions::States;
 use arrow::record_batch::RecordBatch;
 use datafusion::common::DataFusionError;
-
-/// A filter that leaves one of so many rows, or more, is no reason to merge rows.
-const READS_MUCH: u64 = 8;
 
 /// Whether a part that a merge wrote, and that shares no key with another, is as FINAL gives it.
 fn merges_settle(rule: &CollapseRule) -> bool {
@@ -236,64 +230,6 @@ impl Collapsing {
     ) -> Result<RecordBatch, DataFusionError> {
         let kept: Vec<usize> = (0..self.spec.columns.len()).collect();
         Ok(batch.project(&kept)?.with_schema(Arc::clone(output))?)
-    }
-
-    /// The rows of each part that are not shown as they are, where it is worth to know them: for an
-    /// engine that makes rows of several only where rows are many.
-    async fn hidden(&self, units: &[Unit]) -> Result<Option<Arc<HiddenRows>>, DataFusionError> {
-        let Some((store, parts)) = self.own_parts(units) else { return Ok(None) };
-        if !self.rule.only_chooses() && (self.is_few(units) || self.wants_few()) {
-            return Ok(None);
-        }
-        let known = store.known_hidden(&self.spec.schema, &parts).await;
-        if known.is_some() || !self.reads_much(&parts).await? {
-            return Ok(known);
-        }
-        let finding = self.find_hidden(store, &parts).boxed();
-        let found = store.hidden(&self.spec.schema, &parts, finding).await;
-        found.map(Some).map_err(to_datafusion)
-    }
-
-    /// Looks at the keys of all rows of `parts`, at ranges of them at the same time.
-    async fn find_hidden(
-        &self,
-        store: &Arc<PartStore>,
-        parts: &[PartRef],
-    ) -> granary_common::Result<HiddenRows> {
-        let schema = &self.spec.schema;
-        let cutting = self.spec.key_ranges.cutting(self.threads);
-        let ranges = key_ranges(store, schema, parts, None, cutting).await?;
-        let finding: Vec<_> = ranges
-            .into_iter()
-            .map(|rows| {
-                let (store, schema) = (Arc::clone(store), Arc::clone(schema));
-                let (rule, parts) = (self.rule.clone(), parts.to_vec());
-                // Stops when it is dropped.
-                SpawnedTask::spawn(async move {
-                    shown_rows(&store, &schema, &rule, &parts, &rows).await
-                })
-            })
-            .collect();
-        let mut shown = Vec::with_capacity(finding.len());
-        for found in finding {
-            let stopped = |error| Error::internal(format!("looking for rows was stopped: {error}"));
-            shown.push(found.join_unwind().await.map_err(stopped)??);
-        }
-        Ok(HiddenRows::others(parts.len(), &shown))
-    }
-
-    /// Whether the filter leaves so much that the keys of all rows are worth looking at.
-    async fn reads_much(&self, parts: &[PartRef]) -> Result<bool, DataFusionError> {
-        let (Some(filter), Some(store)) = (&self.spec.filter, &self.access.store) else {
-            return Ok(true);
-        };
-        let (mut all, mut left) = (0, 0);
-        for part in parts {
-            let open = store.open(part).await.map_err(to_datafusion)?;
-            all += open.rows();
-            left += open.prune(filter).rows();
-        }
-        Ok(left >= all / READS_MUCH)
     }
 
     /// Whether rows of these parts are as FINAL gives them.

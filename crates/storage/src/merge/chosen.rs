@@ -17,7 +17,7 @@ use super::keys::Keys;
 use super::rule::CollapseRule;
 
 /// Without a value a version is below all others.
-const VERSION_ORDER: SortOptions = SortOptions { descending: false, nulls_first: true };
+pub(super) const VERSION_ORDER: SortOptions = SortOptions { descending: false, nulls_first: true };
 
 /// How rows are chosen, with columns by their places in the batches.
 #[derive(Clone, Debug, PartialEq, Eq)]

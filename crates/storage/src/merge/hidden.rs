@@ -10,7 +10,8 @@
 //! Ranges of keys are independent of each other, so threads may look at some each.
 //!
 //! Parts never change, so the answer for a set of parts holds for as long as they are there, and the
-//! store remembers it: every further query with FINAL over them reads like one without.
+//! store remembers it: every further query with FINAL over them reads like one without. Of these and
+//! a few rows more, see [`super::later`].
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -68,6 +69,11 @@ impl HiddenRows {
         HiddenRows { parts: (0..parts).map(hidden).collect() }
     }
 
+    /// These rows of each part.
+    pub fn of_parts(parts: Vec<Arc<Deletions>>) -> HiddenRows {
+        HiddenRows { parts }
+    }
+
     /// Of the part at `place`.
     pub fn of(&self, place: usize) -> Option<&Arc<Deletions>> {
         self.parts.get(place)
@@ -99,12 +105,7 @@ pub async fn shown_rows(
     parts: &[PartRef],
     rows: &[Range<u64>],
 ) -> Result<ShownRows> {
-    let mut columns = schema.sort_key.clone();
-    for id in rule.required_columns() {
-        if !columns.contains(&id) {
-            columns.push(id);
-        }
-    }
+    let columns = schema.with_key(&rule.required_columns());
     let mut inputs = Vec::with_capacity(parts.len());
     let mut positions = Vec::with_capacity(parts.len());
     for (part, rows) in parts.iter().zip(rows) {

@@ -1,5 +1,7 @@
 //! Sort keys of a batch, so that most pairs of them are compared as two numbers.
 
+use std::cmp::Ordering;
+
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::compute::SortOptions;
 use arrow::datatypes::*;
@@ -31,6 +33,12 @@ impl Keys {
         let widths: Option<usize> = columns.iter().map(row_width).sum();
         let is_whole = widths.is_some_and(|width| width <= size_of::<u128>());
         Ok(Keys { heads, rows: (!is_whole).then_some(rows) })
+    }
+
+    /// How the key of `row` compares with that of row `at` of `other`, which has keys of the same type.
+    pub fn compare(&self, row: usize, other: &Keys, at: usize) -> Ordering {
+        let heads = self.heads[row].cmp(&other.heads[at]);
+        heads.then_with(|| self.tail(row).cmp(other.tail(at)))
     }
 
     /// Whether heads do not tell all.

@@ -127,7 +127,7 @@ fn evenly(granules: &[(&[Scalar], u64)], cutting: Cutting) -> Vec<Vec<Scalar>> {
 }
 
 /// How many leading columns of the sort key the part's index holds in the form of `schema`.
-fn common_key(schema: &PartSchema, part: &OpenPart) -> usize {
+pub(super) fn common_key(schema: &PartSchema, part: &OpenPart) -> usize {
     let index = part.index();
     if index.first_keys.is_empty() {
         // Without rows it has no say.

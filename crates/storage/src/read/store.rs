@@ -200,6 +200,27 @@ impl PartStore {
         self.hidden.get(&HiddenKey::of(schema, parts)).await
     }
 
+    /// The same of as many of the first of `parts` as something is known of, when all others have at most
+    /// `rows_max` rows together; and how many these parts are.
+    pub async fn known_hidden_of_first(
+        &self,
+        schema: &PartSchema,
+        parts: &[PartRef],
+        rows_max: u64,
+    ) -> Option<(usize, Arc<HiddenRows>)> {
+        let mut rows = 0;
+        for first in (1..parts.len()).rev() {
+            rows += parts[first].rows;
+            if rows > rows_max {
+                break;
+            }
+            if let Some(known) = self.known_hidden(schema, &parts[..first]).await {
+                return Some((first, known));
+            }
+        }
+        None
+    }
+
     /// What FINAL leaves out of `parts`, as `finding` gives it. Found out once, whoever asks at the
     /// same time, and remembered. Kinds as of `finding`.
     pub async fn hidden(

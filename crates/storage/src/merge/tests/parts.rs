@@ -86,6 +86,29 @@ impl Bench {
         Ok(HiddenRows::others(parts.len(), &shown))
     }
 
+    /// The same where what the first of `parts` leave out is `known`; `None` where the rule does not
+    /// allow for it.
+    async fn with_later(
+        &self,
+        schema: &Arc<PartSchema>,
+        rule: &CollapseRule,
+        parts: &[PartRef],
+        first: usize,
+        known: &HiddenRows,
+    ) -> Option<HiddenRows> {
+        let (earlier, later) = parts.split_at(first);
+        let rows = LaterRows::read(&self.store, schema, rule, later).await.unwrap()?;
+        let mut met = Vec::new();
+        for (place, part) in earlier.iter().enumerate() {
+            let (mut of_part, known) = (Vec::new(), known.of(place).unwrap());
+            for near in rows.near(&self.store, schema, part, 3).await.unwrap() {
+                of_part.push(rows.meet(&self.store, schema, part, near, known).await.unwrap());
+            }
+            met.push(of_part);
+        }
+        Some(rows.hidden(known, &met, later.iter().map(|part| part.rows)))
+    }
+
     async fn rows(&self, part: &Option<NewPart>) -> Vec<Row> {
         let Some(part) = part else { return Vec::new() };
         let open = self.store.open(&part_ref(&self.schema, part)).await.unwrap();
@@ -199,6 +222,17 @@ proptest! {
                 let expected = collapsed(&rule, &left, CollapseMode::Final);
                 assert_eq!(in_some_order(found), in_some_order(expected), "{rule:?}");
                 assert!(bench.store.known_hidden(&schema, &parts).await.is_some());
+                for first in 1..parts.len() {
+                    let known = bench.hidden(&schema, &rule, &parts[..first], 1).await.unwrap();
+                    let Some(found) = bench.with_later(&schema, &rule, &parts, first, &known).await
+                    else {
+                        continue;
+                    };
+                    for place in 0..parts.len() {
+                        let (found, expected) = (found.of(place), hidden.of(place));
+                        assert_eq!(found, expected, "{rule:?}, {first} known, part {place}");
+                    }
+                }
             }
         });
     }
