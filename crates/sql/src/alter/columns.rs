@@ -281,6 +281,11 @@ impl Draft<'_> {
                     true => {
                         let condition = format!("{} IS NULL", identifier(&before));
                         self.unwritten.push((before, condition));
+                        // What is merged meanwhile keeps its values.
+                        if let Some(hidden) = self.pending.pop() {
+                            let hidden = self.without_nulls(old, hidden)?;
+                            self.pending.push(hidden);
+                        }
                     }
                     // Rows that are there hold none, as was found out, and new ones are checked.
                     false => new = self.without_nulls(old, new)?,
@@ -296,7 +301,7 @@ impl Draft<'_> {
         let now = EarlierColumn {
             id: old.id,
             column_type: old.column_type.clone(),
-            // Parts that were written since the preparation have the new column.
+            // Parts that were written since the preparation have the new column, and it is told so first.
             until: self.table.schema_version + 1,
         };
         new.earlier = old.earlier.clone();

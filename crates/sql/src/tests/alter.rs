@@ -2,7 +2,7 @@
 
 use arrow::array::{Array, ArrayRef};
 use arrow::datatypes::DataType;
-use granary_catalog::{ColumnRole, Scalar};
+use granary_catalog::{ColumnRole, ColumnType, Scalar};
 use granary_common::{ColumnId, Error, Result};
 
 use super::support::{Memory, only};
@@ -22,7 +22,11 @@ fn to_array(_: &Scalar, _: &DataType) -> Result<ArrayRef> {
 }
 
 async fn altered(sql: &str, has_parts: bool) -> Result<AlteredTable> {
-    let memory = Memory::with(TABLE).await;
+    altered_of(TABLE, sql, has_parts).await
+}
+
+async fn altered_of(created: &str, sql: &str, has_parts: bool) -> Result<AlteredTable> {
+    let memory = Memory::with(created).await;
     let Statement::AlterTable(alter) = only(sql) else { panic!("{sql}") };
     let state = memory.state();
     let table = TableSource {
@@ -104,6 +108,22 @@ async fn values_of_their_own_are_prepared_when_there_are_rows() {
         assert!(matches!(hidden.role, ColumnRole::KeyExpression(_)), "{sql}");
         let at_once = altered(sql, false).await.unwrap();
         assert!(at_once.preparation.is_none() && at_once.command.requires_no_parts, "{sql}");
+    }
+}
+
+/// A merge that runs while the rows are looked at writes the new column as well.
+#[tokio::test]
+async fn what_may_be_null_no_more_keeps_its_values_meanwhile() {
+    let created = "CREATE TABLE t (id Int64, v Nullable(Int64)) ENGINE = MergeTree ORDER BY id";
+    for sql in ["ALTER TABLE t ALTER COLUMN v SET NOT NULL", "ALTER TABLE t MODIFY COLUMN v Int64"]
+    {
+        let altered = altered_of(created, sql, true).await.unwrap();
+        let preparation = altered.preparation.expect(sql);
+        assert!(!preparation.rewrites && preparation.checks.len() == 1, "{sql}");
+        let mut columns = preparation.command.columns.iter();
+        let hidden = columns.find(|column| column.id == preparation.columns[0]).expect(sql);
+        assert!(!hidden.is_visible() && hidden.column_type == ColumnType::Int64, "{sql}");
+        assert_eq!((hidden.earlier[0].id, hidden.earlier[0].until), (ColumnId(1), 2), "{sql}");
     }
 }
 
