@@ -21,6 +21,7 @@ mod by_key;
 mod conditions;
 mod datetime;
 mod describe;
+mod excluded;
 mod extremes;
 mod frequent;
 mod gathered;
@@ -48,7 +49,8 @@ use std::sync::{Arc, LazyLock};
 use arrow::array::{ArrayRef, AsArray, StringArray};
 use datafusion::common::Result;
 use datafusion::execution::SessionStateBuilder;
-use datafusion::logical_expr::{Expr, ScalarUDF};
+use datafusion::functions_aggregate::all_default_aggregate_functions;
+use datafusion::logical_expr::{AggregateUDF, Expr, ScalarUDF};
 
 pub use addresses::{TO_IPV4, TO_IPV4_OR_NULL};
 pub use aggregate_names::{AGGREGATES, COMBINATORS, aggregate_of_state, base_and_combinators};
@@ -56,6 +58,7 @@ pub use arrays::{ELEMENT, FOLD};
 pub use arrow_types::column_type_from_arrow;
 pub use conditions::IS_MEMBER;
 pub use datetime::{AS_IS, INTERVAL_LENGTH, ON_CLOCKS, mysql_pattern, zoned_texts};
+pub use excluded::{Excluded, excluding};
 pub use gathered::SEPARATOR;
 pub use granary_execution::functions::DOCUMENT_PART;
 pub use json::JsonDocuments;
@@ -103,12 +106,21 @@ pub fn register(mut builder: SessionStateBuilder) -> SessionStateBuilder {
     builder.scalar_functions().get_or_insert_with(Vec::new).extend(SCALARS.iter().cloned());
     let folds = builder.higher_order_functions().get_or_insert_with(Vec::new);
     folds.push(arrays::folding());
-    let aggregates = builder.aggregate_functions().get_or_insert_with(Vec::new);
-    aggregates.push(average::average());
-    aggregates.extend(by_key::all());
-    aggregates.extend(frequent::all());
-    aggregates.extend(states::aggregates());
+    builder.aggregate_functions().get_or_insert_with(Vec::new).extend(aggregates());
+    builder.window_functions().get_or_insert_with(Vec::new).extend(excluded::all());
     builder
+}
+
+fn aggregates() -> impl Iterator<Item = Arc<AggregateUDF>> {
+    let own = std::iter::once(average::average()).chain(by_key::all()).chain(frequent::all());
+    own.chain(states::aggregates())
+}
+
+/// An aggregate function of a session by its own name.
+fn aggregate(name: &str) -> Option<Arc<AggregateUDF>> {
+    let is_it = |function: &Arc<AggregateUDF>| function.name() == name;
+    // Ours stand for DataFusion's of the same name.
+    aggregates().find(is_it).or_else(|| all_default_aggregate_functions().into_iter().find(is_it))
 }
 
 /// A call of one of the scalar functions by its own name.

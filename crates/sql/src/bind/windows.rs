@@ -13,6 +13,7 @@ use sqlparser::ast::{
 
 use super::calls::{plain_arguments, substitute, with_arguments};
 use super::templates;
+use crate::functions::is_excluded_marker;
 use crate::walk::visit_expressions_mut;
 
 /// `lagInFrame` and `leadInFrame` with their window, and defaults that are computed for each row. Without
@@ -128,8 +129,9 @@ fn complete(spec: &mut WindowSpec, known: &[(String, WindowSpec)]) {
         return;
     };
     spec.window_name = None;
-    if spec.partition_by.is_empty() {
-        spec.partition_by.clone_from(&base.partition_by);
+    // What the frame leaves out is written there, too.
+    if spec.partition_by.iter().all(is_marker) {
+        spec.partition_by.extend(base.partition_by.iter().cloned());
     }
     if spec.order_by.is_empty() {
         spec.order_by.clone_from(&base.order_by);
@@ -137,6 +139,13 @@ fn complete(spec: &mut WindowSpec, known: &[(String, WindowSpec)]) {
     if spec.window_frame.is_none() {
         spec.window_frame.clone_from(&base.window_frame);
     }
+}
+
+fn is_marker(by: &Expr) -> bool {
+    let Expr::Function(call) = by else { return false };
+    let arguments = plain_arguments(call).unwrap_or_default();
+    let [Expr::Value(value)] = arguments.as_slice() else { return false };
+    matches!(&value.value, Value::SingleQuotedString(text) if is_excluded_marker(text))
 }
 
 /// A condition of rows is decided before any window is computed.

@@ -364,6 +364,18 @@ mod tests {
                 "OVER (ROWS UNBOUNDED PRECEDING EXCLUDE NO OTHERS)",
                 "OVER ( ROWS UNBOUNDED PRECEDING )",
             ),
+            (
+                "OVER (ORDER BY a GROUPS 1 PRECEDING EXCLUDE TIES)",
+                "OVER ( PARTITION BY upper ( '\u{1}EXCLUDE TIES' ) ORDER BY a GROUPS 1 PRECEDING )",
+            ),
+            (
+                "OVER (w PARTITION BY f(p) ROWS BETWEEN 1 PRECEDING AND CURRENT ROW EXCLUDE CURRENT ROW)",
+                "OVER ( w PARTITION BY upper ( '\u{1}EXCLUDE CURRENT ROW' ) , f ( p ) ROWS BETWEEN 1 PRECEDING AND CURRENT ROW )",
+            ),
+            (
+                "OVER (w ROWS CURRENT ROW EXCLUDE GROUP)",
+                "OVER ( w PARTITION BY upper ( '\u{1}EXCLUDE GROUP' ) ROWS CURRENT ROW )",
+            ),
             ("[1, 2], [x for x in y]", "[ 1 , 2 ] , arrayMap ( x -> ( x ) , ( y ) )"),
             ("INSERT INTO t (a) FORMAT Values (1)", "INSERT INTO t ( a ) Values ( 1 )"),
             (

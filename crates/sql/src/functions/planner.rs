@@ -8,7 +8,7 @@ use datafusion::common::{
     Column, DFSchema, DataFusionError, Result, ScalarValue, TableReference, plan_err,
 };
 use datafusion::logical_expr::planner::{
-    ExprPlanner, PlannerResult, RawBinaryExpr, RawFieldAccessExpr, TypePlanner,
+    ExprPlanner, PlannerResult, RawBinaryExpr, RawFieldAccessExpr, RawWindowExpr, TypePlanner,
 };
 use datafusion::logical_expr::{
     Expr, ExprSchemable, GetFieldAccess, Operator, binary_expr, cast, lit, when,
@@ -17,7 +17,7 @@ use sqlparser::ast::{BinaryOperator, DataType as SqlType};
 
 use granary_functions::{DOCUMENT_PART, ELEMENT, call, zero_value};
 
-use super::{floats, intervals, texts};
+use super::{floats, intervals, texts, windows};
 use crate::types::type_from_sql;
 
 /// How the error for `items.sku` of an array of tuples begins; binding writes a function then.
@@ -60,6 +60,10 @@ impl ExprPlanner for DialectPlanner {
             Some(expression) => PlannerResult::Planned(expression),
             None => PlannerResult::Original(raw),
         })
+    }
+
+    fn plan_window(&self, raw: RawWindowExpr) -> Result<PlannerResult<RawWindowExpr>> {
+        windows::excluding(raw).map(PlannerResult::Original)
     }
 
     /// `j.a.b` where the column `j` is a document.

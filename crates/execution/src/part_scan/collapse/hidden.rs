@@ -114,7 +114,7 @@ impl Collapsing {
     }
 
     /// Whether the filter leaves so much that the keys of all rows are worth looking at.
-    async fn reads_much(&self, parts: &[PartRef]) -> Result<bool, DataFusionError> {
+    pub async fn reads_much(&self, parts: &[PartRef]) -> Result<bool, DataFusionError> {
         let (Some(filter), Some(store)) = (&self.spec.filter, &self.access.store) else {
             return Ok(true);
         };
