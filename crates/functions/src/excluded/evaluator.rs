@@ -116,7 +116,7 @@ impl Evaluator {
         };
         let order = &values[self.own.end + usize::from(self.is_filtered)..];
         let peers = match order {
-            [] => vec![0..rows],
+            [] => std::iter::once(0..rows).collect(),
             order => partition(order)?.ranges(),
         };
         let mut arguments = values[self.own.clone()].to_vec();
@@ -206,19 +206,20 @@ mod tests {
     #[test]
     fn frames_without_what_they_leave_out() {
         let cases = [
-            (Excluded::CurrentRow, 0..9, 4, 3..6, vec![0..4, 5..9]),
-            (Excluded::Group, 0..9, 4, 3..6, vec![0..3, 6..9]),
-            (Excluded::Ties, 0..9, 4, 3..6, vec![0..3, 4..5, 6..9]),
+            (Excluded::CurrentRow, 0..9, 4, 3..6, vec![(0, 4), (5, 9)]),
+            (Excluded::Group, 0..9, 4, 3..6, vec![(0, 3), (6, 9)]),
+            (Excluded::Ties, 0..9, 4, 3..6, vec![(0, 3), (4, 5), (6, 9)]),
             // Frames that begin among the peers, end before them, or begin behind them.
-            (Excluded::Ties, 4..5, 4, 3..6, vec![4..5]),
-            (Excluded::Group, 4..8, 4, 3..6, vec![6..8]),
-            (Excluded::CurrentRow, 0..2, 4, 3..6, vec![0..2]),
-            (Excluded::Ties, 7..9, 4, 3..6, vec![7..9]),
+            (Excluded::Ties, 4..5, 4, 3..6, vec![(4, 5)]),
+            (Excluded::Group, 4..8, 4, 3..6, vec![(6, 8)]),
+            (Excluded::CurrentRow, 0..2, 4, 3..6, vec![(0, 2)]),
+            (Excluded::Ties, 7..9, 4, 3..6, vec![(7, 9)]),
             (Excluded::Group, 3..6, 4, 3..6, vec![]),
         ];
         for (excluded, frame, row, peers, expected) in cases {
             let found = left(excluded, &frame, row, &peers);
-            let found: Vec<_> = found.into_iter().filter(|rows| !rows.is_empty()).collect();
+            let found = found.into_iter().filter(|rows| !rows.is_empty());
+            let found: Vec<_> = found.map(|rows| (rows.start, rows.end)).collect();
             assert_eq!(found, expected, "{excluded} of {frame:?} at {row}");
         }
     }

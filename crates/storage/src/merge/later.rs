@@ -400,7 +400,9 @@ mod tests {
     #[test]
     fn ranges_are_cut_into_pieces() {
         let pieces = in_pieces(vec![0..5, 7..8, 10..20], 4);
-        assert_eq!(pieces, [vec![0..4], vec![4..5, 7..8, 10..12], vec![12..16], vec![16..20]]);
+        let of_piece = |piece: &Vec<Range<u64>>| format!("{piece:?}");
+        let pieces: Vec<String> = pieces.iter().map(of_piece).collect();
+        assert_eq!(pieces, ["[0..4]", "[4..5, 7..8, 10..12]", "[12..16]", "[16..20]"]);
         assert!(in_pieces(vec![], 4).is_empty());
     }
 
