@@ -67,51 +67,104 @@ fn row_width(column: &ArrayRef) -> Option<usize> {
     }
 }
 
+/// Evaluates `$body` for a column of whole numbers with `$values`, the array, and `$bits`, how a value
+/// of it compares; `None` for other types.
+macro_rules! with_numbers {
+    ($column:expr, $values:ident, $bits:ident => $body:expr) => {{
+        macro_rules! signed {
+            ($arrow:ident) => {{
+                let $values = $column.as_primitive::<$arrow>();
+                let $bits = |value: <$arrow as ArrowPrimitiveType>::Native| {
+                    (i64::from(value) as u64) ^ (1 << 63)
+                };
+                Some($body)
+            }};
+        }
+        macro_rules! unsigned {
+            ($arrow:ident) => {{
+                let $values = $column.as_primitive::<$arrow>();
+                let $bits = |value: <$arrow as ArrowPrimitiveType>::Native| u64::from(value);
+                Some($body)
+            }};
+        }
+        match $column.data_type() {
+            DataType::Int8 => signed!(Int8Type),
+            DataType::Int16 => signed!(Int16Type),
+            DataType::Int32 => signed!(Int32Type),
+            DataType::Int64 => signed!(Int64Type),
+            DataType::Date32 => signed!(Date32Type),
+            DataType::Timestamp(TimeUnit::Second, _) => signed!(TimestampSecondType),
+            DataType::Timestamp(TimeUnit::Millisecond, _) => signed!(TimestampMillisecondType),
+            DataType::Timestamp(TimeUnit::Microsecond, _) => signed!(TimestampMicrosecondType),
+            DataType::Timestamp(TimeUnit::Nanosecond, _) => signed!(TimestampNanosecondType),
+            DataType::UInt8 => unsigned!(UInt8Type),
+            DataType::UInt16 => unsigned!(UInt16Type),
+            DataType::UInt32 => unsigned!(UInt32Type),
+            DataType::UInt64 => unsigned!(UInt64Type),
+            _ => None,
+        }
+    }};
+}
+
+/// The heads of NULL and, but for its bits, of a number: a bit above those says whether there is one.
+fn null_and_some(options: SortOptions) -> (u128, u128) {
+    match options.nulls_first {
+        true => (0, 1 << 64),
+        false => (1 << 64, 0),
+    }
+}
+
 /// Whole numbers as they compare, without the detour over rows.
 fn number_heads(column: &ArrayRef, options: SortOptions) -> Option<Vec<u128>> {
     if options.descending {
         return None;
     }
-    macro_rules! heads {
-        ($arrow:ident, $bits:expr) => {{
-            let values = column.as_primitive::<$arrow>();
-            // A bit above those of the number says whether there is one.
-            let (null, some) = match options.nulls_first {
-                true => (0, 1 << 64),
-                false => (1 << 64, 0),
-            };
-            let head = |value| some | u128::from($bits(value));
-            Some(match values.nulls() {
-                None => values.values().iter().map(|value| head(*value)).collect(),
-                Some(_) => values.iter().map(|value| value.map_or(null, head)).collect(),
-            })
-        }};
+    let (null, some) = null_and_some(options);
+    with_numbers!(column, values, bits => {
+        let head = |value| some | u128::from(bits(value));
+        match values.nulls() {
+            None => values.values().iter().map(|value| head(*value)).collect(),
+            Some(_) => values.iter().map(|value| value.map_or(null, head)).collect(),
+        }
+    })
+}
+
+/// One of them.
+fn number_head(column: &ArrayRef, row: usize, options: SortOptions) -> Option<u128> {
+    let (null, some) = null_and_some(options);
+    with_numbers!(column, values, bits => match values.is_null(row) {
+        true => null,
+        false => some | u128::from(bits(values.value(row))),
+    })
+}
+
+/// Keys of a batch of which few are looked at.
+pub struct FewKeys<'a> {
+    /// The only column, where a key is a whole number.
+    number: Option<&'a ArrayRef>,
+    options: SortOptions,
+    keys: Option<Keys>,
+}
+
+impl FewKeys<'_> {
+    /// As [`Keys::of`].
+    pub fn of(columns: &[ArrayRef], options: SortOptions) -> Result<FewKeys<'_>> {
+        if let [only] = columns
+            && !options.descending
+            && with_numbers!(only, _values, _bits => ()).is_some()
+        {
+            return Ok(FewKeys { number: Some(only), options, keys: None });
+        }
+        Ok(FewKeys { number: None, options, keys: Some(Keys::of(columns, options)?) })
     }
-    macro_rules! signed {
-        ($arrow:ident) => {
-            heads!($arrow, |value| (i64::from(value) as u64) ^ (1 << 63))
-        };
-    }
-    macro_rules! unsigned {
-        ($arrow:ident) => {
-            heads!($arrow, |value| u64::from(value))
-        };
-    }
-    match column.data_type() {
-        DataType::Int8 => signed!(Int8Type),
-        DataType::Int16 => signed!(Int16Type),
-        DataType::Int32 => signed!(Int32Type),
-        DataType::Int64 => signed!(Int64Type),
-        DataType::Date32 => signed!(Date32Type),
-        DataType::Timestamp(TimeUnit::Second, _) => signed!(TimestampSecondType),
-        DataType::Timestamp(TimeUnit::Millisecond, _) => signed!(TimestampMillisecondType),
-        DataType::Timestamp(TimeUnit::Microsecond, _) => signed!(TimestampMicrosecondType),
-        DataType::Timestamp(TimeUnit::Nanosecond, _) => signed!(TimestampNanosecondType),
-        DataType::UInt8 => unsigned!(UInt8Type),
-        DataType::UInt16 => unsigned!(UInt16Type),
-        DataType::UInt32 => unsigned!(UInt32Type),
-        DataType::UInt64 => unsigned!(UInt64Type),
-        _ => None,
+
+    /// How the key of `row` compares with that of row `at` of `other`, which has keys of the same type.
+    pub fn compare(&self, row: usize, other: &Keys, at: usize) -> Ordering {
+        if let Some(keys) = &self.keys {
+            return keys.compare(row, other, at);
+        }
+        let head = self.number.and_then(|column| number_head(column, row, self.options));
+        head.cmp(&other.heads.get(at).copied())
     }
 }
 
@@ -155,7 +208,9 @@ mod tests {
                 let options = SortOptions { descending: false, nulls_first };
                 let keys = Keys::of(&columns, options).expect("ordered");
                 let rows = rows_in_order(&columns, options).expect("ordered");
+                let few = FewKeys::of(&columns, options).expect("ordered");
                 for (a, b) in (0..4).flat_map(|a| (0..4).map(move |b| (a, b))) {
+                    assert_eq!(few.compare(a, &keys, b), keys.compare(a, &keys, b));
                     let heads = keys.heads[a].cmp(&keys.heads[b]);
                     let order = heads.then_with(|| keys.tail(a).cmp(keys.tail(b)));
                     assert_eq!(order, rows.row(a).cmp(&rows.row(b)), "{columns:?} {a} {b}");

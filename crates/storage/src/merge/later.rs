@@ -24,7 +24,7 @@ use super::chosen::{Choice, VERSION_ORDER};
 use super::collapse::is_zero;
 use super::hidden::HiddenRows;
 use super::input::open_sorted;
-use super::keys::Keys;
+use super::keys::{FewKeys, Keys};
 use super::ranges::common_key;
 use super::rule::CollapseRule;
 use crate::deletions::Deletions;
@@ -260,10 +260,13 @@ impl Walk<'_> {
         key_columns: usize,
         places: &mut impl Iterator<Item = u64>,
     ) -> Result<()> {
-        let keys = Keys::of(&batch.columns()[..key_columns], SORT_OPTIONS)?;
+        let keys = FewKeys::of(&batch.columns()[..key_columns], SORT_OPTIONS)?;
         let versions = match &self.later.choice {
-            Choice::Last { version } => versions(batch, *version)?,
-            Choice::Alone { .. } => None,
+            Choice::Last { version: Some(place) } => {
+                let column = std::slice::from_ref(batch.column(*place));
+                Some(FewKeys::of(column, VERSION_ORDER)?)
+            }
+            Choice::Last { version: None } | Choice::Alone { .. } => None,
         };
         let (rows, mut row, mut passed) = (batch.num_rows(), 0, 0);
         while let Some(group) = self.later.groups.get(self.group) {
@@ -289,7 +292,7 @@ impl Walk<'_> {
     }
 
     /// A row of the part at `place`, in the batch at `row`, that has the key of the current group.
-    fn meet(&mut self, place: u32, row: usize, versions: Option<&Keys>) {
+    fn meet(&mut self, place: u32, row: usize, versions: Option<&FewKeys<'_>>) {
         if self.deleted.as_ref().is_some_and(|deleted| deleted.contains(place)) {
             return;
         }
