@@ -9,14 +9,15 @@ use sqlparser::ast::{
 };
 
 use super::{
-    access, accurate, aggregates, digests, fixed, json, lambdas, members, parts, templates, units,
-    windows, words, zoned,
+    access, accurate, aggregates, digests, fixed, json, lambdas, members, parts, rows, templates,
+    units, windows, words, zoned,
 };
 use crate::walk::visit_expressions_mut;
 
 /// Rewrites one expression whose parts are rewritten already.
 pub(super) fn rewrite(expression: &mut Expr) -> Result<()> {
     fixed::mark_parts(expression)?;
+    rows::tuples_within(expression)?;
     match expression {
         Expr::Function(function) => {
             if let Some(rewritten) = call(function)? {

@@ -54,18 +54,46 @@ fn number_conditions(query: &mut Query) -> bool {
     })
 }
 
-/// The engine names columns without their casts, so that `max(s)` and `max(toInt32(s))` would be one.
+/// The engine names columns without their casts, so that `max(s)`, `max(toInt32(s))` and `max(toInt64(s))`
+/// would be one: each type gets a number of marks.
 fn show_casts(query: &mut Query) -> bool {
-    each_argument(query, |name, argument| match argument {
-        Expr::Cast { .. } if aggregates::is_aggregate(name) => {
-            substitute("coalesce($1)", std::slice::from_ref(argument)).ok()
+    let mut seen: Vec<(String, String)> = Vec::new();
+    each_argument(query, |name, argument| {
+        if !aggregates::is_aggregate(name) || argument.to_string().contains(MARKS) {
+            return None;
         }
-        _ => None,
+        let mut marked = argument.clone();
+        let mut changed = false;
+        let _ = visit_expressions_mut(&mut marked, |inner| {
+            let Expr::Cast { expr, data_type, .. } = inner else {
+                return ControlFlow::Continue(());
+            };
+            let cast = (expr.to_string(), data_type.to_string());
+            let before = |other: &&(String, String)| other.0 == cast.0 && other.1 != cast.1;
+            let marks = match seen.iter().position(|other| *other == cast) {
+                Some(at) => seen[..at].iter().filter(before).count(),
+                None => seen.iter().filter(before).count(),
+            };
+            if !seen.contains(&cast) {
+                seen.push(cast);
+            }
+            let (open, close) = ("coalesce(".repeat(marks + 2), ")".repeat(marks + 2));
+            if let Ok(shown) = substitute(&format!("{open}$1{close}"), std::slice::from_ref(inner))
+            {
+                *inner = shown;
+                changed = true;
+            }
+            ControlFlow::<()>::Continue(())
+        });
+        changed.then_some(marked)
     })
 }
 
+/// What marks a cast.
+const MARKS: &str = "coalesce(coalesce(";
+
 /// Changes arguments of functions, whose names are given in lower case.
-fn each_argument(query: &mut Query, change: impl Fn(&str, &Expr) -> Option<Expr>) -> bool {
+fn each_argument(query: &mut Query, mut change: impl FnMut(&str, &Expr) -> Option<Expr>) -> bool {
     let mut changed = false;
     let _ = visit_expressions_mut(query, |expression| {
         if let Expr::Function(Function { name, args: FunctionArguments::List(list), .. }) =

@@ -15,7 +15,7 @@ use datafusion::logical_expr::{
 };
 use sqlparser::ast::{BinaryOperator, DataType as SqlType};
 
-use granary_functions::{DOCUMENT_PART, ELEMENT, call, zero_value};
+use granary_functions::{DOCUMENT_PART, ELEMENT, OF_TICKS, TICKS, call, zero_value};
 
 use super::{floats, intervals, texts};
 use crate::types::type_from_sql;
@@ -313,13 +313,17 @@ fn time_arithmetic(raw: &mut RawBinaryExpr, left: &DataType, right: &DataType) -
             Some(cast(cast(moved, DataType::Int32), DataType::Date32))
         }
         (time @ DataType::Timestamp(unit, _), number) if number.is_integer() => {
-            let ticks = cast(take(&mut raw.left), DataType::Int64);
+            let ticks = ticks_of(take(&mut raw.left), unit)?;
             let seconds = cast(take(&mut raw.right), DataType::Int64);
             let change = match ticks_per_second(unit) {
                 1 => seconds,
                 factor => binary_expr(seconds, Operator::Multiply, lit(factor)),
             };
-            Some(cast(binary_expr(ticks, operator, change), time.clone()))
+            let moved = binary_expr(ticks, operator, change);
+            match unit {
+                TimeUnit::Second => Some(cast(moved, time.clone())),
+                _ => call(OF_TICKS, vec![moved, lit(zero_value(time)?)]).ok(),
+            }
         }
         (DataType::Date32, DataType::Interval(_)) if has_hours(&raw.right) => {
             let midnight = cast(take(&mut raw.left), DataType::Timestamp(TimeUnit::Second, None));
@@ -336,9 +340,20 @@ fn time_arithmetic(raw: &mut RawBinaryExpr, left: &DataType, right: &DataType) -
                 |operand: &mut Expr| cast(cast(take(operand), DataType::Int32), DataType::Int64);
             Some(binary_expr(days(&mut raw.left), operator, days(&mut raw.right)))
         }
-        (DataType::Timestamp(..), DataType::Timestamp(..)) if operator == Operator::Minus => {
-            let (first, second) = (seconds_of(&mut raw.left), seconds_of(&mut raw.right));
-            Some(binary_expr(first, operator, second))
+        (DataType::Timestamp(one, _), DataType::Timestamp(other, _))
+            if operator == Operator::Minus =>
+        {
+            let unit = one.max(other);
+            let (first, second) = (ticks_in(&mut raw.left, unit)?, ticks_in(&mut raw.right, unit)?);
+            let ticks = binary_expr(first, operator, second);
+            Some(match ticks_per_second(unit) {
+                1 => ticks,
+                // With the fraction of the finer one.
+                factor => {
+                    let seconds = cast(ticks, DataType::Float64);
+                    binary_expr(seconds, Operator::Divide, lit(factor as f64))
+                }
+            })
         }
         _ => None,
     }
@@ -359,8 +374,16 @@ fn has_hours(interval: &Expr) -> bool {
     }
 }
 
-fn seconds_of(time: &mut Expr) -> Expr {
-    cast(cast(take(time), DataType::Timestamp(TimeUnit::Second, None)), DataType::Int64)
+/// The ticks of a time in its own unit.
+fn ticks_of(time: Expr, unit: &TimeUnit) -> Option<Expr> {
+    match unit {
+        TimeUnit::Second => Some(cast(time, DataType::Int64)),
+        _ => call(TICKS, vec![time]).ok(),
+    }
+}
+
+fn ticks_in(time: &mut Expr, unit: &TimeUnit) -> Option<Expr> {
+    ticks_of(cast(take(time), DataType::Timestamp(*unit, None)), unit)
 }
 
 fn ticks_per_second(unit: &TimeUnit) -> i64 {
