@@ -53,7 +53,7 @@ use datafusion::logical_expr::{Expr, ScalarUDF};
 
 pub use addresses::{TO_IPV4, TO_IPV4_OR_NULL};
 pub use aggregate_names::{AGGREGATES, COMBINATORS, aggregate_of_state, base_and_combinators};
-pub use arrays::{ELEMENT, FOLD};
+pub use arrays::{ELEMENT, ELEMENTS, FOLD};
 pub use arrow_types::column_type_from_arrow;
 pub use conditions::IS_MEMBER;
 pub use conversions::{
@@ -98,6 +98,7 @@ static SCALARS: LazyLock<Vec<Arc<ScalarUDF>>> = LazyLock::new(|| {
         .chain(text::typed())
         .chain(renamed::typed())
         .chain(conversions::typed())
+        .chain(arrays::typed())
         .map(scalar::Typed::udf);
     let others = [text::text_of()];
     let described = described.chain(typed).chain(conditions::all()).chain(states::scalars());

@@ -17,7 +17,6 @@ use granary_functions::{JsonDocuments, States, call};
 
 pub(crate) use fill::{FillKey, FillSpec, FilledColumn, NULL, step_type};
 pub(crate) use floats::as_float;
-pub(crate) use planner::ELEMENTS;
 
 use crate::relations::DialectRelations;
 use planner::{DialectPlanner, DialectTypes};

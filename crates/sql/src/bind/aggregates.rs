@@ -73,12 +73,8 @@ fn rewrite_base(function: &mut Function, base: &str, name: &str) -> Result<Optio
             Ok(None)
         }
         "quantile" => {
-            let mut parameters = parameters(function)?;
-            // The first one says how exact it has to be at least.
-            if name.to_lowercase().starts_with("quantilegk") && parameters.len() > 1 {
-                parameters.remove(0);
-            }
-            let level = parameters.into_iter().next().unwrap_or(templates::expression("0.5")?);
+            let levels = levels(function, name)?;
+            let level = levels.into_iter().next().unwrap_or(templates::expression("0.5")?);
             quantile(function, name, &level).map(Some)
         }
         "quantileexact" => {
@@ -87,7 +83,12 @@ fn rewrite_base(function: &mut Function, base: &str, name: &str) -> Result<Optio
             quantile_exact(function, name, level).map(Some)
         }
         "quantiles" => {
-            let levels = parameters(function)?;
+            if name.eq_ignore_ascii_case("quantilesDeterministic")
+                && let FunctionArguments::List(list) = &mut function.args
+            {
+                list.args.truncate(1);
+            }
+            let levels = levels(function, name)?;
             let parts: Vec<Expr> = levels
                 .iter()
                 .map(|level| quantile(function, name, level))
@@ -95,7 +96,14 @@ fn rewrite_base(function: &mut Function, base: &str, name: &str) -> Result<Optio
             let array = templates::expression("make_array()")?;
             Ok(Some(super::calls::with_arguments(array, parts)))
         }
-        "grouparray" => group_array(function, name, false).map(Some),
+        "grouparray" => {
+            // As the combinator -Distinct says.
+            let mut is_distinct = false;
+            if let FunctionArguments::List(list) = &mut function.args {
+                is_distinct = list.duplicate_treatment.take() == Some(DuplicateTreatment::Distinct);
+            }
+            group_array(function, name, is_distinct).map(Some)
+        }
         "groupuniqarray" => group_array(function, name, true).map(Some),
         base if composed::KNOWN.contains(&base) => {
             composed::rewrite(function, base, name).map(Some)
@@ -129,6 +137,18 @@ fn rewrite_base(function: &mut Function, base: &str, name: &str) -> Result<Optio
             Ok(None)
         }
     }
+}
+
+/// The levels of quantiles. Of some the first parameter says how exact they have to be at least.
+fn levels(function: &Function, name: &str) -> Result<Vec<Expr>> {
+    let mut parameters = parameters(function)?;
+    let lower = name.to_lowercase();
+    let is_rough = ["gk", "dd"].iter().any(|end| lower.trim_start_matches("quantiles") == *end)
+        || ["quantilegk", "quantiledd", "mediangk", "mediandd"].contains(&lower.as_str());
+    if is_rough && (parameters.len() > 1 || lower.starts_with("median")) {
+        parameters.remove(0);
+    }
+    Ok(parameters)
 }
 
 fn without_parameters(function: &Function, name: &str) -> Result<()> {

@@ -90,9 +90,18 @@ fn cast(kind: &CastKind, data_type: &DataType, value: &Expr) -> Result<Option<Ex
         (CastKind::Cast | CastKind::DoubleColon, DataType::FixedString(length)) => {
             format!("toFixedString($1, {length})")
         }
+        // What is no number is NULL where the type has one.
+        (CastKind::Cast | CastKind::DoubleColon, DataType::Nullable(of)) if is_number(of) => {
+            format!("TRY_CAST($1 AS {data_type})")
+        }
         _ => return Ok(None),
     };
     substitute(&text, std::slice::from_ref(value)).map(Some)
+}
+
+fn is_number(data_type: &DataType) -> bool {
+    let name = data_type.to_string().to_lowercase();
+    ["int", "uint", "float", "decimal"].iter().any(|kind| name.starts_with(kind))
 }
 
 /// Whether it could be a number where a condition is wanted.
@@ -266,8 +275,50 @@ fn other_call(lower: &str, arguments: &[Expr]) -> Result<Option<Expr>> {
         }
         ("tupleelement", [tuple, element]) => access::tuple_element(tuple, element).map(Some),
         ("untuple", _) => Err(Error::unsupported("untuple is not offered: name the elements, t.1")),
-        _ => decimal_or(lower, arguments),
+        ("ignore", _) => templates::expression("CAST(0 AS UInt8)").map(Some),
+        ("concatassumeinjective", [_, _, ..]) => concatenation(arguments).map(Some),
+        ("hasanytokens" | "hasalltokens", [text, wanted]) => {
+            let wanted = match zoned::text_of(wanted) {
+                Some(_) => substitute("splitByNonAlpha($1)", std::slice::from_ref(wanted))?,
+                None => wanted.clone(),
+            };
+            let has = if lower == "hasanytokens" { "any" } else { "all" };
+            let has = format!("array_has_{has}(splitByNonAlpha($1), $2)");
+            substitute(&has, &[text.clone(), wanted]).map(Some)
+        }
+        ("makedatetime64", [_, _, _, _, _, _, rest @ ..]) if rest.len() <= 2 => {
+            let precision = rest.get(1).map_or_else(|| "3".to_owned(), Expr::to_string);
+            let fraction = if rest.is_empty() { "0" } else { "CAST($7 AS Int64)" };
+            let text = format!(
+                "__granary_of_ticks(__granary_ticks(CAST(makeDateTime($1, $2, $3, $4, $5, $6) AS \
+                 DateTime64({precision}))) + {fraction}, CAST('1970-01-01' AS DateTime64({precision})))"
+            );
+            substitute(&text, arguments).map(Some)
+        }
+        _ => match time_or(lower, arguments)? {
+            Some(found) => Ok(Some(found)),
+            None => decimal_or(lower, arguments),
+        },
     }
+}
+
+/// `toDateTime64OrNull(x, precision)` and its kin.
+fn time_or(lower: &str, arguments: &[Expr]) -> Result<Option<Expr>> {
+    let (Some(kind), [_, precision, default @ ..]) =
+        (lower.strip_prefix("todatetime64or"), arguments)
+    else {
+        return Ok(None);
+    };
+    let tried = format!("TRY_CAST($1 AS DateTime64({precision}))");
+    let text = match (kind, default) {
+        ("null", []) => tried,
+        ("zero" | "default", []) => {
+            format!("coalesce({tried}, CAST('1970-01-01' AS DateTime64({precision})))")
+        }
+        ("default", [_]) => format!("coalesce({tried}, $3)"),
+        _ => return Ok(None),
+    };
+    substitute(&text, arguments).map(Some)
 }
 
 /// `decode(value, search, result, ..., default)`, where NULL is found by NULL.
@@ -314,6 +365,10 @@ fn array_call(lower: &str, arguments: &[Expr]) -> Result<Option<Expr>> {
         ("arrayconcat", _) => named("array_concat()"),
         ("array" | "array_construct" | "list_value" | "list_pack", _) => named("make_array()"),
         ("arrayzip", _) => named("arrays_zip()"),
+        ("arrayuniq", [_, _, ..]) => {
+            let zipped = with_arguments(templates::expression("arrays_zip()")?, arguments.to_vec());
+            substitute("arrayUniq($1)", &[zipped]).map(Some)
+        }
         // Beyond the count any order will do.
         ("arraypartialsort", [_, array]) => {
             let text = "array_sort($1, 'ASC', 'NULLS LAST')";

@@ -15,13 +15,10 @@ use datafusion::logical_expr::{
 };
 use sqlparser::ast::{BinaryOperator, DataType as SqlType};
 
-use granary_functions::{DOCUMENT_PART, ELEMENT, OF_TICKS, TICKS, call, zero_value};
+use granary_functions::{DOCUMENT_PART, ELEMENT, ELEMENTS, OF_TICKS, TICKS, call, zero_value};
 
 use super::{floats, intervals, texts};
 use crate::types::type_from_sql;
-
-/// How the error for `items.sku` of an array of tuples begins; binding writes a function then.
-pub(crate) const ELEMENTS: &str = "an element of the tuples in an array: ";
 
 /// ClickHouse's arithmetic: `/` is a real division, days are added to dates.
 #[derive(Clone, Copy, Debug)]
@@ -77,7 +74,7 @@ impl ExprPlanner for DialectPlanner {
                 call(DOCUMENT_PART, arguments).map(PlannerResult::Planned)
             }
             DataType::List(item) if has_element(item, nested_names) => {
-                plan_err!("{ELEMENTS}{}.{}", field.name(), nested_names[0])
+                call(ELEMENTS, arguments).map(PlannerResult::Planned)
             }
             _ => Ok(match subcolumn(field, &arguments[0], nested_names)? {
                 Some(part) => PlannerResult::Planned(part),
@@ -98,6 +95,13 @@ impl ExprPlanner for DialectPlanner {
             }
             (DataType::Map(entries, _), GetFieldAccess::ListIndex { key }) => {
                 map_element(&raw.expr, (**key).clone(), entries)?
+            }
+            (DataType::List(item), GetFieldAccess::NamedStructField { name })
+                if name.try_as_str().flatten().is_some_and(|name| {
+                    has_element(item, std::slice::from_ref(&name.to_owned()))
+                }) =>
+            {
+                call(ELEMENTS, vec![raw.expr, lit(name.clone())])?
             }
             (DataType::List(item), GetFieldAccess::ListIndex { key }) if item.is_nullable() => {
                 call(ELEMENT, vec![raw.expr, (**key).clone()])?
@@ -300,19 +304,20 @@ fn time_arithmetic(raw: &mut RawBinaryExpr, left: &DataType, right: &DataType) -
         BinaryOperator::Plus => Operator::Plus,
         _ => Operator::Minus,
     };
+    // Of a number with a fraction the whole days or seconds count.
     match (left, right) {
         (number, DataType::Date32 | DataType::Timestamp(..))
-            if number.is_integer() && operator == Operator::Plus =>
+            if number.is_numeric() && operator == Operator::Plus =>
         {
             std::mem::swap(&mut raw.left, &mut raw.right);
             time_arithmetic(raw, right, left)
         }
-        (DataType::Date32, number) if number.is_integer() => {
+        (DataType::Date32, number) if number.is_numeric() => {
             let days = cast(take(&mut raw.left), DataType::Int32);
             let moved = binary_expr(days, operator, cast(take(&mut raw.right), DataType::Int32));
             Some(cast(cast(moved, DataType::Int32), DataType::Date32))
         }
-        (time @ DataType::Timestamp(unit, _), number) if number.is_integer() => {
+        (time @ DataType::Timestamp(unit, _), number) if number.is_numeric() => {
             let ticks = ticks_of(take(&mut raw.left), unit)?;
             let seconds = cast(take(&mut raw.right), DataType::Int64);
             let change = match ticks_per_second(unit) {

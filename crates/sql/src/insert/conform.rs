@@ -424,7 +424,7 @@ mod tests {
         check(strings(&["2024-02-30"]), "Date", Err("cannot parse '2024-02-30' as Date"));
         check(strings(&["not a date"]), "DateTime", Err("cannot parse"));
         check(strings(&["2024-01-01 10:00:00"]), "DateTime", Ok("2024-01-01T10:00:00"));
-        check(strings(&["12.345"]), "Decimal(10, 2)", Ok("12.35"));
+        check(strings(&["12.345"]), "Decimal(10, 2)", Ok("12.34"));
         check(strings(&["123456789.0"]), "Decimal(5, 2)", Err("row 10"));
         check(
             Arc::new(Int64Array::from(vec![1, 300])),

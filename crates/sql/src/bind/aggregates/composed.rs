@@ -11,7 +11,7 @@ use crate::bind::calls::{plain_arguments, substitute};
 use crate::bind::templates;
 
 /// What [`rewrite`] knows.
-pub(super) const KNOWN: [&str; 12] = [
+pub(super) const KNOWN: [&str; 14] = [
     "topk",
     "groupconcat",
     "avgweighted",
@@ -24,6 +24,8 @@ pub(super) const KNOWN: [&str; 12] = [
     "product",
     "geomean",
     "map_agg",
+    "argandmin",
+    "argandmax",
 ];
 
 /// The call in other words.
@@ -73,6 +75,24 @@ pub(super) fn rewrite(function: &Function, base: &str, name: &str) -> Result<Exp
             let value = [only_argument(function, name)?];
             let mean = keep_clauses(substitute("avg(ln(CAST($1 AS Float64)))", &value)?, function)?;
             substitute("exp($1)", &[mean])
+        }
+        "argandmin" | "argandmax" => {
+            let arguments = plain_arguments(function).unwrap_or_default();
+            let end = &base["argand".len()..];
+            if arguments.len() != 2 {
+                return Err(Error::invalid(format!("{name} takes a value and what to compare")));
+            }
+            let first = substitute(&format!("arg{end}($1, $2)"), &arguments)?;
+            let first = match first {
+                Expr::Function(mut call) => {
+                    call.filter.clone_from(&function.filter);
+                    super::rewrite(&mut call, &format!("arg{end}"))?.unwrap_or(Expr::Function(call))
+                }
+                other => other,
+            };
+            let extreme = format!("{end}($2) FILTER (WHERE ($1) IS NOT NULL)");
+            let extreme = keep_clauses(substitute(&extreme, &arguments)?, function)?;
+            substitute("struct($1, $2)", &[first, extreme])
         }
         "map_agg" => {
             let arguments = plain_arguments(function).unwrap_or_default();
