@@ -26,6 +26,7 @@ mod crossed;
 mod declared;
 mod dictionaries;
 mod digests;
+mod digits;
 mod each;
 mod enums;
 mod fill;

@@ -6,6 +6,7 @@ mod floats;
 mod intervals;
 mod planner;
 mod texts;
+mod times;
 
 use std::sync::Arc;
 

@@ -82,28 +82,8 @@ fn rewrite_base(function: &mut Function, base: &str, name: &str) -> Result<Optio
             let level = level.unwrap_or(templates::expression("0.5")?);
             quantile_exact(function, name, level).map(Some)
         }
-        "quantiles" => {
-            if name.eq_ignore_ascii_case("quantilesDeterministic")
-                && let FunctionArguments::List(list) = &mut function.args
-            {
-                list.args.truncate(1);
-            }
-            let levels = levels(function, name)?;
-            let parts: Vec<Expr> = levels
-                .iter()
-                .map(|level| quantile(function, name, level))
-                .collect::<Result<_>>()?;
-            let array = templates::expression("make_array()")?;
-            Ok(Some(super::calls::with_arguments(array, parts)))
-        }
-        "grouparray" => {
-            // As the combinator -Distinct says.
-            let mut is_distinct = false;
-            if let FunctionArguments::List(list) = &mut function.args {
-                is_distinct = list.duplicate_treatment.take() == Some(DuplicateTreatment::Distinct);
-            }
-            group_array(function, name, is_distinct).map(Some)
-        }
+        "quantiles" => quantiles(function, name).map(Some),
+        "grouparray" => group_array(function, name, false).map(Some),
         "groupuniqarray" => group_array(function, name, true).map(Some),
         base if composed::KNOWN.contains(&base) => {
             composed::rewrite(function, base, name).map(Some)
@@ -295,6 +275,19 @@ fn quantile_exact(function: &Function, name: &str, level: Expr) -> Result<Expr> 
     substitute(text, &[part("array_agg")?, part("count")?, level])
 }
 
+/// An array of them, one for each level.
+fn quantiles(function: &mut Function, name: &str) -> Result<Expr> {
+    if name.eq_ignore_ascii_case("quantilesDeterministic")
+        && let FunctionArguments::List(list) = &mut function.args
+    {
+        list.args.truncate(1);
+    }
+    let levels = levels(function, name)?;
+    let parts = levels.iter().map(|level| quantile(function, name, level));
+    let parts = parts.collect::<Result<Vec<Expr>>>()?;
+    Ok(super::calls::with_arguments(templates::expression("make_array()")?, parts))
+}
+
 /// Interpolates linearly between the neighbours of position p * (n - 1).
 fn quantile(function: &Function, name: &str, level: &Expr) -> Result<Expr> {
     let (value, is_distinct) = argument_or_distinct(function, name)?;
@@ -352,7 +345,9 @@ fn is_condition(expression: &Expr) -> bool {
 
 /// All values that are not NULL, at most as many as the parameter says.
 fn group_array(function: &Function, name: &str, distinct: bool) -> Result<Expr> {
-    let value = only_argument(function, name)?;
+    // The combinator -Distinct says the same as the function's name.
+    let (value, is_distinct) = argument_or_distinct(function, name)?;
+    let distinct = distinct || is_distinct;
     let most = parameters(function)?.first().cloned();
     let all = group_array_of(function, &value, distinct)?;
     // Of no values it is empty: arrays are never NULL.

@@ -9,8 +9,8 @@ use sqlparser::ast::{
 };
 
 use super::{
-    access, accurate, aggregates, digests, fixed, json, lambdas, members, parts, rows, templates,
-    units, windows, words, zoned,
+    access, accurate, aggregates, digests, digits, fixed, json, lambdas, members, parts, rows,
+    templates, units, windows, words, zoned,
 };
 use crate::walk::visit_expressions_mut;
 
@@ -77,6 +77,11 @@ pub(super) fn rewrite(expression: &mut Expr) -> Result<()> {
             Ok(())
         }
         Expr::Lambda(lambda) => lambdas::settle_body(&mut lambda.body),
+        // Texts are compared by their bytes.
+        Expr::Collate { expr, .. } => {
+            *expression = (**expr).clone();
+            Ok(())
+        }
         _ => Ok(()),
     }
 }
@@ -214,8 +219,9 @@ fn call(function: &mut Function) -> Result<Option<Expr>> {
 type Rewrite = fn(&str, &[Expr]) -> Result<Option<Expr>>;
 
 /// The meanings of calls by their names in lower case, the first that knows one.
-const REWRITES: [Rewrite; 8] = [
+const REWRITES: [Rewrite; 9] = [
     accurate::rewrite,
+    digits::rewrite,
     json::rewrite,
     zoned::rewrite,
     units::call_with_unit,
@@ -237,14 +243,6 @@ fn other_call(lower: &str, arguments: &[Expr]) -> Result<Option<Expr>> {
                 substitute("($1) || ($2) || toString($3)", &[all, separator.clone(), next.clone()])
             });
             joined.map(Some)
-        }
-        ("todecimal32", [value, scale]) => decimal(value, 9, scale).map(Some),
-        ("todecimal64", [value, scale]) => decimal(value, 18, scale).map(Some),
-        ("todecimal128", [value, scale]) => decimal(value, 38, scale).map(Some),
-        ("todecimal256", [value, scale]) => decimal(value, 76, scale).map(Some),
-        ("todatetime64", [value, precision]) => {
-            let text = format!("CAST($1 AS DateTime64({precision}))");
-            substitute(&text, std::slice::from_ref(value)).map(Some)
         }
         ("tuple", _) => {
             Ok(Some(with_arguments(templates::expression("struct()")?, arguments.to_vec())))
@@ -286,39 +284,8 @@ fn other_call(lower: &str, arguments: &[Expr]) -> Result<Option<Expr>> {
             let has = format!("array_has_{has}(splitByNonAlpha($1), $2)");
             substitute(&has, &[text.clone(), wanted]).map(Some)
         }
-        ("makedatetime64", [_, _, _, _, _, _, rest @ ..]) if rest.len() <= 2 => {
-            let precision = rest.get(1).map_or_else(|| "3".to_owned(), Expr::to_string);
-            let fraction = if rest.is_empty() { "0" } else { "CAST($7 AS Int64)" };
-            let text = format!(
-                "__granary_of_ticks(__granary_ticks(CAST(makeDateTime($1, $2, $3, $4, $5, $6) AS \
-                 DateTime64({precision}))) + {fraction}, CAST('1970-01-01' AS DateTime64({precision})))"
-            );
-            substitute(&text, arguments).map(Some)
-        }
-        _ => match time_or(lower, arguments)? {
-            Some(found) => Ok(Some(found)),
-            None => decimal_or(lower, arguments),
-        },
+        _ => Ok(None),
     }
-}
-
-/// `toDateTime64OrNull(x, precision)` and its kin.
-fn time_or(lower: &str, arguments: &[Expr]) -> Result<Option<Expr>> {
-    let (Some(kind), [_, precision, default @ ..]) =
-        (lower.strip_prefix("todatetime64or"), arguments)
-    else {
-        return Ok(None);
-    };
-    let tried = format!("TRY_CAST($1 AS DateTime64({precision}))");
-    let text = match (kind, default) {
-        ("null", []) => tried,
-        ("zero" | "default", []) => {
-            format!("coalesce({tried}, CAST('1970-01-01' AS DateTime64({precision})))")
-        }
-        ("default", [_]) => format!("coalesce({tried}, $3)"),
-        _ => return Ok(None),
-    };
-    substitute(&text, arguments).map(Some)
 }
 
 /// `decode(value, search, result, ..., default)`, where NULL is found by NULL.
@@ -334,27 +301,6 @@ fn decoded(value: &Expr, pairs: &[Expr]) -> Result<Expr> {
     rest.try_fold(otherwise, |otherwise, pair| {
         substitute(text, &[value.clone(), pair[0].clone(), pair[1].clone(), otherwise])
     })
-}
-
-/// `toDecimal64OrNull(x, scale)` and its kin.
-fn decimal_or(lower: &str, arguments: &[Expr]) -> Result<Option<Expr>> {
-    let Some(rest) = lower.strip_prefix("todecimal") else { return Ok(None) };
-    let sizes = [("32", 9), ("64", 18), ("128", 38), ("256", 76)];
-    let found = sizes.iter().find_map(|(bits, digits)| Some((rest.strip_prefix(bits)?, digits)));
-    let (Some((kind, digits)), [value, scale, default @ ..]) = (found, arguments) else {
-        return Ok(None);
-    };
-    let tried = format!("TRY_CAST($1 AS Decimal({digits}, {scale}))");
-    let text = match (kind, default) {
-        ("ornull", []) => tried,
-        ("orzero" | "ordefault", []) => {
-            format!("coalesce({tried}, CAST(0 AS Decimal({digits}, {scale})))")
-        }
-        ("ordefault", [_]) => format!("coalesce({tried}, $2)"),
-        _ => return Ok(None),
-    };
-    let arguments: Vec<Expr> = std::iter::once(value).chain(default).cloned().collect();
-    substitute(&text, &arguments).map(Some)
 }
 
 /// Calls that make or combine arrays, in the engine's words.
@@ -447,8 +393,4 @@ fn concatenation(arguments: &[Expr]) -> Result<Expr> {
     let first = parts.next().cloned().ok_or_else(|| Error::invalid("concat takes arguments"))?;
     Ok(parts
         .fold(first, |left, right| templates::substitute(template.clone(), &[left, right.clone()])))
-}
-
-fn decimal(value: &Expr, precision: u8, scale: &Expr) -> Result<Expr> {
-    substitute(&format!("CAST($1 AS Decimal({precision}, {scale}))"), std::slice::from_ref(value))
 }
