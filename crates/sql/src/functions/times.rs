@@ -3,6 +3,7 @@
 use std::mem::take;
 
 use arrow::datatypes::{DataType, TimeUnit};
+use datafusion::common::ScalarValue;
 use datafusion::logical_expr::planner::RawBinaryExpr;
 use datafusion::logical_expr::{Expr, Operator, binary_expr, cast, lit};
 use sqlparser::ast::BinaryOperator;
