@@ -16,9 +16,9 @@ mod sort;
 mod tuples;
 mod vectors;
 
-use super::scalar::Scalar;
+use super::scalar::{Scalar, Typed};
 
-pub use element::ELEMENT;
+pub use element::{ELEMENT, ELEMENTS};
 pub use reduce::FOLD;
 pub(super) use reduce::fold as folding;
 
@@ -41,4 +41,9 @@ pub(super) fn all() -> Vec<Scalar> {
         vectors::all(),
     ];
     families.into_iter().flatten().collect()
+}
+
+/// Those whose type depends on a name.
+pub(super) fn typed() -> Vec<Typed> {
+    element::typed()
 }

@@ -82,6 +82,7 @@ pub(super) fn all() -> Vec<Scalar> {
     let mut all = vec![
         hash!("cityHash64", 64, CITY),
         hash!("farmFingerprint64", 64, Algorithm { bytes: farm::fingerprint, ..CITY }),
+        hash!("farmHash64", 64, Algorithm { bytes: farm::fingerprint, ..CITY }),
         hash!(
             "wyHash64",
             64,

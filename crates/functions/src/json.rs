@@ -2,6 +2,7 @@
 //! -1. What is missing or of another type has the zero value.
 
 mod columns;
+mod document;
 mod parts;
 mod path;
 mod paths;
@@ -11,6 +12,7 @@ mod values;
 use super::scalar::Scalar;
 
 pub use columns::JsonDocuments;
+pub(super) use document::Value;
 pub(super) use paths::documents_of;
 
 /// The functions of this family.

@@ -19,6 +19,7 @@ mod arrow_types;
 mod average;
 mod by_key;
 mod conditions;
+mod conversions;
 mod datetime;
 mod describe;
 mod excluded;
@@ -54,9 +55,12 @@ use datafusion::logical_expr::{AggregateUDF, Expr, ScalarUDF};
 
 pub use addresses::{TO_IPV4, TO_IPV4_OR_NULL};
 pub use aggregate_names::{AGGREGATES, COMBINATORS, aggregate_of_state, base_and_combinators};
-pub use arrays::{ELEMENT, FOLD};
+pub use arrays::{ELEMENT, ELEMENTS, FOLD};
 pub use arrow_types::column_type_from_arrow;
 pub use conditions::IS_MEMBER;
+pub use conversions::{
+    CONVERTED, CONVERTED_OR_NULL, OF_TICKS, TICKS, converted, full_time, is_converted,
+};
 pub use datetime::{AS_IS, INTERVAL_LENGTH, ON_CLOCKS, mysql_pattern, zoned_texts};
 pub use excluded::{Excluded, excluding};
 pub use gathered::SEPARATOR;
@@ -88,6 +92,7 @@ static SCALARS: LazyLock<Vec<Arc<ScalarUDF>>> = LazyLock::new(|| {
         zip::all(),
         random::all(),
         reinterpret::all(),
+        conversions::all(),
         vec![sample::SAMPLE_HASH],
     ];
     let described = families.into_iter().flatten().map(Scalar::udf);
@@ -95,6 +100,8 @@ static SCALARS: LazyLock<Vec<Arc<ScalarUDF>>> = LazyLock::new(|| {
         .into_iter()
         .chain(text::typed())
         .chain(renamed::typed())
+        .chain(conversions::typed())
+        .chain(arrays::typed())
         .map(scalar::Typed::udf);
     let others = [text::text_of()];
     let described = described.chain(typed).chain(conditions::all()).chain(states::scalars());

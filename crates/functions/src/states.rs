@@ -105,7 +105,29 @@ pub fn same_states(given: &AggregateType, wanted: &AggregateType) -> bool {
         let known = known::of(&state.function)?;
         Some((known.name, Call::of_state(known, state).ok()?.argument_types()))
     };
-    call(given).is_some_and(|given| Some(given) == call(wanted))
+    match (call(given), call(wanted)) {
+        (Some((of, given)), Some((function, wanted))) => {
+            of == function
+                && given.len() == wanted.len()
+                && given.iter().zip(&wanted).all(|(given, wanted)| alike(given, wanted))
+        }
+        _ => false,
+    }
+}
+
+/// Whether two types differ at most in which of their inner values may be NULL.
+pub fn alike(one: &DataType, other: &DataType) -> bool {
+    match (one, other) {
+        (DataType::List(one), DataType::List(other))
+        | (DataType::Map(one, _), DataType::Map(other, _)) => {
+            alike(one.data_type(), other.data_type())
+        }
+        (DataType::Struct(one), DataType::Struct(other)) => {
+            one.len() == other.len()
+                && one.iter().zip(other).all(|(a, b)| alike(a.data_type(), b.data_type()))
+        }
+        _ => one == other,
+    }
 }
 
 /// The type of `function` over values of `inner`, whose results it merges again.

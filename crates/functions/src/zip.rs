@@ -14,8 +14,22 @@ use super::zero::zero_value;
 
 /// The functions of this family.
 pub(super) fn all() -> Vec<Scalar> {
-    vec![ZIP, ZIP_OR_DEFAULT]
+    vec![ZIP, ZIP_OR_DEFAULT, ITEMS]
 }
+
+/// An array as it is, a map as the array of its entries.
+const ITEMS: Scalar = Scalar {
+    name: "__granary_items",
+    arity: Arity::Exactly(1),
+    returns: |types| match &types[0] {
+        DataType::Map(entries, _) => Ok(DataType::List(Arc::clone(entries))),
+        other => Ok(other.clone()),
+    },
+    kernel: |arrays| match arrays[0].data_type() {
+        DataType::Map(..) => Ok(Arc::new(as_list(&arrays[0])?)),
+        _ => Ok(Arc::clone(&arrays[0])),
+    },
+};
 
 /// An array of tuples from arrays of one length. NULL is an empty array.
 pub(super) const ZIP: Scalar = Scalar {

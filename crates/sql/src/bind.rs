@@ -26,6 +26,7 @@ mod crossed;
 mod declared;
 mod dictionaries;
 mod digests;
+mod digits;
 mod each;
 mod enums;
 mod fill;
@@ -57,6 +58,7 @@ mod repeated;
 mod rows;
 mod series;
 mod setting_calls;
+mod several;
 mod shown;
 mod spelled;
 mod sql_functions;
@@ -65,6 +67,7 @@ mod templates;
 mod totals;
 mod type_names;
 mod units;
+mod unnested;
 mod untuple;
 mod using;
 mod view_calls;
@@ -284,6 +287,7 @@ impl VisitorMut for Rewriter<'_> {
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
         let tables = query.with.iter().flat_map(|with| &with.cte_tables);
         self.ctes.extend(tables.map(|cte| cte.alias.name.value.clone()));
+        or_break(self.columns.order(query))?;
         memberships::rewrite_order(query)?;
         repeated::name_of_lists(query);
         or_break(rows::floats_beside_floats(query))?;
@@ -295,6 +299,7 @@ impl VisitorMut for Rewriter<'_> {
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
         or_break(matched::rewrite(select))?;
+        or_break(unnested::join(select))?;
         or_break(rows::in_projection(select))?;
         windows::name_in_lower_case(select);
         windows::refine(select);
@@ -329,6 +334,7 @@ impl VisitorMut for Rewriter<'_> {
             Err(error) => return ControlFlow::Break(error),
         }
         if let Expr::Subquery(query) = expression {
+            or_break(several::as_tuple(query))?;
             clauses::name_value(query);
         }
         match dictionaries::rewrite(expression, &self.names) {

@@ -6,6 +6,7 @@ mod floats;
 mod intervals;
 mod planner;
 mod texts;
+mod times;
 mod windows;
 
 use std::sync::Arc;
@@ -18,7 +19,6 @@ use granary_functions::{JsonDocuments, States, call};
 
 pub(crate) use fill::{FillKey, FillSpec, FilledColumn, NULL, step_type};
 pub(crate) use floats::as_float;
-pub(crate) use planner::ELEMENTS;
 pub(crate) use windows::{excluded_marker, is_excluded_marker};
 
 use crate::relations::DialectRelations;

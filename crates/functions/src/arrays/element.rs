@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, ListArray, StructArray, UInt32Array};
+use arrow::array::{
+    Array, ArrayRef, AsArray, ListArray, StructArray, UInt32Array, new_empty_array,
+};
 use arrow::compute::{concat, take};
 use arrow::datatypes::{DataType, Field, Fields};
-use datafusion::common::Result;
+use datafusion::common::{Result, plan_err};
 
 use crate::gives;
-use crate::rows::{integers, item_type, list_of, lists, range_of};
-use crate::scalar::{Arity, Scalar, TWO, scalar};
+use crate::rows::{integers, item_type, list_of, lists, range_of, texts};
+use crate::scalar::{Arity, Scalar, TWO, Typed, scalar};
 use crate::zero::zero_value;
 
 /// The element at a place, from the end when it is negative. Where there is none it is the zero value;
@@ -87,4 +89,46 @@ fn cross(arguments: &[ArrayRef]) -> Result<ArrayRef> {
     let columns = columns.collect::<Result<Vec<ArrayRef>>>()?;
     let types: Vec<DataType> = arguments.iter().map(|list| list.data_type().clone()).collect();
     list_of(Arc::new(StructArray::try_new(tuple_fields(&types)?, columns, None)?), &lengths)
+}
+
+/// The elements of one name of all tuples in an array.
+pub const ELEMENTS: &str = "__granary_elements";
+
+pub(super) fn typed() -> Vec<Typed> {
+    vec![Typed {
+        name: ELEMENTS,
+        arity: Arity::Exactly(2),
+        returns: |types, constants| {
+            let name = constants.get(1).copied().flatten().and_then(|name| name.try_as_str()?);
+            match (types.first(), name) {
+                (Some(DataType::List(item)), Some(name)) => match item.data_type() {
+                    DataType::Struct(fields) => match fields.iter().find(|f| f.name() == name) {
+                        Some(field) => Ok(DataType::List(Arc::new(Field::new_list_field(
+                            field.data_type().clone(),
+                            field.is_nullable() || item.is_nullable(),
+                        )))),
+                        None => plan_err!("the tuples of the array have no element {name}"),
+                    },
+                    other => plan_err!("an array of tuples is expected, not of {other}"),
+                },
+                _ => plan_err!("an array of tuples and the name of an element are expected"),
+            }
+        },
+        kernel: elements,
+    }]
+}
+
+fn elements(arguments: &[ArrayRef], data_type: &DataType) -> Result<ArrayRef> {
+    let (DataType::List(item), names) = (data_type, texts(&arguments[1])?) else {
+        return plan_err!("an array is expected");
+    };
+    let list = lists(&arguments[0])?;
+    let tuples = list.values().as_struct();
+    let name = names.iter().flatten().next().unwrap_or_default();
+    let Some(column) = tuples.column_by_name(name) else {
+        // Without a row there is no name either.
+        return Ok(new_empty_array(data_type));
+    };
+    let (offsets, nulls) = (list.offsets().clone(), list.nulls().cloned());
+    Ok(Arc::new(ListArray::try_new(Arc::clone(item), offsets, Arc::clone(column), nulls)?))
 }

@@ -27,14 +27,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     }),
     one("quantileExactLow", gives::same, |rows| picked(rows, low)),
     one("quantileExactHigh", gives::same, |rows| picked(rows, high)),
-    one("quantilesExact", list_of_values, |rows| {
-        let order = sort_to_indices(&rows.columns[0], None, None)?;
-        let places: Vec<Option<u32>> = levels(rows)?
-            .iter()
-            .map(|level| high(*level, rows.len()).map(|at| order.value(at)))
-            .collect();
-        rows.list(take(&rows.columns[0], &UInt32Array::from(places), None)?)
-    }),
+    one("quantilesExact", list_of_values, |rows| several(rows, high)),
     one("quantileExactExclusive", gives::float, |rows| {
         Ok(ScalarValue::Float64(exclusive(rows, &levels(rows)?[..1])?[0]))
     }),
@@ -48,6 +41,16 @@ pub(super) const FUNCTIONS: &[Function] = &[
         returns: list_of_values,
         finish: top,
     },
+    // For states alone: the plain function counts as it goes.
+    Function {
+        name: "topK",
+        arity: (1, 1),
+        wanted: &[Wanted::Any],
+        returns: list_of_values,
+        finish: top,
+    },
+    one("quantilesExactLow", list_of_values, |rows| several(rows, low)),
+    one("quantilesExactHigh", list_of_values, |rows| several(rows, high)),
 ];
 
 const fn weighted(
@@ -183,9 +186,23 @@ fn interpolated(rows: &Rows<'_>, levels: &[f64]) -> Result<Vec<Option<f64>>> {
 }
 
 /// The values with the greatest sums of weights.
+/// The values at the places of the levels.
+fn several(rows: &Rows<'_>, place: fn(f64, usize) -> Option<usize>) -> Result<ScalarValue> {
+    let order = sort_to_indices(&rows.columns[0], None, None)?;
+    let places: Vec<Option<u32>> = levels(rows)?
+        .iter()
+        .map(|level| place(*level, rows.len()).map(|at| order.value(at)))
+        .collect();
+    rows.list(take(&rows.columns[0], &UInt32Array::from(places), None)?)
+}
+
+/// The values of the greatest weights; without weights each row has the same.
 fn top(rows: &Rows<'_>) -> Result<ScalarValue> {
-    let most = rows.count(0, "topKWeighted")?.unwrap_or(10);
-    let weights = rows.floats(1)?;
+    let most = rows.count(0, "topK")?.unwrap_or(10);
+    let weights = match rows.columns.len() {
+        1 => vec![1.0; rows.len()],
+        _ => rows.floats(1)?,
+    };
     let field = SortField::new(rows.columns[0].data_type().clone());
     let converter = RowConverter::new(vec![field])?;
     let keys = converter.convert_columns(&rows.columns[..1])?;

@@ -10,7 +10,8 @@ use arrow::compute::cast;
 use arrow::datatypes::DataType;
 use granary_common::{Error, Result};
 use granary_execution::functions::DocumentReader;
-use serde_json::Value;
+
+use super::document::Value;
 
 /// How deep paths go.
 const DEPTH_MAX: usize = 8;
@@ -99,7 +100,7 @@ fn at<'v>(document: &'v Value, path: &[String]) -> Option<&'v Value> {
 fn count(value: &Value, path: &mut Vec<String>, counts: &mut BTreeMap<Vec<String>, usize>) {
     match value {
         Value::Object(members) if path.len() < DEPTH_MAX => {
-            for (name, member) in members {
+            for (name, member) in members.iter() {
                 path.push(name.clone());
                 count(member, path, counts);
                 path.pop();

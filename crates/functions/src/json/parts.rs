@@ -5,8 +5,8 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, BooleanArray, ListBuilder, StringArray, StringBuilder, UInt64Array};
 use arrow::datatypes::{DataType, Field};
 use datafusion::common::Result;
-use serde_json::Value;
 
+use super::document::Value;
 use super::path::Documents;
 use crate::rows::texts;
 use crate::scalar::{Arity, Scalar};

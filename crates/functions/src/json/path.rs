@@ -2,8 +2,8 @@
 
 use arrow::array::{Array, ArrayRef, Int64Array, StringArray};
 use datafusion::common::Result;
-use serde_json::Value;
 
+use super::document::Value;
 use crate::rows::{integers, texts};
 
 /// The arguments of one call.

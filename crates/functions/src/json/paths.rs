@@ -7,9 +7,10 @@ use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, StringArray, StructAr
 use arrow::datatypes::{DataType, Field, Fields};
 use datafusion::common::{Result, exec_err};
 use granary_execution::functions::DOCUMENT_PART;
-use serde_json::{Map, Number, Value};
+use serde_json::Number;
 
 use super::columns::part_text;
+use super::document::{Members, Value};
 use super::path::Documents;
 use crate::gives;
 use crate::rows::{list_of, lists, range_of, texts};
@@ -108,7 +109,7 @@ fn values_at<'v>(value: &'v Value, steps: &[Step<'_>], found: &mut Vec<&'v Value
             }
         }
         Step::Place(place) => {
-            if let Some(element) = value.get(place) {
+            if let Some(element) = value.element(*place) {
                 values_at(element, rest, found);
             }
         }
@@ -156,19 +157,17 @@ fn patch(target: &mut Value, change: &Value) {
         *target = change.clone();
         return;
     };
-    if !target.is_object() {
-        *target = Value::Object(Map::new());
-    }
-    if let Value::Object(members) = target {
-        for (name, value) in changes {
-            match value {
-                Value::Null => {
-                    members.remove(name);
-                }
-                value => patch(members.entry(name.clone()).or_insert(Value::Null), value),
-            }
+    let mut members = match std::mem::replace(target, Value::Null) {
+        Value::Object(members) => members,
+        _ => Members::default(),
+    };
+    for (name, value) in changes.iter() {
+        match value {
+            Value::Null => members.remove(name),
+            value => patch(members.member_mut(name), value),
         }
     }
+    *target = Value::Object(members);
 }
 
 fn merged(arguments: &[ArrayRef]) -> Result<ArrayRef> {

@@ -12,8 +12,8 @@ use arrow::compute::kernels::zip::zip;
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, FieldRef, Fields};
 use datafusion::common::Result;
-use serde_json::Value;
 
+use super::document::Value;
 use super::path::Documents;
 use super::values::{boolean, float, integer, unsigned};
 use crate::scalar::{Arity, Scalar};

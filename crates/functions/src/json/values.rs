@@ -5,8 +5,8 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, BooleanArray, Float64Array, Int64Array, StringArray, UInt64Array};
 use arrow::datatypes::DataType;
 use datafusion::common::Result;
-use serde_json::Value;
 
+use super::document::Value;
 use super::path::Documents;
 use crate::scalar::{Arity, Scalar};
 

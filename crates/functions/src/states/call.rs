@@ -62,7 +62,7 @@ impl Call {
 
     /// The call whose states a column holds.
     pub(super) fn of_state(known: &'static Known, state: &AggregateType) -> Result<Call> {
-        let arguments: Vec<DataType> = state.arguments.iter().map(ColumnType::arrow).collect();
+        let arguments = values_of(state);
         let parameters = match known.parameters {
             Parameters::None => Vec::new(),
             Parameters::Levels => {
@@ -141,6 +141,15 @@ impl Call {
     pub(super) fn groups_accumulator(&self) -> Result<Box<dyn GroupsAccumulator>> {
         self.known.inner.create_groups_accumulator(self.accumulator_args())
     }
+}
+
+/// The types of the values in a state. The condition of `sumIf` leaves rows out before there is one.
+pub(super) fn values_of(state: &AggregateType) -> Vec<DataType> {
+    let lower = state.function.to_lowercase();
+    let combinators = crate::base_and_combinators(&lower).map(|(_, all)| all);
+    let conditions = usize::from(combinators.is_some_and(|all| all.contains(&"if")));
+    let values = state.arguments.len().saturating_sub(conditions);
+    state.arguments[..values].iter().map(ColumnType::arrow).collect()
 }
 
 /// The fields that `struct(...)` gives its values.

@@ -16,7 +16,7 @@ use datafusion::physical_expr::expressions::Literal;
 use granary_catalog::ColumnType;
 
 use super::accumulate::{CombinedAccumulator, CombinedGroups, Step};
-use super::call::Call;
+use super::call::{Call, values_of};
 use super::known::{self, Known, Parameters};
 
 /// What goes in.
@@ -117,8 +117,7 @@ impl Combined {
         };
         match known::of(&state.function) {
             Some(of) if of.name == self.known.name => {
-                let arguments: Vec<DataType> =
-                    state.arguments.iter().map(ColumnType::arrow).collect();
+                let arguments = values_of(&state);
                 match parameters.is_empty() {
                     true => Call::of_state(self.known, &state),
                     false => Call::new(self.known, &arguments, parameters),
@@ -184,13 +183,19 @@ impl AggregateUDFImpl for Combined {
             let wanted = self.known.inner.coerce_types(arguments)?;
             return Ok(wanted.into_iter().chain(text).collect());
         }
+        // Levels stand behind the one array.
+        let (arguments, levels) = match self.known.parameters {
+            Parameters::Levels => arguments.split_at(arguments.len().min(1)),
+            _ => (arguments, &[] as &[DataType]),
+        };
+        let levels = levels.iter().map(|_| DataType::Float64);
         let items = arguments.iter().map(|data_type| item(&self.name, data_type));
         let items: Vec<FieldRef> = items
             .map(|data_type| Ok(Arc::new(Field::new("item", data_type?, true))))
             .collect::<Result<_>>()?;
         let wanted = fields_with_udf(&items, self.known.inner.as_ref())?;
         let list = |field: &FieldRef| DataType::new_list(field.data_type().clone(), true);
-        Ok(wanted.iter().map(list).chain(text).collect())
+        Ok(wanted.iter().map(list).chain(levels).chain(text).collect())
     }
 
     fn return_type(&self, types: &[DataType]) -> Result<DataType> {

@@ -44,16 +44,20 @@ pub(super) static KNOWN: LazyLock<Vec<Known>> = LazyLock::new(|| {
     let distinct = |name, id, inner| Known { distinct: true, ..plain(name, id, inner) };
     let own = |name, id, inner| Known { own: true, ..plain(name, id, inner) };
     let levels = |name, id, inner| Known { parameters: Parameters::Levels, ..own(name, id, inner) };
-    let gathered = gathered::functions().map(|function| Known {
-        parameters: Parameters::Text,
-        ..own(function.name, function.name, function.udaf())
+    let gathered = gathered::functions().map(|function| {
+        // A plain `topK` is a function of the sessions.
+        let (id, own) = match function.name {
+            "topK" => ("topk", false),
+            name => (name, true),
+        };
+        Known { parameters: Parameters::Text, own, ..plain(function.name, id, function.udaf()) }
     });
     let by_key = by_key::all().into_iter().zip([
         ("sumMap", "summap"),
         ("minMap", "minmap"),
         ("maxMap", "maxmap"),
     ]);
-    let by_key = by_key.map(|(inner, (name, id))| plain(name, id, inner));
+    let by_key = by_key.map(|(inner, (name, id))| simple(name, id, inner));
     let listed = vec![
         plain("count", "count", df::count::count_udaf()),
         simple("sum", "sum", df::sum::sum_udaf()),

@@ -1,6 +1,7 @@
 //! `arrayReduce('sum', xs)`: a known function over the items of an array.
 
-use arrow::array::{Array, ArrayRef, AsArray, ListArray, new_empty_array};
+use arrow::array::{Array, ArrayRef, AsArray, ListArray, UInt64Array, new_empty_array};
+use arrow::compute::{cast, take};
 use arrow::datatypes::DataType;
 use datafusion::common::{DataFusionError, Result, ScalarValue, exec_err, plan_err};
 
@@ -35,6 +36,7 @@ fn call(name: &str, types: &[DataType]) -> Result<Call> {
         let message = format!("arrayReduce: unknown aggregate function '{plain}'{hint}");
         return Err(DataFusionError::External(Box::new(granary_common::Error::invalid(message))));
     };
+    let types = &types[..types.len() - usize::from(has_condition(name))];
     let items = types.iter().map(item_type).collect::<Result<Vec<DataType>>>()?;
     let given = parameters.split(',').map(str::trim).filter(|text| !text.is_empty());
     let parameters = match known.parameters {
@@ -50,6 +52,36 @@ fn call(name: &str, types: &[DataType]) -> Result<Call> {
     Call::new(known, &items, parameters)
 }
 
+/// Whether the last array has the conditions of the items: `sumIf`.
+fn has_condition(name: &str) -> bool {
+    let plain = name.split('(').next().unwrap_or_default().trim().to_lowercase();
+    crate::base_and_combinators(&plain).is_some_and(|(_, all)| all.contains(&"if"))
+}
+
+/// The lists before the last one, with the items whose condition in the last one holds.
+fn chosen(mut all: Vec<ListArray>) -> Result<Vec<ListArray>> {
+    let Some(conditions) = all.pop() else { return Ok(all) };
+    let flags = cast(conditions.values(), &DataType::Boolean)?;
+    let flags = flags.as_boolean();
+    let of_list = |list: ListArray| {
+        let mut places = Vec::new();
+        let mut lengths = Vec::with_capacity(list.len());
+        for row in 0..list.len() {
+            let (own, asked) = (range_of(&list, row), range_of(&conditions, row));
+            if own.len() != asked.len() {
+                return exec_err!("the arrays of a row differ in length");
+            }
+            let before = places.len();
+            let holds = |(_, at): &(usize, usize)| flags.is_valid(*at) && flags.value(*at);
+            places.extend(own.zip(asked).filter(holds).map(|(at, _)| at as u64));
+            lengths.push(Some(places.len() - before));
+        }
+        let items = take(list.values(), &UInt64Array::from(places), None)?;
+        Ok(list_of(items, &lengths)?.as_list::<i32>().clone())
+    };
+    all.into_iter().map(of_list).collect()
+}
+
 fn reduce(arguments: &[ArrayRef], data_type: &DataType) -> Result<ArrayRef> {
     let names = texts(&arguments[0])?;
     let Some(name) = names.iter().flatten().next().map(str::to_owned) else {
@@ -58,9 +90,12 @@ fn reduce(arguments: &[ArrayRef], data_type: &DataType) -> Result<ArrayRef> {
     let types: Vec<DataType> =
         arguments[1..].iter().map(|values| values.data_type().clone()).collect();
     let call = call(&name, &types)?;
-    let all = arguments[1..].iter().map(lists).collect::<Result<Vec<ListArray>>>()?;
+    let mut all = arguments[1..].iter().map(lists).collect::<Result<Vec<ListArray>>>()?;
+    if has_condition(&name) {
+        all = chosen(all)?;
+    }
     let wanted = call.argument_types();
-    let items = all.iter().zip(&wanted).map(|(list, of)| arrow::compute::cast(list.values(), of));
+    let items = all.iter().zip(&wanted).map(|(list, of)| cast(list.values(), of));
     let items = items.collect::<std::result::Result<Vec<ArrayRef>, _>>()?;
     let mut results = Vec::with_capacity(arguments[0].len());
     for row in 0..arguments[0].len() {
@@ -80,7 +115,7 @@ fn reduce(arguments: &[ArrayRef], data_type: &DataType) -> Result<ArrayRef> {
         true => new_empty_array(data_type),
         false => ScalarValue::iter_to_array(results)?,
     };
-    Ok(arrow::compute::cast(&results, data_type)?)
+    Ok(cast(&results, data_type)?)
 }
 
 /// `arrayReduceInRanges('sum', [(start, length), ...], xs)`: the function over parts of an array.
@@ -109,7 +144,7 @@ fn reduce_in_ranges(arguments: &[ArrayRef], data_type: &DataType) -> Result<Arra
         return exec_err!("arrayReduceInRanges takes an array of pairs: start and length");
     };
     let (starts, sizes) = (integers(pairs.column(0))?, integers(pairs.column(1))?);
-    let items = arrow::compute::cast(list.values(), &call.argument_types()[0])?;
+    let items = cast(list.values(), &call.argument_types()[0])?;
     let mut results = Vec::new();
     let mut lengths = Vec::with_capacity(list.len());
     for row in 0..list.len() {
@@ -131,7 +166,7 @@ fn reduce_in_ranges(arguments: &[ArrayRef], data_type: &DataType) -> Result<Arra
     let DataType::List(field) = data_type else { return exec_err!("the result is an array") };
     let results = match results.is_empty() {
         true => new_empty_array(field.data_type()),
-        false => arrow::compute::cast(&ScalarValue::iter_to_array(results)?, field.data_type())?,
+        false => cast(&ScalarValue::iter_to_array(results)?, field.data_type())?,
     };
     list_of(results, &lengths)
 }

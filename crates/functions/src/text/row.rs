@@ -5,10 +5,9 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, StringArray};
 use arrow::datatypes::DataType;
 use datafusion::common::{Result, ScalarValue, plan_err};
-use serde_json::Value;
 
 use super::TO_STRING;
-use crate::json::documents_of;
+use crate::json::{Value, documents_of};
 use crate::rows::texts;
 use crate::scalar::{Arity, Typed};
 

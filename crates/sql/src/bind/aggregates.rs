@@ -73,12 +73,8 @@ fn rewrite_base(function: &mut Function, base: &str, name: &str) -> Result<Optio
             Ok(None)
         }
         "quantile" => {
-            let mut parameters = parameters(function)?;
-            // The first one says how exact it has to be at least.
-            if name.to_lowercase().starts_with("quantilegk") && parameters.len() > 1 {
-                parameters.remove(0);
-            }
-            let level = parameters.into_iter().next().unwrap_or(templates::expression("0.5")?);
+            let levels = levels(function, name)?;
+            let level = levels.into_iter().next().unwrap_or(templates::expression("0.5")?);
             quantile(function, name, &level).map(Some)
         }
         "quantileexact" => {
@@ -86,15 +82,7 @@ fn rewrite_base(function: &mut Function, base: &str, name: &str) -> Result<Optio
             let level = level.unwrap_or(templates::expression("0.5")?);
             quantile_exact(function, name, level).map(Some)
         }
-        "quantiles" => {
-            let levels = parameters(function)?;
-            let parts: Vec<Expr> = levels
-                .iter()
-                .map(|level| quantile(function, name, level))
-                .collect::<Result<_>>()?;
-            let array = templates::expression("make_array()")?;
-            Ok(Some(super::calls::with_arguments(array, parts)))
-        }
+        "quantiles" => quantiles(function, name).map(Some),
         "grouparray" => group_array(function, name, false).map(Some),
         "groupuniqarray" => group_array(function, name, true).map(Some),
         base if composed::KNOWN.contains(&base) => {
@@ -129,6 +117,18 @@ fn rewrite_base(function: &mut Function, base: &str, name: &str) -> Result<Optio
             Ok(None)
         }
     }
+}
+
+/// The levels of quantiles. Of some the first parameter says how exact they have to be at least.
+fn levels(function: &Function, name: &str) -> Result<Vec<Expr>> {
+    let mut parameters = parameters(function)?;
+    let lower = name.to_lowercase();
+    let is_rough = ["gk", "dd"].iter().any(|end| lower.trim_start_matches("quantiles") == *end)
+        || ["quantilegk", "quantiledd", "mediangk", "mediandd"].contains(&lower.as_str());
+    if is_rough && (parameters.len() > 1 || lower.starts_with("median")) {
+        parameters.remove(0);
+    }
+    Ok(parameters)
 }
 
 fn without_parameters(function: &Function, name: &str) -> Result<()> {
@@ -275,6 +275,19 @@ fn quantile_exact(function: &Function, name: &str, level: Expr) -> Result<Expr> 
     substitute(text, &[part("array_agg")?, part("count")?, level])
 }
 
+/// An array of them, one for each level.
+fn quantiles(function: &mut Function, name: &str) -> Result<Expr> {
+    if name.eq_ignore_ascii_case("quantilesDeterministic")
+        && let FunctionArguments::List(list) = &mut function.args
+    {
+        list.args.truncate(1);
+    }
+    let levels = levels(function, name)?;
+    let parts = levels.iter().map(|level| quantile(function, name, level));
+    let parts = parts.collect::<Result<Vec<Expr>>>()?;
+    Ok(super::calls::with_arguments(templates::expression("make_array()")?, parts))
+}
+
 /// Interpolates linearly between the neighbours of position p * (n - 1).
 fn quantile(function: &Function, name: &str, level: &Expr) -> Result<Expr> {
     let (value, is_distinct) = argument_or_distinct(function, name)?;
@@ -332,7 +345,9 @@ fn is_condition(expression: &Expr) -> bool {
 
 /// All values that are not NULL, at most as many as the parameter says.
 fn group_array(function: &Function, name: &str, distinct: bool) -> Result<Expr> {
-    let value = only_argument(function, name)?;
+    // The combinator -Distinct says the same as the function's name.
+    let (value, is_distinct) = argument_or_distinct(function, name)?;
+    let distinct = distinct || is_distinct;
     let most = parameters(function)?.first().cloned();
     let all = group_array_of(function, &value, distinct)?;
     // Of no values it is empty: arrays are never NULL.

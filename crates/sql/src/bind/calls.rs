@@ -9,14 +9,15 @@ use sqlparser::ast::{
 };
 
 use super::{
-    access, accurate, aggregates, digests, fixed, json, lambdas, members, parts, templates, units,
-    windows, words, zoned,
+    access, accurate, aggregates, digests, digits, fixed, json, lambdas, members, parts, rows,
+    templates, units, windows, words, zoned,
 };
 use crate::walk::visit_expressions_mut;
 
 /// Rewrites one expression whose parts are rewritten already.
 pub(super) fn rewrite(expression: &mut Expr) -> Result<()> {
     fixed::mark_parts(expression)?;
+    rows::tuples_within(expression)?;
     match expression {
         Expr::Function(function) => {
             if let Some(rewritten) = call(function)? {
@@ -76,6 +77,11 @@ pub(super) fn rewrite(expression: &mut Expr) -> Result<()> {
             Ok(())
         }
         Expr::Lambda(lambda) => lambdas::settle_body(&mut lambda.body),
+        // Texts are compared by their bytes.
+        Expr::Collate { expr, .. } => {
+            *expression = (**expr).clone();
+            Ok(())
+        }
         _ => Ok(()),
     }
 }
@@ -89,9 +95,18 @@ fn cast(kind: &CastKind, data_type: &DataType, value: &Expr) -> Result<Option<Ex
         (CastKind::Cast | CastKind::DoubleColon, DataType::FixedString(length)) => {
             format!("toFixedString($1, {length})")
         }
+        // What is no number is NULL where the type has one.
+        (CastKind::Cast | CastKind::DoubleColon, DataType::Nullable(of)) if is_number(of) => {
+            format!("TRY_CAST($1 AS {data_type})")
+        }
         _ => return Ok(None),
     };
     substitute(&text, std::slice::from_ref(value)).map(Some)
+}
+
+fn is_number(data_type: &DataType) -> bool {
+    let name = data_type.to_string().to_lowercase();
+    ["int", "uint", "float", "decimal"].iter().any(|kind| name.starts_with(kind))
 }
 
 /// Whether it could be a number where a condition is wanted.
@@ -204,8 +219,9 @@ fn call(function: &mut Function) -> Result<Option<Expr>> {
 type Rewrite = fn(&str, &[Expr]) -> Result<Option<Expr>>;
 
 /// The meanings of calls by their names in lower case, the first that knows one.
-const REWRITES: [Rewrite; 8] = [
+const REWRITES: [Rewrite; 9] = [
     accurate::rewrite,
+    digits::rewrite,
     json::rewrite,
     zoned::rewrite,
     units::call_with_unit,
@@ -227,14 +243,6 @@ fn other_call(lower: &str, arguments: &[Expr]) -> Result<Option<Expr>> {
                 substitute("($1) || ($2) || toString($3)", &[all, separator.clone(), next.clone()])
             });
             joined.map(Some)
-        }
-        ("todecimal32", [value, scale]) => decimal(value, 9, scale).map(Some),
-        ("todecimal64", [value, scale]) => decimal(value, 18, scale).map(Some),
-        ("todecimal128", [value, scale]) => decimal(value, 38, scale).map(Some),
-        ("todecimal256", [value, scale]) => decimal(value, 76, scale).map(Some),
-        ("todatetime64", [value, precision]) => {
-            let text = format!("CAST($1 AS DateTime64({precision}))");
-            substitute(&text, std::slice::from_ref(value)).map(Some)
         }
         ("tuple", _) => {
             Ok(Some(with_arguments(templates::expression("struct()")?, arguments.to_vec())))
@@ -265,7 +273,18 @@ fn other_call(lower: &str, arguments: &[Expr]) -> Result<Option<Expr>> {
         }
         ("tupleelement", [tuple, element]) => access::tuple_element(tuple, element).map(Some),
         ("untuple", _) => Err(Error::unsupported("untuple is not offered: name the elements, t.1")),
-        _ => decimal_or(lower, arguments),
+        ("ignore", _) => templates::expression("CAST(0 AS UInt8)").map(Some),
+        ("concatassumeinjective", [_, _, ..]) => concatenation(arguments).map(Some),
+        ("hasanytokens" | "hasalltokens", [text, wanted]) => {
+            let wanted = match zoned::text_of(wanted) {
+                Some(_) => substitute("splitByNonAlpha($1)", std::slice::from_ref(wanted))?,
+                None => wanted.clone(),
+            };
+            let has = if lower == "hasanytokens" { "any" } else { "all" };
+            let has = format!("array_has_{has}(splitByNonAlpha($1), $2)");
+            substitute(&has, &[text.clone(), wanted]).map(Some)
+        }
+        _ => Ok(None),
     }
 }
 
@@ -284,27 +303,6 @@ fn decoded(value: &Expr, pairs: &[Expr]) -> Result<Expr> {
     })
 }
 
-/// `toDecimal64OrNull(x, scale)` and its kin.
-fn decimal_or(lower: &str, arguments: &[Expr]) -> Result<Option<Expr>> {
-    let Some(rest) = lower.strip_prefix("todecimal") else { return Ok(None) };
-    let sizes = [("32", 9), ("64", 18), ("128", 38), ("256", 76)];
-    let found = sizes.iter().find_map(|(bits, digits)| Some((rest.strip_prefix(bits)?, digits)));
-    let (Some((kind, digits)), [value, scale, default @ ..]) = (found, arguments) else {
-        return Ok(None);
-    };
-    let tried = format!("TRY_CAST($1 AS Decimal({digits}, {scale}))");
-    let text = match (kind, default) {
-        ("ornull", []) => tried,
-        ("orzero" | "ordefault", []) => {
-            format!("coalesce({tried}, CAST(0 AS Decimal({digits}, {scale})))")
-        }
-        ("ordefault", [_]) => format!("coalesce({tried}, $2)"),
-        _ => return Ok(None),
-    };
-    let arguments: Vec<Expr> = std::iter::once(value).chain(default).cloned().collect();
-    substitute(&text, &arguments).map(Some)
-}
-
 /// Calls that make or combine arrays, in the engine's words.
 fn array_call(lower: &str, arguments: &[Expr]) -> Result<Option<Expr>> {
     let named =
@@ -313,6 +311,10 @@ fn array_call(lower: &str, arguments: &[Expr]) -> Result<Option<Expr>> {
         ("arrayconcat", _) => named("array_concat()"),
         ("array" | "array_construct" | "list_value" | "list_pack", _) => named("make_array()"),
         ("arrayzip", _) => named("arrays_zip()"),
+        ("arrayuniq", [_, _, ..]) => {
+            let zipped = with_arguments(templates::expression("arrays_zip()")?, arguments.to_vec());
+            substitute("arrayUniq($1)", &[zipped]).map(Some)
+        }
         // Beyond the count any order will do.
         ("arraypartialsort", [_, array]) => {
             let text = "array_sort($1, 'ASC', 'NULLS LAST')";
@@ -391,8 +393,4 @@ fn concatenation(arguments: &[Expr]) -> Result<Expr> {
     let first = parts.next().cloned().ok_or_else(|| Error::invalid("concat takes arguments"))?;
     Ok(parts
         .fold(first, |left, right| templates::substitute(template.clone(), &[left, right.clone()])))
-}
-
-fn decimal(value: &Expr, precision: u8, scale: &Expr) -> Result<Expr> {
-    substitute(&format!("CAST($1 AS Decimal({precision}, {scale}))"), std::slice::from_ref(value))
 }

@@ -1,5 +1,5 @@
 //! Second chances for what the engine refuses and ClickHouse takes: sums of conditions, aggregates that
-//! differ in a cast only, and elements of all tuples of an array.
+//! differ in a cast only, and numbers beside arrays of floats.
 
 use std::ops::ControlFlow;
 
@@ -10,8 +10,7 @@ use sqlparser::ast::{
 };
 
 use super::calls::substitute;
-use super::{aggregates, calls, templates};
-use crate::functions::ELEMENTS;
+use super::{aggregates, templates};
 use crate::walk::visit_expressions_mut;
 
 /// What a condition is added to, to be a number.
@@ -32,13 +31,12 @@ pub(super) fn take(query: &mut Query, error: &DataFusionError) -> bool {
             | SchemaError::DuplicateQualifiedField { .. } => show_casts(query),
             _ => false,
         },
-        DataFusionError::Plan(message) => match message.strip_prefix(ELEMENTS) {
-            Some(column) => elements(query, column),
-            None => {
-                let sums = ["'sum(Boolean)'", "'avg(Boolean)'"];
-                sums.iter().any(|call| message.contains(call)) && number_conditions(query)
-            }
-        },
+        DataFusionError::Plan(message) => {
+            let sums = ["'sum(Boolean)'", "'avg(Boolean)'"];
+            let of_arrays = message.contains("List(") && message.contains("Decimal");
+            (sums.iter().any(|call| message.contains(call)) && number_conditions(query))
+                || (of_arrays && floats_beside_arrays(query))
+        }
         _ => false,
     }
 }
@@ -54,18 +52,79 @@ fn number_conditions(query: &mut Query) -> bool {
     })
 }
 
-/// The engine names columns without their casts, so that `max(s)` and `max(toInt32(s))` would be one.
-fn show_casts(query: &mut Query) -> bool {
-    each_argument(query, |name, argument| match argument {
-        Expr::Cast { .. } if aggregates::is_aggregate(name) => {
-            substitute("coalesce($1)", std::slice::from_ref(argument)).ok()
+/// `has(xs, 1.5)` of an array of floats: what functions of arrays are given is a float, too.
+fn floats_beside_arrays(query: &mut Query) -> bool {
+    each_argument(query, |name, argument| {
+        if !name.contains("array") && !name.starts_with("__granary") {
+            return None;
         }
-        _ => None,
+        let mut floats = argument.clone();
+        let changed = match &mut floats {
+            Expr::Array(array) => {
+                let mut changed = false;
+                array.elem.iter_mut().for_each(|item| changed |= as_float(item));
+                changed
+            }
+            one => as_float(one),
+        };
+        changed.then_some(floats)
     })
 }
 
+/// Makes a number with a fraction that is written down a float; gives whether it was one.
+fn as_float(value: &mut Expr) -> bool {
+    if !super::rows::is_fraction(value) {
+        return false;
+    }
+    match templates::expression(&format!("CAST('{value}' AS Float64)")) {
+        Ok(float) => {
+            *value = float;
+            true
+        }
+        Err(_) => false,
+    }
+}
+
+/// The engine names columns without their casts, so that `max(s)`, `max(toInt32(s))` and `max(toInt64(s))`
+/// would be one: each type gets a number of marks.
+fn show_casts(query: &mut Query) -> bool {
+    let mut seen: Vec<(String, String)> = Vec::new();
+    each_argument(query, |name, argument| {
+        if !aggregates::is_aggregate(name) || argument.to_string().contains(MARKS) {
+            return None;
+        }
+        let mut marked = argument.clone();
+        let mut changed = false;
+        let _ = visit_expressions_mut(&mut marked, |inner| {
+            let Expr::Cast { expr, data_type, .. } = inner else {
+                return ControlFlow::Continue(());
+            };
+            let cast = (expr.to_string(), data_type.to_string());
+            let before = |other: &&(String, String)| other.0 == cast.0 && other.1 != cast.1;
+            let marks = match seen.iter().position(|other| *other == cast) {
+                Some(at) => seen[..at].iter().filter(before).count(),
+                None => seen.iter().filter(before).count(),
+            };
+            if !seen.contains(&cast) {
+                seen.push(cast);
+            }
+            let (open, close) = ("coalesce(".repeat(marks + 2), ")".repeat(marks + 2));
+            if let Ok(shown) = substitute(&format!("{open}$1{close}"), std::slice::from_ref(inner))
+            {
+                *inner = shown;
+                changed = true;
+            }
+            ControlFlow::<()>::Continue(())
+        });
+        changed.then_some(marked)
+    })
+}
+
+/// What marks a cast.
+const MARKS: &str = "coalesce(coalesce(";
+
 /// Changes arguments of functions, whose names are given in lower case.
-fn each_argument(query: &mut Query, change: impl Fn(&str, &Expr) -> Option<Expr>) -> bool {
+fn each_argument(query: &mut Query, mut change: impl FnMut(&str, &Expr) -> Option<Expr>) -> bool {
     let mut changed = false;
     let _ = visit_expressions_mut(query, |expression| {
         if let Expr::Function(Function { name, args: FunctionArguments::List(list), .. }) =
@@ -84,38 +143,6 @@ fn each_argument(query: &mut Query, change: impl Fn(&str, &Expr) -> Option<Expr>
         ControlFlow::<()>::Continue(())
     });
     changed
-}
-
-/// `items.sku` of an array of tuples is `arrayMap(x -> x.sku, items)`.
-fn elements(query: &mut Query, column: &str) -> bool {
-    let mut changed = false;
-    let _ = visit_expressions_mut(query, |expression| {
-        if let Expr::CompoundIdentifier(parts) = expression
-            && let [array @ .., container, element] = parts.as_slice()
-            && format!("{}.{}", container.value, element.value) == column
-        {
-            let array: Vec<Ident> = array.iter().chain([container]).cloned().collect();
-            let array = match array.as_slice() {
-                [only] => Expr::Identifier(only.clone()),
-                _ => Expr::CompoundIdentifier(array),
-            };
-            let element = element.value.replace('`', "``");
-            if let Some(mapped) = mapped(&element, array) {
-                *expression = mapped;
-                changed = true;
-            }
-        }
-        ControlFlow::<()>::Continue(())
-    });
-    changed
-}
-
-fn mapped(element: &str, array: Expr) -> Option<Expr> {
-    let text = format!("arrayMap(__granary_item -> __granary_item.`{element}`, $1)");
-    let mut call = templates::expression(&text).ok()?;
-    let rewritten =
-        visit_expressions_mut(&mut call, |inner| super::or_break(calls::rewrite(inner)));
-    rewritten.is_continue().then(|| templates::substitute(call, &[array]))
 }
 
 /// `n.k[1]`, where the table has a column `n.k`, which is `exact`; whether it was such a one.

@@ -85,9 +85,7 @@ pub(super) fn rewrite_query(query: &mut Query) -> Result<()> {
     fill::as_table(query)?;
     totals::rewrite_query(query)?;
     ties_as_window(query)?;
-    if let SetExpr::Select(select) = query.body.as_mut() {
-        rewrite_select(select)?;
-    }
+    rewrite_selects(query.body.as_mut())?;
     if let Some(LimitClause::LimitOffset { limit_by, .. }) = &query.limit_clause
         && !limit_by.is_empty()
     {
@@ -145,6 +143,18 @@ fn fetch_as_limit(query: &mut Query) -> Result<()> {
         Some(_) => return Err(Error::invalid("a query takes LIMIT or FETCH, not both")),
     });
     Ok(())
+}
+
+/// Every SELECT of a UNION; queries in brackets come by themselves.
+fn rewrite_selects(body: &mut SetExpr) -> Result<()> {
+    match body {
+        SetExpr::Select(select) => rewrite_select(select),
+        SetExpr::SetOperation { left, right, .. } => {
+            rewrite_selects(left)?;
+            rewrite_selects(right)
+        }
+        _ => Ok(()),
+    }
 }
 
 fn rewrite_select(select: &mut Select) -> Result<()> {

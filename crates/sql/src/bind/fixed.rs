@@ -204,8 +204,9 @@ impl Scope<'_> {
         Ok(true)
     }
 
-    /// `value IN (SELECT ...)` where one side has texts.
+    /// `value IN (SELECT ...)` where one side has texts, or both are columns of one name.
     fn within(&self, mut within: InSubquery) -> Result<Transformed<Expr>> {
+        let apart = apart(&mut within)?;
         let of_subquery = within.subquery.subquery.schema().field(0).data_type().clone();
         let value = within.expr.get_type(self.schema);
         let is_mixed = value.is_ok_and(|value| {
@@ -213,7 +214,7 @@ impl Scope<'_> {
                 || (is_text(&value) && is_fixed(&of_subquery))
         });
         if !is_mixed {
-            return Ok(Transformed::no(Expr::InSubquery(within)));
+            return Ok(Transformed::new_transformed(Expr::InSubquery(within), apart));
         }
         let inner = within.subquery.subquery.as_ref().clone();
         let column = Expr::Column(Column::from(inner.schema().qualified_field(0)));
@@ -266,6 +267,23 @@ impl Scope<'_> {
         let mut inputs = self.inputs.iter().filter(|input| input.schema().has_column(column));
         inputs.find_map(|input| declared_type(column, input, self.names?))
     }
+}
+
+/// What the column of a subquery is called that has the name of a column without a table outside.
+const MEMBER: &str = "__granary_member";
+
+/// Names the column of the subquery apart, as the engine makes a join of both; gives whether it did.
+fn apart(within: &mut InSubquery) -> Result<bool> {
+    let (relation, field) = within.subquery.subquery.schema().qualified_field(0);
+    let outside = within.expr.column_refs();
+    if !outside.iter().any(|column| column.relation.is_none() && column.name == *field.name()) {
+        return Ok(false);
+    }
+    let column = Expr::Column(Column::from((relation, field)));
+    let inner = within.subquery.subquery.as_ref().clone();
+    let inner = LogicalPlanBuilder::from(inner).project([column.alias(MEMBER)])?.build()?;
+    within.subquery.subquery = Arc::new(inner);
+    Ok(true)
 }
 
 pub(super) fn compares(operator: &Operator) -> bool {

@@ -28,9 +28,9 @@ const FORMS: &[(&str, &str)] = &[
     ("arraycount", "length(array_filter($2, $1))"),
     // arraySum, arrayAvg, arrayMin, arrayMax, arrayProduct of the results
     ("arraysum", "arraySum(array_transform($2, $1))"),
-    ("arrayavg", "array_avg(array_transform($2, $1))"),
-    ("arraymin", "array_min(array_transform($2, $1))"),
-    ("arraymax", "array_max(array_transform($2, $1))"),
+    ("arrayavg", "valueOrDefault(array_avg(array_transform($2, $1)))"),
+    ("arraymin", "valueOrDefault(array_min(array_transform($2, $1)))"),
+    ("arraymax", "valueOrDefault(array_max(array_transform($2, $1)))"),
     ("arrayproduct", "arrayProduct(array_transform($2, $1))"),
     // arrayFill, arraySplit: by the conditions of the elements
     ("arrayfill", "__granaryFillForward($3, array_transform($2, $1))"),
@@ -66,6 +66,8 @@ const MAPS: &[(&str, &str)] = &[
     ("mapexists", "coalesce(any_match($2, $1), false)"),
     ("mapfilter", "mapFromEntries(array_filter($2, $1))"),
     ("mapapply", "mapFromEntries(array_transform($2, $1))"),
+    ("mapsort", "mapFromEntries(arraySortBy($2, array_transform($2, $1)))"),
+    ("mapreversesort", "mapFromEntries(arrayReverseSortBy($2, array_transform($2, $1)))"),
 ];
 
 /// DataFusion knows tuples of names and literals only as what a function gives.
@@ -100,6 +102,8 @@ pub(super) fn names() -> impl Iterator<Item = &'static str> {
         "mapApply",
         "mapExists",
         "mapAll",
+        "mapSort",
+        "mapReverseSort",
     ]
     .into_iter()
 }

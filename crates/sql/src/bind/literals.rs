@@ -54,7 +54,20 @@ fn rounded(expression: &Expr, schema: &DFSchema) -> Option<Result<Expr>> {
         Ok(DataType::Float32 | DataType::Float64) => {
             Some(crate::functions::round_to_even(function.args.clone()))
         }
+        Ok(of) if of.is_decimal() && is_of_written(value) => {
+            let mut arguments = function.args.clone();
+            arguments[0] = as_float(value.clone(), &DataType::Float64);
+            Some(crate::functions::round_to_even(arguments))
+        }
         _ => None,
+    }
+}
+
+/// Whether it is a number with a point as it is written, or computed from one.
+fn is_of_written(expression: &Expr) -> bool {
+    match expression {
+        Expr::BinaryExpr(binary) => is_of_written(&binary.left) || is_of_written(&binary.right),
+        other => is_written_decimal(other),
     }
 }
 

@@ -1,14 +1,17 @@
 //! ANY joins: at most one row of the other side for each row. Rows that only the first match of
-//! matters of are left out before the join.
+//! matters of are left out before the join. And semi joins whose other side is read.
+
+use std::ops::ControlFlow;
 
 use granary_common::{Error, Result};
 use sqlparser::ast::{
-    BinaryOperator, Distinct, Expr, Join, JoinConstraint, JoinOperator, Select, SetExpr,
-    TableAlias, TableFactor,
+    BinaryOperator, Distinct, Expr, Join, JoinConstraint, JoinOperator, Query, Select, SetExpr,
+    TableAlias, TableFactor, TableWithJoins, VisitorMut,
 };
 
 use super::templates;
 use crate::dialect::ANY_MARK;
+use crate::walk::walk_mut;
 
 /// Rewrites the ANY joins of a SELECT.
 pub(super) fn rewrite(select: &mut Select) -> Result<()> {
@@ -34,6 +37,63 @@ pub(super) fn rewrite(select: &mut Select) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Semi joins whose other side is read too become joins with one row of it for each key: what is not the
+/// key comes from any row. Gives whether there was one.
+pub(super) fn show_other_side(query: &mut Query) -> bool {
+    struct Selects(bool);
+    impl VisitorMut for Selects {
+        type Break = ();
+
+        fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+            for table in &mut select.from {
+                let TableWithJoins { relation, joins } = table;
+                for (at, join) in joins.iter_mut().enumerate() {
+                    let (constraint, shown) = match &join.join_operator {
+                        JoinOperator::Semi(constraint) | JoinOperator::LeftSemi(constraint) => {
+                            (constraint.clone(), &mut join.relation)
+                        }
+                        JoinOperator::RightSemi(constraint) if at == 0 => {
+                            (constraint.clone(), &mut *relation)
+                        }
+                        _ => continue,
+                    };
+                    let Some(keys) = keys_of(&constraint) else { continue };
+                    if one_each(shown, &keys).is_ok() {
+                        join.join_operator = JoinOperator::Inner(constraint);
+                        self.0 = true;
+                    }
+                }
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    let mut selects = Selects(false);
+    let _ = walk_mut(query, &mut selects);
+    selects.0
+}
+
+/// The keys of a condition of nothing but equal columns.
+fn keys_of(constraint: &JoinConstraint) -> Option<Keys> {
+    match constraint {
+        JoinConstraint::Using(columns) => {
+            let names = columns.iter().map(|name| templates::expression(&name.to_string()).ok());
+            names.collect::<Option<_>>().map(Keys::Using)
+        }
+        JoinConstraint::On(condition) => {
+            let mut parts = Vec::new();
+            conjuncts(condition, &mut parts);
+            let pair = |part: &Expr| match part {
+                Expr::BinaryOp { left, op: BinaryOperator::Eq, right } => {
+                    Some(((**left).clone(), (**right).clone()))
+                }
+                _ => None,
+            };
+            parts.iter().map(pair).collect::<Option<_>>().map(Keys::Equal)
+        }
+        _ => None,
+    }
 }
 
 /// What both sides are compared by.

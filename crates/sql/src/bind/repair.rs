@@ -38,6 +38,7 @@ pub(super) fn repair(query: &mut Query, error: &DataFusionError) -> bool {
         })
         || (missing.relation.is_none() && substitute_alias(query, &missing.name))
         || (missing.relation.is_none() && float_by_name(query, &missing.name))
+        || super::matched::show_other_side(query)
 }
 
 /// Whether the engine refused the sign of an unsigned number. It has no kind of error for that.

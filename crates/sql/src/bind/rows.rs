@@ -4,8 +4,8 @@ use std::ops::ControlFlow;
 
 use granary_common::Result;
 use sqlparser::ast::{
-    DataType, Expr, Ident, Query, Select, SelectItem, SetExpr, SetOperator, SetQuantifier,
-    UnaryOperator, Value, ValueWithSpan,
+    DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, Query,
+    Select, SelectItem, SetExpr, SetOperator, SetQuantifier, UnaryOperator, Value, ValueWithSpan,
 };
 
 use super::templates;
@@ -57,11 +57,37 @@ pub(super) fn in_projection(select: &mut Select) -> Result<()> {
         else {
             continue;
         };
-        if let Expr::Tuple(parts) = value
-            && !parts.iter().all(|part| matches!(part, Expr::Identifier(_) | Expr::Value(_)))
-        {
-            *value = super::with_arguments(templates::expression("tuple()")?, parts.clone());
+        tuple_as_call(value)?;
+    }
+    Ok(())
+}
+
+/// The same for tuples that functions, arrays and choices are given: `toString((a + 1, b))`.
+pub(super) fn tuples_within(expression: &mut Expr) -> Result<()> {
+    match expression {
+        Expr::Function(Function { args: FunctionArguments::List(list), .. }) => {
+            list.args.iter_mut().try_for_each(|argument| match argument {
+                FunctionArg::Unnamed(FunctionArgExpr::Expr(value)) => tuple_as_call(value),
+                _ => Ok(()),
+            })
         }
+        Expr::Array(array) => array.elem.iter_mut().try_for_each(tuple_as_call),
+        Expr::Case { conditions, else_result, .. } => {
+            let results = conditions.iter_mut().map(|when| &mut when.result);
+            results.chain(else_result.as_deref_mut()).try_for_each(tuple_as_call)
+        }
+        Expr::Cast { expr, .. } => tuple_as_call(expr),
+        Expr::CompoundFieldAccess { root, .. } => tuple_as_call(root),
+        _ => Ok(()),
+    }
+}
+
+fn tuple_as_call(value: &mut Expr) -> Result<()> {
+    if let Expr::Tuple(parts) = value
+        && !parts.iter().all(|part| matches!(part, Expr::Identifier(_) | Expr::Value(_)))
+    {
+        parts.iter_mut().try_for_each(tuple_as_call)?;
+        *value = super::with_arguments(templates::expression("struct()")?, parts.clone());
     }
     Ok(())
 }

@@ -1,9 +1,12 @@
-//! Texts beside whole numbers: `n = '1.0'` means the number that the text says, as `n = '1'` does. What
-//! is no whole number is left to the engine, which says so.
+//! Texts beside whole numbers: `n = '1.0'` means the number that the text says, as `n = '1'` does; and
+//! beside times: `at > '2024-01-01 10:00'`. What is none is left to the engine, which says so.
 
+use arrow::datatypes::DataType;
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, Result};
 use datafusion::logical_expr::{Expr, ExprSchemable, lit};
+
+use granary_functions::full_time;
 
 use super::fixed::compares;
 use super::spelled::written;
@@ -30,18 +33,22 @@ pub(super) fn settle(mut expression: Expr, schema: &DFSchema) -> Result<Transfor
 
 /// Changes the texts among `others`; gives whether it did.
 fn say(value: &Expr, others: Vec<&mut Expr>, schema: &DFSchema) -> bool {
-    let said = |other: &Expr| written(other).and_then(whole);
-    if !others.iter().any(|other| said(other).is_some())
-        || !value.get_type(schema).is_ok_and(|of| of.is_integer())
-    {
+    if !others.iter().any(|other| written(other).is_some()) {
         return false;
     }
+    let said: fn(&str) -> Option<String> = match value.get_type(schema) {
+        Ok(of) if of.is_integer() => whole,
+        Ok(DataType::Timestamp(..)) => full_time,
+        _ => return false,
+    };
+    let mut changed = false;
     for other in others {
-        if let Some(number) = said(other) {
-            *other = lit(number);
+        if let Some(full) = written(other).and_then(said) {
+            *other = lit(full);
+            changed = true;
         }
     }
-    true
+    changed
 }
 
 /// The whole number that a text says in more letters than it needs.

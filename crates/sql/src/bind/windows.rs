@@ -21,6 +21,8 @@ use crate::walk::visit_expressions_mut;
 pub(super) fn framed(function: &mut Function, lower: &str) -> Result<Option<Expr>> {
     let name = match lower {
         "lag" | "lead" => return defaulted(function),
+        "denserank" => return Ok(renamed(function, "dense_rank")),
+        "percentrank" => return Ok(renamed(function, "percent_rank")),
         "laginframe" => "lag",
         "leadinframe" => "lead",
         _ => return Ok(None),
@@ -38,6 +40,11 @@ pub(super) fn framed(function: &mut Function, lower: &str) -> Result<Option<Expr
         true => Ok(Some(call)),
         false => substitute("valueOrDefault($1)", &[call]).map(Some),
     }
+}
+
+fn renamed(function: &mut Function, name: &str) -> Option<Expr> {
+    function.name = ObjectName(vec![ObjectNamePart::Identifier(Ident::new(name))]);
+    None
 }
 
 /// `lag` and `lead` with a default that is no constant, which the engine takes none but: it stands where

@@ -38,7 +38,10 @@ pub(super) fn keys(
     if !beside.is_empty() && primary_key.is_some() {
         return Err(Error::invalid("the PRIMARY KEY is written twice"));
     }
-    let has_engine = create.engine.as_ref().is_some_and(|engine| !is_small(&engine.name));
+    // Rows of a plain table need no order; other engines tell by it which rows belong together.
+    let has_engine = create.engine.as_ref().is_some_and(|engine| {
+        !is_small(&engine.name) && !engine.name.eq_ignore_ascii_case("MergeTree")
+    });
     let order_by = match (&clauses.order_by, &primary_key) {
         (Some(order_by), _) => order_by.clone(),
         (None, Some(primary_key)) => primary_key.clone(),

@@ -3,7 +3,7 @@
 use std::mem::take;
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, FieldRef, Fields, TimeUnit};
+use arrow::datatypes::{DataType, Field, FieldRef, Fields};
 use datafusion::common::{
     Column, DFSchema, DataFusionError, Result, ScalarValue, TableReference, plan_err,
 };
@@ -15,13 +15,10 @@ use datafusion::logical_expr::{
 };
 use sqlparser::ast::{BinaryOperator, DataType as SqlType};
 
-use granary_functions::{DOCUMENT_PART, ELEMENT, call, zero_value};
+use granary_functions::{DOCUMENT_PART, ELEMENT, ELEMENTS, call, zero_value};
 
-use super::{floats, intervals, texts, windows};
+use super::{floats, intervals, texts, times, windows};
 use crate::types::type_from_sql;
-
-/// How the error for `items.sku` of an array of tuples begins; binding writes a function then.
-pub(crate) const ELEMENTS: &str = "an element of the tuples in an array: ";
 
 /// ClickHouse's arithmetic: `/` is a real division, days are added to dates.
 #[derive(Clone, Copy, Debug)]
@@ -50,7 +47,7 @@ impl ExprPlanner for DialectPlanner {
             BinaryOperator::Divide => division(&mut raw, &left, &right),
             BinaryOperator::MyIntegerDivide => Some(integer_division(&mut raw, &left, &right)),
             BinaryOperator::Plus | BinaryOperator::Minus => {
-                time_arithmetic(&mut raw, &left, &right)
+                times::arithmetic(&mut raw, &left, &right)
                     .or_else(|| wide_arithmetic(&mut raw, &left, &right))
             }
             BinaryOperator::Multiply => wide_arithmetic(&mut raw, &left, &right),
@@ -81,7 +78,7 @@ impl ExprPlanner for DialectPlanner {
                 call(DOCUMENT_PART, arguments).map(PlannerResult::Planned)
             }
             DataType::List(item) if has_element(item, nested_names) => {
-                plan_err!("{ELEMENTS}{}.{}", field.name(), nested_names[0])
+                call(ELEMENTS, arguments).map(PlannerResult::Planned)
             }
             _ => Ok(match subcolumn(field, &arguments[0], nested_names)? {
                 Some(part) => PlannerResult::Planned(part),
@@ -102,6 +99,13 @@ impl ExprPlanner for DialectPlanner {
             }
             (DataType::Map(entries, _), GetFieldAccess::ListIndex { key }) => {
                 map_element(&raw.expr, (**key).clone(), entries)?
+            }
+            (DataType::List(item), GetFieldAccess::NamedStructField { name })
+                if name.try_as_str().flatten().is_some_and(|name| {
+                    has_element(item, std::slice::from_ref(&name.to_owned()))
+                }) =>
+            {
+                call(ELEMENTS, vec![raw.expr, lit(name.clone())])?
             }
             (DataType::List(item), GetFieldAccess::ListIndex { key }) if item.is_nullable() => {
                 call(ELEMENT, vec![raw.expr, (**key).clone()])?
@@ -296,84 +300,6 @@ fn wide_arithmetic(raw: &mut RawBinaryExpr, left: &DataType, right: &DataType) -
         false => cast(take(operand), wide.clone()),
     };
     Some(binary_expr(widened(&mut raw.left, left), operator, widened(&mut raw.right, right)))
-}
-
-/// Dates and times with numbers: days on dates, seconds on times; differences are numbers.
-fn time_arithmetic(raw: &mut RawBinaryExpr, left: &DataType, right: &DataType) -> Option<Expr> {
-    let operator = match raw.op {
-        BinaryOperator::Plus => Operator::Plus,
-        _ => Operator::Minus,
-    };
-    match (left, right) {
-        (number, DataType::Date32 | DataType::Timestamp(..))
-            if number.is_integer() && operator == Operator::Plus =>
-        {
-            std::mem::swap(&mut raw.left, &mut raw.right);
-            time_arithmetic(raw, right, left)
-        }
-        (DataType::Date32, number) if number.is_integer() => {
-            let days = cast(take(&mut raw.left), DataType::Int32);
-            let moved = binary_expr(days, operator, cast(take(&mut raw.right), DataType::Int32));
-            Some(cast(cast(moved, DataType::Int32), DataType::Date32))
-        }
-        (time @ DataType::Timestamp(unit, _), number) if number.is_integer() => {
-            let ticks = cast(take(&mut raw.left), DataType::Int64);
-            let seconds = cast(take(&mut raw.right), DataType::Int64);
-            let change = match ticks_per_second(unit) {
-                1 => seconds,
-                factor => binary_expr(seconds, Operator::Multiply, lit(factor)),
-            };
-            Some(cast(binary_expr(ticks, operator, change), time.clone()))
-        }
-        (DataType::Date32, DataType::Interval(_)) if has_hours(&raw.right) => {
-            let midnight = cast(take(&mut raw.left), DataType::Timestamp(TimeUnit::Second, None));
-            Some(binary_expr(midnight, operator, take(&mut raw.right)))
-        }
-        (DataType::Interval(_), DataType::Date32)
-            if operator == Operator::Plus && has_hours(&raw.left) =>
-        {
-            let midnight = cast(take(&mut raw.right), DataType::Timestamp(TimeUnit::Second, None));
-            Some(binary_expr(midnight, operator, take(&mut raw.left)))
-        }
-        (DataType::Date32, DataType::Date32) if operator == Operator::Minus => {
-            let days =
-                |operand: &mut Expr| cast(cast(take(operand), DataType::Int32), DataType::Int64);
-            Some(binary_expr(days(&mut raw.left), operator, days(&mut raw.right)))
-        }
-        (DataType::Timestamp(..), DataType::Timestamp(..)) if operator == Operator::Minus => {
-            let (first, second) = (seconds_of(&mut raw.left), seconds_of(&mut raw.right));
-            Some(binary_expr(first, operator, second))
-        }
-        _ => None,
-    }
-}
-
-/// Whether an interval is written in parts of a day, so that a date becomes a time.
-fn has_hours(interval: &Expr) -> bool {
-    match interval {
-        Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(interval)), _) => {
-            interval.nanoseconds != 0
-        }
-        Expr::ScalarFunction(call) => call.args.last().is_some_and(|unit| {
-            matches!(unit, Expr::Literal(unit, _) if unit.try_as_str().flatten().is_some_and(|unit| {
-                ["hour", "minute", "second"].contains(&unit.trim_end_matches('s'))
-            }))
-        }),
-        _ => false,
-    }
-}
-
-fn seconds_of(time: &mut Expr) -> Expr {
-    cast(cast(take(time), DataType::Timestamp(TimeUnit::Second, None)), DataType::Int64)
-}
-
-fn ticks_per_second(unit: &TimeUnit) -> i64 {
-    match unit {
-        TimeUnit::Second => 1,
-        TimeUnit::Millisecond => 1_000,
-        TimeUnit::Microsecond => 1_000_000,
-        TimeUnit::Nanosecond => 1_000_000_000,
-    }
 }
 
 /// The dialect's type names in CAST and typed literals.

@@ -12,7 +12,7 @@ use arrow::datatypes::{DataType, Field, Fields, Int64Type};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use granary_catalog::ColumnType;
 use granary_common::Error;
-use granary_functions::{NotWritten, TooLong, from_texts, zoned_texts};
+use granary_functions::{NotWritten, TooLong, converted, from_texts, is_converted, zoned_texts};
 
 /// Most characters of a value in an error.
 const SHOWN_CHARACTERS: usize = 60;
@@ -122,6 +122,10 @@ fn convert(values: &ArrayRef, column_type: &ColumnType) -> Result<ArrayRef, Misf
     {
         return Ok(times);
     }
+    if is_own(values.data_type(), &wanted) {
+        let made = converted(values, &wanted, true);
+        return made.map_err(|_| misfit_of_cast(values, &wanted, column_type));
+    }
     let loose = with_nulls(&wanted);
     if !can_cast_types(values.data_type(), &loose) {
         return Err(misfit_of_types(values, column_type));
@@ -133,6 +137,12 @@ fn convert(values: &ArrayRef, column_type: &ColumnType) -> Result<ArrayRef, Misf
     }
     cast_with_options(&made, &wanted, &STRICT)
         .map_err(|_| misfit_of_cast(values, &wanted, column_type))
+}
+
+/// Whether Arrow would convert them in another way. Whole numbers are ticks of a column of times, as they
+/// come from other tools.
+fn is_own(from: &DataType, wanted: &DataType) -> bool {
+    is_converted(from, wanted) && !from.is_integer() && !from.is_temporal()
 }
 
 fn misfit_of_types(values: &ArrayRef, column_type: &ColumnType) -> Misfit {
@@ -209,8 +219,13 @@ fn row_of_offset(offsets: &[i32], at: usize) -> Option<usize> {
 
 /// Finds the first row that does not cast, by halves.
 fn misfit_of_cast(values: &ArrayRef, wanted: &DataType, column_type: &ColumnType) -> Misfit {
+    let is_own = is_own(values.data_type(), wanted);
     let fails = |first: usize, rows: usize| {
-        cast_with_options(&values.slice(first, rows), wanted, &STRICT).is_err()
+        let values = values.slice(first, rows);
+        match is_own {
+            true => converted(&values, wanted, true).is_err(),
+            false => cast_with_options(&values, wanted, &STRICT).is_err(),
+        }
     };
     let (mut first, mut rows) = (0, values.len());
     while rows > 1 {
@@ -409,7 +424,7 @@ mod tests {
         check(strings(&["2024-02-30"]), "Date", Err("cannot parse '2024-02-30' as Date"));
         check(strings(&["not a date"]), "DateTime", Err("cannot parse"));
         check(strings(&["2024-01-01 10:00:00"]), "DateTime", Ok("2024-01-01T10:00:00"));
-        check(strings(&["12.345"]), "Decimal(10, 2)", Ok("12.35"));
+        check(strings(&["12.345"]), "Decimal(10, 2)", Ok("12.34"));
         check(strings(&["123456789.0"]), "Decimal(5, 2)", Err("row 10"));
         check(
             Arc::new(Int64Array::from(vec![1, 300])),

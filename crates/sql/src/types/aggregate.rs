@@ -71,7 +71,7 @@ pub(super) fn simple(arguments: &[String]) -> Result<ColumnType> {
         ));
     };
     let result = states::simple_result(&function, &inner)?;
-    let fits = result == inner.arrow()
+    let fits = states::alike(&result, &inner.arrow())
         // The sum of narrow floats cannot leave their range by much.
         || (inner.arrow() == ArrowType::Float32 && result == ArrowType::Float64);
     match fits {

@@ -111,6 +111,11 @@ pub(super) fn rewrite(
     let parameters = parameters(function)?;
     if let FunctionArguments::List(list) = &mut function.args {
         let plain = |argument| FunctionArg::Unnamed(FunctionArgExpr::Expr(argument));
+        // A count of rows counts something, beside the key by which they are split.
+        let own = usize::from(form.split == Some(Split::Buckets));
+        if base == "count" && list.args.len() == own {
+            list.args.insert(0, plain(templates::expression("1")?));
+        }
         match base {
             "quantile" | "quantiles" | "quantileexact" => {
                 list.args.extend(parameters.into_iter().map(plain));
@@ -135,10 +140,6 @@ pub(super) fn rewrite(
                 )));
             }
             _ => {}
-        }
-        // A count of rows counts something.
-        if base == "count" && list.args.is_empty() {
-            list.args.push(plain(templates::expression("1")?));
         }
     }
     let name = match form.split {

@@ -11,7 +11,7 @@ use crate::bind::calls::{plain_arguments, substitute};
 use crate::bind::templates;
 
 /// What [`rewrite`] knows.
-pub(super) const KNOWN: [&str; 12] = [
+pub(super) const KNOWN: [&str; 14] = [
     "topk",
     "groupconcat",
     "avgweighted",
@@ -24,6 +24,8 @@ pub(super) const KNOWN: [&str; 12] = [
     "product",
     "geomean",
     "map_agg",
+    "argandmin",
+    "argandmax",
 ];
 
 /// The call in other words.
@@ -74,6 +76,7 @@ pub(super) fn rewrite(function: &Function, base: &str, name: &str) -> Result<Exp
             let mean = keep_clauses(substitute("avg(ln(CAST($1 AS Float64)))", &value)?, function)?;
             substitute("exp($1)", &[mean])
         }
+        "argandmin" | "argandmax" => arg_and(function, &base["argand".len()..], name),
         "map_agg" => {
             let arguments = plain_arguments(function).unwrap_or_default();
             if arguments.len() != 2 {
@@ -200,4 +203,22 @@ fn approx_percentile(function: &Function, name: &str) -> Result<Expr> {
     call.parameters = parameter_list(level);
     super::rewrite_base(&mut call, "quantile", name)
         .map(|rewritten| rewritten.unwrap_or(Expr::Function(call)))
+}
+
+/// `argAndMax(value, by)`: the value and the greatest `by`. `end` is `min` or `max`.
+fn arg_and(function: &Function, end: &str, name: &str) -> Result<Expr> {
+    let arguments = plain_arguments(function).unwrap_or_default();
+    if arguments.len() != 2 {
+        return Err(Error::invalid(format!("{name} takes a value and what to compare")));
+    }
+    let first = match substitute(&format!("arg{end}($1, $2)"), &arguments)? {
+        Expr::Function(mut call) => {
+            call.filter.clone_from(&function.filter);
+            super::rewrite(&mut call, &format!("arg{end}"))?.unwrap_or(Expr::Function(call))
+        }
+        other => other,
+    };
+    let extreme = format!("{end}($2) FILTER (WHERE ($1) IS NOT NULL)");
+    let extreme = keep_clauses(substitute(&extreme, &arguments)?, function)?;
+    substitute("struct($1, $2)", &[first, extreme])
 }

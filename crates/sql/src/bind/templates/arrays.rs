@@ -4,14 +4,14 @@ use super::Call;
 
 pub(super) const CALLS: &[Call] = &[
     // Arrays and maps
-    ("arrayJoin", 1, "unnest($1)"),
+    ("arrayJoin", 1, "unnest(__granary_items($1))"),
     ("arraySort", 1, "array_sort($1, 'ASC', 'NULLS LAST')"),
     ("arrayReverseSort", 1, "array_sort($1, 'DESC', 'NULLS LAST')"),
     ("arrayReverse", 1, "array_reverse($1)"),
     ("arrayDistinct", 1, "array_distinct($1)"),
-    ("arrayAvg", 1, "array_avg($1)"),
-    ("arrayMin", 1, "array_min($1)"),
-    ("arrayMax", 1, "array_max($1)"),
+    ("arrayAvg", 1, "valueOrDefault(array_avg($1))"),
+    ("arrayMin", 1, "valueOrDefault(array_min($1))"),
+    ("arrayMax", 1, "valueOrDefault(array_max($1))"),
     (
         "arraySlice",
         3,

@@ -48,6 +48,11 @@ pub(super) const CALLS: &[Call] = &[
     ("toDateOrDefault", 2, "coalesce(TRY_CAST($1 AS Date), $2)"),
     ("toDateTime32", 1, "CAST($1 AS DateTime)"),
     ("toDateTime64OrNull", 1, "TRY_CAST($1 AS DateTime64(3))"),
+    (
+        "toDateTime64OrDefault",
+        1,
+        "coalesce(TRY_CAST($1 AS DateTime64(3)), CAST('1970-01-01 00:00:00' AS DateTime64(3)))",
+    ),
     ("toLowCardinality", 1, "$1"),
     ("IPv6StringToNum", 1, "toIPv6($1)"),
     ("toStringCutToZero", 1, "toString($1)"),

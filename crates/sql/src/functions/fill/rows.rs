@@ -135,7 +135,7 @@ impl FilledRows {
             return Err(datafusion::error::DataFusionError::External(Box::new(error)));
         }
         let before = match self.columns.iter().any(|c| matches!(c.source, Source::Computed(_))) {
-            true => self.last_row()?,
+            true => Some(self.last_row()?),
             false => None,
         };
         for column in &mut self.columns {
@@ -151,35 +151,33 @@ impl FilledRows {
                     let place = column.places.last().copied().flatten();
                     column.places.push(place);
                 }
-                Source::Computed(expression) if before.is_some() => {
-                    let computed = match &before {
-                        Some(before) => expression.evaluate(before)?.into_array(1)?,
-                        None => continue,
-                    };
+                Source::Computed(expression) => {
+                    let Some(before) = &before else { continue };
+                    let computed = expression.evaluate(before)?.into_array(1)?;
                     let computed = cast(&computed, &data_type)?;
                     column.put(ScalarValue::try_from_array(&computed, 0)?);
                 }
-                Source::Zero | Source::Carried | Source::Computed(_) => {
-                    match zero_value(&data_type) {
-                        Some(zero) => column.put(zero),
-                        None => column.places.push(None),
-                    }
-                }
+                Source::Zero | Source::Carried => match zero_value(&data_type) {
+                    Some(zero) => column.put(zero),
+                    None => column.places.push(None),
+                },
             }
         }
         Ok(())
     }
 
-    /// The last row as a batch of one; none before the first.
-    fn last_row(&self) -> Result<Option<RecordBatch>> {
+    /// The last row as a batch of one; before the first one of zero values.
+    fn last_row(&self) -> Result<RecordBatch> {
         let mut values: Vec<ArrayRef> = Vec::with_capacity(self.columns.len());
         for column in &self.columns {
-            match column.last()? {
-                Some(value) => values.push(cast(&value.to_array()?, column.given.data_type())?),
-                None => return Ok(None),
-            }
+            let data_type = column.given.data_type();
+            let value = match column.last()?.or_else(|| zero_value(data_type)) {
+                Some(value) => value,
+                None => ScalarValue::try_from(data_type)?,
+            };
+            values.push(cast(&value.to_array()?, data_type)?);
         }
-        Ok(Some(RecordBatch::try_new(Arc::clone(&self.schema), values)?))
+        Ok(RecordBatch::try_new(Arc::clone(&self.schema), values)?)
     }
 
     /// All columns.
