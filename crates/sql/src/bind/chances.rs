@@ -115,7 +115,10 @@ fn mapped(element: &str, array: Expr) -> Option<Expr> {
     let mut call = templates::expression(&text).ok()?;
     let rewritten =
         visit_expressions_mut(&mut call, |inner| super::or_break(calls::rewrite(inner)));
-    rewritten.is_continue().then(|| templates::substitute(call, &[array]))
+    if rewritten.is_break() {
+        return None;
+    }
+    templates::substitute(call, &[array]).ok()
 }
 
 /// `n.k[1]`, where the table has a column `n.k`, which is `exact`; whether it was such a one.
