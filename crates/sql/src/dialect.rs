@@ -3,6 +3,7 @@
 //! Whatever needs no grammar of its own (string escapes, `INTERVAL 1h`, `{name:Type}`, FINAL) is
 //! settled on the tokens before they are parsed; see [`tokens`].
 
+mod forms;
 mod operators;
 mod tokens;
 
@@ -16,11 +17,18 @@ use sqlparser::keywords::{Keyword, RESERVED_FOR_COLUMN_ALIAS, RESERVED_FOR_TABLE
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::Token;
 
-pub(crate) use tokens::{ANY_MARK, tokenize};
+pub(crate) use tokens::{ANY_MARK, TOO_DEEP, tokenize};
 
 /// The dialect. Double quotes and backticks enclose identifiers; case is kept.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct GranaryDialect;
+
+/// Deepest nesting of expressions and queries in a statement; the parser's own guard against a full
+/// stack.
+pub(crate) const NESTING_MAX: usize = 100;
+
+/// The same for texts that were a statement or are made of one, to which brackets may have come.
+pub(crate) const REREAD_NESTING_MAX: usize = 3 * NESTING_MAX;
 
 const CLICKHOUSE: ClickHouseDialect = ClickHouseDialect {};
 
@@ -70,6 +78,10 @@ impl Dialect for GranaryDialect {
         supports_select_wildcard_exclude supports_comma_separated_set_assignments
         supports_explain_with_utility_options supports_interval_options
         support_map_literal_syntax supports_string_escape_constant
+    }
+
+    fn parse_prefix(&self, parser: &mut Parser<'_>) -> Option<Result<Expr, ParserError>> {
+        forms::parse(parser)
     }
 
     /// `CODEC(...)` and `TTL expr` beside a column.

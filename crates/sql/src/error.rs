@@ -4,4 +4,4 @@ mod planning;
 mod position;
 
 pub use planning::error_from_datafusion;
-pub(crate) use position::{as_written, from_parser, from_tokenizer, place_of};
+pub(crate) use position::{as_written, from_parser, from_tokenizer, place_of, too_deep};

@@ -385,7 +385,9 @@ pub(crate) fn parse_expression(text: &str) -> Result<Expr> {
     let tokens = crate::dialect::tokenize(text)
         .map_err(|error| crate::error::from_tokenizer(error, text))?;
     let dialect = crate::GranaryDialect;
-    let mut parser = Parser::new(&dialect).with_tokens_with_locations(tokens);
+    let mut parser = Parser::new(&dialect)
+        .with_recursion_limit(crate::dialect::REREAD_NESTING_MAX)
+        .with_tokens_with_locations(tokens);
     let parsed = parser.parse_expr().and_then(|expression| {
         parser.expect_token(&Token::EOF)?;
         Ok(expression)

@@ -3,6 +3,7 @@
 mod alter;
 mod analysts;
 mod answers;
+mod bounds;
 mod clauses;
 mod dialects;
 mod engines;

@@ -36,6 +36,16 @@ pub(crate) fn visit_expressions<B>(
     walk(tree, &mut OfExpressions(show))
 }
 
+/// Whether `tree` has more than `most` expressions; no more of them are looked at.
+pub(crate) fn has_more_expressions(tree: &impl Visit, most: usize) -> bool {
+    let mut seen = 0_usize;
+    let counted = visit_expressions(tree, |_| {
+        seen += 1;
+        if seen > most { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    counted.is_break()
+}
+
 /// Lets every expression of `tree` be changed, inner ones before outer ones.
 pub(crate) fn visit_expressions_mut<B>(
     tree: &mut impl VisitMut,

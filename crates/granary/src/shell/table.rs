@@ -59,7 +59,9 @@ impl<W: Write> TableWriter<W> {
     }
 
     fn begin(&mut self) -> Result<()> {
-        let mut widths: Vec<usize> = self.names.iter().map(|name| width(name)).collect();
+        let widest = usize::from(u16::MAX) - 2; // What a text can be padded to, with blanks.
+        let mut widths: Vec<usize> =
+            self.names.iter().map(|name| width(name).min(widest)).collect();
         for row in &self.waiting {
             for (widest, cell) in widths.iter_mut().zip(row) {
                 *widest = (*widest).max(width(cell)).min(WIDTH_MAX.max(*widest));

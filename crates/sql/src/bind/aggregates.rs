@@ -300,7 +300,7 @@ fn quantile(function: &Function, name: &str, level: &Expr) -> Result<Expr> {
     let mut call = templates::expression(&text)?;
     if let Expr::Function(call) = &mut call {
         for key in &mut call.within_group {
-            key.expr = templates::substitute(key.expr.clone(), std::slice::from_ref(&value));
+            key.expr = templates::substitute(key.expr.clone(), std::slice::from_ref(&value))?;
         }
     }
     keep_clauses(call, function)

@@ -198,11 +198,11 @@ fn call(function: &mut Function) -> Result<Option<Expr>> {
         let rewritten =
             visit_expressions_mut(&mut template, |inner| super::or_break(rewrite(inner)));
         return match rewritten {
-            ControlFlow::Continue(()) => Ok(Some(templates::substitute(template, &arguments))),
+            ControlFlow::Continue(()) => templates::substitute(template, &arguments).map(Some),
             ControlFlow::Break(error) => Err(error),
         };
     }
-    if let Some(expanded) = templates::expand(&name, &arguments) {
+    if let Some(expanded) = templates::expand(&name, &arguments)? {
         return Ok(Some(expanded));
     }
     // The zone was taken out of a call that needs nothing else.
@@ -367,7 +367,7 @@ pub(crate) fn with_arguments(mut call: Expr, arguments: Vec<Expr>) -> Expr {
 }
 
 pub(super) fn substitute(text: &str, arguments: &[Expr]) -> Result<Expr> {
-    Ok(templates::substitute(templates::expression(text)?, arguments))
+    templates::substitute(templates::expression(text)?, arguments)
 }
 
 fn multi_if(mut arguments: Vec<Expr>) -> Result<Expr> {
@@ -381,7 +381,7 @@ fn multi_if(mut arguments: Vec<Expr>) -> Result<Expr> {
     for pair in arguments.chunks(2).rev() {
         let [condition, value] = pair else { continue };
         result =
-            templates::substitute(template.clone(), &[condition.clone(), value.clone(), result]);
+            templates::substitute(template.clone(), &[condition.clone(), value.clone(), result])?;
     }
     Ok(result)
 }
@@ -391,6 +391,7 @@ fn concatenation(arguments: &[Expr]) -> Result<Expr> {
     let template = templates::expression("($1) || ($2)")?;
     let mut parts = arguments.iter();
     let first = parts.next().cloned().ok_or_else(|| Error::invalid("concat takes arguments"))?;
-    Ok(parts
-        .fold(first, |left, right| templates::substitute(template.clone(), &[left, right.clone()])))
+    parts.try_fold(first, |left, right| {
+        templates::substitute(template.clone(), &[left, right.clone()])
+    })
 }

@@ -172,11 +172,11 @@ fn applied(function: &str, column: Expr) -> Result<Expr> {
         Expr::Lambda(lambda) => super::lambdas::applied(&lambda, &column),
         Expr::Identifier(name) => {
             let call = templates::expression(&format!("{}($1)", name.value))?;
-            Ok(templates::substitute(call, &[column]))
+            templates::substitute(call, &[column])
         }
         Expr::Function(_) => {
             let call = templates::expression(&format!("{function}($1)"))?;
-            Ok(templates::substitute(call, &[column]))
+            templates::substitute(call, &[column])
         }
         other => Err(Error::invalid(format!("APPLY takes a function, not {other}"))),
     }

@@ -23,7 +23,7 @@ pub(super) fn rewrite(parts: &[Expr], subquery: &Query, negated: bool) -> Result
         columns.join(", "),
         conditions.join(" AND ")
     );
-    let mut exists = templates::substitute(templates::expression(&text)?, parts);
+    let mut exists = templates::substitute(templates::expression(&text)?, parts)?;
     let inner = match &mut exists {
         Expr::Exists { subquery, .. } => Some(subquery),
         Expr::UnaryOp { expr, .. } => match expr.as_mut() {

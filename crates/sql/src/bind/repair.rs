@@ -12,8 +12,11 @@ use sqlparser::ast::{
 
 use super::calls::with_arguments;
 use super::templates;
-use crate::walk::{visit_expressions, visit_expressions_mut, walk_mut};
+use crate::walk::{has_more_expressions, visit_expressions, visit_expressions_mut, walk_mut};
 use granary_functions::DOCUMENT_PART;
+
+/// Expressions that an alias may stand for. Aliases of aliases of aliases could double at each.
+const DEFINITION_MAX: usize = 10_000;
 
 /// Corrects `query` for `error`; false when there is nothing to correct.
 pub(super) fn repair(query: &mut Query, error: &DataFusionError) -> bool {
@@ -225,7 +228,9 @@ fn substitute_in(select: &mut Select, name: &str) -> bool {
         SelectItem::ExprWithAlias { expr, alias } if alias.value == name => Some(expr.clone()),
         _ => None,
     });
-    let Some(definition) = definition.filter(|definition| !mentions(definition, name)) else {
+    let Some(definition) = definition.filter(|definition| {
+        !mentions(definition, name) && !has_more_expressions(definition, DEFINITION_MAX)
+    }) else {
         return false;
     };
     let mut changed = false;

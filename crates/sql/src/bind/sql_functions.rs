@@ -23,12 +23,14 @@ use super::enums::SessionTables;
 use super::{rewritten_names, templates};
 use crate::error::place_of;
 use crate::statement::CreateFunction;
-use crate::walk::{visit_expressions, walk, walk_mut};
+use crate::walk::{has_more_expressions, visit_expressions, walk, walk_mut};
 use granary_functions::function_reference;
-use places::with_arguments;
+use places::{places_of, with_arguments};
 
 /// Calls within calls within calls.
 const DEPTH_MAX: usize = 32;
+/// Expressions that one call comes to: arguments are written wherever the body has their parameters.
+const EXPRESSIONS_MAX: usize = 100_000;
 /// Calls that one statement comes to.
 const CALLS_MAX: usize = 10_000;
 
@@ -168,6 +170,14 @@ impl Expander<'_> {
         let expanded = self.expand(&mut body);
         self.within.pop();
         expanded?;
+        if places_of(&body, &function.parameters).zip(&arguments).any(|(places, argument)| {
+            places > 1 && has_more_expressions(argument, EXPRESSIONS_MAX / places)
+        }) {
+            return Err(Error::exhausted(format!(
+                "'{name}' comes to more than {EXPRESSIONS_MAX} expressions with its arguments{}",
+                place()
+            )));
+        }
         Ok(Some(with_arguments(body, &function.parameters, arguments)))
     }
 

@@ -177,6 +177,12 @@ pub(crate) fn all_of(factor: TableFactor) -> Result<Query> {
 
 /// `cluster(name, table)`, `clusterAllReplicas(...)`: a table is the same on the whole cluster.
 fn of_cluster(lower: &str, arguments: &[Expr]) -> Result<Option<ObjectName>> {
+    if ["remote", "remotesecure"].contains(&lower) {
+        return Err(Error::unsupported(
+            "tables of other servers are not read by remote(): a table of this cluster is read by \
+             its name, and files from elsewhere by url(), s3() or file()",
+        ));
+    }
     if !["cluster", "clusterallreplicas"].contains(&lower) {
         return Ok(None);
     }

@@ -18,8 +18,8 @@ use granary_common::{Error, Result};
 use sqlparser::ast::{CastKind, DataType, Expr, Query, Value, ValueWithSpan};
 use sqlparser::parser::Parser;
 
-use crate::dialect::{GranaryDialect, tokenize};
-use crate::walk::visit_expressions_mut;
+use crate::dialect::{GranaryDialect, REREAD_NESTING_MAX, tokenize};
+use crate::walk::{has_more_expressions, visit_expressions_mut};
 
 /// Name, number of arguments, meaning. Names are matched without case.
 type Call = (&'static str, usize, &'static str);
@@ -44,10 +44,14 @@ static TEMPLATES: LazyLock<HashMap<(String, usize), Option<Expr>>> = LazyLock::n
     written.chain(made).collect()
 });
 
+/// Expressions in an argument that a template takes more than once. Calls within calls would double
+/// what they are given at each level.
+const REPEATED_MAX: usize = 100_000;
+
 /// What the call of `name` with `arguments` means; `None` when it is no such call.
-pub(super) fn expand(name: &str, arguments: &[Expr]) -> Option<Expr> {
-    let template = TEMPLATES.get(&(name.to_lowercase(), arguments.len()))?;
-    Some(substitute(template.clone()?, arguments))
+pub(super) fn expand(name: &str, arguments: &[Expr]) -> Result<Option<Expr>> {
+    let template = TEMPLATES.get(&(name.to_lowercase(), arguments.len()));
+    template.cloned().flatten().map(|template| substitute(template, arguments)).transpose()
 }
 
 /// The template of a word of another dialect, whose calls are ClickHouse's and want rewriting too.
@@ -65,14 +69,30 @@ pub(super) fn is_of_texts(lower: &str) -> bool {
 }
 
 /// Puts the arguments in the place of `$1`, `$2`.
-pub(super) fn substitute(mut template: Expr, arguments: &[Expr]) -> Expr {
-    let _ = visit_expressions_mut(&mut template, |expression| {
-        if let Some(argument) = placeholder(expression).and_then(|at| arguments.get(at - 1)) {
-            *expression = argument.clone();
+///
+/// # Errors
+/// Exhausted when calls within calls have made something too long to be repeated.
+pub(super) fn substitute(mut template: Expr, arguments: &[Expr]) -> Result<Expr> {
+    let mut taken = vec![false; arguments.len()];
+    let replaced = visit_expressions_mut(&mut template, |expression| {
+        let place = placeholder(expression).map(|number| number - 1);
+        let Some((place, argument)) = place.and_then(|at| Some((at, arguments.get(at)?))) else {
+            return ControlFlow::Continue(());
+        };
+        if std::mem::replace(&mut taken[place], true)
+            && has_more_expressions(argument, REPEATED_MAX)
+        {
+            return ControlFlow::Break(Error::exhausted(format!(
+                "calls within calls stand for more than {REPEATED_MAX} expressions"
+            )));
         }
-        ControlFlow::<()>::Continue(())
+        *expression = argument.clone();
+        ControlFlow::Continue(())
     });
-    template
+    match replaced {
+        ControlFlow::Continue(()) => Ok(template),
+        ControlFlow::Break(error) => Err(error),
+    }
 }
 
 /// The number of a placeholder, from 1.
@@ -97,7 +117,7 @@ fn calls() -> impl Iterator<Item = &'static Call> {
 
 /// Parses one of our own texts, or one that a table keeps.
 pub(crate) fn expression(text: &str) -> Result<Expr> {
-    let mut parsed = parser(text)?.parse_expr().map_err(|error| own_mistake(text, &error))?;
+    let mut parsed = parser(text)?.parse_expr().map_err(|error| mistake(text, &error))?;
     approximate(&mut parsed);
     Ok(parsed)
 }
@@ -123,18 +143,21 @@ pub(super) fn approximate(expression: &mut Expr) {
 
 /// Parses one of our own texts.
 pub(crate) fn query(text: &str) -> Result<Query> {
-    let query = parser(text)?.parse_query().map_err(|error| own_mistake(text, &error))?;
+    let query = parser(text)?.parse_query().map_err(|error| mistake(text, &error))?;
     Ok(*query)
 }
 
 fn parser(text: &str) -> Result<Parser<'static>> {
     static DIALECT: GranaryDialect = GranaryDialect;
-    let tokens = tokenize(text).map_err(|error| own_mistake(text, &error))?;
-    Ok(Parser::new(&DIALECT).with_tokens_with_locations(tokens))
+    let tokens = tokenize(text).map_err(|error| mistake(text, &error))?;
+    Ok(Parser::new(&DIALECT)
+        .with_recursion_limit(REREAD_NESTING_MAX)
+        .with_tokens_with_locations(tokens))
 }
 
-fn own_mistake(text: &str, error: &dyn std::fmt::Display) -> Error {
-    Error::internal(format!("cannot rewrite to '{text}': {error}"))
+/// The templates themselves are tested; what is wrong came from the statement, as a parameter or a name.
+fn mistake(text: &str, error: &dyn std::fmt::Display) -> Error {
+    Error::invalid(format!("cannot understand '{text}': {error}"))
 }
 
 #[cfg(test)]
@@ -160,7 +183,7 @@ mod tests {
         ] {
             let arguments: Vec<Expr> =
                 arguments.iter().map(|text| expression(text).expect("an argument")).collect();
-            let expanded = expand(name, &arguments).expect(name);
+            let expanded = expand(name, &arguments).expect(name).expect(name);
             assert_eq!(expanded.to_string(), expected);
         }
     }

@@ -64,7 +64,7 @@ pub(super) fn rewrite_query(query: &mut Query) -> Result<()> {
     let Some(first) = keys.first().cloned() else {
         return Err(Error::invalid("WITH TOTALS needs keys to group by"));
     };
-    let is_total = templates::substitute(templates::expression("grouping($1)")?, &[first]);
+    let is_total = templates::substitute(templates::expression("grouping($1)")?, &[first])?;
     let mut order = vec![is_total.to_string()];
     if let Some(OrderBy { kind: OrderByKind::Expressions(sorts), .. }) = &mut query.order_by {
         for sort in sorts {
@@ -111,7 +111,7 @@ fn keep_groups_of_having(select: &mut Select, keys: &[Expr]) -> Result<()> {
     let own: Vec<String> = (1..=keys.len()).map(|at| of_key(&format!("${at}"))).collect();
     let own = templates::expression(&format!("({})", own.join(", ")))?;
     let is_kept = Expr::InSubquery {
-        expr: Box::new(templates::substitute(own, keys)),
+        expr: Box::new(templates::substitute(own, keys)?),
         subquery: Box::new(passing),
         negated: false,
     };

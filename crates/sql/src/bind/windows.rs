@@ -92,7 +92,7 @@ pub(super) fn rewrite(lower: &str, arguments: &[Expr]) -> Result<Option<Expr>> {
         }
         _ => return Ok(None),
     };
-    Ok(Some(templates::substitute(templates::expression(text)?, arguments)))
+    templates::substitute(templates::expression(text)?, arguments).map(Some)
 }
 
 /// `OVER (w ROWS ...)` and windows that name another one: what they do not say is that window's.

@@ -187,5 +187,5 @@ fn dates(cut: Expr) -> Result<Expr> {
     if let Expr::Cast { data_type, .. } = &mut cast {
         *data_type = DataType::Date;
     }
-    Ok(templates::substitute(cast, &[cut]))
+    templates::substitute(cast, &[cut])
 }

@@ -26,9 +26,15 @@ const FAMILY: [&str; 7] = [
 /// Engines of small tables without an order, whose place MergeTree takes.
 const SMALL: [&str; 4] = ["Memory", "Log", "TinyLog", "StripeLog"];
 
-/// Whether the engine of this name has no order.
-pub(super) fn is_small(name: &str) -> bool {
+fn is_small(name: &str) -> bool {
     SMALL.iter().any(|small| small.eq_ignore_ascii_case(name))
+}
+
+/// Whether the engine of this name makes one row of those that have the same sorting key.
+pub(super) fn wants_order(name: &str) -> bool {
+    let lower = name.to_ascii_lowercase();
+    let base = lower.strip_prefix("replicated").unwrap_or(&lower);
+    base != "mergetree" && FAMILY.iter().any(|known| known.eq_ignore_ascii_case(base))
 }
 
 /// Engines of ClickHouse that are no tables of the MergeTree family.

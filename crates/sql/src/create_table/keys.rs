@@ -8,7 +8,7 @@ use sqlparser::ast::{Expr, Ident, TableConstraint};
 
 use super::TableSource;
 use super::columns::Columns;
-use super::engine::is_small;
+use super::engine::wants_order;
 use crate::bind::bind_expression;
 use crate::error::error_from_datafusion;
 use crate::show::identifier;
@@ -38,17 +38,16 @@ pub(super) fn keys(
     if !beside.is_empty() && primary_key.is_some() {
         return Err(Error::invalid("the PRIMARY KEY is written twice"));
     }
-    // Rows of a plain table need no order; other engines tell by it which rows belong together.
-    let has_engine = create.engine.as_ref().is_some_and(|engine| {
-        !is_small(&engine.name) && !engine.name.eq_ignore_ascii_case("MergeTree")
-    });
+    let wants_order = create.engine.as_ref().is_some_and(|engine| wants_order(&engine.name));
     let order_by = match (&clauses.order_by, &primary_key) {
         (Some(order_by), _) => order_by.clone(),
         (None, Some(primary_key)) => primary_key.clone(),
-        (None, None) if !beside.is_empty() || !has_engine => beside.clone(),
+        // As `ORDER BY tuple()` where no column is a key either.
+        (None, None) if !beside.is_empty() || !wants_order => beside.clone(),
         (None, None) => {
             return Err(Error::invalid(
-                "ORDER BY is missing; write ORDER BY tuple() for a table without an order",
+                "ORDER BY is missing: rows of the same key become one in this engine; write ORDER \
+                 BY tuple() if all rows are to be one",
             ));
         }
     };

@@ -21,9 +21,13 @@ pub(super) const OVERLAP_PRECEDENCE: u8 = 25;
 pub(super) const EXCLUSIVE_OR_PRECEDENCE: u8 = 7;
 
 /// What binds less tightly ends the bounds of BETWEEN.
-const BETWEEN_PRECEDENCE: u8 = 20;
+pub(super) const BETWEEN_PRECEDENCE: u8 = 20;
 
-/// `a ^ b` and `x [NOT] BETWEEN SYMMETRIC a AND b`.
+/// Operands of one AND or OR from which on they become a tree that is as flat as can be. What is done to
+/// each level of a tree with all that is below takes thousands of levels too long.
+const FLAT_FROM: usize = 32;
+
+/// `a ^ b`, `x [NOT] BETWEEN SYMMETRIC a AND b`, and AND and OR with all of their operands.
 pub(super) fn parse(
     parser: &mut Parser<'_>,
     left: &Expr,
@@ -43,18 +47,60 @@ pub(super) fn parse(
         parser.advance_token();
         return Some(parser.parse_subexpr(precedence).map(|right| exclusive_or(left, right)));
     }
-    let negated = keyword_at(parser, 0) == Some(Keyword::NOT);
+    let first = keyword_at(parser, 0);
+    if matches!(first, Some(Keyword::AND | Keyword::OR)) {
+        return Some(connected(parser, left, precedence));
+    }
+    let negated = first == Some(Keyword::NOT);
     let place = usize::from(negated);
-    let is_symmetric = keyword_at(parser, place) == Some(Keyword::BETWEEN)
-        && matches!(&parser.peek_nth_token_ref(place + 1).token, Token::Word(word)
-            if word.quote_style.is_none() && word.value.eq_ignore_ascii_case("SYMMETRIC"));
-    if !is_symmetric {
+    let between_any_two = keyword_at(parser, place) == Some(Keyword::BETWEEN)
+        && is_symmetric(&parser.peek_nth_token_ref(place + 1).token);
+    if !between_any_two {
         return None;
     }
     for _ in 0..place + 2 {
         parser.advance_token();
     }
     Some(between(parser, left, negated))
+}
+
+/// `left AND b AND c` or the same with OR.
+fn connected(parser: &mut Parser<'_>, left: &Expr, precedence: u8) -> Result<Expr, ParserError> {
+    let word = keyword_at(parser, 0);
+    let op = match word {
+        Some(Keyword::AND) => BinaryOperator::And,
+        _ => BinaryOperator::Or,
+    };
+    let mut operands = vec![left.clone()];
+    while keyword_at(parser, 0) == word {
+        parser.advance_token();
+        operands.push(parser.parse_subexpr(precedence)?);
+    }
+    let chain = match operands.len() < FLAT_FROM {
+        true => operands.into_iter().reduce(|left, right| operation(left, &op, right)),
+        false => flat(operands, &op),
+    };
+    chain.map_or_else(|| parser.expected_ref("a condition", parser.peek_token_ref()), Ok)
+}
+
+/// Neighbours are connected until one expression is left.
+fn flat(mut operands: Vec<Expr>, op: &BinaryOperator) -> Option<Expr> {
+    while operands.len() > 1 {
+        let mut rest = operands.into_iter();
+        let mut connected = Vec::with_capacity(rest.len().div_ceil(2));
+        while let Some(left) = rest.next() {
+            connected.push(match rest.next() {
+                Some(right) => operation(left, op, right),
+                None => left,
+            });
+        }
+        operands = connected;
+    }
+    operands.pop()
+}
+
+fn operation(left: Expr, op: &BinaryOperator, right: Expr) -> Expr {
+    Expr::BinaryOp { left: Box::new(left), op: op.clone(), right: Box::new(right) }
 }
 
 /// `a XOR b` where an operand follows; else the word is a name.
@@ -86,10 +132,23 @@ fn exclusive_or(left: &Expr, right: Expr) -> Expr {
     }))
 }
 
+fn is_symmetric(token: &Token) -> bool {
+    matches!(token, Token::Word(word)
+        if word.quote_style.is_none() && word.value.eq_ignore_ascii_case("SYMMETRIC"))
+}
+
 fn between(parser: &mut Parser<'_>, left: &Expr, negated: bool) -> Result<Expr, ParserError> {
+    let begin = parser.get_current_index();
     let first = parser.parse_subexpr(BETWEEN_PRECEDENCE)?;
     parser.expect_keyword(Keyword::AND)?;
     let second = parser.parse_subexpr(BETWEEN_PRECEDENCE)?;
+    // Each bound is written twice, so bounds within bounds would grow without end.
+    for at in begin + 1..=parser.get_current_index() {
+        let token = parser.token_at(at);
+        if is_symmetric(&token.token) {
+            return parser.expected_ref("no SYMMETRIC within the bounds of another one", token);
+        }
+    }
     let bounds = vec![first, second];
     Ok(Expr::Between {
         expr: Box::new(left.clone()),

@@ -12,6 +12,7 @@ mod foreign;
 mod frames;
 mod joins;
 mod kinds;
+mod limits;
 mod past;
 mod pivots;
 mod spelling;
@@ -25,13 +26,15 @@ use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer, TokenizerError, Word};
 
 pub(crate) use kinds::ANY_MARK;
+pub(crate) use limits::TOO_DEEP;
 
 use super::GranaryDialect;
 
 /// The tokens of `text` without blanks, ready for the parser.
 ///
 /// # Errors
-/// What the tokenizer reports, for example a string without its closing quote.
+/// What the tokenizer reports, for example a string without its closing quote, and brackets that are
+/// nested too deeply.
 pub(crate) fn tokenize(text: &str) -> Result<Vec<TokenWithSpan>, TokenizerError> {
     let dialect = GranaryDialect;
     // Our own unescape keeps the backslash of an unknown escape, as in a regular expression.
@@ -56,6 +59,7 @@ pub(crate) fn tokenize(text: &str) -> Result<Vec<TokenWithSpan>, TokenizerError>
             _ => {}
         }
     }
+    limits::check(&tokens)?;
     split_short_intervals(&mut tokens);
     free_function_names(&mut tokens);
     types::settle(&mut tokens);
@@ -65,7 +69,7 @@ pub(crate) fn tokenize(text: &str) -> Result<Vec<TokenWithSpan>, TokenizerError>
     frames::settle(&mut tokens)?;
     unions::settle(&mut tokens);
     // USING is enclosed in brackets by the next one.
-    pivots::settle(&mut tokens);
+    pivots::settle(&mut tokens)?;
     spelling::settle(&mut tokens);
     standard::settle(&mut tokens);
     foreign::settle(&mut tokens);
@@ -74,7 +78,7 @@ pub(crate) fn tokenize(text: &str) -> Result<Vec<TokenWithSpan>, TokenizerError>
     kinds::settle(&mut tokens)?;
     past::settle(&mut tokens);
     finals::settle(&mut tokens);
-    Ok(replace_placeholders(aliases::expand(tokens)))
+    Ok(replace_placeholders(aliases::expand(tokens)?))
 }
 
 fn unescape(raw: &str) -> String {
@@ -310,6 +314,14 @@ mod tests {
             (
                 "t LEFT ASOF JOIN (SELECT 1) AS q ON a AND b",
                 "t ASOF JOIN ( SELECT 1 ) AS q MATCH_CONDITION ( TRUE ) ON a AND b",
+            ),
+            (
+                "WITH x -> x + 1 AS f SELECT f(f(2)), t.f(1), arrayMap(f, a)",
+                "SELECT ( ( ( ( 2 ) + 1 ) ) + 1 ) , t . f ( 1 ) , arrayMap ( x -> x + 1 , a )",
+            ),
+            (
+                "WITH 2 AS n, (x, y) -> x * y + n AS f SELECT f(a, b), f(1)",
+                "SELECT ( ( a ) * ( b ) + ( 2 ) ) , f ( 1 )",
             ),
             ("WITH 5 AS n SELECT n + t.n", "SELECT ( 5 ) + t . n"),
             ("WITH 5 AS n, x AS (SELECT 1) SELECT n", "WITH x AS ( SELECT 1 ) SELECT ( 5 )"),

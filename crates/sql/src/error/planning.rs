@@ -44,9 +44,21 @@ fn convert(error: &DataFusionError, sql: &str) -> Error {
         }
         DataFusionError::ObjectStore(inner) => Error::unavailable(format!("storage: {inner}")),
         DataFusionError::IoError(inner) => Error::unavailable(format!("I/O: {inner}")),
-        DataFusionError::Internal(message) => Error::internal(plain(message)),
+        DataFusionError::Internal(message) => match unmatched_alternatives(message) {
+            Some(mistake) => Error::invalid(in_our_types(&mistake)),
+            None => Error::internal(plain(message)),
+        },
         other => Error::internal(other.strip_backtrace()),
     }
+}
+
+/// "Function 'f' failed to match any signature, errors: ... but received Int64 (DataType: Int64)., ...",
+/// which is no mistake of the engine's.
+fn unmatched_alternatives(message: &str) -> Option<String> {
+    let (function, alternatives) = message.split_once(" failed to match any signature")?;
+    let name = function.split('\'').nth(1)?;
+    let received = alternatives.split_once("but received ")?.1.split(" (").next()?;
+    Some(format!("no function takes these argument types: {name}({received})"))
 }
 
 /// Our own error, or DataFusion's, behind the boxes.

@@ -4,6 +4,7 @@ use granary_common::Error;
 use sqlparser::parser::ParserError;
 use sqlparser::tokenizer::{Token, TokenizerError};
 
+use crate::dialect::TOO_DEEP;
 use crate::secrets::{hidden_in, without_secrets};
 
 /// Longest part of a line that is shown, in characters.
@@ -13,9 +14,7 @@ const SHOWN_WIDTH: usize = 120;
 pub(crate) fn from_parser(error: ParserError, text: &str) -> Error {
     let message = match error {
         ParserError::TokenizerError(message) | ParserError::ParserError(message) => message,
-        ParserError::RecursionLimitExceeded => {
-            return Error::invalid("syntax error: the statement is nested too deeply");
-        }
+        ParserError::RecursionLimitExceeded => return too_deep((0, 0), text),
     };
     let (message, place) = split_place(&message);
     // The parser gives no place to the end of its input.
@@ -23,6 +22,11 @@ pub(crate) fn from_parser(error: ParserError, text: &str) -> Error {
     let message = lower_first(&hidden_in(message, text))
         .replace("found: EOF", "found: the end of the statement");
     Error::invalid(format!("syntax error: {message}{}", shown(place, text)))
+}
+
+/// What is nested more deeply than the parser goes, with the place where it stopped.
+pub(crate) fn too_deep(place: (u64, u64), text: &str) -> Error {
+    Error::invalid(format!("syntax error: {TOO_DEEP}{}", shown(Some(place), text)))
 }
 
 /// An error of a token, for example a string that does not end.

@@ -189,7 +189,11 @@ fn partition_verb(parser: &mut Parser<'_>) -> Parsed<Option<(Verb, PartitionClau
                            partition";
             return Err(Error::unsupported(message).into());
         }
-        [verb @ ("FREEZE" | "UNFREEZE" | "FETCH" | "FORGET"), "PARTITION", ..] => {
+        ["FREEZE" | "UNFREEZE", ..] => {
+            let message = "FREEZE is not offered: BACKUP TABLE keeps what a table holds now";
+            return Err(Error::unsupported(message).into());
+        }
+        [verb @ ("FETCH" | "FORGET"), "PARTITION", ..] => {
             let message = format!("ALTER TABLE ... {verb} PARTITION is not supported");
             return Err(Error::unsupported(message).into());
         }

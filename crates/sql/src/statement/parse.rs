@@ -10,11 +10,8 @@ use super::formatted::taken_apart;
 use super::insert::{insert, insert_behind_with};
 use super::{CreateTable, Statement, TableName, setting_text};
 use crate::Notice;
-use crate::dialect::{GranaryDialect, tokenize};
-use crate::error::{from_parser, from_tokenizer};
-
-/// Deepest nesting of expressions and queries; the parser's own guard against a full stack.
-const NESTING_MAX: usize = 100;
+use crate::dialect::{GranaryDialect, NESTING_MAX, tokenize};
+use crate::error::{from_parser, from_tokenizer, too_deep};
 
 /// Why a statement was not parsed.
 pub(super) enum Failure {
@@ -68,6 +65,10 @@ pub fn parse(text: &str) -> Result<Vec<Statement>> {
         });
         match statement {
             Ok(statement) => statements.push(statement),
+            Err(Failure::Syntax(ParserError::RecursionLimitExceeded)) => {
+                let place = parser.peek_token_ref().span.start;
+                return Err(too_deep((place.line, place.column), text));
+            }
             Err(Failure::Syntax(error)) => return Err(from_parser(error, text)),
             Err(Failure::Refused(error)) => return Err(error),
         }
@@ -150,12 +151,35 @@ pub(super) fn other(parser: &mut Parser<'_>) -> Parsed<Failure> {
         .collect();
     let is_about_users = matches!(words.first().map(String::as_str), Some("GRANT" | "REVOKE"))
         || matches!(words.get(1).map(String::as_str), Some("USER" | "ROLE" | "POLICY"));
+    if let Some(instead) = instead(parser) {
+        return Ok(Failure::Refused(Error::unsupported(instead)));
+    }
     if is_about_users {
         let message = format!("{} is not supported: there are no users and roles", words.join(" "));
         return Ok(Failure::Refused(Error::unsupported(message)));
     }
     parser.parse_statement()?;
     Ok(Failure::Refused(Error::unsupported(format!("{} is not supported yet", words.join(" ")))))
+}
+
+/// What to do in the place of statements that others have.
+fn instead(parser: &Parser<'_>) -> Option<&'static str> {
+    let Token::Word(word) = &parser.peek_token_ref().token else { return None };
+    Some(match word.value.to_uppercase().as_str() {
+        "DETACH" => {
+            "DETACH is not offered: DROP TABLE keeps what it drops for UNDROP TABLE, and RENAME \
+             TABLE takes a table out of the way"
+        }
+        "ATTACH" => {
+            "ATTACH is not offered: UNDROP TABLE brings a dropped table back, RESTORE one of a \
+             backup"
+        }
+        "PREPARE" | "EXECUTE" | "DEALLOCATE" => {
+            "statements are prepared by clients, with ? or $1 in the places of values, not by \
+             PREPARE and EXECUTE"
+        }
+        _ => return None,
+    })
 }
 
 fn create(parser: &mut Parser<'_>, text: &str) -> Parsed<Statement> {

@@ -154,6 +154,7 @@ async fn broken_tables_are_refused() {
         ("(id Int8) ENGINE = GraphiteMergeTree('r') ORDER BY id", "GraphiteMergeTree is not sup"),
         ("(a Int8, b Int8) ORDER BY (a, b) PRIMARY KEY b", "must be a prefix of the sorting key"),
         ("(a Int8) ENGINE = SummingMergeTree", "ORDER BY is missing"),
+        ("(a Int8) ENGINE = ReplacingMergeTree", "ORDER BY is missing"),
         ("(a Int8) ORDER BY (a, a)", "'a' appears more than once"),
         ("(a Array(Int8)) ORDER BY a", "has no order"),
         ("(a Int8) ORDER BY a + rand()", "not the same every time"),

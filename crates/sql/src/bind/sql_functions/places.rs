@@ -7,6 +7,24 @@ use sqlparser::ast::{AccessExpr, Expr, Ident, OneOrManyWithParens, VisitorMut};
 
 use crate::walk::{visit_expressions, walk_mut};
 
+/// In how many places of the body each parameter stands.
+pub(super) fn places_of(body: &Expr, parameters: &[String]) -> impl Iterator<Item = usize> {
+    let mut places = vec![0; parameters.len()];
+    let _ = visit_expressions(body, |inner| {
+        let name = match inner {
+            Expr::Identifier(ident) => Some(ident),
+            Expr::CompoundIdentifier(parts) => parts.first(),
+            _ => None,
+        };
+        let parameter = name.and_then(|name| parameters.iter().position(|one| *one == name.value));
+        if let Some(parameter) = parameter {
+            places[parameter] += 1;
+        }
+        ControlFlow::<()>::Continue(())
+    });
+    places.into_iter()
+}
+
 /// The body with the arguments in the places of the parameters.
 pub(super) fn with_arguments(mut body: Expr, parameters: &[String], arguments: Vec<Expr>) -> Expr {
     let mut mentioned = BTreeSet::new();

@@ -4,7 +4,7 @@
 use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::{Token, TokenWithSpan};
 
-use super::brackets::closing;
+use super::brackets::{closing, split};
 use super::spelling::keyword;
 
 /// Rewrites all of them, in place.
@@ -126,21 +126,6 @@ fn name_fields(tokens: &mut Vec<TokenWithSpan>) {
         }
         tokens.splice(at..end, call);
     }
-}
-
-/// The parts between the commas outside of all brackets.
-fn split(tokens: &[TokenWithSpan]) -> Vec<&[TokenWithSpan]> {
-    let mut depth = 0_usize;
-    tokens
-        .split(|token| {
-            match token.token {
-                Token::LParen | Token::LBracket | Token::LBrace => depth += 1,
-                Token::RParen | Token::RBracket | Token::RBrace => depth = depth.saturating_sub(1),
-                _ => {}
-            }
-            depth == 0 && token.token == Token::Comma
-        })
-        .collect()
 }
 
 /// The name that ends `value AS name`.

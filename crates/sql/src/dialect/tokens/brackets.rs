@@ -17,3 +17,18 @@ pub(super) fn closing(tokens: &[TokenWithSpan], opens: usize) -> Option<usize> {
     }
     None
 }
+
+/// The parts between the commas outside of all brackets.
+pub(super) fn split(tokens: &[TokenWithSpan]) -> Vec<&[TokenWithSpan]> {
+    let mut depth = 0_usize;
+    tokens
+        .split(|token| {
+            match token.token {
+                Token::LParen | Token::LBracket | Token::LBrace => depth += 1,
+                Token::RParen | Token::RBracket | Token::RBrace => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+            depth == 0 && token.token == Token::Comma
+        })
+        .collect()
+}

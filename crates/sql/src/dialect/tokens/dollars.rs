@@ -1,5 +1,6 @@
 //! `$$text$$`, in which nothing has to be escaped, as `'text'`. The tokenizer takes two dollars for the
-//! beginning of a placeholder's name, since `$1` is one.
+//! beginning of a placeholder's name, since `$1` is one. And lines that begin with `# ` or `#!` as
+//! comments; further on in a line `#` is an operator.
 
 use std::borrow::Cow;
 
@@ -7,7 +8,7 @@ const MARK: &str = "$$";
 
 /// `text` with such literals in quotes; each keeps its place in its line as far as its letters do.
 pub(super) fn quoted(text: &str) -> Cow<'_, str> {
-    if !text.contains(MARK) {
+    if !text.contains(MARK) && !text.contains('#') {
         return Cow::Borrowed(text);
     }
     let mut written = String::with_capacity(text.len());
@@ -16,6 +17,11 @@ pub(super) fn quoted(text: &str) -> Cow<'_, str> {
         let length = match next {
             '\'' | '"' | '`' => quoted_length(rest, next),
             '-' if rest.starts_with("--") => rest.find('\n').unwrap_or(rest.len()),
+            '#' if is_comment(&written, rest) => {
+                written.push_str("--");
+                rest = &rest[1..];
+                rest.find('\n').unwrap_or(rest.len())
+            }
             '/' if rest.starts_with("/*") => comment_length(rest),
             '$' if rest.starts_with(MARK) => {
                 let inner = &rest[MARK.len()..];
@@ -36,6 +42,13 @@ pub(super) fn quoted(text: &str) -> Cow<'_, str> {
         rest = left;
     }
     Cow::Owned(written)
+}
+
+/// Whether the line that `before` ends with has nothing else than the comment that begins `rest`.
+fn is_comment(before: &str, rest: &str) -> bool {
+    let line = before.rsplit('\n').next().unwrap_or_default();
+    (rest.starts_with("# ") || rest.starts_with("#!") || rest.starts_with("#\n"))
+        && line.trim().is_empty()
 }
 
 /// The bytes of what begins with `quote`, through its end.
@@ -87,6 +100,8 @@ mod tests {
             ("SELECT 'it''s $$' || $$x$$", "SELECT 'it''s $$' ||  'x' "),
             ("SELECT 1 -- $$\n, $$a$$", "SELECT 1 -- $$\n,  'a' "),
             ("SELECT /* $$ /* */ $$ */ $$a$$", "SELECT /* $$ /* */ $$ */  'a' "),
+            ("#!it's\nSELECT 1\n  # it's\n, 2", "--!it's\nSELECT 1\n  -- it's\n, 2"),
+            ("SELECT 6 # 3, '\n# ' #x", "SELECT 6 # 3, '\n# ' #x"),
             ("SELECT $1, $$open", "SELECT $1, $$open"),
             ("SELECT $1", "SELECT $1"),
         ] {

@@ -4,13 +4,18 @@
 use std::ops::Range;
 
 use sqlparser::keywords::Keyword;
-use sqlparser::tokenizer::{Token, TokenWithSpan};
+use sqlparser::tokenizer::{Token, TokenWithSpan, TokenizerError};
 
 use super::brackets::closing;
+use super::limits::check_growth;
 use super::spelling::keyword;
 
 /// Rewrites all of them, in place.
-pub(super) fn settle(tokens: &mut Vec<TokenWithSpan>) {
+///
+/// # Errors
+/// Where tables within each other, each written twice, become too long.
+pub(super) fn settle(tokens: &mut Vec<TokenWithSpan>) -> Result<(), TokenizerError> {
+    let before = tokens.len();
     // From the end, so that what lies inside another one is rewritten first.
     for at in (0..tokens.len()).rev() {
         let pivots = match keyword(tokens.get(at)) {
@@ -27,11 +32,13 @@ pub(super) fn settle(tokens: &mut Vec<TokenWithSpan>) {
             false => clauses.unpivot(tokens),
         };
         if let Some(written) = written {
+            check_growth(before, tokens.len() + written.len(), &tokens[at])?;
             let span = tokens[at].span;
             let placed = written.into_iter().map(|token| TokenWithSpan { token, span });
             tokens.splice(at..clauses.end, placed.collect::<Vec<_>>());
         }
     }
+    Ok(())
 }
 
 fn begins_statement(tokens: &[TokenWithSpan], at: usize) -> bool {

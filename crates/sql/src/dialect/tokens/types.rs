@@ -12,7 +12,7 @@ pub(super) fn settle(tokens: &mut Vec<TokenWithSpan>) {
     let mut at = 0;
     while at < tokens.len() {
         if begins_foreign_type(tokens, at) {
-            let mut reader = Reader { tokens, at, halves: 0, is_foreign: false };
+            let mut reader = Reader { tokens, at, halves: 0, is_foreign: false, depth: 0 };
             if let Some(read) = reader.whole() {
                 let end = reader.at;
                 let length = read.len();
@@ -108,7 +108,12 @@ struct Reader<'a> {
     /// How many of the two brackets of `>>` are read.
     halves: u8,
     is_foreign: bool,
+    /// Types around the one that is read.
+    depth: usize,
 }
+
+/// Types within types. Deeper ones are left to the parser, which refuses them.
+const DEPTH_MAX: usize = 64;
 
 impl Reader<'_> {
     /// The type in ClickHouse's words, unless it is spelled so already.
@@ -118,6 +123,10 @@ impl Reader<'_> {
     }
 
     fn one(&mut self, is_element: bool) -> Option<Vec<TokenWithSpan>> {
+        self.depth += 1;
+        if self.depth > DEPTH_MAX {
+            return None;
+        }
         let first = self.tokens.get(self.at)?.clone();
         let Token::Word(word) = &first.token else { return None };
         let next = self.tokens.get(self.at + 1).map(|token| &token.token);
@@ -135,6 +144,7 @@ impl Reader<'_> {
             is_plain = false;
             read = call("Array", read, &first);
         }
+        self.depth -= 1;
         Some(match is_element && is_plain {
             true => call("Nullable", read, &first),
             false => read,
