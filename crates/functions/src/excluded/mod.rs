@@ -94,7 +94,7 @@ static ALL: LazyLock<Vec<Arc<WindowUDF>>> = LazyLock::new(|| {
 fn name(excluded: Excluded, is_distinct: bool, is_filtered: bool) -> String {
     let distinct = if is_distinct { "distinct " } else { "" };
     let filtered = if is_filtered { "filtered " } else { "" };
-    format!("aggregate {distinct}{filtered}excluding {excluded}")
+    format!("__granary_{distinct}{filtered}excluding {excluded}")
 }
 
 pub(crate) fn all() -> impl Iterator<Item = Arc<WindowUDF>> {

@@ -44,6 +44,14 @@ fn convert(error: &DataFusionError, sql: &str) -> Error {
         }
         DataFusionError::ObjectStore(inner) => Error::unavailable(format!("storage: {inner}")),
         DataFusionError::IoError(inner) => Error::unavailable(format!("I/O: {inner}")),
+        DataFusionError::Internal(message)
+            if message.starts_with("Cannot run range queries on datatype") =>
+        {
+            Error::unsupported(
+                "the frame of a window that is ordered by such values counts rows: write ROWS \
+                 BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW",
+            )
+        }
         DataFusionError::Internal(message) => match unmatched_alternatives(message) {
             Some(mistake) => Error::invalid(in_our_types(&mistake)),
             None => Error::internal(plain(message)),
