@@ -79,7 +79,8 @@ pub(super) fn create_view(parser: &mut Parser<'_>, text: &str) -> Parsed<Stateme
             return Ok(parser.expected("AS and the query of the view", found)?);
         }
     }
-    let start = parser.peek_token().span.start;
+    // Names that WITH gave to expressions are not among the tokens any more.
+    let start = parser.get_current_token().span.end;
     let query = parser.parse_query()?;
     let written = written_from(parser, text, start);
     if columns.is_empty() {
