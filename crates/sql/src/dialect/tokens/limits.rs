@@ -30,6 +30,20 @@ struct Level {
     readings: usize,
     /// Operators since the last word or comma that ends an expression.
     operators: usize,
+    /// Whether its commas are operators, as in a call that stands for several.
+    folds: bool,
+}
+
+/// Calls that become as many operations within each other as they have arguments.
+const FOLDED: [&str; 7] =
+    ["concat", "concatwithseparator", "and", "or", "multiif", "decode", "arrayintersect"];
+
+/// Operators that an argument of such a call counts as: brackets come with each.
+const ARGUMENT_WEIGHT: usize = 4;
+
+fn folds(before: Option<&TokenWithSpan>) -> bool {
+    matches!(before.map(|token| &token.token), Some(Token::Word(word))
+        if FOLDED.iter().any(|name| word.value.eq_ignore_ascii_case(name)))
 }
 
 /// Checks brackets and operators.
@@ -37,7 +51,7 @@ struct Level {
 /// # Errors
 /// Where they are nested too deeply or too many.
 pub(super) fn check(tokens: &[TokenWithSpan]) -> Result<(), TokenizerError> {
-    let outermost = || vec![Level { readings: 1, operators: 0 }];
+    let outermost = || vec![Level { readings: 1, operators: 0, folds: false }];
     let mut open = outermost();
     for (at, token) in tokens.iter().enumerate() {
         let depth = open.len();
@@ -46,7 +60,8 @@ pub(super) fn check(tokens: &[TokenWithSpan]) -> Result<(), TokenizerError> {
         match token.token {
             Token::LParen | Token::LBracket | Token::LBrace => {
                 let readings = level.readings * readings(tokens, at);
-                open.push(Level { readings, operators: 0 });
+                let folds = folds(at.checked_sub(1).and_then(|before| tokens.get(before)));
+                open.push(Level { readings, operators: 0, folds });
                 if depth > BRACKETS_MAX || readings > READINGS_MAX {
                     return Err(refused(TOO_DEEP.to_owned()));
                 }
@@ -55,12 +70,12 @@ pub(super) fn check(tokens: &[TokenWithSpan]) -> Result<(), TokenizerError> {
                 open.pop();
             }
             Token::SemiColon => open = outermost(),
-            _ if ends_expression(&token.token) => level.operators = 0,
-            _ if is_operator(&token.token) => {
-                level.operators += 1;
+            _ if !level.folds && ends_expression(&token.token) => level.operators = 0,
+            _ if is_operator(&token.token) || (level.folds && token.token == Token::Comma) => {
+                level.operators += if level.folds { ARGUMENT_WEIGHT } else { 1 };
                 if level.operators > OPERATORS_MAX {
                     return Err(refused(format!(
-                        "more than {OPERATORS_MAX} operators follow each other"
+                        "more than {OPERATORS_MAX} operators or arguments follow each other"
                     )));
                 }
             }
