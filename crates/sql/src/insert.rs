@@ -34,9 +34,8 @@ use crate::statement::parse_expression;
 pub(crate) use conform::{canonical_ipv6, canonical_uuid};
 pub use formatted::with_formatted_rows;
 pub use plain::has_plain_values;
-pub(crate) use values::defaults_as_null;
 pub use values::insert_values;
-pub(crate) use values::one_value;
+pub(crate) use values::{default_of, defaults_as_null, is_default, one_value};
 
 /// The zero value of the type, as an array of one row.
 pub(crate) fn zero_value(column_type: &granary_catalog::ColumnType) -> ArrayRef {

@@ -21,7 +21,7 @@ use sqlparser::ast::{
 };
 
 use crate::bind_query;
-use crate::insert::targets;
+use crate::insert::{default_of, is_default, targets};
 use crate::partition::{both, partition_condition};
 use crate::statement::{Delete, Statement, TableName, Update, parse, parse_expression};
 use crate::walk::visit_expressions;
@@ -97,6 +97,7 @@ pub fn update_query(update: &Update, table: &Table) -> Result<Query> {
         }
         let assignment = assigned.iter().position(|target| *target == position);
         let value = match assignment {
+            Some(at) if is_default(&update.assignments[at].1) => default_of(column)?,
             Some(at) => update.assignments[at].1.clone(),
             None => Expr::Identifier(Ident::new(&column.name)),
         };

@@ -53,12 +53,15 @@ fn steps(values: &ArrayRef, marks: &[i64], results: &[u64]) -> Result<ArrayRef> 
 /// To the nearest, halves to the even digit.
 fn bankers(arguments: &[ArrayRef]) -> Result<ArrayRef> {
     let places = arguments.get(1).map(integers).transpose()?;
-    let place = |row: usize| places.as_ref().map_or(0, |places| places.value(row));
+    let place = |row: usize| match &places {
+        Some(places) => places.is_valid(row).then(|| places.value(row)),
+        None => Some(0),
+    };
     match arguments[0].data_type() {
         DataType::Decimal128(precision, scale) => {
             let values = arguments[0].as_primitive::<Decimal128Type>();
             let row = |(row, value): (usize, Option<i128>)| {
-                value.map(|value| even_decimal(value, i64::from(*scale) - place(row)))
+                Some(even_decimal(value?, i64::from(*scale) - place(row)?))
             };
             let rounded: PrimitiveArray<Decimal128Type> =
                 values.iter().enumerate().map(row).collect();
@@ -67,7 +70,7 @@ fn bankers(arguments: &[ArrayRef]) -> Result<ArrayRef> {
         whole if whole.is_integer() => {
             let wide = cast(&arguments[0], &DataType::Int64)?;
             let row = |(row, value): (usize, Option<i64>)| {
-                value.map(|value| even_decimal(i128::from(value), -place(row)) as i64)
+                Some(even_decimal(i128::from(value?), -place(row)?) as i64)
             };
             let rounded: PrimitiveArray<Int64Type> =
                 wide.as_primitive::<Int64Type>().iter().enumerate().map(row).collect();
@@ -75,8 +78,8 @@ fn bankers(arguments: &[ArrayRef]) -> Result<ArrayRef> {
         }
         float => {
             let row = |(row, value): (usize, Option<f64>)| {
-                let factor = 10_f64.powi(place(row).clamp(-300, 300) as i32);
-                value.map(|value| (value * factor).round_ties_even() / factor)
+                let factor = 10_f64.powi(place(row)?.clamp(-300, 300) as i32);
+                Some((value? * factor).round_ties_even() / factor)
             };
             let rounded: PrimitiveArray<Float64Type> =
                 floats(&arguments[0])?.iter().enumerate().map(row).collect();

@@ -90,7 +90,7 @@ fn maps_of(cells: &[&Expr], column: &Column) -> Result<Option<Vec<Expr>>> {
 }
 
 /// Whether the cell is the word DEFAULT.
-fn is_default(cell: &Expr) -> bool {
+pub(crate) fn is_default(cell: &Expr) -> bool {
     matches!(cell, Expr::Identifier(ident)
         if ident.quote_style.is_none() && ident.value.eq_ignore_ascii_case("DEFAULT"))
 }
@@ -115,7 +115,10 @@ pub(crate) fn defaults_as_null(query: &mut Query) {
 }
 
 /// What DEFAULT stands for among the values of a column.
-fn default_of(column: &Column) -> Result<Expr> {
+///
+/// # Errors
+/// InvalidInput for a column of a type without such a value.
+pub(crate) fn default_of(column: &Column) -> Result<Expr> {
     let text = match &column.default {
         Some(ColumnDefault::Expression(text)) => text.as_str(),
         _ if column.column_type.is_nullable() => "NULL",

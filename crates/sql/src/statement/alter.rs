@@ -2,13 +2,13 @@
 
 use granary_catalog::TtlPlace;
 use granary_common::Error;
-use sqlparser::ast::Expr;
+use sqlparser::ast::{Expr, Ident};
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::Parser;
 use sqlparser::tokenizer::Token;
 
 use super::mutate::{assignments, optional_settings, predicate};
-use super::parse::{Failure, Parsed, on_cluster, other};
+use super::parse::{Failure, Parsed, is_next_word, on_cluster, other};
 use super::{Delete, Statement, TableName, Update};
 use crate::Notice;
 
@@ -124,9 +124,32 @@ fn command(
         };
         return Ok(Some(Statement::Update(Box::new(update))));
     }
+    if clears_column(parser) {
+        let column = parser.parse_identifier()?.value;
+        let default = Expr::Identifier(Ident::new("DEFAULT"));
+        let update = Update {
+            table,
+            alias: None,
+            with: None,
+            assignments: vec![(column, default)],
+            predicate: None,
+            partition: in_partition(parser)?,
+            keeps_keys: true,
+            settings: Vec::new(),
+            notices,
+        };
+        return Ok(Some(Statement::Update(Box::new(update))));
+    }
     let Some((verb, partition)) = partition_verb(parser)? else { return Ok(None) };
     let command = partition_command(parser, verb)?;
     Ok(Some(Statement::AlterPartition(AlterPartition { table, partition, command, notices })))
+}
+
+/// Whether `CLEAR COLUMN` comes next; it is read then.
+fn clears_column(parser: &mut Parser<'_>) -> bool {
+    let is_column = matches!(&parser.peek_nth_token(1).token, Token::Word(word)
+        if word.keyword == Keyword::COLUMN);
+    is_column && is_next_word(parser, "CLEAR") && parser.parse_keyword(Keyword::COLUMN)
 }
 
 /// A mutation says which rows it means, even if it is all of them.

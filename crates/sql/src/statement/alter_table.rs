@@ -1,6 +1,5 @@
 //! ALTER TABLE: changes of columns, clauses and settings, several in one statement.
 
-use granary_common::Error;
 use sqlparser::ast::{CheckConstraint, ColumnDef, ColumnOption, DataType, Expr};
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::Parser;
@@ -183,10 +182,6 @@ fn action(parser: &mut Parser<'_>) -> Parsed<Option<AlterAction>> {
         ["MODIFY", "ORDER"] => modify_order_by,
         ["REMOVE", "TTL"] => remove_ttl,
         ["MATERIALIZE", "TTL"] => materialize_ttl,
-        ["CLEAR", "COLUMN"] => {
-            let message = "CLEAR COLUMN is not supported; write ALTER TABLE ... UPDATE";
-            return Err(Error::unsupported(message).into());
-        }
         // The word COLUMN may be left out.
         ["ADD", other] if !OTHER_THAN_COLUMNS.contains(other) => {
             parser.next_token();

@@ -164,7 +164,7 @@ impl LaterRows {
         rows_max: u64,
     ) -> Result<Vec<Vec<Range<u64>>>> {
         let open = store.open_without(part, Arc::default()).await?;
-        let columns = common_key(schema, &open);
+        let columns = common_key(schema, &open).min(schema.sort_key.len());
         let ranges = match &self.values {
             Some(keys) if columns > 0 => granules_near(open.index(), keys, columns),
             _ => open.all_rows().ranges,
