@@ -106,6 +106,14 @@ def body(lines, place, record, words):
     return record, place
 
 
+def asks_for_order(sql):
+    """Whether the query itself, and not one within brackets, has ORDER BY."""
+    before = None
+    while sql != before:
+        before, sql = sql, re.sub(r"\([^()]*\)", " ", sql)
+    return re.search(r"\border\s+by\b", sql, re.IGNORECASE) is not None
+
+
 class Rules:
     """Says of each record of a file, in order, why it is not run; nothing for those that are.
 
