@@ -78,3 +78,19 @@ fn distributed_names_its_table() {
         assert_eq!(arguments(engine).expect_err(engine).kind(), ErrorKind::InvalidInput);
     }
 }
+
+/// Names that WITH gives to expressions are settled before the grammar, but belong to what was written.
+#[test]
+fn a_view_is_kept_as_it_is_written() {
+    for query in [
+        "SELECT 1 AS a",
+        "WITH 2 AS two SELECT two  *  3",
+        "WITH 2 AS two, t AS (SELECT 1 AS a) SELECT a + two FROM t",
+        "WITH x -> x + 1 AS f SELECT f(1)",
+    ] {
+        let Statement::CreateView(create) = only(&format!("CREATE VIEW v AS {query}")) else {
+            panic!("{query}")
+        };
+        assert_eq!(create.text, query);
+    }
+}

@@ -88,10 +88,6 @@ fn expand_query(tokens: Vec<TokenWithSpan>, before: usize) -> Replaced {
     }
     let kept = expanded.len();
     expanded.extend_from_slice(&tokens[body..]);
-    if kept == 0 {
-        // The text of a view begins where its first token stands.
-        expanded[0].span = tokens[0].span;
-    }
     for alias in aliases.iter().rev() {
         // WITH itself stays.
         let from = if kept == 0 { 0 } else { 1 };
